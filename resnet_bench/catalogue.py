@@ -1,0 +1,120 @@
+"""What can be named on the command line, as rows of plain data."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from resnet_bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A ResNet of torchvision.
+
+    `blocks` counts the residual blocks of the four stages (He et al. 2015,
+    arXiv 1512.03385, Table 1).
+    """
+
+    depth: int
+    builder: str
+    block: str
+    blocks: tuple[int, int, int, int]
+
+    @property
+    def title(self) -> str:
+        """The name that tables and figures print."""
+        return f"ResNet-{self.depth}"
+
+
+VARIANTS = {
+    row.depth: row
+    for row in (
+        Variant(18, "resnet18", "basic", (2, 2, 2, 2)),
+        Variant(34, "resnet34", "basic", (3, 4, 6, 3)),
+        Variant(50, "resnet50", "bottleneck", (3, 4, 6, 3)),
+        Variant(101, "resnet101", "bottleneck", (3, 4, 23, 3)),
+        Variant(152, "resnet152", "bottleneck", (3, 8, 36, 3)),
+    )
+}
+
+#: Depths of the CIFAR family that He et al. 2015 report (section 4.2, Table 6),
+#: with 8 below them for the tutorial's "20 layers beat 10".
+CIFAR_DEPTHS = (8, 20, 32, 44, 56, 110, 1202)
+
+
+def parse_variants(text: str) -> tuple[int, ...]:
+    """Read `18`, `resnet18`, `ResNet-18` or `all` as depths of VARIANTS.
+
+    Raises UsageError for anything else.
+    """
+    name = text.strip().lower()
+    if name == "all":
+        return tuple(VARIANTS)
+    digits = name.removeprefix("resnet").removeprefix("-").removeprefix("_")
+    if digits.isdecimal() and int(digits) in VARIANTS:
+        return (int(digits),)
+    accepted = ", ".join(map(str, VARIANTS))
+    raise UsageError(f"unknown variant {text!r}: expected {accepted} or all")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that can be named, with what its folder must hold.
+
+    `channels` and `image_size` describe the images as stored (`None`: they vary);
+    `expected` says what `--data-dir` must contain.
+    """
+
+    name: str
+    title: str
+    classes: int | None
+    channels: int
+    image_size: int | None
+    expected: str = ""
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with scikit-learn and needs no folder."""
+        return not self.expected
+
+
+DATASETS = {
+    row.name: row
+    for row in (
+        Dataset("digits", "digits (UCI test half)", 10, 1, 8),
+        Dataset("digits-0-4", "digits 0-4", 5, 1, 8),
+        Dataset("digits-5-9", "digits 5-9", 5, 1, 8),
+        Dataset("cifar10", "CIFAR-10", 10, 3, 32, "cifar-10-batches-py/"),
+        Dataset("cifar100", "CIFAR-100", 100, 3, 32, "cifar-100-python/"),
+        Dataset("fashionmnist", "FashionMNIST", 10, 1, 28, "FashionMNIST/raw/"),
+        Dataset("imagenette", "Imagenette", 10, 3, None, "imagenette2/"),
+        Dataset("flowers102", "Flowers102", 102, 3, None, "flowers-102/"),
+        Dataset("oxfordiiitpet", "Oxford-IIIT Pet", 37, 3, None, "oxford-iiit-pet/"),
+        Dataset(
+            "imagefolder",
+            "image folder",
+            None,
+            3,
+            None,
+            "train/CLASS/*.png and test/CLASS/*.png",
+        ),
+    )
+}
+
+
+def parse_dataset(text: str) -> str:
+    """Read the name of a data set, indifferent to case and dashes.
+
+    Raises UsageError for a name that DATASETS does not hold.
+    """
+
+    def plain(name: str) -> str:
+        return name.lower().replace("-", "").replace("_", "")
+
+    for name in DATASETS:
+        if plain(name) == plain(text):
+            return name
+    raise UsageError(f"unknown data set {text!r}: expected {_listed(DATASETS)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

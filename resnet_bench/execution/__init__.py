@@ -1,0 +1,1 @@
+"""Where cells run: in this process, in child processes, on a Ray cluster."""

@@ -1,0 +1,54 @@
+"""What can be asked: one row per experiment."""
+
+import importlib
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
+
+Schedule = Literal["once", "rounds"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment by name; its modules are imported when they are needed.
+
+    Schedule `once` runs a cell to its end; `rounds` visits the living cells in
+    shuffled order, so that a slow minute of the machine hits all of them.
+    """
+
+    name: str
+    summary: str
+    schedule: Schedule
+
+    def _module(self, part: str) -> ModuleType:
+        return importlib.import_module(f"{__name__}.{self.name}.{part}")
+
+    @property
+    def spec(self) -> ModuleType:
+        """Config, cells and records: light to import."""
+        return self._module("spec")
+
+    @property
+    def run(self) -> ModuleType:
+        """What measures; imports torch."""
+        return self._module("run")
+
+    @property
+    def run_name(self) -> str:
+        """The import path of the measuring module, for a child process."""
+        return f"{__name__}.{self.name}.run"
+
+    @property
+    def view(self) -> ModuleType:
+        """What shows; imports pandas and matplotlib."""
+        return self._module("view")
+
+
+EXPERIMENTS = {
+    row.name: row
+    for row in (
+        Experiment(
+            "speed", "Time forward, backward and step of each variant.", "rounds"
+        ),
+    )
+}

@@ -1,0 +1,78 @@
+"""Distribution-free interval of a median, light enough for a measuring child.
+
+Both the child's stopping rule and the analysis of run files use it, so that what
+stopped a measurement is what is shown afterwards.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the bounds of its confidence interval.
+
+    All three are in the unit of the samples; `samples` counts them.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    samples: int
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half the interval's width over the estimate; infinite when that is 0."""
+        if self.estimate == 0:
+            return math.inf
+        return (self.high - self.low) / 2 / abs(self.estimate)
+
+
+#: Below this many samples no order statistics reach 95 % coverage
+#: (1 - 2 / 2**n >= 0.95 needs n >= 6), so the extremes are shown instead.
+SAMPLES_FOR_ORDER_STATISTICS = 6
+
+
+def lower_rank(samples: int, confidence: float = 0.95) -> int:
+    """Return the 1-based rank of the median interval's lower order statistic.
+
+    The interval from rank r to rank n + 1 - r covers the median with probability
+    1 - 2 P(Binomial(n, 1/2) < r) whatever the distribution (David and Nagaraja,
+    Order Statistics, 3rd edition, section 7.1). Returns 1 when even the extremes
+    cover less than `confidence`.
+    """
+    # A count below half of n - 1 in exact integers: no float loses the tail.
+    allowed = (1 - confidence) / 2 * 2.0**samples if samples <= 1000 else None
+    if allowed is None:
+        # Normal approximation; the exact rank differs by at most one here.
+        deviation = statistics.NormalDist().inv_cdf(0.5 + confidence / 2)
+        return max(1, math.floor((samples - deviation * math.sqrt(samples)) / 2))
+    below = 0
+    rank = 0
+    while rank < samples:
+        below += math.comb(samples, rank)
+        if below > allowed:
+            break
+        rank += 1
+    return max(1, rank)
+
+
+def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Return the median of `samples` with its order-statistic interval.
+
+    Raises ValueError for an empty sequence.
+    """
+    if not samples:
+        raise ValueError("the median of no samples is undefined")
+    ordered = sorted(samples)
+    rank = 1
+    if len(ordered) >= SAMPLES_FOR_ORDER_STATISTICS:
+        rank = lower_rank(len(ordered), confidence)
+    return Interval(
+        estimate=statistics.median(ordered),
+        low=ordered[rank - 1],
+        high=ordered[-rank],
+        samples=len(ordered),
+    )

@@ -1,0 +1,232 @@
+"""From a dataclass field to a command-line option: each option is said once.
+
+A config's field carries its default, help, choices and parser in its metadata;
+`click_options` derives the options, `build` turns what click collected back into
+the config.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from resnet_bench.errors import UsageError
+
+Config = TypeVar("Config")
+Parse = Callable[[str], Any]
+
+
+def option(
+    default: Any,
+    *,
+    help: str,
+    choices: Sequence[str] | None = None,
+    flags: tuple[str, ...] = (),
+    parse: Parse | None = None,
+    metavar: str | None = None,
+    argument: bool = False,
+) -> Any:
+    """Declare a config field that is an option of the command line.
+
+    The field's annotation decides how text is read: `int`, `float` (finite), `str`,
+    `bool` (a flag), `Path`, each also `| None`, and `tuple[X, ...]` for a list given
+    with commas or by repeating the option. `parse` reads one item (of a list: into
+    one value or a tuple of values) and raises UsageError or ValueError. `flags` adds
+    spellings such as `-b`. `argument` makes it a positional argument.
+    """
+    metadata = {
+        "option": {
+            "help": help,
+            "choices": tuple(choices) if choices else None,
+            "flags": flags,
+            "parse": parse,
+            "metavar": metavar,
+            "argument": argument,
+        }
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(condition: bool, option_name: str, value: object, accepted: str) -> None:
+    """Raise UsageError that names option, value and what is accepted."""
+    if not condition:
+        raise UsageError.for_option(option_name, value, accepted)
+
+
+def flag_name(field_name: str) -> str:
+    """Return the option's long spelling: `batch_size` is `--batch-size`."""
+    return "--" + field_name.replace("_", "-")
+
+
+def option_fields(config_class: type) -> dict[str, dataclasses.Field[Any]]:
+    """Return the fields of a config that are options, by name."""
+    return {
+        field.name: field
+        for field in dataclasses.fields(config_class)
+        if "option" in field.metadata
+    }
+
+
+class _Item(click.ParamType[Any]):
+    """Reads one value, or one comma-separated list, in the field's own terms."""
+
+    def __init__(self, field_type: type, settings: Mapping[str, Any]) -> None:
+        self.base, self.is_list = _base_type(field_type)
+        self.choices = settings["choices"]
+        self.parse: Parse = settings["parse"] or _PARSERS[self.base]
+        self.name = settings["metavar"] or self._describe()
+
+    def _describe(self) -> str:
+        if self.choices:
+            return "|".join(self.choices)
+        one = {int: "N", float: "X", Path: "PATH", str: "NAME"}[self.base]
+        return f"{one},…" if self.is_list else one
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            if self.is_list:
+                return tuple(
+                    item
+                    for text in value.split(",")
+                    for item in _as_tuple(self._one(text.strip()))
+                )
+            return self._one(value.strip())
+        except (ValueError, UsageError) as error:
+            self.fail(str(error), param, ctx)
+
+    def _one(self, text: str) -> Any:
+        if self.choices and text not in self.choices:
+            raise ValueError(f"{text!r}: expected {', '.join(self.choices)}")
+        return self.parse(text)
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r}: expected a whole number") from None
+
+
+def _finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r}: expected a finite number")
+    return value
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("empty value: expected a name")
+    return text
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ValueError(f"{text!r}: expected a path")
+    return Path(text)
+
+
+_PARSERS: dict[type, Parse] = {
+    int: _integer,
+    float: _finite,
+    str: _text,
+    Path: _path,
+}
+
+
+def _base_type(annotation: Any) -> tuple[type, bool]:
+    """Strip `| None` and `tuple[X, ...]` off an annotation."""
+    origin = typing.get_origin(annotation)
+    arguments = [a for a in typing.get_args(annotation) if a is not type(None)]
+    if origin in (typing.Union, types.UnionType):
+        return _base_type(arguments[0])
+    if origin is tuple:
+        return _base_type(arguments[0])[0], True
+    if origin is typing.Literal:
+        return str, False
+    return annotation, False
+
+
+def _environment_names(command: str, field_name: str) -> list[str]:
+    name = field_name.upper()
+    scoped = command.upper().replace("-", "_")
+    return [f"RESNET_BENCH_{scoped}_{name}", f"RESNET_BENCH_{name}"]
+
+
+def click_options(config_class: type, command: str) -> list[click.Parameter]:
+    """Derive a command's click parameters from its config's fields."""
+    hints = typing.get_type_hints(config_class)
+    return [
+        _click_parameter(field, hints[name], command)
+        for name, field in option_fields(config_class).items()
+    ]
+
+
+def _click_parameter(
+    field: dataclasses.Field[Any], annotation: Any, command: str
+) -> click.Parameter:
+    settings = field.metadata["option"]
+    environment = _environment_names(command, field.name)
+    if annotation is bool:
+        name = flag_name(field.name)
+        return click.Option(
+            [*settings["flags"], f"{name}/--no-{name[2:]}"],
+            default=field.default,
+            help=settings["help"],
+            envvar=environment,
+            show_default=bool(field.default),
+        )
+    item = _Item(annotation, settings)
+    if settings["argument"]:
+        return click.Argument([field.name], nargs=-1, type=item)
+    return click.Option(
+        [*settings["flags"], flag_name(field.name), field.name],
+        type=item,
+        multiple=item.is_list,
+        default=None,
+        help=_help_with_default(settings["help"], field.default),
+        envvar=environment,
+    )
+
+
+def _help_with_default(text: str, default: Any) -> str:
+    if default is None or default == () or default == "":
+        return text
+    shown = ",".join(map(str, _as_tuple(default)))
+    return f"{text} [default: {shown}]"
+
+
+def build(config_class: type[Config], values: Mapping[str, Any]) -> Config:
+    """Make the config from what click collected; what was not given is left out.
+
+    Raises UsageError from the config's own checks.
+    """
+    hints = typing.get_type_hints(config_class)
+    given = {}
+    for name in option_fields(config_class):
+        value = values.get(name)
+        if value is None or value == ():
+            continue
+        if _base_type(hints[name])[1]:
+            value = tuple(item for part in value for item in _as_tuple(part))
+        given[name] = value
+    return config_class(**given)

@@ -1,0 +1,134 @@
+"""The vocabulary of results: grid cells and the records they yield."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+Better = Literal["lower", "higher", "neither"]
+
+
+def measured(
+    *,
+    unit: str,
+    better: Better,
+    default: Any = dataclasses.MISSING,
+    exact: bool = False,
+) -> Any:
+    """Declare a measured field of a record with its unit and direction.
+
+    `unit` is an SI unit ("s", "B", "1/s"), "%" or "1" for pure numbers; `exact`
+    marks a quantity without measurement noise (a parameter count, a checksum).
+    Tables, axes, comparisons and the gate read these.
+    """
+    metadata = {"unit": unit, "better": better, "measured": True, "exact": exact}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def transient(default: Any = dataclasses.MISSING) -> Any:
+    """Declare a field of a cell that does not identify it (a device index)."""
+    metadata = {"identity": False}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@lru_cache
+def snake_case(name: str) -> str:
+    """Turn a class name into the record type that run files carry."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One point of an experiment's grid; subclasses declare its parameters."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The fields as JSON-ready values."""
+        return {
+            field.name: to_json(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+        }
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that identify the cell across runs."""
+        identity = {
+            field.name: self.parameters[field.name]
+            for field in dataclasses.fields(self)
+            if field.metadata.get("identity", True)
+        }
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def label(self) -> str:
+        """What progress lines call the cell."""
+        return " ".join(f"{name}={value}" for name, value in self.parameters.items())
+
+    @property
+    def cost(self) -> float:
+        """Relative duration, so that the time left can be estimated."""
+        return 1.0
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of cells that must have ended well before this one starts."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One result as observed; subclasses declare plain and measured fields."""
+
+    @classmethod
+    def type_name(cls) -> str:
+        """The name under which run files keep records of this class."""
+        return snake_case(cls.__name__)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is known of one measured field."""
+
+    name: str
+    unit: str
+    better: Better
+    exact: bool
+
+
+def measures(record_class: type[Record]) -> dict[str, Measure]:
+    """Return the measured fields of a record class by name."""
+    return {
+        field.name: Measure(
+            name=field.name,
+            unit=field.metadata["unit"],
+            better=field.metadata["better"],
+            exact=field.metadata["exact"],
+        )
+        for field in dataclasses.fields(record_class)
+        if field.metadata.get("measured")
+    }
+
+
+def to_json(value: Any) -> Any:
+    """Return dataclasses, tuples and mappings as JSON-ready values, unrounded."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: to_json(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)

@@ -1,0 +1,1 @@
+"""Run files: how results are kept and read back."""
