@@ -1,0 +1,397 @@
+"""Holds the source to the table of allowed imports, the sizes and the banned patterns.
+
+The table: which third-party packages a file may import when it is itself imported
+(`at_import`), and which it may import later, inside functions (`deferred`). Imports
+under `if TYPE_CHECKING:` never run, so only their direction is checked.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PACKAGE = REPOSITORY / "resnet_bench"
+MAX_FUNCTION_LINES = 40
+MAX_MODULE_LINES = 300
+
+MEASURING = frozenset({"torch", "torchvision", "sklearn", "numpy", "psutil"})
+SHOWING = frozenset(
+    ["numpy", "scipy", "pandas", "seaborn", "matplotlib", "rich", "jinja2", "tabulate"]
+)
+NOT_FOR_START_UP = MEASURING | SHOWING | {"ray"}
+NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Row:
+    """The third-party packages that the files of one pattern may import."""
+
+    pattern: str
+    at_import: frozenset[str] = NOTHING
+    deferred: frozenset[str] = NOTHING
+
+
+# The first pattern that fits a file counts.
+TABLE = (
+    Row("gate/worker.py", at_import=frozenset({"torch"})),
+    Row("gate/default_subject.py", at_import=MEASURING),
+    Row("execution/ray_tasks.py", at_import=frozenset({"ray"}), deferred=MEASURING),
+    Row("execution/*", deferred=frozenset({"torch", "torchvision", "psutil"})),
+    Row("engine/*", at_import=MEASURING, deferred=frozenset({"pynvml", "safetensors"})),
+    Row("experiments/*/run.py", at_import=MEASURING),
+    Row("experiments/degradation/studies/*", at_import=MEASURING),
+    Row("experiments/*/view.py", at_import=SHOWING),
+    Row("experiments/degradation/claims.py", at_import=SHOWING),
+    Row("analysis/*", at_import=SHOWING),
+    Row("gate/*", deferred=frozenset({"psutil", "rich"})),
+    Row("runner.py", deferred=frozenset({"psutil", "rich"})),
+    Row("cli.py", at_import=frozenset({"click"}), deferred=frozenset({"rich"})),
+    Row("options.py", at_import=frozenset({"click"})),
+    Row("*"),
+)
+
+# cli → runner, gate, analysis → experiments, execution, store → engine → the rest
+LAYERS = (
+    ("experiments/*/view.py", 3),
+    ("experiments/degradation/claims.py", 3),
+    ("cli.py", 4),
+    ("__main__.py", 4),
+    ("runner.py", 3),
+    ("gate/*", 3),
+    ("analysis/*", 3),
+    ("experiments/*", 2),
+    ("execution/*", 2),
+    ("store/*", 2),
+    ("engine/*", 1),
+    ("*", 0),
+)
+
+# Never imported by these files, neither at import nor inside a function.
+NEVER_INSIDE = (
+    ("engine/*", ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis")),
+    ("*/run.py", ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis")),
+    ("*/studies/*", ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis")),
+    ("analysis/*", ("torch", "torchvision", "resnet_bench.engine")),
+    ("*/view.py", ("torch", "torchvision", "resnet_bench.engine")),
+    ("gate/worker.py", ("resnet_bench",)),
+)
+
+
+class When(Enum):
+    """When an import statement runs."""
+
+    AT_IMPORT = "at import"
+    DEFERRED = "inside a function"
+    NEVER = "for type checkers only"
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module name, dotted and absolute."""
+
+    name: str
+    when: When
+    line: int
+
+    @property
+    def top(self) -> str:
+        return self.name.partition(".")[0]
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+each_module = pytest.mark.parametrize(
+    "path", MODULES, ids=[path.relative_to(PACKAGE).as_posix() for path in MODULES]
+)
+
+
+def inside(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+BY_NAME = {dotted(path): path for path in MODULES}
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@functools.cache
+def imports_of(path: Path) -> tuple[Import, ...]:
+    return tuple(walk_imports(tree_of(path), path, When.AT_IMPORT))
+
+
+def walk_imports(node: ast.AST, path: Path, when: When) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            for name in names_of(child, path):
+                yield Import(name, when, child.lineno)
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from walk_imports(child, path, max_when(when, When.DEFERRED))
+        elif isinstance(child, ast.If) and is_type_checking(child.test):
+            body = ast.Module(body=child.body, type_ignores=[])
+            yield from walk_imports(body, path, When.NEVER)
+            otherwise = ast.Module(body=child.orelse, type_ignores=[])
+            yield from walk_imports(otherwise, path, when)
+        else:
+            yield from walk_imports(child, path, when)
+
+
+def max_when(first: When, second: When) -> When:
+    order = list(When)
+    return max(first, second, key=order.index)
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def names_of(node: ast.Import | ast.ImportFrom, path: Path) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
+    base = node.module or ""
+    if node.level:
+        package = dotted(path.parent / "__init__.py").split(".")
+        kept = package[: len(package) - node.level + 1]
+        base = ".".join([*kept, base] if base else kept)
+    yield base
+    for alias in node.names:
+        if f"{base}.{alias.name}" in BY_NAME:
+            yield f"{base}.{alias.name}"
+
+
+def third_party(path: Path) -> Iterator[Import]:
+    known = sys.stdlib_module_names | {"resnet_bench", "__future__"}
+    return (item for item in imports_of(path) if item.top not in known)
+
+
+def row_of(path: Path) -> Row:
+    return next(row for row in TABLE if fnmatch.fnmatch(inside(path), row.pattern))
+
+
+def layer_of(path: Path) -> int:
+    name = inside(path)
+    return next(layer for pattern, layer in LAYERS if fnmatch.fnmatch(name, pattern))
+
+
+@functools.cache
+def loaded_with(path: Path) -> frozenset[Path]:
+    """Return every file of the package that importing `path` imports as well."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        current = waiting.pop()
+        if current in found:
+            continue
+        found.add(current)
+        names = {i.name for i in imports_of(current) if i.when is When.AT_IMPORT}
+        names.add(dotted(current))
+        waiting += [BY_NAME[part] for name in names for part in with_parents(name)]
+    return frozenset(found)
+
+
+def with_parents(name: str) -> Iterator[str]:
+    while name:
+        if name in BY_NAME:
+            yield name
+        name = name.rpartition(".")[0]
+
+
+@each_module
+def test_module_imports_only_the_packages_its_row_allows(path: Path) -> None:
+    row = row_of(path)
+    allowed = {
+        When.AT_IMPORT: row.at_import,
+        When.DEFERRED: row.at_import | row.deferred,
+    }
+    wrong = [
+        f"{inside(path)}:{item.line} imports {item.name} {item.when.value}"
+        for item in third_party(path)
+        if item.when in allowed and item.top not in allowed[item.when]
+    ]
+    assert not wrong, wrong
+
+
+@each_module
+def test_module_stays_as_light_as_its_row_with_all_that_it_imports(path: Path) -> None:
+    # click comes with the option declarations, which every spec.py needs.
+    allowed = row_of(path).at_import | {"click"}
+    wrong = {
+        f"{inside(path)} loads {item.name} through {inside(other)}"
+        for other in loaded_with(path)
+        for item in third_party(other)
+        if item.when is When.AT_IMPORT and item.top not in allowed
+    }
+    assert not wrong, sorted(wrong)
+
+
+@each_module
+def test_module_imports_no_layer_above_its_own(path: Path) -> None:
+    wrong = [
+        f"{inside(path)}:{item.line} imports {item.name}"
+        for item in imports_of(path)
+        if item.name in BY_NAME and layer_of(BY_NAME[item.name]) > layer_of(path)
+    ]
+    assert not wrong, wrong
+
+
+@each_module
+def test_module_never_imports_what_its_place_rules_out(path: Path) -> None:
+    never = [
+        name
+        for pattern, names in NEVER_INSIDE
+        if fnmatch.fnmatch(inside(path), pattern)
+        for name in names
+    ]
+    wrong = [
+        f"{inside(path)}:{item.line} imports {item.name}"
+        for item in imports_of(path)
+        if any(f"{item.name}.".startswith(f"{name}.") for name in never)
+    ]
+    assert not wrong, wrong
+
+
+@each_module
+def test_run_and_view_never_import_each_other(path: Path) -> None:
+    other = {"run.py": "view", "view.py": "run"}.get(path.name)
+    wrong = [
+        f"{inside(path)}:{item.line} imports {item.name}"
+        for item in imports_of(path)
+        if other and item.name.startswith("resnet_bench.experiments.")
+        if item.name.rpartition(".")[2] == other
+    ]
+    assert not wrong, wrong
+
+
+@each_module
+def test_module_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
+
+
+@each_module
+def test_functions_are_short(path: Path) -> None:
+    wrong = [
+        f"{inside(path)}:{node.lineno} {node.name} has {lines} lines"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if (lines := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
+    ]
+    assert not wrong, wrong
+
+
+@each_module
+def test_functions_return_no_tuple_longer_than_two(path: Path) -> None:
+    wrong = [
+        f"{inside(path)}:{node.lineno} {node.name} -> {ast.unparse(node.returns)}"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.returns is not None and is_long_tuple(node.returns)
+    ]
+    assert not wrong, wrong
+
+
+def is_long_tuple(returns: ast.expr) -> bool:
+    return (
+        isinstance(returns, ast.Subscript)
+        and ast.unparse(returns.value) == "tuple"
+        and isinstance(returns.slice, ast.Tuple)
+        and len(returns.slice.elts) > 2
+    )
+
+
+@each_module
+def test_module_has_no_banned_pattern(path: Path) -> None:
+    wrong = [
+        f"{inside(path)}:{line} {reason}"
+        for node in ast.walk(tree_of(path))
+        for line, reason in banned(node, path)
+    ]
+    assert not wrong, wrong
+
+
+def banned(node: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
+    if isinstance(node, ast.Assert):
+        yield node.lineno, "assert: raise an error of resnet_bench.errors"
+    if isinstance(node, ast.ExceptHandler) and (
+        node.type is None or ast.unparse(node.type) == "Exception"
+    ):
+        yield node.lineno, "except Exception: name the errors that are expected"
+    if isinstance(node, ast.Call):
+        reason = banned_call(ast.unparse(node.func), path)
+        if reason:
+            yield node.lineno, reason
+
+
+def banned_call(called: str, path: Path) -> str | None:
+    reasons = {
+        "time.time": "time.time: use time.perf_counter",
+        "kwargs.pop": "kwargs.pop: name the parameters",
+        "exec": "exec: write the code",
+        "eval": "eval: write the code",
+    }
+    # worker.py is a program of its own, started by its path.
+    programs = ("__main__.py", "cli.py", "gate/worker.py")
+    if inside(path) not in programs:
+        reasons["sys.exit"] = "sys.exit: raise, and let the command line exit"
+    return reasons.get(called)
+
+
+@each_module
+def test_module_has_a_name_that_says_what_is_in_it(path: Path) -> None:
+    vague = {"utils", "util", "helpers", "helper", "manager", "handler", "misc"}
+    assert path.stem not in vague
+
+
+def test_only_the_ray_executor_imports_ray() -> None:
+    importers = {
+        inside(path)
+        for path in MODULES
+        for item in imports_of(path)
+        if item.top == "ray"
+    }
+    assert importers <= {"execution/ray_tasks.py"}
+
+
+def loaded_packages(statements: str) -> set[str]:
+    """Return the packages too heavy for start-up that a fresh process has loaded."""
+    report = f"import sys; print(*({set(NOT_FOR_START_UP)!r} & set(sys.modules)))"
+    answer = subprocess.run(
+        [sys.executable, "-c", f"{statements}\n{report}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(answer.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="no command line yet")
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    assert loaded_packages("import resnet_bench.cli") == set()
+
+
+@pytest.mark.skipif(not (PACKAGE / "cli.py").exists(), reason="no command line yet")
+def test_help_loads_nothing_heavy() -> None:
+    run_help = (
+        "import contextlib, runpy, sys\n"
+        "sys.argv = ['resnet-bench', '--help']\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    runpy.run_module('resnet_bench', run_name='__main__')\n"
+    )
+    assert loaded_packages(run_help) == set()
