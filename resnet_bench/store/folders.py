@@ -1,0 +1,72 @@
+"""Where runs live: `<results>/<experiment>/<run-id>/run.jsonl`."""
+
+import datetime as dt
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.store.reading import RUN_FILE
+
+
+def new_run_id(commit: str | None) -> str:
+    """Return `<UTC>_<commit>_<4 random>`, unique and sorted by time."""
+    now = dt.datetime.now(dt.UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}_{(commit or 'nogit')[:7]}_{secrets.token_hex(2)}"
+
+
+def check_writable(results: Path) -> None:
+    """Make the results folder and write a file in it, before anything is measured.
+
+    Raises InputOutputError.
+    """
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results) as probe:
+            probe.write(b"\0" * 65536)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot write to results folder {results}: {error.strerror or error}"
+        ) from error
+
+
+def run_folders(results: Path, experiment: str | None = None) -> list[Path]:
+    """Return the folders of all runs (of one experiment), oldest first."""
+    pattern = f"{experiment or '*'}/*/{RUN_FILE}"
+    return sorted((path.parent for path in results.glob(pattern)), key=_by_name)
+
+
+def _by_name(folder: Path) -> str:
+    return folder.name
+
+
+def find_run(results: Path, name: str, experiment: str | None = None) -> Path:
+    """Return the folder of the run that `name` means.
+
+    `name` is a run id, its unique beginning or end, `latest`, or a path to a run
+    folder or run file. Raises UsageError when there is none or more than one.
+    """
+    path = Path(name)
+    if path.name == RUN_FILE and path.is_file():
+        return path.parent
+    if (path / RUN_FILE).is_file():
+        return path
+    folders = run_folders(results, experiment)
+    if name == "latest":
+        found = folders[-1:]
+    else:
+        found = [f for f in folders if f.name.startswith(name) or f.name.endswith(name)]
+        found = [f for f in found if f.name == name] or found
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(_why_not(results, name, found))
+
+
+def _why_not(results: Path, name: str, found: list[Path]) -> str:
+    if found:
+        return f"run {name!r} is ambiguous: {', '.join(f.name for f in found[:5])}"
+    remedy = f"'resnet-bench list -o {results}' shows what there is"
+    return f"no run {name!r} in {results}: {remedy}"

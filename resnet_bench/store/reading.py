@@ -1,0 +1,183 @@
+"""Reading run files: what was committed, in one typed object."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.errors import InputOutputError
+from resnet_bench.records import Record
+from resnet_bench.store.lines import DamagedLineError, decode
+from resnet_bench.store.upgrades import upgraded
+
+RUN_FILE = "run.jsonl"
+
+
+@dataclass(frozen=True)
+class CellEnd:
+    """How an attempt at a cell ended; `status` is "ok" or "failed"."""
+
+    status: str
+    attempt: int
+    error: str | None = None
+    seconds: float | None = None
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its file tells it.
+
+    `records` holds the committed records only, each with its "type", "cell" and
+    "attempt". `status` is "complete" or "partial"; `problems` are sentences about
+    what was left out when reading.
+    """
+
+    folder: Path
+    header: dict[str, Any]
+    records: list[dict[str, Any]]
+    cells: dict[str, CellEnd]
+    status: str
+    resumes: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """The run id, which is also the folder's name."""
+        return str(self.header["run"])
+
+    @property
+    def experiment(self) -> str:
+        """The name of the experiment."""
+        return str(self.header["experiment"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration."""
+        return dict(self.header.get("config") or {})
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """The machine and software the run started on."""
+        return dict(self.header.get("environment") or {})
+
+    @property
+    def machine_key(self) -> str | None:
+        """The hash of the hardware, by which runs may be compared."""
+        return self.environment.get("machine_key")
+
+    @property
+    def grid(self) -> dict[str, dict[str, Any]]:
+        """The parameters of every planned cell by key."""
+        return dict(self.header.get("cells") or {})
+
+    @property
+    def failed(self) -> dict[str, CellEnd]:
+        """The cells whose last attempt failed."""
+        return {key: end for key, end in self.cells.items() if end.status != "ok"}
+
+    @property
+    def missing(self) -> list[str]:
+        """Keys of planned cells that no attempt finished."""
+        return [key for key in self.grid if key not in self.cells]
+
+    def rows(self, record: type[Record] | str) -> list[dict[str, Any]]:
+        """Return the records of one type, each joined with its cell's parameters."""
+        name = record if isinstance(record, str) else record.type_name()
+        grid = self.grid
+        return [
+            {**grid.get(row["cell"], {}), **row}
+            for row in self.records
+            if row["type"] == name
+        ]
+
+
+def read_run(folder: Path) -> Run:
+    """Read the run in `folder` (or the run file itself).
+
+    A torn last line is left out and noted. Raises InputOutputError when the file
+    is missing, damaged before its last line, or of a newer schema.
+    """
+    path = folder / RUN_FILE if folder.is_dir() else folder
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot read {path}: {error.strerror or error}"
+        ) from error
+    lines, problems = parse_lines(raw, str(path))
+    return assemble(path.parent, upgraded(lines, str(path)), problems)
+
+
+def parse_lines(raw: bytes, name: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Decode the lines of a run file; the second part names what was left out.
+
+    Raises InputOutputError when a line before the last is damaged.
+    """
+    pieces = raw.split(b"\n")
+    lines = []
+    problems = []
+    last = max((i for i, piece in enumerate(pieces) if piece.strip()), default=-1)
+    for number, piece in enumerate(pieces[: last + 1]):
+        try:
+            lines.append(decode(piece))
+        except DamagedLineError as error:
+            if number != last or number == 0:
+                raise InputOutputError(
+                    f"{name}: line {number + 1} is damaged ({error})"
+                ) from error
+            problems.append(f"{name}: the last line is torn and was left out")
+    if not lines or lines[0].get("kind") != "run":
+        raise InputOutputError(f"{name}: not a run file")
+    return lines, problems
+
+
+def assemble(
+    folder: Path,
+    lines: Iterable[dict[str, Any]],
+    problems: list[str] | None = None,
+    *,
+    committed_only: bool = True,
+) -> Run:
+    """Build the run from decoded lines of the current schema.
+
+    `committed_only=False` keeps the records of cells still running, for a live
+    view. Raises InputOutputError when a line lacks what its kind must have.
+    """
+    header, *rest = lines
+    try:
+        cells = {
+            line["cell"]: _cell_end(line) for line in rest if line["kind"] == "cell"
+        }
+        records = [
+            {key: value for key, value in line.items() if key != "kind"}
+            for line in rest
+            if line["kind"] == "record" and _counts(line, cells, committed_only)
+        ]
+        ends = [line["status"] for line in rest if line["kind"] == "end"]
+        resumes = [line for line in rest if line["kind"] == "resume"]
+        header["run"], header["experiment"]
+    except (KeyError, TypeError) as error:
+        raise InputOutputError(f"{folder}: a line lacks {error}") from error
+    complete = bool(ends) and ends[-1] == "complete"
+    status = "complete" if complete else "partial"
+    return Run(folder, header, records, cells, status, resumes, problems or [])
+
+
+def _cell_end(line: dict[str, Any]) -> CellEnd:
+    return CellEnd(
+        status=line["status"],
+        attempt=line["attempt"],
+        error=line.get("error"),
+        seconds=line.get("seconds"),
+        group=line.get("group", 0),
+    )
+
+
+def _counts(
+    line: dict[str, Any], cells: dict[str, CellEnd], committed_only: bool
+) -> bool:
+    end = cells.get(line["cell"])
+    if end is None:
+        return not committed_only
+    return end.status == "ok" and end.attempt == line["attempt"] and "type" in line
