@@ -1,0 +1,1 @@
+"""How fast each variant runs forward, backward and a whole step."""

@@ -1,0 +1,123 @@
+"""The cells that `speed` visits, and which of them make one row of its table."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.records import Cell, transient
+
+#: What one cell measures. Memory has cells of its own because a peak is only
+#: believable in a fresh process that does nothing else.
+TIME, MEMORY_TRAIN, MEMORY_INFERENCE, CEILING = (
+    "time",
+    "memory-train",
+    "memory-inference",
+    "ceiling",
+)
+
+#: The phases in the order in which a visit takes them, by the mode that asks for them.
+TRAIN_PHASES = ("forward", "loss", "backward", "optimizer", "step")
+INFERENCE_PHASES = ("inference",)
+
+#: Parameters that two cells share when one's ceiling limits the other's speed.
+CEILING_FIELDS = ("device", "dtype", "amp", "tf32", "threads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedCell(Cell):
+    """One setting of one model, or the ceiling of one setting of the machine.
+
+    `device` is `cpu` or `cuda`; which GPU is no part of the identity. `batch_size`
+    is the actual, `requested_batch_size` the one asked for. Of a ceiling, `variant`,
+    `model`, batch and image size are None.
+    """
+
+    measure: str
+    variant: int | None = None
+    model: str | None = None
+    architecture: str | None = None
+    device: str
+    device_index: int | None = transient(None)
+    batch_size: int | None = None
+    requested_batch_size: int | None = None
+    image_size: int | None = None
+    dtype: str
+    amp: bool
+    tf32: bool
+    channels_last: bool = False
+    compiled: bool = False
+    threads: int
+    mode: str = "both"
+    seed: int
+    precision: float
+    max_time_seconds: float
+
+    @property
+    def name(self) -> str:
+        """What tables call the model."""
+        if self.variant is not None:
+            return VARIANTS[self.variant].title
+        return self.model or "ceiling"
+
+    @property
+    def label(self) -> str:
+        """What progress lines call the cell."""
+        parts = [self.name]
+        if self.batch_size is not None:
+            parts.append(f"batch {self.batch_size}, {self.image_size} px")
+        parts.append(self.dtype)
+        named = {
+            "amp": self.amp,
+            "tf32": self.tf32,
+            "channels-last": self.channels_last,
+            "compiled": self.compiled,
+            "peak memory, train": self.measure == MEMORY_TRAIN,
+            "peak memory, inference": self.measure == MEMORY_INFERENCE,
+        }
+        return ", ".join(parts + [name for name, given in named.items() if given])
+
+    @property
+    def cost(self) -> float:
+        """Seconds that the cell is expected to take."""
+        shares = {TIME: 1.0, CEILING: CEILING_SHARE}
+        return self.max_time_seconds * shares.get(self.measure, MEMORY_SHARE)
+
+    @property
+    def trains(self) -> bool:
+        """Whether training steps are asked for."""
+        return self.mode in ("train", "both")
+
+    @property
+    def infers(self) -> bool:
+        """Whether inference is asked for."""
+        return self.mode in ("infer", "both")
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that the cell times, in the order of a visit."""
+        return TRAIN_PHASES * self.trains + INFERENCE_PHASES * self.infers
+
+
+#: A ceiling needs few samples, a memory pass a handful of steps.
+CEILING_SHARE = 0.4
+MEMORY_SHARE = 0.2
+
+#: The parameters that make a row of the table; cells that differ only in `measure`
+#: belong to the same row.
+ROW_FIELDS = tuple(
+    field.name
+    for field in dataclasses.fields(SpeedCell)
+    if field.name not in ("measure", "device_index")
+)
+
+
+def row_of(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what cells of the same row have in common."""
+    return tuple(parameters[name] for name in ROW_FIELDS)
+
+
+def ceiling_of(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a row has in common with the ceiling that limits it."""
+    return tuple(parameters[name] for name in CEILING_FIELDS)
