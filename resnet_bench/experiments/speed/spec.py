@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
-from resnet_bench.options import check, option
-
 from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_INFERENCE,
@@ -19,6 +17,7 @@ from resnet_bench.experiments.speed.records import (
     PeakMemory,
     SpeedSamples,
 )
+from resnet_bench.options import check, option
 
 DTYPES = ("float32", "bfloat16", "float16")
 MODES = ("train", "infer", "both")
