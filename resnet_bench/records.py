@@ -79,6 +79,11 @@ class Cell:
         return 1.0
 
     @property
+    def memory_bytes(self) -> float:
+        """Memory the cell holds while it lives, estimated; 0 if negligible."""
+        return 0.0
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Keys of cells that must have ended well before this one starts."""
         return ()

@@ -1,0 +1,105 @@
+"""What runs inside a child process: one call, or one cell's generator.
+
+Messages to the parent are tuples: ("record", content), ("end",),
+("failed", error, detail), ("value", result), ("error", exception).
+"""
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from resnet_bench.errors import ResnetBenchError
+from resnet_bench.execution.failures import describe_failure
+from resnet_bench.execution.inline import record_content
+from resnet_bench.records import Cell, Record
+
+VISIT = "visit"
+
+
+def _settle(lifeline: Connection) -> None:
+    """Make the child end with its parent, and keep stdout for results.
+
+    The parent alone decides what Ctrl-C means. A thread that sleeps in a read
+    costs nothing; when the parent is gone, however it died, the read ends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.dup2(sys.stderr.fileno() if _has_descriptor(sys.stderr) else 2, 1)
+
+    def wait_for_the_end() -> None:
+        try:
+            lifeline.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+
+
+def _has_descriptor(stream: Any) -> bool:
+    try:
+        stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return False
+    return True
+
+
+def answer_call(
+    pipe: Connection,
+    lifeline: Connection,
+    module: str,
+    function: str,
+    arguments: tuple[Any, ...],
+) -> None:
+    """Call a function and send its result, or the error meant for a person."""
+    _settle(lifeline)
+    try:
+        result = getattr(importlib.import_module(module), function)(*arguments)
+    except ResnetBenchError as error:
+        pipe.send(("error", type(error), str(error)))
+    except Exception as error:  # noqa: BLE001 - the parent reports it
+        pipe.send(("failed", describe_failure(error), traceback.format_exc()))
+    else:
+        pipe.send(("value", result))
+
+
+def run_cell(
+    pipe: Connection,
+    lifeline: Connection,
+    module: str,
+    cell: Cell,
+    wait: Callable[[Connection], None],
+) -> None:
+    """Run a cell's generator and send each record; `wait` precedes every step."""
+    _settle(lifeline)
+    try:
+        from resnet_bench.engine.ranks import Ranks
+
+        records: Iterator[Record] = importlib.import_module(module).run(cell, Ranks())
+        while True:
+            wait(pipe)
+            record = next(records, None)
+            if record is None:
+                break
+            pipe.send(("record", record_content(record)))
+    except Exception as error:  # noqa: BLE001 - a cell's failure is a result
+        pipe.send(("failed", describe_failure(error), traceback.format_exc()))
+    else:
+        pipe.send(("end",))
+
+
+def at_once(pipe: Connection) -> None:
+    """Go on without waiting: schedule `once`."""
+
+
+def for_visit(pipe: Connection) -> None:
+    """Sleep until the parent visits: schedule `rounds`."""
+    try:
+        pipe.recv()
+    except EOFError:
+        os._exit(1)

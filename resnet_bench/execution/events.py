@@ -1,0 +1,83 @@
+"""What executors report while cells run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from resnet_bench.experiments import Schedule
+from resnet_bench.records import Cell
+
+
+@dataclass(frozen=True)
+class Task:
+    """An attempt at a cell."""
+
+    cell: Cell
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class Started:
+    """A cell began to run; `group` counts from 0 when not all fit in memory."""
+
+    key: str
+    attempt: int
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A cell yielded a record; `content` holds its fields and its "type"."""
+
+    key: str
+    attempt: int
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt ended; `status` is "ok" or "failed", `detail` a traceback."""
+
+    key: str
+    attempt: int
+    status: str
+    seconds: float
+    error: str | None = None
+    detail: str | None = None
+    group: int = 0
+
+
+Event = Started | Recorded | Ended
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that an executor needs to know.
+
+    `module` is the import path of the experiment's run.py; `seed` fixes the order
+    in which cells are visited; `memory_bytes` is what the living cells may use
+    together.
+    """
+
+    module: str
+    schedule: Schedule
+    tasks: tuple[Task, ...]
+    workers: int = 1
+    seed: int = 0
+    memory_bytes: float = float("inf")
+
+
+class Executor(Protocol):
+    """A place to run cells."""
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        """Return what the function of that module returns where cells run.
+
+        A ResnetBenchError raised there is raised here.
+        """
+
+    def run(self, job: Job) -> Iterator[Event]:
+        """Run the job's cells; a failed cell is an event, never an exception."""
+
+    def close(self) -> None:
+        """End every child that is still alive."""

@@ -1,0 +1,61 @@
+"""Cells one after the other in this process: for torchrun ranks and for debugging."""
+
+import importlib
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from resnet_bench.execution.events import Ended, Event, Job, Recorded, Started, Task
+from resnet_bench.execution.failures import describe_failure
+from resnet_bench.records import Record, to_json
+
+
+def record_content(record: Record) -> dict[str, Any]:
+    """Return a record's fields with the name of its type."""
+    return {"type": record.type_name(), **to_json(record)}
+
+
+class InlineExecutor:
+    """Runs cells here; without isolation, so timings share one process."""
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        """Call the function in this process."""
+        return getattr(importlib.import_module(module), function)(*arguments)
+
+    def run(self, job: Job) -> Iterator[Event]:
+        """Run each cell to its end, in grid order, needs first."""
+        from resnet_bench.engine.ranks import Ranks
+
+        run = importlib.import_module(job.module).run
+        failed: set[str] = set()
+        for task in job.tasks:
+            lost = failed.intersection(task.cell.needs)
+            for event in _refused(task, lost) if lost else _attempt(task, run, Ranks()):
+                if isinstance(event, Ended) and event.status != "ok":
+                    failed.add(event.key)
+                yield event
+
+    def close(self) -> None:
+        """Nothing lives on between cells."""
+
+
+def _refused(task: Task, lost: set[str]) -> Iterator[Event]:
+    reason = f"needs cell {', '.join(sorted(lost))}, which failed"
+    yield Ended(task.cell.key, task.attempt, "failed", 0.0, reason)
+
+
+def _attempt(task: Task, run: Any, ranks: Any) -> Iterator[Event]:
+    key, attempt = task.cell.key, task.attempt
+    yield Started(key, attempt)
+    begin = time.perf_counter()
+    error = detail = None
+    try:
+        for record in run(task.cell, ranks):
+            yield Recorded(key, attempt, record_content(record))
+    except Exception as problem:  # noqa: BLE001 - a cell's failure is a result
+        error, detail = describe_failure(problem), traceback.format_exc()
+    seconds = time.perf_counter() - begin
+    yield Ended(
+        key, attempt, "failed" if error else "ok", seconds, error, detail=detail
+    )
