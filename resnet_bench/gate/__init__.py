@@ -1,0 +1,1 @@
+"""Deciding whether a change made a user's networks slower or less accurate."""

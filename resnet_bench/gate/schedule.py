@@ -1,0 +1,40 @@
+"""Which side runs when: seeded, so that a resumed check repeats the same pairs."""
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+Side = Literal["base", "head"]
+
+#: Both blocks cancel a linear drift of the machine's speed within the block.
+BLOCKS: dict[str, tuple[Side, ...]] = {
+    "ABBA": ("base", "head", "head", "base"),
+    "BAAB": ("head", "base", "base", "head"),
+}
+
+
+@dataclass(frozen=True)
+class PairOrder:
+    """The order of one pair: which side starts first, and its blocks of legs."""
+
+    pair: int
+    blocks: tuple[str, ...]
+    first_started: Side
+
+    @property
+    def legs(self) -> tuple[Side, ...]:
+        """The sides in the order in which their legs run."""
+        return tuple(side for block in self.blocks for side in BLOCKS[block])
+
+
+def pair_order(seed: int, pair: int, blocks: int = 2) -> PairOrder:
+    """Return the order of pair number `pair`; it depends on nothing else."""
+    generator = random.Random(f"{seed}:{pair}")
+    # As many of one kind as of the other, so that a slow first leg cancels too.
+    drawn = [tuple(BLOCKS)[index % 2] for index in range(blocks)]
+    generator.shuffle(drawn)
+    return PairOrder(
+        pair=pair,
+        blocks=tuple(drawn),
+        first_started=generator.choice(("base", "head")),
+    )
