@@ -1,0 +1,1 @@
+"""Plain against residual networks of identical weights, with a verdict per claim."""
