@@ -1,0 +1,222 @@
+"""Config, cells, executor, run file: how an experiment is carried out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.execution.events import (
+    Ended,
+    Event,
+    Executor,
+    Job,
+    Recorded,
+    Task,
+)
+from resnet_bench.experiments import Experiment
+from resnet_bench.records import Cell, to_json
+from resnet_bench.store.folders import new_run_id
+from resnet_bench.store.reading import Run, assemble
+from resnet_bench.store.upgrades import SCHEMA_VERSION
+from resnet_bench.store.writing import RunWriter, create_run, reopen_run
+
+ENVIRONMENT = "resnet_bench.engine.environment"
+
+#: Share of the free memory that living cells may plan to use together.
+MEMORY_SHARE = 0.8
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; like KeyboardInterrupt, nothing below catches it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be run: the resolved config, its grid, and where."""
+
+    experiment: Experiment
+    config: Any
+    cells: tuple[Cell, ...]
+    environment: dict[str, Any]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What the first line of the run file says, but for its id and argv."""
+        git = self.environment.get("git") or {}
+        return {
+            "experiment": self.experiment.name,
+            "config": portable(to_json(self.config)),
+            "environment": self.environment,
+            "commit": git.get("commit"),
+            "dirty": git.get("dirty"),
+            "cells": {cell.key: portable(cell.parameters) for cell in self.cells},
+        }
+
+
+def portable(value: Any, base: Path | None = None) -> Any:
+    """Return `value` with absolute paths made relative, or cut to their last part.
+
+    A run file travels; where somebody's home is must not travel with it.
+    """
+    base = base or Path.cwd()
+    if isinstance(value, dict):
+        return {key: portable(item, base) for key, item in value.items()}
+    if isinstance(value, list):
+        return [portable(item, base) for item in value]
+    if isinstance(value, str) and value.startswith("/") and len(value) > 1:
+        path = Path(value)
+        return str(path.relative_to(base) if path.is_relative_to(base) else path.name)
+    return value
+
+
+def make_plan(experiment: Experiment, config: Any, executor: Executor) -> Plan:
+    """Resolve the config where cells will run, expand it, and note the environment.
+
+    Raises UsageError when the config asks for what that machine cannot do.
+    """
+    resolved = executor.call(experiment.run_name, "prepare", config)
+    environment = executor.call(ENVIRONMENT, "collect")
+    cells = tuple(experiment.spec.expand(resolved))
+    if not cells:
+        raise UsageError(f"{experiment.name}: these options leave nothing to run")
+    return Plan(experiment, resolved, cells, environment)
+
+
+@dataclass
+class OpenRun:
+    """A run file open for writing, and what is left to run.
+
+    `lines` holds what the file says so far, for live views.
+    """
+
+    writer: RunWriter
+    tasks: tuple[Task, ...]
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def live(self) -> Run:
+        """The run as it stands, records of running cells included."""
+        return assemble(self.writer.folder, self.lines, committed_only=False)
+
+
+def open_new(plan: Plan, results: Path, argv: Sequence[str]) -> OpenRun:
+    """Start a new run in `results`; raises InputOutputError."""
+    run_id = new_run_id(plan.header["commit"])
+    header = {"run": run_id, **plan.header, "argv": portable(list(argv))}
+    writer = create_run(results / plan.experiment.name / run_id, header)
+    line = {"kind": "run", "schema_version": SCHEMA_VERSION, **header}
+    return OpenRun(writer, tuple(Task(cell) for cell in plan.cells), [line])
+
+
+def open_again(plan: Plan, folder: Path) -> OpenRun:
+    """Go on with a run: what is not committed, or failed, is to be run.
+
+    Raises UsageError when its experiment or config differs, or another process
+    writes it.
+    """
+    writer, run = reopen_run(folder)
+    try:
+        _refuse_a_different(plan, run)
+    except UsageError:
+        writer.__exit__(None, None, None)
+        raise
+    writer.resume(plan.environment)
+    tasks = tuple(
+        Task(cell, attempt=end.attempt + 1 if end else 1)
+        for cell in plan.cells
+        if (end := run.cells.get(cell.key)) is None or end.status != "ok"
+    )
+    return OpenRun(writer, tasks, _lines_of(run))
+
+
+def _lines_of(run: Run) -> list[dict[str, Any]]:
+    ends = [
+        {"kind": "cell", "cell": key, **to_json(end)} for key, end in run.cells.items()
+    ]
+    return [run.header, *({"kind": "record", **row} for row in run.records), *ends]
+
+
+def _refuse_a_different(plan: Plan, run: Run) -> None:
+    if run.experiment != plan.experiment.name:
+        raise UsageError(f"run {run.id} is of experiment {run.experiment}")
+    wanted = plan.header["config"]
+    for name in sorted(wanted.keys() | run.config.keys()):
+        if wanted.get(name) != run.config.get(name):
+            raise UsageError(
+                f"run {run.id} had {name.replace('_', '-')} {run.config.get(name)}, "
+                f"now it is {wanted.get(name)}: resume with the same options"
+            )
+    if set(run.grid) != {cell.key for cell in plan.cells}:
+        raise UsageError(
+            f"run {run.id} has another grid of cells than this version makes of the "
+            "same options: start a new run"
+        )
+
+
+def run_cells(
+    plan: Plan,
+    opened: OpenRun,
+    executor: Executor,
+    workers: int,
+    listener: Callable[[Event], None],
+) -> None:
+    """Run the open tasks and keep every result; the listener hears each event.
+
+    On Ctrl-C or SIGTERM the run file is ended as partial and the exception goes on.
+    """
+    job = Job(
+        module=plan.experiment.run_name,
+        schedule=plan.experiment.schedule,
+        tasks=opened.tasks,
+        workers=workers,
+        seed=getattr(plan.config, "seed", 0),
+        memory_bytes=_memory_budget(),
+    )
+    try:
+        for event in executor.run(job):
+            _keep(event, opened)
+            listener(event)
+    except KeyboardInterrupt:
+        opened.writer.end("interrupted")
+        raise
+    except Terminated:
+        opened.writer.end("terminated")
+        raise
+    except ResnetBenchError as error:
+        _end_if_possible(opened.writer, str(error))
+        raise
+    finally:
+        executor.close()
+    opened.writer.end("complete")
+
+
+def _end_if_possible(writer: RunWriter, reason: str) -> None:
+    """Say why the run is partial, unless the disk is what refused."""
+    try:
+        writer.end("failed", error=reason)
+    except ResnetBenchError:
+        return
+
+
+def _keep(event: Event, opened: OpenRun) -> None:
+    if isinstance(event, Recorded):
+        opened.writer.record(event.key, event.attempt, event.content)
+        identity = {"cell": event.key, "attempt": event.attempt}
+        opened.lines.append({"kind": "record", **identity, **event.content})
+    elif isinstance(event, Ended):
+        details = {
+            "seconds": event.seconds,
+            "error": event.error,
+            "group": event.group,
+        }
+        opened.writer.commit(event.key, event.attempt, event.status, **details)
+        identity = {"cell": event.key, "attempt": event.attempt}
+        line = {"kind": "cell", **identity, "status": event.status, **details}
+        opened.lines.append(line)
+
+
+def _memory_budget() -> float:
+    import psutil
+
+    return MEMORY_SHARE * float(psutil.virtual_memory().available)
