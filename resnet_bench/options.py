@@ -30,6 +30,7 @@ def option(
     parse: Parse | None = None,
     metavar: str | None = None,
     argument: bool = False,
+    bare: str | None = None,
 ) -> Any:
     """Declare a config field that is an option of the command line.
 
@@ -37,7 +38,8 @@ def option(
     `bool` (a flag), `Path`, each also `| None`, and `tuple[X, ...]` for a list given
     with commas or by repeating the option. `parse` reads one item (of a list: into
     one value or a tuple of values) and raises UsageError or ValueError. `flags` adds
-    spellings such as `-b`. `argument` makes it a positional argument.
+    spellings such as `-b`. `argument` makes it a positional argument, `bare` is the
+    value of the option given without one.
     """
     metadata = {
         "option": {
@@ -47,6 +49,7 @@ def option(
             "parse": parse,
             "metavar": metavar,
             "argument": argument,
+            "bare": bare,
         }
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -189,15 +192,17 @@ def _click_parameter(
     if annotation is bool:
         name = flag_name(field.name)
         return click.Option(
-            [*settings["flags"], f"{name}/--no-{name[2:]}"],
-            default=field.default,
-            help=settings["help"],
+            [*settings["flags"], f"{name}/--no-{name[2:]}" if field.default else name],
+            default=None,
+            is_flag=True,
+            help=_help_with_default(settings["help"], "on" if field.default else None),
             envvar=environment,
-            show_default=bool(field.default),
         )
     item = _Item(annotation, settings)
     if settings["argument"]:
-        return click.Argument([field.name], nargs=-1, type=item)
+        nargs = -1 if item.is_list else 1
+        return click.Argument([field.name], nargs=nargs, type=item, required=False)
+    bare = settings["bare"]
     return click.Option(
         [*settings["flags"], flag_name(field.name), field.name],
         type=item,
@@ -205,6 +210,7 @@ def _click_parameter(
         default=None,
         help=_help_with_default(settings["help"], field.default),
         envvar=environment,
+        **({"is_flag": False, "flag_value": bare} if bare else {}),
     )
 
 
@@ -215,18 +221,42 @@ def _help_with_default(text: str, default: Any) -> str:
     return f"{text} [default: {shown}]"
 
 
-def build(config_class: type[Config], values: Mapping[str, Any]) -> Config:
-    """Make the config from what click collected; what was not given is left out.
-
-    Raises UsageError from the config's own checks.
-    """
+def given(config_class: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config's fields that somebody gave, of what click collected."""
     hints = typing.get_type_hints(config_class)
-    given = {}
+    found = {}
     for name in option_fields(config_class):
         value = values.get(name)
         if value is None or value == ():
             continue
         if _base_type(hints[name])[1]:
             value = tuple(item for part in value for item in _as_tuple(part))
-        given[name] = value
-    return config_class(**given)
+        found[name] = value
+    return found
+
+
+def build(config_class: type[Config], values: Mapping[str, Any]) -> Config:
+    """Make the config from what click collected; what was not given is left out.
+
+    Raises UsageError from the config's own checks.
+    """
+    return config_class(**given(config_class, values))
+
+
+def restore(config_class: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a config as a run file keeps them, in their own types.
+
+    Fields that this version does not know are left out.
+    """
+    hints = typing.get_type_hints(config_class)
+    fields = {}
+    for name in option_fields(config_class):
+        if name not in stored:
+            continue
+        value = stored[name]
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, str) and _base_type(hints[name])[0] is Path:
+            value = Path(value)
+        fields[name] = value
+    return fields

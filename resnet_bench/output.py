@@ -1,0 +1,74 @@
+"""What every command shares: where text goes, how much of it, in which colour."""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from resnet_bench.options import option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+COLORS = ("auto", "always", "never")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisplayOptions:
+    """How much is said, and in which colour."""
+
+    quiet: bool = option(False, flags=("-q",), help="Say nothing but the result.")
+    verbose: bool = option(
+        False, flags=("-v",), help="Say more, tracebacks of failed cells included."
+    )
+    color: str = option(
+        "auto", choices=COLORS, help="Colours: auto asks the terminal and NO_COLOR."
+    )
+
+
+@dataclass(frozen=True)
+class Output:
+    """Results go to stdout; progress, warnings and file names to stderr."""
+
+    display: DisplayOptions
+
+    def console(self, stream: TextIO | None = None) -> "Console":
+        """Return a rich console on stdout, or on the stream given."""
+        from rich.console import Console
+
+        return Console(
+            file=stream or sys.stdout,
+            force_terminal=self._forced(),
+            no_color=self.display.color == "never" or None,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _forced(self) -> bool | None:
+        if self.display.color == "always":
+            return True
+        if os.environ.get("TERM") == "dumb":
+            return False
+        return None
+
+    @property
+    def interactive(self) -> bool:
+        """Whether stderr can show a line that changes."""
+        dumb = os.environ.get("TERM", "dumb") == "dumb"
+        return sys.stderr.isatty() and not dumb and not self.display.quiet
+
+    def write(self, text: str) -> None:
+        """Write a result to stdout, as it is."""
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+
+    def say(self, text: str) -> None:
+        """Write a line about what is going on to stderr, unless quiet."""
+        if not self.display.quiet:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def warn(self, text: str) -> None:
+        """Write a warning to stderr, quiet or not."""
+        sys.stderr.write(f"warning: {text}\n")
+        sys.stderr.flush()

@@ -1,0 +1,211 @@
+"""Progress of a run: what is done, how long the rest takes, and who shows it."""
+
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from resnet_bench.execution.events import Ended, Event, Recorded, Started
+from resnet_bench.records import Cell
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+Clock = Callable[[], float]
+
+
+class Tracker:
+    """Counts cells and estimates the time left from what cells cost so far.
+
+    A cell's `cost` is relative; seconds per unit of cost are learnt as the run goes.
+    A cell that is running counts by the time spent on it, up to nine tenths.
+    """
+
+    def __init__(self, cells: Iterable[Cell], clock: Clock = time.perf_counter) -> None:
+        self._cells = {cell.key: cell for cell in cells}
+        self._clock = clock
+        self._begin = clock()
+        self._last = self._begin
+        self._spent: dict[str, float] = {}
+        self.ended: dict[str, str] = {}
+        self.current: str | None = None
+
+    @property
+    def total(self) -> int:
+        """How many cells the session runs."""
+        return len(self._cells)
+
+    @property
+    def label(self) -> str:
+        """The cell heard of last, in a person's words."""
+        cell = self._cells.get(self.current or "")
+        return cell.label if cell else ""
+
+    def label_of(self, key: str) -> str:
+        """A cell in a person's words."""
+        cell = self._cells.get(key)
+        return cell.label if cell else key
+
+    def hear(self, event: Event) -> None:
+        """Take an event into account."""
+        now = self._clock()
+        if not isinstance(event, Started):
+            self._spent[event.key] = self._spent.get(event.key, 0.0) + now - self._last
+        self._last = now
+        self.current = event.key
+        if isinstance(event, Ended):
+            self.ended[event.key] = event.status
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Seconds since the tracker was made."""
+        return self._clock() - self._begin
+
+    @property
+    def fraction(self) -> float:
+        """Share of the total cost that is done, from 0 to 1."""
+        total = sum(cell.cost for cell in self._cells.values())
+        done = sum(self._cells[key].cost for key in self.ended if key in self._cells)
+        if total <= 0:
+            return 1.0
+        rate = done / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+        running = sum(
+            min(0.9 * cell.cost, self._spent.get(key, 0.0) * rate)
+            for key, cell in self._cells.items()
+            if key not in self.ended
+        )
+        return min(1.0, (done + running) / total)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until the last cell ends; None before the first has."""
+        fraction = self.fraction
+        if fraction <= 0:
+            return None
+        return self.elapsed_seconds * (1 - fraction) / fraction
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds in a person's units: `8 s`, `3 min 20 s`, `1 h 05 min`."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Display(Protocol):
+    """Shows a session's progress; used as a context manager."""
+
+    def __enter__(self) -> "Display":
+        """Begin to show."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the screen as it should stay."""
+
+    def show(self, event: Event) -> None:
+        """Show what an event changed."""
+
+
+class PlainDisplay:
+    """One line per finished cell, for logs and pipes."""
+
+    def __init__(self, tracker: Tracker, say: Callable[[str], None]) -> None:
+        self._tracker = tracker
+        self._say = say
+
+    def __enter__(self) -> "PlainDisplay":
+        """Begin to show."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Lines need no clean-up."""
+
+    def show(self, event: Event) -> None:
+        """Print a line when a cell ends."""
+        if not isinstance(event, Ended):
+            return
+        tracker = self._tracker
+        line = f"[{len(tracker.ended)}/{tracker.total}] {tracker.label_of(event.key)}"
+        line += f": {event.error}" if event.error else f" in {duration(event.seconds)}"
+        if len(tracker.ended) < tracker.total:
+            line += f", about {duration(tracker.seconds_left)} left"
+        self._say(line)
+
+
+class LiveDisplay:
+    """A bar with the time left, above it a table that fills, on a terminal.
+
+    It redraws only when something happened: a parent that redraws on a timer takes
+    the core that is being measured.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        console: "Console",
+        table: Callable[[], "RenderableType | None"],
+    ) -> None:
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._tracker = tracker
+        self._table = table
+        self._bar = Progress(
+            TextColumn("{task.fields[count]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}"),
+            auto_refresh=False,
+            console=console,
+        )
+        self._task = self._bar.add_task("starting", total=1.0, count="")
+        self._live: Any = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "LiveDisplay":
+        """Begin to show."""
+        self._live.__enter__()
+        self._draw()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the bar off the screen; the result is printed after it."""
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, event: Event) -> None:
+        """Redraw after an event."""
+        if isinstance(event, (Recorded, Ended, Started)):
+            self._draw()
+
+    def _draw(self) -> None:
+        from rich.console import Group
+
+        tracker = self._tracker
+        left = tracker.seconds_left
+        text = tracker.label if left is None else f"{duration(left)} left, "
+        self._bar.update(
+            self._task,
+            completed=tracker.fraction,
+            count=f"{len(tracker.ended)}/{tracker.total}",
+            description=text if left is None else text + tracker.label,
+        )
+        table = self._table()
+        parts = [self._bar] if table is None else [table, self._bar]
+        self._live.update(Group(*parts), refresh=True)
