@@ -31,6 +31,7 @@ def option(
     metavar: str | None = None,
     argument: bool = False,
     bare: str | None = None,
+    count: bool = False,
 ) -> Any:
     """Declare a config field that is an option of the command line.
 
@@ -39,7 +40,7 @@ def option(
     with commas or by repeating the option. `parse` reads one item (of a list: into
     one value or a tuple of values) and raises UsageError or ValueError. `flags` adds
     spellings such as `-b`. `argument` makes it a positional argument, `bare` is the
-    value of the option given without one.
+    value of the option given without one; `count` adds up how often it is given.
     """
     metadata = {
         "option": {
@@ -50,6 +51,7 @@ def option(
             "metavar": metavar,
             "argument": argument,
             "bare": bare,
+            "count": count,
         }
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -198,6 +200,9 @@ def _click_parameter(
             help=_help_with_default(settings["help"], "on" if field.default else None),
             envvar=environment,
         )
+    if settings["count"]:
+        names = [*settings["flags"], flag_name(field.name)]
+        return click.Option(names, count=True, default=None, help=settings["help"])
     item = _Item(annotation, settings)
     if settings["argument"]:
         nargs = -1 if item.is_list else 1

@@ -18,8 +18,11 @@ class DisplayOptions:
     """How much is said, and in which colour."""
 
     quiet: bool = option(False, flags=("-q",), help="Say nothing but the result.")
-    verbose: bool = option(
-        False, flags=("-v",), help="Say more, tracebacks of failed cells included."
+    verbose: int = option(
+        0,
+        flags=("-v",),
+        count=True,
+        help="Say more; -vv adds the traceback of an error.",
     )
     color: str = option(
         "auto", choices=COLORS, help="Colours: auto asks the terminal and NO_COLOR."

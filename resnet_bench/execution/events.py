@@ -70,6 +70,9 @@ class Job:
 class Executor(Protocol):
     """A place to run cells."""
 
+    def warm(self, modules: tuple[str, ...]) -> None:
+        """Begin to load what cells will import."""
+
     def call(self, module: str, function: str, *arguments: Any) -> Any:
         """Return what the function of that module returns where cells run.
 

@@ -19,6 +19,9 @@ def record_content(record: Record) -> dict[str, Any]:
 class InlineExecutor:
     """Runs cells here; without isolation, so timings share one process."""
 
+    def warm(self, modules: tuple[str, ...]) -> None:
+        """Modules are imported when they are first needed."""
+
     def call(self, module: str, function: str, *arguments: Any) -> Any:
         """Call the function in this process."""
         return getattr(importlib.import_module(module), function)(*arguments)

@@ -93,19 +93,18 @@ class _Attempt:
 class ProcessExecutor:
     """Runs every cell in a fresh child process."""
 
-    def __init__(self, preload: tuple[str, ...] = ()) -> None:
+    def __init__(self) -> None:
         methods = multiprocessing.get_all_start_methods()
         method = "forkserver" if "forkserver" in methods else "spawn"
         self._context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            self._context.set_forkserver_preload([*PRELOADED, *preload])
         self._living: dict[str, _Attempt] = {}
 
-    def warm(self) -> None:
-        """Start the fork server now, so that it imports torch meanwhile."""
+    def warm(self, modules: tuple[str, ...]) -> None:
+        """Start the fork server, which imports torch and these modules meanwhile."""
         if self._context.get_start_method() == "forkserver":
             from multiprocessing.forkserver import ensure_running
 
+            self._context.set_forkserver_preload([*PRELOADED, *modules])
             ensure_running()
 
     def call(self, module: str, function: str, *arguments: Any) -> Any:

@@ -19,6 +19,8 @@ class Experiment:
     name: str
     summary: str
     schedule: Schedule
+    #: Whether its results are kept as runs; otherwise they are only shown.
+    kept: bool = True
 
     def _module(self, part: str) -> ModuleType:
         return importlib.import_module(f"{__name__}.{self.name}.{part}")

@@ -1,0 +1,285 @@
+"""The command line: one command per experiment, and the readers."""
+
+import contextlib
+import difflib
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+import click
+
+from resnet_bench import __version__
+from resnet_bench.configuration import read_configuration
+from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
+from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.options import build, click_options, given
+from resnet_bench.output import DisplayOptions, Output
+
+PROGRAM = "resnet-bench"
+SHELLS = ("bash", "zsh", "fish")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A command that is no experiment: its options and the function that does it.
+
+    Both are `module:name`, imported when the command is used. The function takes
+    the config and the Output and returns an exit code.
+    """
+
+    name: str
+    summary: str
+    config: str
+    function: str
+    examples: tuple[str, str]
+
+
+READERS = {
+    row.name: row
+    for row in (
+        Reader(
+            "list",
+            "List the stored runs.",
+            "resnet_bench.readers:ListConfig",
+            "resnet_bench.analysis.listing:list_runs",
+            ("list", "list -o results --json"),
+        ),
+        Reader(
+            "show",
+            "Show a stored run again.",
+            "resnet_bench.readers:ShowConfig",
+            "resnet_bench.showing:show_stored",
+            ("show latest", "show latest --wide"),
+        ),
+        Reader(
+            "doctor",
+            "Describe this machine and warn of what spoils measurements.",
+            "resnet_bench.readers:DoctorConfig",
+            "resnet_bench.analysis.doctor:examine",
+            ("doctor", "doctor --json"),
+        ),
+    )
+}
+
+
+def imported(reference: str) -> Any:
+    """Return what `module:name` refers to."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+class Command(click.Command):
+    """A command whose defaults may come from a configuration file."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the configuration file before the options."""
+        if not _asks_for_help(args):
+            extra["default_map"] = _file_defaults(str(self.name))
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def _asks_for_help(args: Sequence[str]) -> bool:
+    return "--help" in args or "-h" in args
+
+
+def _file_defaults(command: str) -> dict[str, Any]:
+    names = set(EXPERIMENTS) | set(READERS)
+    configuration = read_configuration(Path.cwd())
+    return configuration.defaults(command, _option_names, names)
+
+
+def _option_names(command: str) -> list[str]:
+    made = commands.get_command(click.Context(commands), command)
+    return [parameter.name or "" for parameter in made.params] if made else []
+
+
+class Commands(click.Group):
+    """The group; a command's module is imported when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Experiments first, then the readers."""
+        return [*EXPERIMENTS, *READERS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Build the command of that name."""
+        if cmd_name in EXPERIMENTS:
+            return _experiment_command(EXPERIMENTS[cmd_name])
+        if cmd_name in READERS:
+            return _reader_command(READERS[cmd_name])
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:  # click's signature
+        """Name the nearest command when there is none of that name."""
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], known, 1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise UsageError(
+                f"unknown command {args[0]!r}{meant}: expected {', '.join(known)}"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands without importing what they need."""
+        rows = [(row.name, row.summary) for row in EXPERIMENTS.values()]
+        rows += [(row.name, row.summary) for row in READERS.values()]
+        rows += [
+            (name, command.get_short_help_str())
+            for name, command in self.commands.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
+def commands() -> None:
+    """Benchmarks and experiments on residual networks, with believable numbers."""
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    lines = [f"  {PROGRAM} {example}" for example in examples]
+    return "\b\nExamples:\n" + "\n".join(lines)
+
+
+def _make(
+    name: str,
+    summary: str,
+    config_classes: Sequence[type],
+    examples: Sequence[str],
+    callback: Callable[[Mapping[str, Any]], ExitCode],
+) -> click.Command:
+    parameters = [
+        parameter
+        for config_class in config_classes
+        for parameter in click_options(config_class, name)
+    ]
+    return Command(
+        name,
+        params=parameters,
+        help=summary,
+        epilog=_epilog(examples),
+        callback=lambda **values: callback(values),
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _experiment_command(experiment: Experiment) -> click.Command:
+    from resnet_bench.session import RunRequest, Session
+
+    spec = experiment.spec
+
+    def carry_out(values: Mapping[str, Any]) -> ExitCode:
+        output = Output(_display(values))
+        request = build(RunRequest, values)
+        session = Session(experiment, request, output, sys.argv[1:])
+        return session.carry_out(given(spec.Config, values))
+
+    classes = (spec.Config, RunRequest, DisplayOptions)
+    return _make(experiment.name, experiment.summary, classes, spec.EXAMPLES, carry_out)
+
+
+def _reader_command(reader: Reader) -> click.Command:
+    config_class = imported(reader.config)
+
+    def carry_out(values: Mapping[str, Any]) -> ExitCode:
+        output = Output(_display(values))
+        code: ExitCode = imported(reader.function)(build(config_class, values), output)
+        return code
+
+    classes = (config_class, DisplayOptions)
+    return _make(reader.name, reader.summary, classes, reader.examples, carry_out)
+
+
+def _display(values: Mapping[str, Any]) -> DisplayOptions:
+    display = build(DisplayOptions, values)
+    _tell_of_bugs(verbose=display.verbose >= 2)
+    return display
+
+
+@commands.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the completion script for a shell."""
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    if made is None:
+        raise UsageError.for_option("completion", shell, ", ".join(SHELLS))
+    variable = "_RESNET_BENCH_COMPLETE"
+    click.echo(made(commands, {}, PROGRAM, variable).source())
+
+
+def _tell_of_bugs(*, verbose: bool) -> None:
+    """Let an error nobody foresaw end in one line, or in its traceback."""
+
+    def one_line(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        text = " ".join(f"{kind.__name__}: {error}".split())
+        _complain(f"internal error: {text} (-vv shows where)")
+
+    sys.excepthook = sys.__excepthook__ if verbose else one_line
+
+
+def _complain(message: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"error: {message}\n")
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    from resnet_bench.runner import Terminated
+
+    raise Terminated
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out a command line and return the exit code."""
+    from resnet_bench.runner import Terminated
+
+    try:
+        code = commands.main(list(arguments), PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except ResnetBenchError as error:
+        _complain(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        _complain(" ".join(error.format_message().split()))
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        return ExitCode.INTERRUPTED
+    except Terminated:
+        _complain("terminated")
+        return ExitCode.TERMINATED
+    except BrokenPipeError:
+        # The reader of stdout left (`| head`); Python must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except OSError as error:
+        _complain(f"{error.filename or 'input/output'}: {error.strerror or error}")
+        return ExitCode.INTERNAL
+    return int(code or 0)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    _tell_of_bugs(verbose=False)
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,205 @@
+"""One command of an experiment, from its options to the files it names at the end."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_bench.engine.cores import usable_cores
+from resnet_bench.errors import ExitCode, UsageError
+from resnet_bench.execution.choice import EXECUTORS, make_executor
+from resnet_bench.execution.events import Ended, Event, Executor
+from resnet_bench.experiments import Experiment
+from resnet_bench.options import check, option, restore
+from resnet_bench.output import Output
+from resnet_bench.progress import (
+    Display,
+    LiveDisplay,
+    PlainDisplay,
+    Tracker,
+    duration,
+)
+from resnet_bench.readers import ExportOptions
+from resnet_bench.runner import (
+    OpenRun,
+    Plan,
+    Terminated,
+    make_plan,
+    open_again,
+    open_new,
+    run_cells,
+)
+from resnet_bench.showing import show
+from resnet_bench.store.folders import check_writable, find_run
+from resnet_bench.store.reading import Run, read_run
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+#: Row verdicts that say a cell gave no result.
+WITHOUT_RESULT = frozenset({"failed", "oom"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(ExportOptions):
+    """What every experiment can be asked besides its own options."""
+
+    results: Path = option(
+        Path("results"), flags=("-o",), help="Folder in which runs are kept."
+    )
+    dry_run: bool = option(
+        False, help="List the cells and the estimated time, run nothing."
+    )
+    resume: str | None = option(
+        None,
+        bare="latest",
+        metavar="[RUN]",
+        help="Go on with a partial run (the latest), options as they were.",
+    )
+    jobs: int | None = option(
+        None, help="Cells at once, where they may run side by side [default: cores]."
+    )
+    executor: str = option(
+        "processes", choices=tuple(EXECUTORS), help="Where cells run."
+    )
+    strict: bool = option(
+        False, help="Exit with 5 when a row's verdict is anything but ok."
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values; raises UsageError."""
+        if self.jobs is not None:
+            check(self.jobs >= 1, "--jobs", self.jobs, "a whole number from 1")
+
+
+@dataclass(frozen=True)
+class Session:
+    """An experiment with everything needed to carry it out."""
+
+    experiment: Experiment
+    request: RunRequest
+    output: Output
+    argv: Sequence[str]
+
+    def carry_out(self, given: Mapping[str, Any]) -> ExitCode:
+        """Run the experiment with the options given; returns the exit code.
+
+        Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and
+        Terminated after the run file was closed as partial.
+        """
+        folder = self._resumed_folder()
+        config = self._config(given, folder)
+        if not self.request.dry_run and self.experiment.kept:
+            check_writable(self.request.results)
+        executor = make_executor(self.request.executor)
+        try:
+            return self._with(executor, config, folder)
+        finally:
+            executor.close()
+
+    def _with(self, executor: Executor, config: Any, folder: Path | None) -> ExitCode:
+        executor.warm((self.experiment.run_name,))
+        self.output.say(f"{self.experiment.name}: preparing")
+        plan = make_plan(self.experiment, config, executor)
+        if self.request.dry_run:
+            return self._list_cells(plan, executor)
+        opened = (
+            open_again(plan, folder)
+            if folder
+            else open_new(plan, self.request.results, self.argv)
+        )
+        with opened.writer:
+            self._run(plan, opened, executor)
+        return self._finish(read_run(opened.writer.folder))
+
+    def _resumed_folder(self) -> Path | None:
+        if self.request.resume is None:
+            return None
+        return find_run(self.request.results, self.request.resume, self.experiment.name)
+
+    def _config(self, given: Mapping[str, Any], folder: Path | None) -> Any:
+        config_class = self.experiment.spec.Config
+        if folder is None:
+            return config_class(**given)
+        stored = read_run(folder)
+        if stored.experiment != self.experiment.name:
+            raise UsageError(f"run {stored.id} is of experiment {stored.experiment}")
+        return config_class(**{**restore(config_class, stored.config), **given})
+
+    def _list_cells(self, plan: Plan, executor: Executor) -> ExitCode:
+        seconds = executor.call(
+            self.experiment.run_name, "estimate", plan.config, list(plan.cells)
+        )
+        for cell in plan.cells:
+            self.output.write(cell.label)
+        count = f"{len(plan.cells)} cells"
+        self.output.write(f"{count}, estimated time: {duration(seconds)}")
+        return ExitCode.OK
+
+    def _run(self, plan: Plan, opened: OpenRun, executor: Executor) -> None:
+        wanted = {task.cell.key for task in opened.tasks}
+        tracker = Tracker(cell for cell in plan.cells if cell.key in wanted)
+        display = self._display(tracker, opened)
+
+        def listen(event: Event) -> None:
+            tracker.hear(event)
+            display.show(event)
+            if isinstance(event, Ended) and event.error:
+                self._report_failure(tracker.label_of(event.key), event)
+
+        try:
+            with display:
+                run_cells(plan, opened, executor, self._workers(plan), listen)
+        except (KeyboardInterrupt, Terminated):
+            self._say_how_to_resume(opened.writer.folder)
+            raise
+
+    def _report_failure(self, label: str, event: Ended) -> None:
+        self.output.warn(f"{label}: {event.error}")
+        if event.detail and self.output.display.verbose >= 2:
+            sys.stderr.write(event.detail)
+
+    def _say_how_to_resume(self, folder: Path) -> None:
+        where = self.request.results
+        place = "" if where == Path("results") else f" -o {where}"
+        command = f"resnet-bench {self.experiment.name} --resume {folder.name}{place}"
+        sys.stderr.write(f"stopped; what is finished is kept. Go on: {command}\n")
+
+    def _workers(self, plan: Plan) -> int:
+        if self.experiment.schedule == "rounds":
+            return 1
+        if self.request.jobs is not None:
+            return self.request.jobs
+        on_cpu = str(getattr(plan.config, "device", "cpu")).startswith("cpu")
+        return usable_cores() if on_cpu else 1
+
+    def _display(self, tracker: Tracker, opened: OpenRun) -> Display:
+        if not self.output.interactive:
+            return PlainDisplay(tracker, self.output.say)
+        live = getattr(self.experiment.view, "live_table", None)
+
+        def table() -> "RenderableType | None":
+            from resnet_bench.analysis.tables import rich_table
+
+            made = live(opened.live) if live else None
+            return rich_table(made) if made else None
+
+        return LiveDisplay(tracker, self.output.console(sys.stderr), table)
+
+    def _finish(self, run: Run) -> ExitCode:
+        from resnet_bench.analysis.publish import publish
+
+        files = publish(run)
+        shown = show(run, self.request, self.output)
+        for path in files:
+            self.output.say(f"wrote {path}")
+        return self._exit_code(run, shown)
+
+    def _exit_code(self, run: Run, shown: Mapping[str, Any]) -> ExitCode:
+        verdicts = {row.get("verdict") for row in shown.get("rows", [])} - {None}
+        if run.failed or run.missing or verdicts & WITHOUT_RESULT:
+            return ExitCode.INCOMPLETE
+        if self.request.strict and verdicts - {"ok"}:
+            return ExitCode.NOT_COMPARABLE
+        return ExitCode.OK

@@ -1,0 +1,72 @@
+"""Showing a run: tables on the terminal, JSON, CSV and Markdown."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.errors import ExitCode, InputOutputError
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.output import Output
+from resnet_bench.readers import ExportOptions, ShowConfig
+from resnet_bench.store.folders import find_run
+from resnet_bench.store.reading import Run, read_run
+
+STDOUT = Path("-")
+
+
+def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
+    """Print a run as asked, write its exports, and return its JSON object.
+
+    Raises InputOutputError when an export cannot be written.
+    """
+    from resnet_bench.analysis.tables import csv_text, markdown
+
+    view = EXPERIMENTS[run.experiment].view
+    content: dict[str, Any] = view.json_object(run)
+    tables = view.tables(run)
+    text = json.dumps(content, allow_nan=False)
+    if options.json:
+        output.write(text)
+    elif STDOUT not in options.exports.values():
+        _print(run, options, output)
+    texts = {
+        "json": text + "\n",
+        "csv": csv_text(tables[0]),
+        "markdown": "\n".join(markdown(table, wide=options.wide) for table in tables),
+    }
+    for name, path in options.exports.items():
+        _export(path, texts[name], output)
+    return content
+
+
+def _print(run: Run, options: ExportOptions, output: Output) -> None:
+    from resnet_bench.analysis.tables import print_table
+
+    view = EXPERIMENTS[run.experiment].view
+    console = output.console()
+    for notice in view.notices(run):
+        output.say(notice)
+    for table in view.tables(run):
+        print_table(table, console, wide=options.wide)
+
+
+def _export(path: Path, text: str, output: Output) -> None:
+    if path == STDOUT:
+        output.write(text)
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
+    output.say(f"wrote {path}")
+
+
+def show_stored(config: ShowConfig, output: Output) -> ExitCode:
+    """Show a stored run again; its files are left as they are."""
+    run = read_run(find_run(config.results, config.run))
+    for problem in run.problems:
+        output.warn(problem)
+    if run.status != "complete":
+        output.warn(f"run {run.id} is partial")
+    show(run, config, output)
+    return ExitCode.OK
