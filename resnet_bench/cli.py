@@ -120,9 +120,7 @@ class Commands(click.Group):
             return _reader_command(READERS[cmd_name])
         return super().get_command(ctx, cmd_name)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:  # click's signature
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Name the nearest command when there is none of that name."""
         known = self.list_commands(ctx)
         if args[0] not in known and not args[0].startswith("-"):
