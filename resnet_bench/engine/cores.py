@@ -51,21 +51,21 @@ def cgroup_quota(root: Path = ROOT) -> float | None:
     Inside a container the path in /proc/self/cgroup may be the host's and absent
     here; the levels that do exist are read, the mount point among them.
     """
-    levels = [*_levels_v2(root), *_levels_v1(root)]
+    levels = cgroup_levels(root, "cpu")
     quotas = [quota for level in levels if (quota := _quota(level)) is not None]
     return min(quotas, default=None)
 
 
-def _levels_v2(root: Path) -> Iterator[Path]:
+def cgroup_levels(root: Path, controller: str) -> Iterator[Path]:
+    """Yield every folder that may limit this process, the innermost ones first.
+
+    `controller` is `cpu` or `memory`; it names the folder of version 1.
+    """
     for controllers, group in _own_groups(root):
         if not controllers:
             yield from _with_parents(root / "sys/fs/cgroup", group)
-
-
-def _levels_v1(root: Path) -> Iterator[Path]:
-    for controllers, group in _own_groups(root):
-        if "cpu" in controllers.split(","):
-            for mount in dict.fromkeys(("cpu", controllers)):
+        elif controller in controllers.split(","):
+            for mount in dict.fromkeys((controller, controllers)):
                 yield from _with_parents(root / "sys/fs/cgroup" / mount, group)
 
 
