@@ -21,9 +21,11 @@ class Experiment:
     schedule: Schedule
     #: Whether its results are kept as runs; otherwise they are only shown.
     kept: bool = True
+    #: The package that holds all experiments' packages.
+    home: str = __name__
 
     def _module(self, part: str) -> ModuleType:
-        return importlib.import_module(f"{__name__}.{self.name}.{part}")
+        return importlib.import_module(f"{self.home}.{self.name}.{part}")
 
     @property
     def spec(self) -> ModuleType:
@@ -38,7 +40,7 @@ class Experiment:
     @property
     def run_name(self) -> str:
         """The import path of the measuring module, for a child process."""
-        return f"{__name__}.{self.name}.run"
+        return f"{self.home}.{self.name}.run"
 
     @property
     def view(self) -> ModuleType:
