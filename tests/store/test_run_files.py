@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resnet_bench.errors import InputOutputError, UsageError
-from resnet_bench.store import writing
 from resnet_bench.store.folders import (
     check_writable,
     find_run,
@@ -220,7 +219,7 @@ def test_a_full_disk_is_one_clear_line(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with create_run(tmp_path / "r1", HEADER) as writer:
-        monkeypatch.setattr(writing.os, "write", full)
+        monkeypatch.setattr(os, "write", full)
         with pytest.raises(InputOutputError, match="No space left"):
             writer.record("k1", 1, {"value": 1})
     with pytest.raises(InputOutputError, match="No space left"):

@@ -1,0 +1,204 @@
+"""Executors: every cell's records arrive, and no failure takes another cell along."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.execution.choice import EXECUTORS, make_executor
+from resnet_bench.execution.events import (
+    Ended,
+    Event,
+    Executor,
+    Job,
+    Recorded,
+    Started,
+    Task,
+)
+from resnet_bench.execution.failures import describe_exit, describe_failure
+from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.experiments import Schedule
+from tests.toys.toy.spec import Config, ToyCell
+
+MODULE = "tests.toys.toy.run"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def torch_is_imported_once() -> None:
+    ProcessExecutor().warm((MODULE,))
+
+
+@pytest.fixture(params=sorted(EXECUTORS))
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    made = make_executor(request.param)
+    yield made
+    made.close()
+
+
+def job(*behaviours: str, schedule: Schedule = "once", workers: int = 1) -> Job:
+    cells = [
+        ToyCell(behaviour=behaviour, index=index, size=3)
+        for index, behaviour in enumerate(behaviours)
+    ]
+    return Job(
+        module=MODULE,
+        schedule=schedule,
+        tasks=tuple(Task(cell) for cell in cells),
+        workers=workers,
+        memory_bytes=150.0,
+    )
+
+
+def ends(events: list[Event]) -> dict[str, Ended]:
+    return {event.key: event for event in events if isinstance(event, Ended)}
+
+
+def values(events: list[Event], key: str) -> list[float]:
+    return [
+        event.content["value"]
+        for event in events
+        if isinstance(event, Recorded) and event.key == key
+    ]
+
+
+@pytest.mark.parametrize("schedule", ["once", "rounds"])
+def test_every_record_of_every_cell_arrives(
+    executor: Executor, schedule: Schedule
+) -> None:
+    task = job("count", "count", schedule=schedule, workers=2)
+    events = list(executor.run(task))
+    for index, made in enumerate(task.tasks):
+        key = made.cell.key
+        assert values(events, key) == [index + step for step in range(3)]
+        assert ends(events)[key].status == "ok"
+    assert sum(isinstance(event, Started) for event in events) == 2
+
+
+@pytest.mark.parametrize("schedule", ["once", "rounds"])
+def test_a_failing_cell_leaves_the_others_alone(
+    executor: Executor, schedule: Schedule
+) -> None:
+    task = job("fail", "count", schedule=schedule)
+    ended = ends(list(executor.run(task)))
+    failed = ended[task.tasks[0].cell.key]
+    assert failed.status == "failed"
+    assert failed.error == "ValueError: the toy broke"
+    assert "Traceback" in (failed.detail or "")
+    assert ended[task.tasks[1].cell.key].status == "ok"
+
+
+def test_a_cell_whose_need_failed_is_not_run(executor: Executor) -> None:
+    task = job("fail", "dependent")
+    events = list(executor.run(task))
+    dependent = task.tasks[1].cell
+    assert dependent.needs == (task.tasks[0].cell.key,)
+    assert "which failed" in (ends(events)[dependent.key].error or "")
+    assert values(events, dependent.key) == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [("die", "SIGKILL (out of memory"), ("leave", "exit code 7")],
+)
+@pytest.mark.parametrize("schedule", ["once", "rounds"])
+def test_a_child_that_dies_is_a_failed_cell(
+    behaviour: str, message: str, schedule: Schedule
+) -> None:
+    executor = make_executor("processes")
+    task = job(behaviour, "count", schedule=schedule)
+    ended = ends(list(executor.run(task)))
+    assert message in (ended[task.tasks[0].cell.key].error or "")
+    assert ended[task.tasks[1].cell.key].status == "ok"
+
+
+def test_rounds_interleave_the_living_cells() -> None:
+    task = job("count", "count", schedule="rounds")
+    events = list(make_executor("processes").run(task))
+    order = [event.key for event in events if isinstance(event, Recorded)]
+    first, second = (made.cell.key for made in task.tasks)
+    assert order[:2] == [first, second]
+    assert {*order[2:4]} == {first, second}
+
+
+def test_cells_that_do_not_fit_in_memory_together_run_in_groups() -> None:
+    task = job("large", "large", "count", schedule="rounds")
+    events = list(make_executor("processes").run(task))
+    groups = [event.group for event in events if isinstance(event, Started)]
+    assert groups == [0, 1, 1]
+    assert ends(events)[task.tasks[1].cell.key].group == 1
+
+
+def test_calls_run_where_cells_run(executor: Executor) -> None:
+    config = Config(size=3)
+    assert executor.call(MODULE, "prepare", config) == config
+    assert executor.call(MODULE, "estimate", config, [1, 2]) == 3.0
+
+
+def test_an_error_for_people_passes_through_a_call(executor: Executor) -> None:
+    with pytest.raises(UsageError, match="something possible"):
+        executor.call(MODULE, "prepare", Config(behaviours=("impossible",)))
+
+
+def test_an_unforeseen_error_in_a_called_child_is_named() -> None:
+    with pytest.raises(ResnetBenchError, match="KeyError"):
+        make_executor("processes").call(
+            MODULE, "prepare", Config(behaviours=("broken",))
+        )
+
+
+def test_closing_ends_children_that_still_run(tmp_path: Path) -> None:
+    executor = ProcessExecutor()
+    events = executor.run(job(f"forever:{tmp_path / 'pid'}", workers=2))
+    assert isinstance(next(events), Started)
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    child = int((tmp_path / "pid").read_text())
+    executor.close()
+    wait_for(lambda: not psutil.pid_exists(child))
+
+
+def wait_for(condition: object, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            pytest.fail("waited in vain")
+        time.sleep(0.02)
+
+
+def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
+    program = f"""
+from resnet_bench.execution.events import Job, Task
+from resnet_bench.execution.processes import ProcessExecutor
+from tests.toys.toy.spec import ToyCell
+if __name__ == "__main__":
+    cell = ToyCell(behaviour="forever:{tmp_path / "pid"}", index=0, size=1)
+    list(ProcessExecutor().run(Job({MODULE!r}, "rounds", (Task(cell),))))
+"""
+    (tmp_path / "parent.py").write_text(program)
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py")], env=environment
+    )
+    try:
+        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    finally:
+        parent.kill()
+        parent.wait()
+    child = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not psutil.pid_exists(child))
+
+
+def test_exits_are_described() -> None:
+    assert "without a word" in describe_exit(None)
+    assert "SIGTERM" in describe_exit(-15)
+    assert "ended by 99" in describe_exit(-99)
+
+
+def test_failures_are_one_line() -> None:
+    assert describe_failure(UsageError("a\nb")) == "a b"
+    assert describe_failure(RuntimeError()) == "RuntimeError"
