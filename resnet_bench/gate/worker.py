@@ -1,0 +1,258 @@
+"""One measuring process: run by path, it imports the subject of any tree.
+
+Usage: `python -P worker.py TREE MODULE:FUNCTION THREADS SEED`. Requests arrive on
+stdin and replies leave on stdout, one JSON object a line; whatever else is printed
+goes to stderr. The process ends when stdin closes. Nothing of this package is
+imported here, so that an older revision is measured by the newer driver.
+"""
+
+import gc
+import hashlib
+import importlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+#: The version of the agreement with a subject's module, its SUBJECT_API.
+SUBJECT_API = 1
+
+#: What the driver asks for to time the frozen matrix product.
+CONTROL = "control"
+
+#: Calls before the first leg of a case: at least this many, for at least this long.
+WARM_UP_CALLS = 3
+WARM_UP_SECONDS = 0.1
+
+#: The frozen job: a float32 matrix product small enough for the second-level cache.
+CONTROL_SIZE = 192
+
+
+class Worker:
+    """The subject of one tree, and the object of the case last asked for."""
+
+    def __init__(self, tree: Path, subject: str, seed: int) -> None:
+        self.tree = tree
+        self.subject = subject
+        self.seed = seed
+        self.name = ""
+        self.object: Any = None
+
+    def open(self) -> dict[str, Any]:
+        """Import the subject's module and say what it offers."""
+        name, _, function = self.subject.partition(":")
+        module = importlib.import_module(name)
+        self.build = getattr(module, function)
+        return {
+            "api": getattr(module, "SUBJECT_API", None),
+            "inside": _is_inside(self.tree, getattr(module, "__file__", None)),
+            "cases": [str(case) for case in getattr(module, "CASES", ())],
+            "torch": torch.__version__,
+        }
+
+    def load(self, name: str) -> Any:
+        """Return the case's object, built from the seed; it lives until the next."""
+        if name != self.name:
+            self.object = None
+            gc.collect()
+            torch.manual_seed(self.seed)
+            self.object = ControlJob() if name == CONTROL else self.build(name)
+            self.name = name
+        return self.object
+
+    def prepare(self, name: str, method: str) -> dict[str, Any]:
+        """Build the case and call it until it is warm; reply with its pace."""
+        call = getattr(self.load(name), method)
+        synchronize = synchronizer(self.object)
+        began = time.perf_counter()
+        seconds: list[float] = []
+        while (
+            len(seconds) < WARM_UP_CALLS
+            or time.perf_counter() - began < WARM_UP_SECONDS
+        ):
+            seconds += timed_calls(call, synchronize, 1)
+        gc.collect()
+        gc.freeze()
+        return {"seconds": statistics.median(seconds[1:])}
+
+    def leg(self, name: str, method: str, loops: int) -> dict[str, Any]:
+        """Time `loops` calls after one that does not count; reply with the median."""
+        call = getattr(self.load(name), method)
+        synchronize = synchronizer(self.object)
+        gc.disable()
+        try:
+            seconds = timed_calls(call, synchronize, loops + 1)
+        finally:
+            gc.enable()
+        return {"seconds": statistics.median(seconds[1:])}
+
+    def exact(self, name: str) -> dict[str, Any]:
+        """Count what a fresh object of the case is made of and does."""
+        self.name = ""
+        subject = self.load(name)
+        output = subject.forward()
+        checksum = checksum_of(output)
+        with FlopCounterMode(display=False) as flops:
+            subject.forward()
+        with OperationCounter() as forward:
+            output = subject.forward()
+        with OperationCounter() as backward:
+            backpropagate(output)
+        return {
+            "parameters": sum(p.numel() for p in subject.module.parameters()),
+            "flops": flops.get_total_flops(),
+            "forward_operations": forward.operations,
+            "backward_operations": backward.operations,
+            "state_dict_keys": _hash(sorted(subject.module.state_dict())),
+            "output_checksum": checksum,
+        }
+
+    def evaluate(self, name: str, seed: int) -> dict[str, Any]:
+        """Train and test with one seed; reply with accuracy and a fingerprint."""
+        self.name = ""
+        predictions, targets = self.load(name).evaluate(seed)
+        predicted, wanted = _integers(predictions), _integers(targets)
+        right = sum(a == b for a, b in zip(predicted, wanted, strict=True))
+        return {
+            "accuracy": right / len(wanted),
+            "fingerprint": _hash(map(str, predicted)),
+        }
+
+
+class ControlJob:
+    """The same arithmetic on both sides, whatever their code."""
+
+    def __init__(self) -> None:
+        self.left = torch.randn(CONTROL_SIZE, CONTROL_SIZE)
+        self.right = torch.randn(CONTROL_SIZE, CONTROL_SIZE)
+        self.module = torch.nn.Identity()
+
+    def forward(self) -> torch.Tensor:
+        """Multiply the two matrices."""
+        return self.left @ self.right
+
+
+class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the ATen operations that reach the dispatcher."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        self.operations += 1
+        return func(*args, **(kwargs or {}))
+
+
+def synchronizer(subject: Any) -> Callable[[], None]:
+    """Return what waits for the subject's device; nothing on a CPU."""
+    parameter = next(iter(subject.module.parameters()), None)
+    if parameter is None or parameter.device.type == "cpu":
+        return lambda: None
+    device = parameter.device
+    return lambda: torch.accelerator.synchronize(device)
+
+
+def timed_calls(
+    call: Callable[[], object], synchronize: Callable[[], None], count: int
+) -> list[float]:
+    """Return the seconds that each of `count` calls takes."""
+    seconds = []
+    synchronize()
+    for _ in range(count):
+        began = time.perf_counter()
+        call()
+        synchronize()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def tensors_of(output: Any) -> list[torch.Tensor]:
+    """Return the tensors in a tensor, sequence or mapping, in order."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    items = output.values() if isinstance(output, dict) else output
+    return [tensor for item in items for tensor in tensors_of(item)]
+
+
+def checksum_of(output: Any) -> str:
+    """Return a hash of the shapes, types and bits of an output."""
+    digest = hashlib.sha256()
+    for tensor in tensors_of(output):
+        values = tensor.detach().to("cpu").contiguous()
+        digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def backpropagate(output: Any) -> None:
+    """Run the backward pass of the sum of everything that has a gradient."""
+    roots = [tensor for tensor in tensors_of(output) if tensor.requires_grad]
+    torch.autograd.backward(roots, [torch.ones_like(root) for root in roots])
+
+
+def _is_inside(tree: Path, file: str | None) -> bool:
+    return file is not None and Path(file).resolve().is_relative_to(tree)
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _integers(values: Any) -> list[int]:
+    listed = values.tolist() if hasattr(values, "tolist") else values
+    return [int(value) for value in listed]
+
+
+def serve(worker: Worker, requests: Iterable[str], replies: TextIO) -> None:
+    """Answer requests `{"do": name, …}` until they end."""
+    for line in requests:
+        request = json.loads(line)
+        reply = getattr(worker, request.pop("do"))(**request)
+        print(json.dumps(reply), file=replies, flush=True)
+
+
+def report_error(replies: TextIO) -> Callable[..., None]:
+    """Return an exception hook that tells the driver before the traceback."""
+
+    def tell(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        text = f"{kind.__name__}: {error}".splitlines()[0]
+        print(json.dumps({"error": text}), file=replies, flush=True)
+        sys.__excepthook__(kind, error, trace)
+
+    return tell
+
+
+def main(tree: str, subject: str, threads: str, seed: str) -> None:
+    """Serve the subject of one tree until stdin closes."""
+    replies = os.fdopen(os.dup(1), "w")
+    # A subject may print; the replies must stay alone on their pipe.
+    os.dup2(2, 1)
+    sys.excepthook = report_error(replies)
+    sys.path.insert(0, tree)
+    torch.set_num_threads(int(threads))
+    torch.set_num_interop_threads(1)
+    # Denormal numbers are up to a hundred times slower and depend on the data.
+    torch.set_flush_denormal(True)
+    serve(Worker(Path(tree).resolve(), subject, int(seed)), sys.stdin, replies)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,43 @@
+import pytest
+
+from resnet_bench.errors import UsageError
+from resnet_bench.gate.thresholds import parse_threshold, settings_for
+
+
+def test_a_threshold_names_case_metric_and_setting() -> None:
+    row = parse_threshold("resnet18:step/seconds/tolerated=0.2")
+    assert (row.case, row.metric, row.name, row.value) == (
+        "resnet18:step",
+        "seconds",
+        "tolerated",
+        0.2,
+    )
+    assert parse_threshold(row.text) == row
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seconds/tolerated=0.2", "CASE/METRIC/NAME"),
+        ("a/seconds/tolerated", "CASE/METRIC/NAME"),
+        ("a/watts/tolerated=1", "expected one of seconds"),
+        ("a/flops/floor=1", "flops has tolerated, gate"),
+        ("a/seconds/tolerated=much", "a number"),
+        ("a/seconds/tolerated=-1", "a number"),
+        ("a/seconds/tolerated=inf", "a number"),
+    ],
+)
+def test_a_malformed_threshold_is_refused(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_threshold(text)
+
+
+def test_a_named_case_beats_the_star() -> None:
+    rules = (
+        "a/seconds/tolerated=0.3",
+        "*/seconds/tolerated=0.2",
+        "*/seconds/regression=0.1",
+        "*/accuracy/floor=0.9",
+    )
+    assert settings_for("a", "seconds", rules) == {"tolerated": 0.3, "regression": 0.1}
+    assert settings_for("b", "seconds", rules) == {"tolerated": 0.2, "regression": 0.1}
