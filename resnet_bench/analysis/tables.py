@@ -1,0 +1,300 @@
+"""Tables: raw numbers inside, people's units only when shown.
+
+A frame keeps SI units and full precision. How a column is shown follows from its
+name: the suffix gives the unit (`forward_seconds` is shown in ms), and columns
+`NAME_low` and `NAME_high` beside `NAME` are its interval, never columns of
+their own on screen.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any, Literal
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+from rich.text import Text
+from tabulate import tabulate
+
+UNKNOWN = "—"
+PIPE_WIDTH = 80
+MAXIMUM_NARROW_COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a quantity of a frame is shown: unit, and what to multiply by."""
+
+    unit: str
+    factor: float = 1.0
+
+
+#: Suffixes of column names; the first that fits decides (`images_per_second`
+#: also ends in `per_second`). Each lists scales from small to large.
+SCALES: dict[str, tuple[Scale, ...]] = {
+    "images_per_second": (Scale("images/s"),),
+    "per_second": (Scale("1/s"),),
+    "seconds": (Scale("µs", 1e6), Scale("ms", 1e3), Scale("s"), Scale("min", 1 / 60)),
+    "bytes": (Scale("KiB", 2.0**-10), Scale("MiB", 2.0**-20), Scale("GiB", 2.0**-30)),
+    "percent": (Scale("%"),),
+    "points": (Scale("pp"),),
+    "fraction": (Scale("%", 100.0),),
+    "gmac": (Scale("GMAC"),),
+    "gflop": (Scale("GFLOP"),),
+}
+
+#: A column's largest value is shown below this in all but its largest scale.
+SCALE_LIMIT = {"µs": 1e3, "ms": 1e4, "s": 600.0, "KiB": 1024.0, "MiB": 512.0}
+
+#: Verdicts of rows and claims that a terminal shows in colour.
+VERDICT_STYLES = {
+    "ok": "green",
+    "pass": "green",
+    "SUPPORTED": "green",
+    "failed": "bold red",
+    "oom": "bold red",
+    "regression": "bold red",
+    "closure-failed": "red",
+    "REFUTED": "red",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as data, with what is shown at 80 columns and what stands below it.
+
+    `frame` is in SI units; `narrow` names at most eight of its columns; `headers`
+    overrides the words of a column (not its unit).
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    narrow: Sequence[str]
+    notes: Sequence[str] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the narrow columns exist and are few enough."""
+        missing = [name for name in self.narrow if name not in self.frame.columns]
+        if missing:
+            raise ValueError(f"table {self.name} lacks columns {', '.join(missing)}")
+        if len(self.narrow) > MAXIMUM_NARROW_COLUMNS:
+            raise ValueError(f"table {self.name}: more than eight columns at 80")
+
+    def rows(self) -> list[dict[Any, Any]]:
+        """Return the rows as plain values; whole numbers stay whole beside gaps."""
+        return self.frame.astype(object).to_dict("records")
+
+    def values(self, column: str) -> list[Any]:
+        """Return the known values of a column."""
+        return [row[column] for row in self.rows() if not is_missing(row[column])]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One value as text, with its uncertainty apart."""
+
+    text: str
+    spread: str = ""
+    bounds: str = ""
+
+
+def suffix_of(column: str) -> str:
+    """Return the suffix of a column's name that gives its unit, or nothing."""
+    return next((suffix for suffix in SCALES if column.endswith(suffix)), "")
+
+
+def scale_of(table: Table, column: str) -> Scale:
+    """Return how a column is shown, from its name's suffix and its largest value."""
+    scales = SCALES.get(suffix_of(column), (Scale(""),))
+    numbers = [abs(value) for value in table.values(column) if is_number(value)]
+    largest = max((value for value in numbers if math.isfinite(value)), default=0.0)
+    return next(
+        (
+            scale
+            for scale in scales
+            if largest * scale.factor < SCALE_LIMIT.get(scale.unit, math.inf)
+        ),
+        scales[-1],
+    )
+
+
+def columns_shown(table: Table, *, wide: bool) -> list[str]:
+    """Return the columns on screen; bounds are part of the column they bound."""
+    if not wide:
+        return list(table.narrow)
+    names = list(table.frame.columns)
+    bounds = {f"{name}_{side}" for name in names for side in ("low", "high")}
+    return [name for name in names if name not in bounds]
+
+
+def header(table: Table, column: str) -> str:
+    """Return a column's words and unit on two lines."""
+    unit = scale_of(table, column).unit
+    words = table.headers.get(column)
+    if words is None:
+        words = column.removesuffix(f"_{suffix_of(column)}").replace("_", " ")
+    return f"{words}\n{unit}" if unit else words
+
+
+def heading(table: Table, column: str) -> str:
+    """Return a column's words and unit on one line."""
+    words, _, unit = header(table, column).partition("\n")
+    return f"{words} ({unit})" if unit else words
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value of a frame is unknown."""
+    return value is None or value is pd.NaT or (value != value)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number to be scaled and rounded."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def rounded(value: float) -> str:
+    """Return a number with at least three significant digits, without exponent."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 9)}f}"
+
+
+def number(value: Any, scale: Scale) -> str:
+    """Return a scaled number as text; whole numbers keep all their digits."""
+    if isinstance(value, Integral) and scale.factor == 1.0:
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    return rounded(float(value) * scale.factor)
+
+
+def spread_of(value: float, low: float, high: float, scale: Scale) -> str:
+    """Return the wider side of an interval behind a plus-minus sign.
+
+    Relative to the value, in percent, unless the value is itself in percent or
+    points (or 0), where a percentage of it would be misread.
+    """
+    side = max(value - low, high - value)
+    if math.isinf(side):
+        return "± ?"
+    if scale.unit in ("%", "pp") or value == 0:
+        return f"±{rounded_short(side * scale.factor)}"
+    return f"±{rounded_short(100 * side / abs(value))} %"
+
+
+def rounded_short(value: float) -> str:
+    """Return a number with about two significant digits."""
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
+    """Return a row's value under `column` as it is shown to people."""
+    value = row[column]
+    if isinstance(value, (list, tuple)):
+        return Shown(", ".join(map(str, value)) or UNKNOWN)
+    if is_missing(value):
+        return Shown(UNKNOWN)
+    if isinstance(value, bool):
+        return Shown("yes" if value else "no")
+    if not is_number(value):
+        return Shown(str(value))
+    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
+    if low is None or high is None or is_missing(low) or is_missing(high):
+        return Shown(number(value, scale))
+    bounds = f"[{number(low, scale)}, {number(high, scale)}]"
+    spread = spread_of(float(value), float(low), float(high), scale)
+    return Shown(number(value, scale), spread, bounds)
+
+
+def shown_rows(table: Table, names: Sequence[str]) -> list[list[Shown]]:
+    """Return the named columns of all rows as they are shown."""
+    scales = {name: scale_of(table, name) for name in names}
+    return [[shown(row, name, scales[name]) for name in names] for row in table.rows()]
+
+
+def is_numeric(table: Table, column: str) -> bool:
+    """Return whether a column holds numbers only, which are aligned right."""
+    values = table.values(column)
+    return bool(values) and all(map(is_number, values))
+
+
+def rich_table(table: Table, *, wide: bool = False) -> RichTable:
+    """Return the table for a terminal, each interval below its value."""
+    names = columns_shown(table, wide=wide)
+    made = RichTable(
+        title=Text(table.title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in names:
+        side: Literal["left", "right"] = "right" if is_numeric(table, name) else "left"
+        # Folding keeps every character where a terminal is too narrow.
+        made.add_column(escape(header(table, name)), justify=side, overflow="fold")
+    for row in shown_rows(table, names):
+        made.add_row(*map(_terminal, row))
+    return made
+
+
+def _terminal(value: Shown) -> Text:
+    text = Text(value.text, style=VERDICT_STYLES.get(value.text, ""))
+    if value.spread:
+        text.append(f"\n{value.spread}", style="dim")
+    return text
+
+
+def width_needed(console: Console, made: RichTable) -> int:
+    """Return the columns that a table takes without folding anything."""
+    unlimited = console.options.update(width=10_000)
+    return made.__rich_measure__(console, unlimited).maximum
+
+
+def print_table(table: Table, console: Console, *, wide: bool = False) -> None:
+    """Print a table and its notes; off a terminal it is as wide as it must be."""
+    made = rich_table(table, wide=wide)
+    width = console.width
+    if not console.is_terminal:
+        width = max(PIPE_WIDTH, width_needed(console, made))
+    console.print(made, width=width, no_wrap=False, crop=False)
+    for note in table.notes:
+        console.print(Text(note, style="dim"), width=width, crop=False)
+
+
+def markdown(table: Table, *, wide: bool = False) -> str:
+    """Return the table as GitHub Markdown with its title and notes."""
+    names = columns_shown(table, wide=wide)
+    body = tabulate(
+        [[_inline(value) for value in row] for row in shown_rows(table, names)],
+        headers=[_escaped(heading(table, name)) for name in names],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["right" if is_numeric(table, name) else "left" for name in names],
+    )
+    notes = "\n".join(f"- {_escaped(note)}" for note in table.notes)
+    parts = [f"### {_escaped(table.title)}", body, notes]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _inline(value: Shown) -> str:
+    return _escaped(f"{value.text} {value.bounds}".strip())
+
+
+def _escaped(text: str) -> str:
+    """Return text that Markdown shows as it is, on one line."""
+    flat = " ".join(text.split())
+    for special in "\\|<>*_`":
+        flat = flat.replace(special, f"\\{special}" if special != "<" else "&lt;")
+    return flat
+
+
+def csv_text(table: Table) -> str:
+    """Return every column in SI units and full precision as CSV."""
+    return table.frame.to_csv(index=False, lineterminator="\n")
