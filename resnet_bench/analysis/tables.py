@@ -9,19 +9,13 @@ their own on screen.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
-from typing import Any, Literal
+from numbers import Real
+from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
-from rich.text import Text
 from tabulate import tabulate
 
 UNKNOWN = "—"
-PIPE_WIDTH = 80
 MAXIMUM_NARROW_COLUMNS = 8
 
 
@@ -49,18 +43,6 @@ SCALES: dict[str, tuple[Scale, ...]] = {
 
 #: A column's largest value is shown below this in all but its largest scale.
 SCALE_LIMIT = {"µs": 1e3, "ms": 1e4, "s": 600.0, "KiB": 1024.0, "MiB": 512.0}
-
-#: Verdicts of rows and claims that a terminal shows in colour.
-VERDICT_STYLES = {
-    "ok": "green",
-    "pass": "green",
-    "SUPPORTED": "green",
-    "failed": "bold red",
-    "oom": "bold red",
-    "regression": "bold red",
-    "closure-failed": "red",
-    "REFUTED": "red",
-}
 
 
 @dataclass(frozen=True)
@@ -170,8 +152,8 @@ def rounded(value: float) -> str:
 
 def number(value: Any, scale: Scale) -> str:
     """Return a scaled number as text; whole numbers keep all their digits."""
-    if isinstance(value, Integral) and scale.factor == 1.0:
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if scale.factor == 1.0 and math.isfinite(value) and int(value) == value:
+        return f"{int(value):,}" if value >= 10_000 else str(int(value))
     return rounded(float(value) * scale.factor)
 
 
@@ -225,49 +207,6 @@ def is_numeric(table: Table, column: str) -> bool:
     return bool(values) and all(map(is_number, values))
 
 
-def rich_table(table: Table, *, wide: bool = False) -> RichTable:
-    """Return the table for a terminal, each interval below its value."""
-    names = columns_shown(table, wide=wide)
-    made = RichTable(
-        title=Text(table.title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for name in names:
-        side: Literal["left", "right"] = "right" if is_numeric(table, name) else "left"
-        # Folding keeps every character where a terminal is too narrow.
-        made.add_column(escape(header(table, name)), justify=side, overflow="fold")
-    for row in shown_rows(table, names):
-        made.add_row(*map(_terminal, row))
-    return made
-
-
-def _terminal(value: Shown) -> Text:
-    text = Text(value.text, style=VERDICT_STYLES.get(value.text, ""))
-    if value.spread:
-        text.append(f"\n{value.spread}", style="dim")
-    return text
-
-
-def width_needed(console: Console, made: RichTable) -> int:
-    """Return the columns that a table takes without folding anything."""
-    unlimited = console.options.update(width=10_000)
-    return made.__rich_measure__(console, unlimited).maximum
-
-
-def print_table(table: Table, console: Console, *, wide: bool = False) -> None:
-    """Print a table and its notes; off a terminal it is as wide as it must be."""
-    made = rich_table(table, wide=wide)
-    width = console.width
-    if not console.is_terminal:
-        width = max(PIPE_WIDTH, width_needed(console, made))
-    console.print(made, width=width, no_wrap=False, crop=False)
-    for note in table.notes:
-        console.print(Text(note, style="dim"), width=width, crop=False)
-
-
 def markdown(table: Table, *, wide: bool = False) -> str:
     """Return the table as GitHub Markdown with its title and notes."""
     names = columns_shown(table, wide=wide)
@@ -297,4 +236,8 @@ def _escaped(text: str) -> str:
 
 def csv_text(table: Table) -> str:
     """Return every column in SI units and full precision as CSV."""
-    return table.frame.to_csv(index=False, lineterminator="\n")
+    return table.frame.map(_flat).to_csv(index=False, lineterminator="\n")
+
+
+def _flat(value: Any) -> Any:
+    return ";".join(map(str, value)) if isinstance(value, (list, tuple)) else value
