@@ -180,10 +180,10 @@ class Session:
         live = getattr(self.experiment.view, "live_table", None)
 
         def table() -> "RenderableType | None":
-            from resnet_bench.analysis.tables import rich_table
+            from resnet_bench.analysis.terminal import rich_table
 
             made = live(opened.live) if live else None
-            return rich_table(made) if made else None
+            return rich_table(made, made.narrow) if made else None
 
         return LiveDisplay(tracker, self.output.console(sys.stderr), table)
 

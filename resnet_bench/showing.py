@@ -40,7 +40,7 @@ def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
 
 
 def _print(run: Run, options: ExportOptions, output: Output) -> None:
-    from resnet_bench.analysis.tables import print_table
+    from resnet_bench.analysis.terminal import print_table
 
     view = EXPERIMENTS[run.experiment].view
     console = output.console()

@@ -236,7 +236,9 @@ def _escaped(text: str) -> str:
 
 def csv_text(table: Table) -> str:
     """Return every column in SI units and full precision as CSV."""
-    return table.frame.map(_flat).to_csv(index=False, lineterminator="\n")
+    rows = [[_flat(value) for value in row.values()] for row in table.rows()]
+    frame = pd.DataFrame(rows, columns=table.frame.columns, dtype=object)
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _flat(value: Any) -> Any:
