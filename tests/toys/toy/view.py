@@ -3,8 +3,8 @@
 from typing import Any
 
 import pandas as pd
-from resnet_bench.analysis.tables import Table
 
+from resnet_bench.analysis.tables import Table
 from resnet_bench.store.reading import Run
 
 
