@@ -25,10 +25,8 @@ class Configuration:
 
     def table(self, command: str) -> dict[str, Any]:
         """Return the command's own table, keys as in the file."""
-        table = self.values.get(command, {})
-        if not isinstance(table, dict):
-            raise UsageError(f"{self.path}: [{command}] must be a table")
-        return table
+        table = self.values.get(command)
+        return table if isinstance(table, dict) else {}
 
     def defaults(
         self, command: str, known: Callable[[str], Iterable[str]], commands: set[str]

@@ -123,7 +123,7 @@ def open_again(plan: Plan, folder: Path) -> OpenRun:
         raise
     writer.resume(plan.environment)
     tasks = tuple(
-        Task(cell, attempt=end.attempt + 1 if end else 1)
+        Task(cell, attempt=run.attempts.get(cell.key, 0) + 1)
         for cell in plan.cells
         if (end := run.cells.get(cell.key)) is None or end.status != "ok"
     )

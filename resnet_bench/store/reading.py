@@ -40,6 +40,8 @@ class Run:
     status: str
     resumes: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    #: The highest attempt at each cell that left a trace, committed or not.
+    attempts: dict[str, int] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -156,12 +158,18 @@ def assemble(
         ]
         ends = [line["status"] for line in rest if line["kind"] == "end"]
         resumes = [line for line in rest if line["kind"] == "resume"]
+        attempts: dict[str, int] = {}
+        for line in rest:
+            if line["kind"] in ("record", "cell"):
+                seen = attempts.get(line["cell"], 0)
+                attempts[line["cell"]] = max(seen, line["attempt"])
         header["run"], header["experiment"]
     except (KeyError, TypeError) as error:
         raise InputOutputError(f"{folder}: a line lacks {error}") from error
     complete = bool(ends) and ends[-1] == "complete"
     status = "complete" if complete else "partial"
-    return Run(folder, header, records, cells, status, resumes, problems or [])
+    left_out = problems or []
+    return Run(folder, header, records, cells, status, resumes, left_out, attempts)
 
 
 def _cell_end(line: dict[str, Any]) -> CellEnd:

@@ -1,0 +1,66 @@
+"""Options from files."""
+
+from pathlib import Path
+
+import pytest
+
+from resnet_bench.configuration import Configuration, read_configuration
+from resnet_bench.errors import UsageError
+
+COMMANDS = {"speed", "list"}
+
+
+def known(command: str) -> list[str]:
+    return {"speed": ["batch_size", "seed", "fast"], "list": ["results"]}[command]
+
+
+def defaults(text: str, folder: Path, command: str = "speed") -> dict[str, object]:
+    (folder / "resnet-bench.toml").write_text(text)
+    return read_configuration(folder).defaults(command, known, COMMANDS)
+
+
+def test_a_commands_own_table_beats_the_shared_keys(tmp_path: Path) -> None:
+    text = (
+        "seed = 1\nresults = 'r'\n[speed]\nseed = 2\nbatch-size = [1, 2]\nfast = true"
+    )
+    assert defaults(text, tmp_path) == {
+        "seed": "2",
+        "batch_size": "1,2",
+        "fast": True,
+    }
+    assert defaults(text, tmp_path, "list") == {"results": "r"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sed = 1", "unknown key sed: expected seed"),
+        ("[speed]\nbatchsize = 1", "unknown key speed.batchsize: expected batch-size"),
+        ("[sped]\nseed = 1", r"unknown key \[sped\]: expected speed"),
+        ("speed = 1", "unknown key speed: expected seed"),
+        ("speed = ", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_accepted(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        defaults(text, tmp_path)
+
+
+def test_pyproject_of_a_folder_above_is_found(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.resnet-bench]\nseed = 3\n")
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / "a" / "pyproject.toml").write_text("[tool.other]\nx = 1\n")
+    assert read_configuration(inner).values == {"seed": 3}
+
+
+def test_without_a_file_there_are_no_defaults(tmp_path: Path) -> None:
+    assert Configuration(None, {}).defaults("speed", known, COMMANDS) == {}
+
+
+def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "resnet-bench.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="is not TOML"):
+        read_configuration(tmp_path)

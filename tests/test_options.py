@@ -1,0 +1,148 @@
+"""From a dataclass field to an option: said once, read strictly."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resnet_bench.catalogue import VARIANTS, parse_dataset, parse_variants
+from resnet_bench.errors import ExitCode, UsageError, worst
+from resnet_bench.options import build, check, click_options, option, restore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    variants: tuple[int, ...] = option((18,), parse=parse_variants, help="Variants.")
+    sizes: tuple[int, ...] = option((), flags=("-s",), help="Sizes.")
+    rate: float | None = option(None, help="Rate.")
+    mode: Literal["a", "b"] = option("a", choices=("a", "b"), help="Mode.")
+    folder: Path | None = option(None, help="Folder.")
+    again: str | None = option(None, bare="latest", help="Again.")
+    loud: int = option(0, flags=("-l",), count=True, help="Loud.")
+    fast: bool = option(False, help="Fast.")
+    safe: bool = option(True, help="Safe.")
+    name: str = option("x", argument=True, help="Name.")
+    hidden: int = 7
+
+
+def read(*arguments: str, **environment: str) -> Any:
+    """Return the config that a command line gives, or the error's text."""
+    made: list[Config] = []
+    command = click.Command(
+        "toy",
+        params=click_options(Config, "toy"),
+        callback=lambda **values: made.append(build(Config, values)),
+    )
+    result = CliRunner().invoke(command, arguments, env=environment)
+    return made[0] if made else result.output
+
+
+def test_what_is_not_given_has_the_default() -> None:
+    assert read() == Config()
+
+
+def test_every_kind_of_option_is_read() -> None:
+    config = read(
+        *["--variants", "18,resnet34", "--variants", "ResNet-50", "-s", "1,2"],
+        *["--rate", "0.5", "--mode", "b", "--folder", "f", "--fast", "--no-safe"],
+        *["--again", "-ll", "name"],
+    )
+    assert config == Config(
+        variants=(18, 34, 50),
+        sizes=(1, 2),
+        rate=0.5,
+        mode="b",
+        folder=Path("f"),
+        again="latest",
+        loud=2,
+        fast=True,
+        safe=False,
+        name="name",
+    )
+
+
+def test_an_optional_value_can_be_given() -> None:
+    assert read("--again", "r1").again == "r1"
+
+
+def test_a_command_line_option_beats_the_environment() -> None:
+    assert read(RESNET_BENCH_RATE="2").rate == 2.0
+    assert read(RESNET_BENCH_TOY_RATE="3", RESNET_BENCH_RATE="2").rate == 3.0
+    assert read("--rate", "4", RESNET_BENCH_TOY_RATE="3").rate == 4.0
+    assert read(RESNET_BENCH_SIZES="3,4").sizes == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--rate", "nan"), "expected a finite number"),
+        (("--rate", "1e999"), "expected a finite number"),
+        (("--rate", "abc"), "expected a finite number"),
+        (("--sizes", "1,x"), "expected a whole number"),
+        (("--sizes", ""), "expected a whole number"),
+        (("--mode", "c"), "expected a, b"),
+        (("--folder", ""), "expected a path"),
+        (("--variants", "19"), "expected 18, 34, 50, 101, 152 or all"),
+        (("--again", ""), "expected a name"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_accepted(
+    arguments: tuple[str, ...], message: str
+) -> None:
+    assert message in " ".join(read(*arguments).split())
+
+
+@given(st.lists(st.sampled_from(sorted(VARIANTS)), min_size=1))
+def test_lists_are_the_same_with_commas_and_repeated(depths: list[int]) -> None:
+    joined = read("--variants", ",".join(map(str, depths)))
+    repeated = read(*(part for d in depths for part in ("--variants", f"resnet{d}")))
+    assert joined == repeated == Config(variants=tuple(depths))
+
+
+@given(st.text())
+def test_any_text_is_a_variant_or_a_usage_error(text: str) -> None:
+    try:
+        depths = parse_variants(text)
+    except UsageError as error:
+        message = str(error)
+    else:
+        message = "expected" if set(depths) <= set(VARIANTS) else "unknown depth"
+    assert "expected" in message
+
+
+def test_all_is_every_variant() -> None:
+    assert parse_variants("ALL") == tuple(VARIANTS)
+    assert VARIANTS[18].title == "ResNet-18"
+
+
+def test_a_dataset_is_found_whatever_its_spelling() -> None:
+    assert parse_dataset("CIFAR-10") == "cifar10"
+    with pytest.raises(UsageError, match="digits-5-9"):
+        parse_dataset("mnist")
+
+
+def test_a_stored_config_is_restored_in_its_own_types() -> None:
+    stored = {"sizes": [1, 2], "folder": "f", "unknown": 3, "rate": None, "mode": "b"}
+    assert restore(Config, stored) == {
+        "sizes": (1, 2),
+        "folder": Path("f"),
+        "rate": None,
+        "mode": "b",
+    }
+
+
+def test_a_failed_check_names_option_and_value() -> None:
+    check(True, "--x", 1, "anything")
+    with pytest.raises(UsageError, match="--x 0: expected at least 1"):
+        check(False, "--x", 0, "at least 1")
+
+
+def test_the_worst_exit_code_wins() -> None:
+    codes = [ExitCode.NOT_COMPARABLE, ExitCode.INCOMPLETE, ExitCode.REGRESSION]
+    assert worst(codes) is ExitCode.REGRESSION
+    assert worst([]) is ExitCode.OK

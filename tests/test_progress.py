@@ -1,0 +1,109 @@
+"""Progress: counts, time left, and the two ways to show it."""
+
+import io
+from dataclasses import dataclass
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from resnet_bench.execution.events import Ended, Recorded, Started
+from resnet_bench.progress import LiveDisplay, PlainDisplay, Tracker, duration
+from resnet_bench.records import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed(Cell):
+    name: str
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def cost(self) -> float:
+        return self.seconds
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+SHORT = Timed(name="short", seconds=1.0)
+LONG = Timed(name="long", seconds=3.0)
+
+
+def ended(cell: Cell, error: str | None = None) -> Ended:
+    return Ended(cell.key, 1, "failed" if error else "ok", 10.0, error)
+
+
+def test_time_left_follows_the_cost_of_what_is_left() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock)
+    assert tracker.seconds_left is None
+    tracker.hear(Started(SHORT.key, 1))
+    clock.now = 10.0
+    tracker.hear(ended(SHORT))
+    assert tracker.fraction == 0.25
+    assert tracker.seconds_left == pytest.approx(30.0)
+    clock.now = 20.0
+    tracker.hear(Recorded(LONG.key, 1, {}))
+    assert tracker.fraction == pytest.approx((1 + 10 / 20) / 4)
+    clock.now = 40.0
+    tracker.hear(ended(LONG))
+    assert tracker.fraction == 1.0
+    assert tracker.seconds_left == 0.0
+
+
+def test_a_session_without_cells_is_done() -> None:
+    assert Tracker([], Clock()).fraction == 1.0
+
+
+def test_off_a_terminal_each_finished_cell_is_a_line() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock)
+    lines: list[str] = []
+    with PlainDisplay(tracker, lines.append) as display:
+        for event in (Started(SHORT.key, 1), ended(SHORT), ended(LONG, "it broke")):
+            clock.now += 5.0
+            tracker.hear(event)
+            display.show(event)
+    assert lines == [
+        "[1/2] short in 10 s, about 30 s left",
+        "[2/2] long: it broke",
+    ]
+
+
+def test_on_a_terminal_a_bar_shows_cell_and_time_left() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80)
+    tables = iter([None, None, Text("the table")])
+    with LiveDisplay(tracker, console, lambda: next(tables)) as display:
+        for event in (Started(SHORT.key, 1), ended(SHORT)):
+            clock.now += 5.0
+            tracker.hear(event)
+            display.show(event)
+    assert "1/2" in stream.getvalue()
+    assert "30 s left, short" in stream.getvalue()
+    assert "the table" in stream.getvalue()
+
+
+def test_an_unknown_cell_keeps_its_key() -> None:
+    tracker = Tracker([], Clock())
+    assert tracker.label == ""
+    assert tracker.label_of("k") == "k"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "?"), (8.4, "8 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
+)
+def test_durations_are_in_a_persons_units(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
