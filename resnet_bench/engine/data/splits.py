@@ -1,0 +1,177 @@
+"""Images and labels as resident tensors, with subsets that nest."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from resnet_bench.engine.seeding import generator
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, C, H, W), uint8 or float of 0 to 1, with int64 labels (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> "Split":
+        """Return the examples at `indices`, in that order."""
+        return Split(self.images[indices], self.labels[indices])
+
+    def to(self, device: torch.device | str) -> "Split":
+        """Return the split with both tensors on `device`."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def only_classes(self, classes: Sequence[int]) -> "Split":
+        """Return the examples of these classes, relabelled 0, 1, … in that order."""
+        positions = torch.full((int(self.labels.max()) + 1,), -1)
+        for position, label in enumerate(classes):
+            positions[label] = position
+        labels = positions.to(self.labels.device)[self.labels]
+        kept = torch.nonzero(labels >= 0).flatten()
+        return Split(self.images[kept], labels[kept])
+
+    def nested_order(self, seed: int = 0) -> Tensor:
+        """Return the indices in an order whose every beginning is stratified.
+
+        Example k of a class of n stands at (k + 1/2) / n, so that the beginnings
+        hold the classes in proportion and smaller subsets lie inside larger ones.
+        """
+        draw = generator(seed, "nested order")
+        places = torch.empty(len(self), dtype=torch.float64)
+        labels = self.labels.cpu()
+        for label in range(int(labels.max()) + 1):
+            members = torch.nonzero(labels == label).flatten()
+            shuffled = members[torch.randperm(len(members), generator=draw)]
+            ranks = torch.arange(len(members), dtype=torch.float64)
+            places[shuffled] = (ranks + 0.5) / len(members)
+        return places.argsort(stable=True)
+
+    def first(self, count: int, seed: int = 0) -> "Split":
+        """Return a stratified subset of `count` examples; smaller ones nest in it."""
+        return self.take(self.nested_order(seed)[:count].to(self.labels.device))
+
+    def fraction(self, share: float, seed: int = 0) -> "Split":
+        """Return a stratified subset of a share (0 to 1) of the examples, at least 1."""
+        return self.first(max(1, round(share * len(self))), seed)
+
+    def with_permuted_pixels(self, seed: int = 0) -> "Split":
+        """Return every image with its pixels moved by one fixed permutation.
+
+        Channels move together. Global statistics stay, shapes are lost: the
+        negative control of transfer.
+        """
+        count, channels, height, width = self.images.shape
+        order = torch.randperm(
+            height * width, generator=generator(seed, "pixel permutation")
+        ).to(self.images.device)
+        flat = self.images.reshape(count, channels, height * width)
+        return Split(flat[:, :, order].reshape(self.images.shape), self.labels)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation per channel of images scaled to 0 to 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, images: Tensor) -> "Normalisation":
+        """Measure the images' own mean and standard deviation per channel."""
+        total = torch.zeros(images.shape[1], dtype=torch.float64)
+        squares = torch.zeros_like(total)
+        # In pieces: a whole data set as doubles would be eight times its size.
+        for piece in torch.split(images, 1024):
+            values = unit_range(piece).double()
+            total += values.sum((0, 2, 3)).cpu()
+            squares += values.square().sum((0, 2, 3)).cpu()
+        mean = total * images.shape[1] / images.numel()
+        square = squares * images.shape[1] / images.numel()
+        std = (square - mean.square()).clamp_min(1e-16).sqrt()
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Return normalised float images; uint8 and floats of 0 to 1 are both read."""
+        shape = (1, -1, 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).view(shape)
+        std = torch.tensor(self.std, device=images.device).view(shape)
+        return (unit_range(images) - mean) / std
+
+
+def unit_range(images: Tensor) -> Tensor:
+    """Return images as floats of 0 to 1."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData:
+    """A data set in memory with its fixed training and test halves.
+
+    `skipped_images` counts images that did not decode and were left out.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    normalisation: Normalisation
+    skipped_images: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Channels of one image."""
+        return int(self.train.images.shape[1])
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.train.images.shape[2]), int(self.train.images.shape[3])
+
+    def to(self, device: torch.device | str) -> "ImageData":
+        """Return the data with all tensors on `device`."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+    def only_classes(self, classes: Sequence[int]) -> "ImageData":
+        """Return the examples of these classes, relabelled from 0 in that order."""
+        return replace(
+            self,
+            classes=tuple(self.classes[label] for label in classes),
+            train=self.train.only_classes(classes),
+            test=self.test.only_classes(classes),
+        )
+
+    def with_permuted_pixels(self, seed: int = 0) -> "ImageData":
+        """Return both halves under one fixed permutation of the pixels."""
+        return replace(
+            self,
+            train=self.train.with_permuted_pixels(seed),
+            test=self.test.with_permuted_pixels(seed),
+        )
+
+    def sha256(self) -> str:
+        """Return the hash of all pixels, labels and class names."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for piece in _tensors((self.train, self.test)):
+            digest.update(repr((tuple(piece.shape), str(piece.dtype))).encode())
+            digest.update(piece.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _tensors(splits: Iterable[Split]) -> Iterable[Tensor]:
+    for split in splits:
+        yield split.images
+        yield split.labels
+
+
+def stratified_halves(labels: Tensor, test_count: int, seed: int = 0) -> list[Tensor]:
+    """Return sorted training and test indices, every class in proportion."""
+    everything = Split(labels, labels)
+    order = everything.nested_order(seed)
+    return [order[test_count:].sort().values, order[:test_count].sort().values]
