@@ -58,7 +58,7 @@ class Split:
         return self.take(self.nested_order(seed)[:count].to(self.labels.device))
 
     def fraction(self, share: float, seed: int = 0) -> "Split":
-        """Return a stratified subset of a share (0 to 1) of the examples, at least 1."""
+        """Return a stratified subset of a share (0 to 1) of the images, at least 1."""
         return self.first(max(1, round(share * len(self))), seed)
 
     def with_permuted_pixels(self, seed: int = 0) -> "Split":
