@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 import torchvision
 import torchvision.transforms.v2.functional as transforms
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+from torchvision.datasets.folder import default_loader
 
 from resnet_bench.engine.data.splits import (
     ImageData,
@@ -39,9 +39,8 @@ def decode(path: Path, side: int) -> Tensor:
     Raises UsageError that names a file which cannot be decoded.
     """
     try:
-        with Image.open(path) as image:
-            pixels = transforms.pil_to_tensor(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        pixels = transforms.pil_to_tensor(default_loader(str(path)))
+    except (OSError, SyntaxError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
             f"image {path} cannot be decoded ({reason}): "
