@@ -1,0 +1,49 @@
+"""From a run to the files that stand beside it: tables and figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet_bench.analysis.tables import Table, csv_text, markdown
+from resnet_bench.analysis.theme import save
+from resnet_bench.errors import InputOutputError
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.store.reading import Run
+
+FIGURES_FOLDER = "figures"
+
+
+def publish(run: Run) -> list[Path]:
+    """Write table.md, a CSV per table and the figures; return their paths.
+
+    The first table is `table.csv`, others go by their name. The files follow from
+    the run file alone and are written again on every call. Raises
+    InputOutputError when the folder cannot be written.
+    """
+    view = EXPERIMENTS[run.experiment].view
+    tables: Sequence[Table] = view.tables(run)
+    written = []
+    if tables:
+        written.append(_write(run.folder / "table.md", markdown_page(run, tables)))
+    for index, table in enumerate(tables):
+        name = "table" if index == 0 else table.name
+        written.append(_write(run.folder / f"{name}.csv", csv_text(table)))
+    for name, figure in view.figures(run).items():
+        written.extend(save(figure, run.folder / FIGURES_FOLDER, name))
+    return written
+
+
+def markdown_page(run: Run, tables: Sequence[Table]) -> str:
+    """Return all tables of a run as one Markdown page that names the run."""
+    status = "" if run.status == "complete" else f" ({run.status})"
+    head = f"## {run.experiment}: `{run.id}`{status}\n"
+    return "\n".join([head, *(markdown(table) for table in tables)])
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot write {path}: {error.strerror or error}"
+        ) from error
+    return path
