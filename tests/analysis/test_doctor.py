@@ -95,6 +95,12 @@ def test_doctor_shows_gpus_variables_and_changed_source() -> None:
     assert "ffffffffffff, with changes" in text
 
 
+def test_doctor_ends_with_the_warnings() -> None:
+    last = page(known_machine() | {"load": 3.0}).splitlines()[-2:]
+    assert last[0] == "Warnings"
+    assert last[1].startswith("  load 3.00")
+
+
 def test_doctor_lists_every_extra_of_the_installation() -> None:
     project = tomllib.loads(PYPROJECT.read_text())["project"]
     names = [extra.name for extra in doctor.EXTRAS]

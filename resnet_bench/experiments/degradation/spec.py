@@ -20,8 +20,8 @@ from resnet_bench.options import check, option
 __all__ = ["EXAMPLES", "RECORDS", "Config", "expand"]
 
 EXAMPLES = (
-    "resnet-bench degradation",
-    "resnet-bench degradation --study depth,lesion --depths 8,20,56 --seeds 5",
+    "degradation",
+    "degradation --study depth,lesion --depths 8,20,56 --seeds 5",
 )
 
 #: Depths of torchvision's networks that have a plain twin in the paper's Table 2.

@@ -164,8 +164,8 @@ class Config:
 RECORDS = (SpeedSamples, PeakMemory, CeilingSamples, OutOfMemory)
 
 EXAMPLES = (
-    "resnet-bench speed --variants 18,34,50",
-    "resnet-bench speed --variants 18 -b 1,4,16 --dtype bfloat16 --mode infer",
+    "speed --variants 18,34,50",
+    "speed --variants 18 -b 1,4,16 --dtype bfloat16 --mode infer",
 )
 
 DEFAULT_VARIANTS = (18, 34, 50)
