@@ -1,0 +1,276 @@
+"""The command line: what is typed, what is said, and the exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench import cli
+from resnet_bench.errors import ExitCode
+from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.store.folders import run_folders
+from resnet_bench.store.reading import read_run
+
+TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def torch_is_imported_once() -> None:
+    ProcessExecutor().warm((TOY.run_name,))
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    monkeypatch.chdir(tmp_path)
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    return capsys.readouterr()
+
+
+def test_a_run_prints_its_table_and_names_its_files(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.run(["toy", "--size", "3"]) == ExitCode.OK
+    out, err = said(capsys)
+    (folder,) = run_folders(tmp_path / "results")
+    assert read_run(folder).status == "complete"
+    assert "Toy samples" in out
+    assert "This is a toy." in err
+    assert "[1/1]" in err
+    for name in ("run.jsonl", "table.md", "table.csv"):
+        assert (folder / name).is_file()
+        assert name in err
+
+
+def test_json_is_all_that_stdout_carries(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["toy", "--json", "-o", "r"]) == ExitCode.OK
+    content = json.loads(said(capsys).out)
+    assert content["rows"] == [{"step": 0, "value": 0.0}, {"step": 1, "value": 1.0}]
+
+
+def test_exports_go_to_files_and_to_stdout(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    exports = [
+        "--export-json",
+        "x.json",
+        "--export-csv",
+        "-",
+        "--export-markdown",
+        "x.md",
+    ]
+    assert cli.run(["toy", *exports]) == ExitCode.OK
+    assert said(capsys).out.startswith("behaviour,step,value\n")
+    assert json.loads((tmp_path / "x.json").read_text())["rows"]
+    assert "Toy samples" in (tmp_path / "x.md").read_text()
+
+
+def test_an_export_that_cannot_be_written_is_an_io_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.run(["toy", "--export-json", "absent/x.json"]) == ExitCode.INTERNAL
+    assert "cannot write absent/x.json" in said(capsys).err
+    assert run_folders(tmp_path / "results")
+
+
+def test_a_failed_cell_gives_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["toy", "--behaviours", "fail,count", "-vv"]) == ExitCode.INCOMPLETE
+    err = said(capsys).err
+    assert "ValueError: the toy broke" in err
+    assert "Traceback" in err
+
+
+def test_a_dry_run_lists_the_cells_and_writes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.run(["toy", "--dry-run", "--behaviours", "count,count"]) == ExitCode.OK
+    out = said(capsys).out
+    assert out.count("behaviour=count") == 2
+    assert "2 cells, estimated time: 3 s" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tow"], "unknown command 'tow' (did you mean toy?)"),
+        (["toy", "--sise", "1"], "--size"),
+        (["toy", "--size", "0"], "--size 0: expected at least 1"),
+        (["toy", "--size", "x"], "expected a whole number"),
+        (["toy", "--jobs", "0"], "--jobs 0: expected a whole number from 1"),
+        (["toy", "--behaviours", "impossible"], "expected something possible"),
+        (["toy", "--resume"], "no run 'latest' in results"),
+        (["toy", "--color", "red"], "expected auto, always, never"),
+        (["completion", "tcsh"], "tcsh"),
+        (["show", "1999"], "no run '1999' in results"),
+        (["toy", "extra"], "extra"),
+    ],
+)
+def test_a_bad_request_is_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli.run(arguments) == ExitCode.USAGE
+    lines = [line for line in said(capsys).err.splitlines() if "preparing" not in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+
+
+def test_a_results_folder_that_is_a_file_is_an_io_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert cli.run(["toy", "-o", "file"]) == ExitCode.INTERNAL
+    assert "cannot write to results folder file" in said(capsys).err
+
+
+def test_a_key_nobody_knows_in_a_configuration_file_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "resnet-bench.toml").write_text("[toy]\nsise = 3\n")
+    assert cli.run(["toy"]) == ExitCode.USAGE
+    assert "unknown key toy.sise: expected size" in said(capsys).err
+    assert cli.run(["toy", "--help"]) == ExitCode.OK
+
+
+def test_a_configuration_file_sets_defaults(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "resnet-bench.toml").write_text("json = true\n[toy]\nsize = 1\n")
+    assert cli.run(["toy"]) == ExitCode.OK
+    assert len(json.loads(said(capsys).out)["rows"]) == 1
+
+
+def test_a_partial_run_is_resumed_with_its_own_options(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert (
+        cli.run(["toy", "--behaviours", "fail", "--size", "3"]) == ExitCode.INCOMPLETE
+    )
+    (folder,) = run_folders(tmp_path / "results")
+    assert cli.run(["toy", "--resume"]) == ExitCode.INCOMPLETE
+    run = read_run(folder)
+    assert [end.attempt for end in run.cells.values()] == [2]
+    assert cli.run(["toy", "--resume", run.id, "--size", "4"]) == ExitCode.USAGE
+    assert "had size 3, now it is 4" in said(capsys).err
+
+
+def test_stored_runs_are_shown_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.run(["toy"]) == ExitCode.OK
+    first = said(capsys).out
+    assert cli.run(["show"]) == ExitCode.OK
+    assert said(capsys).out == first
+    assert cli.run(["list"]) == ExitCode.OK
+    (folder,) = run_folders(tmp_path / "results")
+    assert folder.name in said(capsys).out
+
+
+def test_a_damaged_run_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "results" / "toy" / "r1"
+    folder.mkdir(parents=True)
+    (folder / "run.jsonl").write_text("damage\n")
+    assert cli.run(["show", "r1"]) == ExitCode.INTERNAL
+    assert "line 1 is damaged" in said(capsys).err
+
+
+def test_help_ends_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["toy", "-h"]) == ExitCode.OK
+    assert said(capsys).out.rstrip().endswith("resnet-bench toy --size 2")
+
+
+@pytest.mark.parametrize("shell", cli.SHELLS)
+def test_a_completion_script_names_the_program(
+    capsys: pytest.CaptureFixture[str], shell: str
+) -> None:
+    assert cli.run(["completion", shell]) == ExitCode.OK
+    assert "resnet-bench" in said(capsys).out
+
+
+def test_an_error_nobody_foresaw_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", None)
+    cli._tell_of_bugs(verbose=False)
+    error = KeyError("what\nnow")
+    sys.excepthook(KeyError, error, None)
+    assert (
+        said(capsys).err
+        == "error: internal error: KeyError: 'what\\nnow' (-vv shows where)\n"
+    )
+    cli._tell_of_bugs(verbose=True)
+    assert sys.excepthook is sys.__excepthook__
+
+
+STARTER = """
+import sys
+from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.cli import main
+EXPERIMENTS["toy"] = Experiment("toy", "A toy.", "once", home="tests.toys")
+if __name__ == "__main__":
+    main()
+"""
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    (folder / "starter.py").write_text(STARTER)
+    repository = Path(__file__).resolve().parent.parent
+    return subprocess.Popen(
+        [sys.executable, str(folder / "starter.py"), *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, ExitCode.INTERRUPTED),
+        (signal.SIGTERM, ExitCode.TERMINATED),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
+)
+def test_a_stopped_run_is_readable_listed_as_partial_and_resumable(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, number: int, code: int
+) -> None:
+    marker = tmp_path / "pid"
+    behaviours = f"count,forever:{marker}"
+    process = started(tmp_path, "toy", "--behaviours", behaviours, "--jobs", "1")
+    deadline = time.monotonic() + 60
+    while not marker.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    (folder,) = run_folders(tmp_path / "results")
+    run = read_run(folder)
+    assert run.status == "partial"
+    assert len(run.rows("toy_sample")) == 2
+    if number != signal.SIGKILL:
+        assert f"resnet-bench toy --resume {run.id}" in err
+    assert cli.run(["list"]) == ExitCode.OK
+    assert "partial" in said(capsys).out
+
+
+def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+    process = started(tmp_path, "--help")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == ExitCode.OK
