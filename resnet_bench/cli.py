@@ -270,6 +270,9 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of stdout left (`| head`); Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except SystemExit:
+        # click's own answer to a reader that left while help was printed.
+        return ExitCode.OK
     except OSError as error:
         _complain(f"{error.filename or 'input/output'}: {error.strerror or error}")
         return ExitCode.INTERNAL

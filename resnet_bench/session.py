@@ -32,7 +32,7 @@ from resnet_bench.runner import (
 )
 from resnet_bench.showing import show
 from resnet_bench.store.folders import check_writable, find_run
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import RUN_FILE, Run, read_run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -190,7 +190,7 @@ class Session:
     def _finish(self, run: Run) -> ExitCode:
         from resnet_bench.analysis.publish import publish
 
-        files = publish(run)
+        files = [run.folder / RUN_FILE, *publish(run)]
         shown = show(run, self.request, self.output)
         for path in files:
             self.output.say(f"wrote {path}")

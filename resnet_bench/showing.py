@@ -1,6 +1,7 @@
 """Showing a run: tables on the terminal, JSON, CSV and Markdown."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
     from resnet_bench.analysis.tables import csv_text, markdown
 
     view = EXPERIMENTS[run.experiment].view
-    content: dict[str, Any] = view.json_object(run)
+    content: dict[str, Any] = finite(view.json_object(run))
     tables = view.tables(run)
     text = json.dumps(content, allow_nan=False)
     if options.json:
@@ -37,6 +38,17 @@ def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
     for name, path in options.exports.items():
         _export(path, texts[name], output)
     return content
+
+
+def finite(value: Any) -> Any:
+    """Return `value` with null for the numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _print(run: Run, options: ExportOptions, output: Output) -> None:

@@ -272,5 +272,8 @@ def test_a_stopped_run_is_readable_listed_as_partial_and_resumable(
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     process = started(tmp_path, "--help")
     assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
     assert process.wait(timeout=60) == ExitCode.OK
