@@ -50,8 +50,8 @@ TABLE = (
     Row("engine/*", at_import=MEASURING, deferred=frozenset({"pynvml", "safetensors"})),
     Row("experiments/*/run.py", at_import=MEASURING),
     Row("experiments/degradation/studies/*", at_import=MEASURING),
-    Row("experiments/*/view.py", at_import=SHOWING),
-    Row("experiments/degradation/claims.py", at_import=SHOWING),
+    Row("experiments/*/view*.py", at_import=SHOWING),
+    Row("experiments/degradation/claims*.py", at_import=SHOWING),
     Row("analysis/*", at_import=SHOWING),
     Row("gate/*", deferred=frozenset({"psutil", "rich"})),
     Row("output.py", at_import=NOTHING, deferred=frozenset({"rich"})),
@@ -65,8 +65,8 @@ TABLE = (
 
 # cli → runner, gate, analysis → experiments, execution, store → engine → the rest
 LAYERS = (
-    ("experiments/*/view.py", 3),
-    ("experiments/degradation/claims.py", 3),
+    ("experiments/*/view*.py", 3),
+    ("experiments/degradation/claims*.py", 3),
     ("cli.py", 4),
     ("__main__.py", 4),
     ("session.py", 4),
@@ -88,7 +88,7 @@ NEVER_INSIDE = (
     ("*/run.py", ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis")),
     ("*/studies/*", ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis")),
     ("analysis/*", ("torch", "torchvision", "resnet_bench.engine")),
-    ("*/view.py", ("torch", "torchvision", "resnet_bench.engine")),
+    ("*/view*.py", ("torch", "torchvision", "resnet_bench.engine")),
     ("gate/worker.py", ("resnet_bench",)),
 )
 
