@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 export PIP_PROGRESS_BAR ?= $(if $(CI),off,on)
 
 .DEFAULT_GOAL := help
-.PHONY: help speed test check bench report clean
+.PHONY: help venv speed test check bench report clean
 # Two targets of one call would run pip twice at the same time.
 .NOTPARALLEL:
 
@@ -24,7 +24,10 @@ help:
 	@echo 'make check    lint and check types'
 	@echo 'make bench    run the micro-benchmarks'
 	@echo 'make report   render results/ into results/report.html'
+	@echo 'make venv     create an empty .venv, to install another PyTorch build first'
 	@echo 'make clean    remove .venv and caches; results/ stays'
+
+venv: $(VENV)/created
 
 speed: $(VENV)/installed
 	$(BIN)/resnet-bench speed --variants 18,34,50 $(ARGS)
@@ -38,7 +41,7 @@ check: $(VENV)/installed-test-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-test
-	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
+	$(BIN)/python -m pytest benchmarks $(or $(ARGS),--benchmark-only)
 
 report: $(VENV)/installed
 	$(BIN)/resnet-bench report $(ARGS)
