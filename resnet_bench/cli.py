@@ -241,6 +241,14 @@ def _complain(message: str) -> None:
         sys.stderr.write(f"error: {message}\n")
 
 
+def _explain(error: click.ClickException) -> None:
+    """Say in one line what was typed wrong; without a command, show the help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        sys.stderr.write(f"{error.format_message()}\n")
+    else:
+        _complain(" ".join(error.format_message().split()))
+
+
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     from resnet_bench.runner import Terminated
 
@@ -258,7 +266,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain(str(error))
         return error.exit_code
     except click.ClickException as error:
-        _complain(" ".join(error.format_message().split()))
+        _explain(error)
         return ExitCode.USAGE
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted")

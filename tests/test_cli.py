@@ -277,3 +277,10 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=60) == ExitCode.OK
+
+
+def test_no_command_shows_the_help_and_is_a_usage_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run([]) == ExitCode.USAGE
+    assert said(capsys).err.startswith("Usage: resnet-bench [OPTIONS] COMMAND")
