@@ -37,6 +37,7 @@ SCALES: dict[str, tuple[Scale, ...]] = {
     "percent": (Scale("%"),),
     "points": (Scale("pp"),),
     "fraction": (Scale("%", 100.0),),
+    "ratio": (Scale("x"),),
     "gmac": (Scale("GMAC"),),
     "gflop": (Scale("GFLOP"),),
 }
@@ -95,7 +96,8 @@ def scale_of(table: Table, column: str) -> Scale:
     """Return how a column is shown, from its name's suffix and its largest value."""
     scales = SCALES.get(suffix_of(column), (Scale(""),))
     numbers = [abs(value) for value in table.values(column) if is_number(value)]
-    largest = max((value for value in numbers if math.isfinite(value)), default=0.0)
+    # Without a number the unit is a guess; ms is a better one than µs.
+    largest = max((value for value in numbers if math.isfinite(value)), default=0.01)
     return next(
         (
             scale
@@ -190,6 +192,8 @@ def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     if low is None or high is None or is_missing(low) or is_missing(high):
         return Shown(number(value, scale))
+    if low == value == high:
+        return Shown(number(value, scale))
     bounds = f"[{number(low, scale)}, {number(high, scale)}]"
     spread = spread_of(float(value), float(low), float(high), scale)
     return Shown(number(value, scale), spread, bounds)
@@ -228,7 +232,7 @@ def _inline(value: Shown) -> str:
 
 def _escaped(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    flat = " ".join(text.split())
+    flat = " ".join(text.replace("\n", " · ").split())
     for special in "\\|<>*_`":
         flat = flat.replace(special, f"\\{special}" if special != "<" else "&lt;")
     return flat

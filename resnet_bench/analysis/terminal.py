@@ -21,6 +21,9 @@ from resnet_bench.analysis.tables import (
 #: A pipe has no width; tables that need no more keep to this one.
 PIPE_WIDTH = 80
 
+#: Longer texts, such as the names of user models, are folded on a terminal.
+FOLDED_WIDTH = 18
+
 #: Verdicts of rows and claims that a terminal shows in colour.
 VERDICT_STYLES = {
     "ok": "green",
@@ -34,8 +37,13 @@ VERDICT_STYLES = {
 }
 
 
-def rich_table(table: Table, names: Sequence[str]) -> RichTable:
-    """Return the named columns for a terminal, each interval below its value."""
+def rich_table(
+    table: Table, names: Sequence[str], text_width: int | None = FOLDED_WIDTH
+) -> RichTable:
+    """Return the named columns for a terminal, each interval below its value.
+
+    Texts longer than `text_width` columns continue on the next line.
+    """
     made = RichTable(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
     )
@@ -47,6 +55,7 @@ def rich_table(table: Table, names: Sequence[str]) -> RichTable:
             overflow="fold",
             # Where it is tight, texts give way and numbers stay whole.
             no_wrap=numeric,
+            max_width=None if numeric else text_width,
         )
     for row in shown_rows(table, names):
         made.add_row(*map(_terminal, row))
@@ -85,11 +94,14 @@ def terminal_renderables(
 ) -> list[RenderableType]:
     """Return title, table and notes, in blocks where a terminal is too narrow."""
     names = columns_shown(table, wide=wide)
-    split = blocks(table, console, names) if console.is_terminal else [names]
+    if console.is_terminal:
+        made = [rich_table(table, each) for each in blocks(table, console, names)]
+    else:
+        made = [rich_table(table, names, text_width=None)]
     return [
         Text(table.title, style="bold"),
         "",
-        *(part for block in split for part in (rich_table(table, block), "")),
+        *(part for block in made for part in (block, "")),
         *(Text(note, style="dim") for note in table.notes),
     ]
 
@@ -102,6 +114,6 @@ def print_table(table: Table, console: Console, *, wide: bool = False) -> None:
         widths = [width_of(console, p).maximum for p in parts if not isinstance(p, str)]
         console.width = max(PIPE_WIDTH, *widths)
     try:
-        console.print(*parts, sep="\n")
+        console.print(*parts, sep="\n", soft_wrap=False)
     finally:
         console.width = before

@@ -1,0 +1,92 @@
+"""What a person sees of `speed`: JSON, tables, figures and sentences."""
+
+import math
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from resnet_bench.analysis.tables import Table
+from resnet_bench.experiments.speed import view_figures
+from resnet_bench.experiments.speed.view_grid import rows_of
+from resnet_bench.experiments.speed.view_row import (
+    PHASES,
+    RATES,
+    RATIO_PHASES,
+    SpeedRow,
+)
+from resnet_bench.experiments.speed.view_tables import ratios_table, times_table
+from resnet_bench.intervals import Interval
+from resnet_bench.store.reading import Run
+
+
+def json_object(run: Run) -> dict[str, Any]:
+    """Return the run as one JSON object, in SI units, unknown values null."""
+    rows = rows_of(run)
+    return {"run": run.id, "rows": [_json_row(row, rows[0]) for row in rows]}
+
+
+def _json_row(row: SpeedRow, first: SpeedRow) -> dict[str, Any]:
+    return {
+        **{name: row.parameters[name] for name in ("variant", "model", "architecture")},
+        **row.settings,
+        **row.work,
+        **{phase: as_json(row.phase(phase)) for phase in PHASES},
+        "first_call_seconds": row.first_call_seconds,
+        **{name: as_json(row.interval(name)) for name in RATES},
+        **row.peak_memory,
+        "closure": as_json(row.closure, samples=False),
+        "efficiency": row.efficiency,
+        "ratio_to_first": {
+            phase: as_json(row.ratio_to(first, phase))
+            for phase in RATIO_PHASES
+            if row.phase(phase)
+        },
+        "warmup_converged": row.warmup_converged,
+        "flags": row.flags,
+        "verdict": row.verdict,
+        "error": row.error,
+    }
+
+
+def as_json(interval: Interval | None, *, samples: bool = True) -> Any:
+    """Return an interval as JSON; bounds that are not known are null."""
+    if interval is None:
+        return None
+    counted = {"samples": interval.samples} if samples else {}
+    return {
+        "median": interval.estimate,
+        "low": _finite(interval.low),
+        "high": _finite(interval.high),
+        **counted,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def tables(run: Run) -> list[Table]:
+    """Return the table of times and, with more than one row, that of ratios."""
+    rows = rows_of(run)
+    if not rows:
+        return []
+    made = [times_table(run, rows)]
+    if len(rows) > 1 and any(row.visits for row in rows[1:]):
+        made.append(ratios_table(rows))
+    return made
+
+
+def live_table(run: Run) -> Table | None:
+    """Return the table of times as far as it is filled; None before the grid is."""
+    rows = rows_of(run)
+    return times_table(run, rows, notes=()) if rows else None
+
+
+def figures(run: Run) -> dict[str, Figure]:
+    """Return the figures that the run can fill, by file name."""
+    return view_figures.figures(run, rows_of(run))
+
+
+def notices(run: Run) -> list[str]:
+    """Return sentences about conditions that were seen while measuring."""
+    return [f"{row.name}: {note}" for row in rows_of(run) for note in row.notes]

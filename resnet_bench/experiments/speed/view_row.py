@@ -1,0 +1,271 @@
+"""One row of `speed`: samples pooled over rounds, judged and set in ratio.
+
+Nothing is rounded here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from statistics import median
+from typing import Any
+
+from resnet_bench.analysis.statistics import ratio_interval
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.experiments.speed.cells import INFERENCE_PHASES, TRAIN_PHASES
+from resnet_bench.experiments.speed.records import (
+    CLOSURE_RANGE,
+    HOST_BOUND_SHARE,
+    NOISE_PHASES,
+    NOISY_HALF_WIDTH,
+    STEP_PARTS,
+    VERDICTS,
+    phase_field,
+)
+from resnet_bench.intervals import (
+    SAMPLES_FOR_ORDER_STATISTICS,
+    Interval,
+    median_interval,
+)
+
+#: A planned cell that no attempt has finished, in a partial run.
+MISSING = "missing"
+
+#: Phases whose ratio to the first row's is taken.
+RATIO_PHASES = ("forward", "backward", "step", "inference")
+
+#: Phases and rates in the order of JSON and of tables.
+PHASES = TRAIN_PHASES + INFERENCE_PHASES
+RATES = ("train_images_per_second", "inference_images_per_second")
+
+#: What is set of a row besides its model, in the order in which it is said.
+SETTINGS = (
+    "device",
+    "batch_size",
+    "requested_batch_size",
+    "image_size",
+    "dtype",
+    "amp",
+    "tf32",
+    "channels_last",
+    "compiled",
+    "threads",
+)
+
+Visit = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SpeedRow:
+    """One setting of one model, with everything that was observed of it.
+
+    `status` is "ok", "failed", "oom" or "missing"; `visits` are its SpeedSamples in
+    the order of rounds; `memory` its PeakMemory by pass; `ceilings` the intervals
+    of what the machine can do, by kind; `error` says why it failed.
+    """
+
+    parameters: Mapping[str, Any]
+    status: str
+    visits: Sequence[Visit] = ()
+    memory: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ceilings: Mapping[str, Interval] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def identity(self) -> int | str:
+        """What decides the row's colour: the variant, or the user model's name."""
+        variant = self.parameters["variant"]
+        return int(variant) if variant is not None else str(self.parameters["model"])
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call the model."""
+        variant = self.parameters["variant"]
+        if variant in VARIANTS:
+            return VARIANTS[variant].title
+        return str(self.parameters["model"] or variant)
+
+    def samples(self, name: str) -> list[float]:
+        """Return one field's samples, pooled over the rounds."""
+        return list(chain.from_iterable(visit[name] or () for visit in self.visits))
+
+    def interval(self, name: str) -> Interval | None:
+        """Return the median of a field with its interval, None without samples."""
+        values = self.samples(name)
+        return median_interval(values) if values else None
+
+    def phase(self, phase: str) -> Interval | None:
+        """Return the median seconds of a phase with its interval."""
+        return self.interval(phase_field(phase))
+
+    def rounds(self, phase: str) -> dict[int, float]:
+        """Return the phase's median of each round."""
+        name = phase_field(phase)
+        return {
+            visit["round"]: median(visit[name]) for visit in self.visits if visit[name]
+        }
+
+    @cached_property
+    def closure(self) -> Interval | None:
+        """The phases' sum over the step, paired by round."""
+        parts = [self.rounds(phase) for phase in STEP_PARTS]
+        steps = self.rounds("step")
+        common = [key for key in steps if all(key in part for part in parts)]
+        if not common:
+            return None
+        sums = [sum(part[key] for part in parts) for key in common]
+        return ratio_interval(sums, [steps[key] for key in common])
+
+    def ratio_to(self, other: "SpeedRow", phase: str) -> Interval | None:
+        """Return this row's time over another's, paired by round."""
+        mine, theirs = self.rounds(phase), other.rounds(phase)
+        common = sorted(mine.keys() & theirs.keys())
+        if not common:
+            return None
+        return ratio_interval(
+            [mine[key] for key in common], [theirs[key] for key in common]
+        )
+
+    def known(self, name: str) -> Any:
+        """Return the first value of a field that some visit knew, else None."""
+        values = (visit.get(name) for visit in self.visits)
+        return next((value for value in values if value is not None), None)
+
+    @property
+    def warmup_converged(self) -> bool | None:
+        """Whether every phase had settled; None when too few calls told."""
+        values = [visit["warmup_converged"] for visit in self.visits]
+        known = [value for value in values if value is not None]
+        return known[-1] if known else None
+
+    @property
+    def ceiling(self) -> Interval | None:
+        """The most FLOP/s that a product or a convolution reached here."""
+        found = [
+            self.ceilings[kind]
+            for kind in ("matrix_product", "convolution")
+            if kind in self.ceilings
+        ]
+        return max(found, key=lambda interval: interval.estimate, default=None)
+
+    @property
+    def achieved(self) -> float | None:
+        """FLOP/s of the forward pass, of inference where nothing is trained."""
+        time = self.phase("forward") or self.phase("inference")
+        flop = self.known("flop")
+        if time is None or flop is None:
+            return None
+        images = int(self.parameters["batch_size"])
+        return float(flop) * images / time.estimate
+
+    @property
+    def efficiency(self) -> float | None:
+        """Achieved FLOP/s over the ceiling of the same run."""
+        achieved, ceiling = self.achieved, self.ceiling
+        if achieved is None or ceiling is None:
+            return None
+        return achieved / ceiling.estimate
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The parameters that are neither the model nor how it was measured."""
+        return {name: self.parameters[name] for name in SETTINGS}
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """Parameters, and forward work per image in units of 1e9."""
+        multiply_adds, flop = self.known("multiply_adds"), self.known("flop")
+        return {
+            "parameters": self.known("parameters"),
+            "gmac": None if multiply_adds is None else multiply_adds / 1e9,
+            "gflop": None if flop is None else flop / 1e9,
+        }
+
+    @property
+    def first_call_seconds(self) -> float | None:
+        """Seconds of the first training step, or of the first inference."""
+        first = self.known("first_step_seconds")
+        seconds = self.known("first_inference_seconds") if first is None else first
+        return None if seconds is None else float(seconds)
+
+    @property
+    def peak_memory(self) -> dict[str, Any]:
+        """The most bytes that training and inference needed, None if unknown."""
+        return {
+            f"{kind}_peak_memory_bytes": self.memory.get(kind, {}).get("peak_bytes")
+            for kind in ("train", "inference")
+        }
+
+    @property
+    def device_share(self) -> float | None:
+        """The device's own time over wall time, of steps or of inference."""
+        for phase in ("step", "inference"):
+            device = [
+                value
+                for visit in self.visits
+                for value in (visit.get("device_seconds") or {}).get(phase, ())
+            ]
+            wall = self.samples(phase_field(phase))
+            if device and wall:
+                return float(median(device) / median(wall))
+        return None
+
+    @property
+    def notes(self) -> list[str]:
+        """What the visits had to say, each sentence once."""
+        said = chain.from_iterable(visit.get("notes") or () for visit in self.visits)
+        return list(dict.fromkeys(said))
+
+    @property
+    def flags(self) -> list[str]:
+        """Everything that speaks against the row, worst first."""
+        if self.status != "ok":
+            return [self.status]
+        seen = set(chain.from_iterable(visit["flags"] for visit in self.visits))
+        seen |= {flag for flag, applies in RULES.items() if applies(self)}
+        return sorted(seen, key=_severity)
+
+    @property
+    def verdict(self) -> str:
+        """The worst flag, `ok` without one."""
+        return next(iter(self.flags), "ok")
+
+
+def _severity(flag: str) -> int:
+    return VERDICTS.index(flag) if flag in VERDICTS else len(VERDICTS)
+
+
+def closure_failed(row: SpeedRow) -> bool:
+    """Return whether the phases certainly do not add up to the step."""
+    lowest, highest = CLOSURE_RANGE
+    closure = row.closure
+    return closure is not None and (closure.high < lowest or closure.low > highest)
+
+
+def not_warmed_up(row: SpeedRow) -> bool:
+    """Return whether sampling began before the times had settled."""
+    return row.warmup_converged is False
+
+
+def host_bound(row: SpeedRow) -> bool:
+    """Return whether the device waited for the host."""
+    return row.device_share is not None and row.device_share < HOST_BOUND_SHARE
+
+
+def noisy(row: SpeedRow) -> bool:
+    """Return whether an interval is too wide, or rests on too few samples."""
+    intervals = [row.phase(phase) for phase in NOISE_PHASES]
+    return any(
+        interval.samples < SAMPLES_FOR_ORDER_STATISTICS
+        or interval.relative_half_width > NOISY_HALF_WIDTH
+        for interval in intervals
+        if interval is not None
+    )
+
+
+RULES: dict[str, Callable[[SpeedRow], bool]] = {
+    "closure-failed": closure_failed,
+    "not-warmed-up": not_warmed_up,
+    "host-bound": host_bound,
+    "noisy": noisy,
+}

@@ -1,0 +1,75 @@
+"""What the rows of a run have in common, and what tells them apart, in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from resnet_bench.analysis.machine import machine_title
+from resnet_bench.experiments.speed.view_row import SETTINGS, SpeedRow
+from resnet_bench.store.reading import Run
+
+#: Settings that are switched on or not mentioned.
+SWITCHES = {
+    "amp": "amp",
+    "tf32": "TF32",
+    "channels_last": "channels last",
+    "compiled": "compiled",
+}
+
+
+def said(parameters: Mapping[str, Any], name: str) -> str:
+    """Return one setting in words; nothing for a switch that is off."""
+    value = parameters[name]
+    if name in SWITCHES:
+        return SWITCHES[name] if value else ""
+    if name == "requested_batch_size":
+        asked = value != parameters["batch_size"]
+        return f"asked for {value}" if asked else ""
+    if name == "batch_size":
+        return f"batch {value}"
+    if name == "threads":
+        return f"{value} thread{'' if value == 1 else 's'}"
+    return f"{value} px" if name == "image_size" else str(value)
+
+
+def varying(rows: Sequence[SpeedRow]) -> list[str]:
+    """Return the settings in which the rows differ."""
+    return [
+        name
+        for name in SETTINGS
+        if len({str(row.parameters[name]) for row in rows}) > 1
+    ]
+
+
+def described(parameters: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return some settings of a row in words."""
+    words = [said(parameters, name) for name in names]
+    return ", ".join(word for word in words if word)
+
+
+def shared(rows: Sequence[SpeedRow]) -> str:
+    """Return in words what all rows have in common, threads and device left out."""
+    differ = {*varying(rows), "device", "threads"}
+    same = [name for name in SETTINGS if name not in differ]
+    return described(rows[0].parameters, same)
+
+
+def conditions(run: Run, rows: Sequence[SpeedRow]) -> str:
+    """Return machine, settings, data and weights on two lines, for titles."""
+    return f"{place(run, rows)}\n{shared(rows)}, random images and weights"
+
+
+def place(run: Run, rows: Sequence[SpeedRow]) -> str:
+    """Return the machine, and the threads where all rows have the same."""
+    device = str(run.config.get("device") or rows[0].parameters["device"])
+    machine = machine_title(run.environment, device)
+    if "threads" in varying(rows) or device.startswith("cuda"):
+        return machine
+    return f"{machine}, {said(rows[0].parameters, 'threads')}"
+
+
+def labels(rows: Sequence[SpeedRow]) -> list[str]:
+    """Return a name for each row of a figure, with what tells it apart."""
+    names = varying(rows)
+    if not names:
+        return [row.name for row in rows]
+    return [f"{row.name}\n{described(row.parameters, names)}" for row in rows]

@@ -1,0 +1,197 @@
+"""The tables of `speed`: times, and their ratios to the first row's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from resnet_bench.analysis.statistics import percentile
+from resnet_bench.analysis.tables import Table
+from resnet_bench.experiments.speed.records import NOISY_HALF_WIDTH, phase_field
+from resnet_bench.experiments.speed.view_row import (
+    MISSING,
+    PHASES,
+    RATES,
+    RATIO_PHASES,
+    SpeedRow,
+)
+from resnet_bench.experiments.speed.view_settings import (
+    conditions,
+    described,
+    varying,
+)
+from resnet_bench.intervals import Interval
+from resnet_bench.store.reading import Run
+
+#: Columns of the terminal's table, those tried first that the run can fill; beside
+#: the model, the setting and the verdict. `inference` alone makes room for more.
+TRAIN_COLUMNS = (
+    "forward_seconds",
+    "backward_seconds",
+    "step_seconds",
+    "inference_seconds",
+    "train_images_per_second",
+    "train_peak_memory_bytes",
+)
+INFERENCE_COLUMNS = (
+    "inference_seconds",
+    "inference_images_per_second",
+    "inference_peak_memory_bytes",
+    "gmac",
+    "efficiency_fraction",
+)
+HEADERS = {
+    "inference_seconds": "infer",
+    "train_images_per_second": "train",
+    "inference_images_per_second": "infer",
+    "train_peak_memory_bytes": "memory",
+    "inference_peak_memory_bytes": "infer memory",
+    "efficiency_fraction": "of ceiling",
+    "gmac": "work",
+    "gflop": "work",
+    "mac_ratio": "mac",
+}
+
+RATIO_NOTE = (
+    "mac: multiply-adds over the first row's. Of ceiling: FLOP/s of the forward pass "
+    "over the fastest matrix product or convolution measured in the same run."
+)
+
+EXPLANATIONS = {
+    "failed": "the cell raised an error",
+    "oom": "out of memory; the batch is never made smaller",
+    "closure-failed": "forward, loss, backward and optimizer do not add up to the "
+    "step within 5 %",
+    "not-warmed-up": "times had not settled when sampling began",
+    "throttled": "the processor's clock was held down",
+    "oversubscribed": "other work, or more threads than cores, took the processor",
+    "host-bound": "the GPU waited for the CPU",
+    "noisy": f"an interval is wider than ±{NOISY_HALF_WIDTH:.0%} or has fewer than 6 "
+    "samples",
+    MISSING: "not measured yet",
+}
+
+
+def frame_of(rows: Sequence[SpeedRow]) -> pd.DataFrame:
+    """Return everything that is known of the rows, a line each, in SI units."""
+    return pd.DataFrame([_frame_row(row, rows) for row in rows], dtype=object)
+
+
+def _frame_row(row: SpeedRow, rows: Sequence[SpeedRow]) -> dict[str, Any]:
+    differ = varying(rows)
+    columns: dict[str, Any] = {
+        "model": row.name,
+        **({"setting": described(row.parameters, differ)} if differ else {}),
+        "architecture": row.parameters["architecture"],
+        **row.settings,
+        **row.work,
+    }
+    for phase in PHASES:
+        columns |= bounded(phase_field(phase), row.phase(phase), counted=True)
+        columns |= _percentiles(row, phase) if phase in ("step", "inference") else {}
+    columns |= {"first_call_seconds": row.first_call_seconds}
+    for name in RATES:
+        columns |= bounded(name, row.interval(name))
+    columns |= row.peak_memory
+    columns |= bounded("closure", row.closure)
+    columns |= {"efficiency_fraction": row.efficiency}
+    for phase in RATIO_PHASES:
+        columns |= bounded(f"{phase}_ratio", row.ratio_to(rows[0], phase))
+    columns |= {"warmup_converged": row.warmup_converged}
+    return columns | {"flags": row.flags, "verdict": row.verdict}
+
+
+def _percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
+    samples = row.samples(phase_field(phase))
+    return {
+        f"{phase}_p{percent}_seconds": percentile(samples, percent) if samples else None
+        for percent in (90, 99)
+    }
+
+
+def bounded(
+    name: str, interval: Interval | None, *, counted: bool = False
+) -> dict[str, float | None]:
+    """Return an interval as the columns of a frame."""
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    columns: dict[str, float | None] = {
+        name: interval.estimate if interval else None,
+        f"{name}_low": low,
+        f"{name}_high": high,
+    }
+    if counted:
+        columns[f"{name.removesuffix('_seconds')}_samples"] = (
+            interval.samples if interval else 0
+        )
+    return columns
+
+
+def times_table(
+    run: Run, rows: Sequence[SpeedRow], notes: Sequence[str] | None = None
+) -> Table:
+    """Return the main table; every column is in its frame."""
+    frame = frame_of(rows)
+    return Table(
+        name="times",
+        title=f"Speed on {conditions(run, rows)}",
+        frame=frame,
+        narrow=_narrow(frame, rows),
+        notes=footers(rows) if notes is None else notes,
+        headers=HEADERS,
+    )
+
+
+def _narrow(frame: pd.DataFrame, rows: Sequence[SpeedRow]) -> list[str]:
+    trains = any(row.parameters["mode"] != "infer" for row in rows)
+    wanted = TRAIN_COLUMNS if trains else INFERENCE_COLUMNS
+    first = ["model", "setting"] if varying(rows) else ["model"]
+    known = [name for name in wanted if not frame[name].isna().all()] or wanted[:1]
+    return [*first, *known[: 7 - len(first)], "verdict"]
+
+
+def ratios_table(rows: Sequence[SpeedRow]) -> Table:
+    """Return times over those of the first row, beside the ratio of their work."""
+    frame = frame_of(rows)
+    frame["mac_ratio"] = pd.Series(_work_ratios(rows), dtype=object)
+    names = [f"{phase}_ratio" for phase in RATIO_PHASES]
+    known = [name for name in names if not frame[name].isna().all()]
+    first = ["model", "setting"] if varying(rows) else ["model"]
+    narrow = [*first, *known, "mac_ratio", "efficiency_fraction"]
+    bounds = [f"{name}_{side}" for name in known for side in ("low", "high")]
+    return Table(
+        name="ratios",
+        title=f"Times over those of {rows[0].name}, paired by round",
+        frame=frame[[*narrow, *bounds]],
+        narrow=narrow,
+        notes=[RATIO_NOTE],
+        headers={**HEADERS, **{name: name.removesuffix("_ratio") for name in names}},
+    )
+
+
+def _work_ratios(rows: Sequence[SpeedRow]) -> list[float | None]:
+    work = [row.work["gmac"] for row in rows]
+    return [value / work[0] if value and work[0] else None for value in work]
+
+
+def footers(rows: Sequence[SpeedRow]) -> list[str]:
+    """Return what has to be known to read the numbers."""
+    notes = [
+        "± is the wider side of the 95 % interval of the median within this process; "
+        "another process may differ by more ('resnet-bench noise' measures it)."
+    ]
+    flags = dict.fromkeys(flag for row in rows for flag in row.flags)
+    notes += [f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags]
+    notes += [f"{row.name}: {row.error}" for row in rows if row.error]
+    return notes + _ceiling_notes(rows)
+
+
+def _ceiling_notes(rows: Sequence[SpeedRow]) -> list[str]:
+    units = {"matrix_product": 1e9, "convolution": 1e9, "copy": 1e9}
+    words = {"matrix_product": "product", "convolution": "convolution", "copy": "copy"}
+    found: Mapping[str, Interval] = next((r.ceilings for r in rows if r.ceilings), {})
+    parts = [
+        f"{words[kind]} {interval.estimate / units[kind]:,.3g} "
+        f"{'GB/s' if kind == 'copy' else 'GFLOP/s'}"
+        for kind, interval in found.items()
+    ]
+    return [f"Ceilings measured here: {', '.join(parts)}."] if parts else []
