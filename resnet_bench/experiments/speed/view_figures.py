@@ -41,7 +41,7 @@ def _bars(title: str, rows: Sequence[SpeedRow], x: str, per_row: float) -> Figur
     axes = theme.axes(made, x=x, y="")
     names = [theme.drawable(label) for label in labels(rows)]
     axes.set_yticks(range(len(rows)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.set_axisbelow(True)
@@ -117,10 +117,12 @@ def work_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
         _proportional(axes, drawn, phase)
         for row in drawn:
             _point(axes, row, phase, colours[row.identity], filled=filled)
+    known = [row for row in rows if row.known("multiply_adds")]
+    _name_models(axes, known)
+    axes.margins(0.12)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.margins(0.12)
-    _legend_below(made, _work_legend(axes, rows))
+    _legend_below(made, _work_legend(axes, known))
     return made
 
 
@@ -153,13 +155,32 @@ def _point(axes: Axes, row: SpeedRow, phase: str, colour: str, *, filled: bool) 
         capsize=4,
         zorder=3,
     )
-    if filled or row.phase("step") is None:
-        place = (0, 11)
-        name = theme.drawable(row.name)
-        where = (_gmac(row), interval.high * scale)
+
+
+def _name_models(axes: Axes, rows: Sequence[SpeedRow]) -> None:
+    """Write each model's name once, above its slowest point."""
+    slowest: dict[int | str, SpeedRow] = {}
+    for row in rows:
+        known = slowest.get(row.identity, row)
+        slowest[row.identity] = max(known, row, key=_highest)
+    widest = max(map(_gmac, slowest.values()))
+    for row in slowest.values():
+        # A name that starts at the left edge must not run over the axis.
+        at_edge = _gmac(row) < 0.15 * widest
         axes.annotate(
-            name, where, place, textcoords="offset points", ha="center", fontsize=9
+            theme.drawable(row.name),
+            (_gmac(row), _highest(row)),
+            (-6 if at_edge else 0, 11),
+            textcoords="offset points",
+            ha="left" if at_edge else "center",
+            fontsize=9,
         )
+
+
+def _highest(row: SpeedRow) -> float:
+    """Return the upper bound of the row's highest point, ms per image."""
+    interval = row.phase("step") or row.phase("inference")
+    return interval.high * _per_image(row) if interval else 0.0
 
 
 def _proportional(axes: Axes, rows: Sequence[SpeedRow], phase: str) -> None:

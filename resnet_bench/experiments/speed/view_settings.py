@@ -7,6 +7,9 @@ from resnet_bench.analysis.machine import machine_title
 from resnet_bench.experiments.speed.view_row import SETTINGS, SpeedRow
 from resnet_bench.store.reading import Run
 
+#: Longer names of models take two lines beside an axis.
+LONG_NAME = 16
+
 #: Settings that are switched on or not mentioned.
 SWITCHES = {
     "amp": "amp",
@@ -70,6 +73,10 @@ def place(run: Run, rows: Sequence[SpeedRow]) -> str:
 def labels(rows: Sequence[SpeedRow]) -> list[str]:
     """Return a name for each row of a figure, with what tells it apart."""
     names = varying(rows)
-    if not names:
-        return [row.name for row in rows]
-    return [f"{row.name}\n{described(row.parameters, names)}" for row in rows]
+    lines = [[broken(row.name), described(row.parameters, names)] for row in rows]
+    return ["\n".join(line for line in each if line) for each in lines]
+
+
+def broken(name: str) -> str:
+    """Return the name of a user model on two lines where it is long."""
+    return name.replace(":", ":\n") if len(name) > LONG_NAME else name
