@@ -108,16 +108,22 @@ class CifarNetwork(nn.Module):
         self.layer3 = _stage(2 * width, last, 2, design)
         self.fc = nn.Linear(last, design.classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, classes) for images (N, C, H, W) of any size."""
-        hidden = self.conv1(images)
-        if not self.design.pre_activation:
-            hidden = torch.relu_(self.bn1(hidden))
-        hidden = self.layer3(self.layer2(self.layer1(hidden)))
+    def stem(self, images: Tensor) -> Tensor:
+        """Return the input of the first block."""
+        hidden: Tensor = self.conv1(images)
+        return hidden if self.design.pre_activation else torch.relu_(self.bn1(hidden))
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Return logits (N, classes) from the output of the last block."""
         if self.design.pre_activation:
             hidden = torch.relu_(self.bn1(hidden))
         logits: Tensor = self.fc(hidden.mean((2, 3)))
         return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, classes) for images (N, C, H, W) of any size."""
+        hidden = self.stem(images)
+        return self.head(self.layer3(self.layer2(self.layer1(hidden))))
 
 
 def build_cifar_network(

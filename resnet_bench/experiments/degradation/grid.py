@@ -8,6 +8,7 @@ from resnet_bench.experiments.degradation.plan import (
     CONTROL_VARIANTS,
     FEW_IMAGES,
     SHORTCUT_VARIANTS,
+    TREATMENTS,
     Profile,
     middle_depth,
     reference_depth,
@@ -47,12 +48,17 @@ class Request:
         seeds: int | None = None,
     ) -> Iterator[DegradationCell]:
         """Yield a cell for every seed, depth and arm."""
+        treatment = TREATMENTS[variant]
+        treated = replace(
+            self.base,
+            variant=variant,
+            width=self.base.width * treatment.width_factor,
+            learning_rate=treatment.learning_rate or self.base.learning_rate,
+        )
         for seed in self.seeds[:seeds]:
             for depth in depths:
                 for arm in arms:
-                    yield replace(
-                        self.base, seed=seed, depth=depth, arm=arm, variant=variant
-                    )
+                    yield replace(treated, seed=seed, depth=depth, arm=arm)
 
 
 def depth_cells(request: Request) -> Iterator[DegradationCell]:

@@ -1,0 +1,125 @@
+"""Measures the degradation experiment: trains each cell's network, lets studies look.
+
+A network is trained once and every study that concerns it yields its records.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from resnet_bench.engine.data import load_data
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.seeding import compute_deterministically
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.degradation.measurements import DegradationCell
+from resnet_bench.experiments.degradation.spec import Config, expand
+from resnet_bench.experiments.degradation.studies import (
+    anysize,
+    constructed,
+    errors,
+    gradients,
+    identity,
+    lesion,
+    response,
+)
+from resnet_bench.experiments.degradation.studies.subject import (
+    Subject,
+    data_request,
+    make_subject,
+)
+from resnet_bench.records import Record
+
+#: What looks at a trained network, with batch norm recalibrated, study by study.
+AT_THE_END: dict[str, Callable[[Subject], Iterator[Record]]] = {
+    "response": response.observe,
+    "lesion": lesion.observe,
+    "identity": identity.observe,
+    "constructed": constructed.observe,
+}
+
+#: Steps timed for an estimate, after two that are not.
+TIMED_STEPS = 5
+UNTIMED_STEPS = 2
+
+
+def prepare(config: Config) -> Config:
+    """Resolve the device and see that the data can be loaded.
+
+    Raises UsageError for a device or data that are not there.
+    """
+    resolved = dataclasses.replace(config, device=_device(config.device))
+    cells = [cell for cell in expand(resolved) if cell.task == "train"]
+    if cells:
+        load_data(data_request(cells[0]))
+    return resolved
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError.for_option(
+            "--device", name, "auto, cpu, cuda or cuda:N"
+        ) from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError.for_option("--device", name, "auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UsageError(f"--device {name}: this machine has {count} CUDA devices")
+    return name
+
+
+def run(cell: DegradationCell, ranks: Ranks) -> Iterator[Record]:
+    """Train the cell's network and yield what its studies see."""
+    compute_deterministically(cell.threads)
+    if cell.task == "anysize":
+        yield from anysize.observe(cell.depth)
+        return
+    subject = make_subject(cell)
+    yield from _train(subject)
+    yield errors.finish(subject)
+    yield from errors.curve(subject)
+    if not subject.trainer.diverged:
+        yield from _look_at_the_end(subject)
+
+
+def _train(subject: Subject) -> Iterator[Record]:
+    """Train to the end; the gradients study looks on the way."""
+    if "gradients" not in subject.cell.studies:
+        subject.trainer.train()
+        return
+    for step in subject.trainer.pause_at(gradients.PAUSES):
+        at_end = step == subject.trainer.steps
+        moment = "end" if at_end else str(step)
+        yield from gradients.observe(subject, moment, step)
+
+
+def _look_at_the_end(subject: Subject) -> Iterator[Record]:
+    for study, observe in AT_THE_END.items():
+        if study in subject.cell.studies:
+            yield from observe(subject)
+
+
+def estimate(config: Config, cells: Sequence[DegradationCell]) -> float | None:
+    """Return the seconds that one worker would need, from steps timed here."""
+    trained = [cell for cell in cells if cell.task == "train"]
+    if not trained:
+        return sum(cell.cost for cell in cells)
+    compute_deterministically()
+    probe = sorted(trained, key=lambda cell: cell.depth)[len(trained) // 2]
+    return sum(cell.cost for cell in cells) * measured_over_planned(probe)
+
+
+def measured_over_planned(
+    cell: DegradationCell, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return how long a step of the cell takes here, over what `cost` assumes."""
+    subject = make_subject(cell)
+    subject.trainer.advance(UNTIMED_STEPS)
+    started = clock()
+    subject.trainer.advance(TIMED_STEPS)
+    return (clock() - started) / TIMED_STEPS / cell.step_seconds

@@ -1,0 +1,1 @@
+"""The studies: each looks at a network while it trains or when it has."""

@@ -1,0 +1,200 @@
+"""gradients: does the gradient fade, explode or shatter on its way down?
+
+Everything is measured on a copy of the network, so that a look leaves no trace.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, cross_entropy
+
+from resnet_bench.engine.blocks import LayerPlace, layers_of
+from resnet_bench.engine.data.splits import Split
+from resnet_bench.engine.recalibration import recalibrate
+from resnet_bench.experiments.degradation.measurements import (
+    GradientSummary,
+    LayerGradient,
+)
+from resnet_bench.experiments.degradation.studies.subject import Subject, finite
+
+#: Finished steps at which the gradient is looked at, besides the end.
+PAUSES = (0, 1, 10, 100)
+
+#: Batches whose gradients are compared.
+BATCHES = 4
+
+#: Points on each line between two images, and lines (Balduzzi et al. 2017 use a grid
+#: of inputs in one dimension).
+LINE_POINTS = 65
+LINES = 2
+
+
+@dataclass
+class LayerTrace:
+    """What one layer's gradients were over the batches."""
+
+    place: LayerPlace
+    weight_gradients: list[Tensor] = field(default_factory=list)
+    input_norms: list[float] = field(default_factory=list)
+
+    def record(self, moment: str, step: int) -> LayerGradient:
+        """Return the layer's record."""
+        gradients = torch.stack(self.weight_gradients)
+        mean = gradients.mean(0)
+        weight_norm = float(self.place.layer.weight.norm())
+        return LayerGradient(
+            moment=moment,
+            step=step,
+            layer=self.place.index,
+            name=self.place.name,
+            block=self.place.block_index,
+            stage=self.place.stage,
+            batches=len(gradients),
+            weight_norm=weight_norm,
+            weight_gradient_norm=finite(mean.norm()),
+            relative_weight_gradient=_ratio(float(mean.norm()), weight_norm),
+            input_gradient_norm=finite(self.input_norm),
+            signal_to_noise=_signal_to_noise(gradients),
+            batch_cosine=_mean_cosine(gradients),
+        )
+
+    @property
+    def input_norm(self) -> float:
+        """Mean over the batches of the norm of dL/dx per image."""
+        return sum(self.input_norms) / len(self.input_norms)
+
+
+def observe(
+    subject: Subject, moment: str, step: int
+) -> Iterator[LayerGradient | GradientSummary]:
+    """Yield every layer's gradient at this moment, then the whole network's."""
+    network = copy.deepcopy(subject.model)
+    batches = _batches(subject)
+    traces = [LayerTrace(place) for place in layers_of(network)]
+    losses = [_look(network, batch, traces, subject) for batch in batches]
+    for trace in traces:
+        yield trace.record(moment, step)
+    yield GradientSummary(
+        moment=moment,
+        step=step,
+        batches=len(batches),
+        loss=finite(sum(losses) / len(losses)),
+        bottom_over_top=bottom_over_top(traces),
+        shattering_correlation=shattering_correlation(network, subject),
+    )
+
+
+def _batches(subject: Subject) -> list[Split]:
+    """Return fixed training batches, none of them incomplete."""
+    size = min(subject.cell.batch_size, len(subject.train))
+    count = max(1, min(BATCHES, len(subject.train) // size))
+    sample = subject.sample(count * size)
+    starts = range(0, count * size, size)
+    return [
+        Split(sample.images[start:][:size], sample.labels[start:][:size])
+        for start in starts
+    ]
+
+
+def _look(
+    network: nn.Module, batch: Split, traces: Sequence[LayerTrace], subject: Subject
+) -> float:
+    """Run one batch forward and backward in train mode and note what arrives."""
+    inputs: dict[int, Tensor] = {}
+    hooks = [_keep_input(trace.place, inputs) for trace in traces]
+    network.train()
+    network.zero_grad(set_to_none=True)
+    images = subject.data.normalisation.apply(batch.images).requires_grad_()
+    try:
+        loss = cross_entropy(network(images), batch.labels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    loss.backward()  # type: ignore[no-untyped-call]
+    for trace in traces:
+        trace.weight_gradients.append(_gradient(trace.place.layer.weight).flatten())
+        gradient = _gradient(inputs[trace.place.index])
+        trace.input_norms.append(_norm_per_image(gradient))
+    return float(loss.detach())
+
+
+def _keep_input(
+    place: LayerPlace, inputs: dict[int, Tensor]
+) -> torch.utils.hooks.RemovableHandle:
+    def keep(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        arguments[0].retain_grad()
+        inputs[place.index] = arguments[0]
+
+    return place.layer.register_forward_pre_hook(keep)
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad.detach()
+
+
+def _norm_per_image(gradient: Tensor) -> float:
+    """Root mean square over images of the norm, freed of the batch's 1 / N."""
+    count = len(gradient)
+    squares = gradient.double().flatten(1).square().sum(1)
+    return float(count * squares.mean().sqrt())
+
+
+def bottom_over_top(traces: Sequence[LayerTrace]) -> float | None:
+    """Return ||dL/dx|| at the first block's input over that at the last block's."""
+    entries = [
+        trace
+        for trace in traces
+        if trace.place.block is not None and trace.place.name.endswith("conv1")
+    ]
+    return _ratio(entries[0].input_norm, entries[-1].input_norm)
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return finite(numerator / denominator) if denominator else None
+
+
+def _signal_to_noise(gradients: Tensor) -> float | None:
+    """Norm of the mean over the root mean square distance from it."""
+    if len(gradients) < 2:
+        return None
+    mean = gradients.mean(0)
+    variance = (gradients - mean).square().sum() / (len(gradients) - 1)
+    return _ratio(float(mean.norm()), float(variance.sqrt()))
+
+
+def _mean_cosine(gradients: Tensor) -> float | None:
+    """Mean cosine over all pairs of batches."""
+    if len(gradients) < 2:
+        return None
+    first, second = torch.triu_indices(len(gradients), len(gradients), 1)
+    return finite(cosine_similarity(gradients[first], gradients[second]).mean())
+
+
+def shattering_correlation(network: nn.Module, subject: Subject) -> float | None:
+    """Return the mean cosine of input gradients at neighbouring points of lines.
+
+    Batch norm takes the statistics of training images (exact recalibration of the
+    copy), so that the points of a line do not change one another.
+    """
+    normalisation = subject.data.normalisation
+    recalibrate(network, subject.sample(2 * subject.cell.batch_size), normalisation)
+    network.eval()
+    ends = normalisation.apply(subject.sample(2 * LINES).images[: 2 * LINES])
+    shares = torch.linspace(0, 1, LINE_POINTS, device=ends.device).view(-1, 1, 1, 1)
+    cosines = [
+        _cosine_along(network, start + shares * (end - start))
+        for start, end in zip(ends[::2], ends[1::2], strict=True)
+    ]
+    return finite(sum(cosines) / len(cosines))
+
+
+def _cosine_along(network: nn.Module, points: Tensor) -> float:
+    points = points.detach().requires_grad_()
+    logits = network(points)
+    # One output, the same at all points: what the first one is taken for.
+    logits[:, int(logits[0].argmax())].sum().backward()
+    gradients = _gradient(points).flatten(1)
+    return float(cosine_similarity(gradients[:-1], gradients[1:]).mean())
