@@ -211,7 +211,7 @@ def _display(values: Mapping[str, Any]) -> DisplayOptions:
     return display
 
 
-@commands.command()
+@commands.command(epilog=_epilog(("completion bash", "completion fish")))
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print the completion script for a shell."""

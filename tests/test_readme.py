@@ -1,0 +1,83 @@
+"""Every command in the README is one that the command line understands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from resnet_bench import cli
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.options import given
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+COMING = {
+    "degradation",
+    "finetune",
+    "pretrain",
+    "describe",
+    "recommend",
+    "compare",
+    "report",
+    "check",
+    "noise",
+    "baseline",
+}
+
+
+def command_lines() -> list[str]:
+    """Return what follows `resnet-bench` in code blocks and in inline code."""
+    in_blocks = re.findall(r"^resnet-bench (.+?)\s*(?:#.*)?$", TEXT, re.MULTILINE)
+    inline = re.findall(r"`resnet-bench ([^`]+)`", TEXT)
+    return list(dict.fromkeys([*in_blocks, *inline]))
+
+
+def commands_of_the_tool() -> list[str]:
+    return cli.commands.list_commands(click.Context(cli.commands))
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_readme_shows_only_commands_that_parse(line: str) -> None:
+    name, *arguments = shlex.split(line)
+    command = cli.commands.get_command(click.Context(cli.commands), name)
+    if command is None and name in COMING:
+        pytest.skip(f"{name} is on its way")
+    assert command is not None, f"no command {name}"
+    context = command.make_context(name, arguments)
+    if name in EXPERIMENTS:
+        config_class = EXPERIMENTS[name].spec.Config
+        assert config_class(**given(config_class, context.params))
+
+
+@pytest.mark.parametrize("name", commands_of_the_tool())
+def test_readme_shows_every_command(name: str) -> None:
+    assert any(line.split()[0] == name for line in command_lines())
+
+
+@pytest.mark.parametrize("name", commands_of_the_tool())
+def test_help_of_every_command_ends_with_two_examples_that_parse(name: str) -> None:
+    command = cli.commands.get_command(click.Context(cli.commands), name)
+    assert command is not None
+    _, _, examples = (command.epilog or "").partition("Examples:\n")
+    lines = examples.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        program, shown, *arguments = shlex.split(line)
+        assert (program, shown) == (cli.PROGRAM, name)
+        assert command.make_context(name, arguments)
+
+
+def test_links_of_the_documents_lead_to_files() -> None:
+    documents = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]
+    broken = [
+        f"{document.name}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\(([^)#\s]+)", document.read_text("utf-8"))
+        if "://" not in target and not (document.parent / target).exists()
+    ]
+    assert not broken
