@@ -50,6 +50,7 @@ TABLE = (
     Row("engine/*", at_import=MEASURING, deferred=frozenset({"pynvml", "safetensors"})),
     Row("experiments/*/run.py", at_import=MEASURING),
     Row("experiments/degradation/studies/*", at_import=MEASURING),
+    Row("experiments/speed/measures/*", at_import=MEASURING),
     Row("experiments/*/view*.py", at_import=SHOWING),
     Row("experiments/degradation/claims*.py", at_import=SHOWING),
     Row("analysis/*", at_import=SHOWING),
@@ -86,6 +87,10 @@ LAYERS = (
 NEVER_INSIDE = (
     ("engine/*", ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis")),
     ("*/run.py", ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis")),
+    (
+        "*/measures/*",
+        ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis"),
+    ),
     ("*/studies/*", ("click", "pandas", "resnet_bench.store", "resnet_bench.analysis")),
     ("analysis/*", ("torch", "torchvision", "resnet_bench.engine")),
     ("*/view*.py", ("torch", "torchvision", "resnet_bench.engine")),

@@ -85,6 +85,12 @@ class SpeedCell(Cell):
         return self.max_time_seconds * shares.get(self.measure, MEMORY_SHARE)
 
     @property
+    def memory_bytes(self) -> float:
+        """Memory that the cell holds between its visits, roughly."""
+        images = (self.batch_size or 0) * ((self.image_size or 0) / 224) ** 2
+        return BASE_BYTES + images * BYTES_PER_IMAGE
+
+    @property
     def trains(self) -> bool:
         """Whether training steps are asked for."""
         return self.mode in ("train", "both")
@@ -99,6 +105,12 @@ class SpeedCell(Cell):
         """The phases that the cell times, in the order of a visit."""
         return TRAIN_PHASES * self.trains + INFERENCE_PHASES * self.infers
 
+
+#: What a child holds beyond what the fork shares, with weights, gradients and
+#: momentum of the largest variant, and what an image of 224 px adds in training;
+#: rounded up from what the memory cells of ResNet-152 show.
+BASE_BYTES = 1.5e9
+BYTES_PER_IMAGE = 3e8
 
 #: A ceiling needs few samples, a memory pass a handful of steps.
 CEILING_SHARE = 0.4

@@ -140,11 +140,7 @@ class CeilingSamples(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class OutOfMemory(Record):
-    """A cell that did not fit; its batch is not made smaller.
-
-    `during` is the phase that asked for the memory.
-    """
+    """A cell that did not fit; its batch is not made smaller."""
 
     status: str = "oom"
-    during: str
     message: str

@@ -1,0 +1,133 @@
+"""What spoils a measurement while it is taken: too few cores, a throttling GPU."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from resnet_bench.engine.cores import usable_cores
+
+#: Share of a visit that the process may wait for a core before it is flagged.
+WAITING_SHARE = 0.05
+
+#: Reasons that make a GPU slower than it is built for (nvidia-smi --help-query-gpu,
+#: clocks_event_reasons). Being idle, a clock that its user set and the ordinary power
+#: limit, which every large product reaches on a healthy GPU, are none.
+THROTTLE_REASONS = (
+    "hw_slowdown",
+    "hw_thermal_slowdown",
+    "hw_power_brake_slowdown",
+    "sw_thermal_slowdown",
+)
+QUERY_SECONDS = 5
+
+SCHEDULER_ROOT = Path("/proc/self/task")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A flag of a row and the sentence that explains it."""
+
+    flag: str
+    note: str
+
+
+def waiting_seconds(root: Path = SCHEDULER_ROOT) -> float | None:
+    """Return how long the process's threads have waited for a core, summed up.
+
+    From /proc/self/task/*/schedstat, whose second number counts nanoseconds on the
+    run queue (Documentation/scheduler/sched-stats.rst); None where the kernel does
+    not count.
+    """
+    ran = waited = 0
+    for path in root.glob("*/schedstat"):
+        try:
+            first, second, *_ = path.read_text().split()
+        except (OSError, ValueError):
+            continue  # a thread that has just ended
+        ran += int(first)
+        waited += int(second)
+    return waited / 1e9 if ran else None
+
+
+def throttle_reasons(index: int) -> tuple[str, ...]:
+    """Return why the driver holds that GPU back; nothing where it does not say."""
+    query = ",".join(f"clocks_event_reasons.{name}" for name in THROTTLE_REASONS)
+    command = ["nvidia-smi", f"--id={index}", f"--query-gpu={query}"]
+    try:
+        answer = subprocess.run(
+            [*command, "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=QUERY_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    states = [state.strip() for state in answer.stdout.split(",")]
+    return tuple(
+        name
+        for name, state in zip(THROTTLE_REASONS, states, strict=False)
+        if state == "Active"
+    )
+
+
+@dataclass
+class Watch:
+    """Notes the conditions of each visit.
+
+    Attributes:
+        threads: CPU threads that the cell computes with.
+        gpu: Index of the GPU in use, None on the CPU.
+        cores: Cores that the process may use.
+    """
+
+    threads: int
+    gpu: int | None = None
+    cores: int = field(default_factory=usable_cores)
+    waiting: Callable[[], float | None] = waiting_seconds
+    throttled: Callable[[int], tuple[str, ...]] = throttle_reasons
+    _waited: float | None = None
+
+    def begin(self) -> None:
+        """Start to watch a visit."""
+        self._waited = self.waiting()
+
+    def end(self, seconds: float) -> tuple[Condition, ...]:
+        """Return what was seen in a visit that took so long."""
+        found = (self._too_many_threads(), self._crowded(seconds), self._held_back())
+        return tuple(condition for condition in found if condition is not None)
+
+    def _too_many_threads(self) -> Condition | None:
+        if self.gpu is not None or self.threads <= self.cores:
+            return None
+        note = f"{self.threads} threads on {self.cores} usable cores"
+        return Condition("oversubscribed", note)
+
+    def _crowded(self, seconds: float) -> Condition | None:
+        waited = self.waiting()
+        if waited is None or self._waited is None or seconds <= 0:
+            return None
+        share = (waited - self._waited) / (seconds * self.threads)
+        if share <= WAITING_SHARE:
+            return None
+        note = f"threads waited for a core for {share:.0%} of the time"
+        return Condition("oversubscribed", note)
+
+    def _held_back(self) -> Condition | None:
+        if self.gpu is None:
+            return None
+        reasons = self.throttled(self._physical_index)
+        if not reasons:
+            return None
+        return Condition("throttled", f"GPU held back by {', '.join(reasons)}")
+
+    @property
+    def _physical_index(self) -> int:
+        """The driver counts all GPUs, torch only those it is shown."""
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        index = self.gpu or 0
+        if index < len(shown) and shown[index].strip().isdecimal():
+            return int(shown[index])
+        return index

@@ -1,0 +1,87 @@
+"""How much a model computes per image, counted without computing it."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+#: Layers whose outputs count as activations (Radosavovic et al. 2020, "Designing
+#: Network Design Spaces", section 3, counts convolutions; fully connected layers
+#: are added so that their share of the work is not without any).
+COUNTED_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one image costs in a forward pass, and how many numbers a model holds.
+
+    `activations` are the elements that convolutions and fully connected layers put
+    out; `classes` the numbers that the model returns per image.
+    """
+
+    parameters: int
+    multiply_adds: int
+    activations: int
+    classes: int
+
+    @property
+    def flop(self) -> int:
+        """Floating point operations; a multiplication with addition counts two."""
+        return 2 * self.multiply_adds
+
+
+def work_of(model: nn.Module, image_size: int) -> Work:
+    """Count the work of a model for images of three channels and that size.
+
+    Counts on the meta device, where shapes are known but nothing is computed. A
+    model that needs real numbers to run is called once instead.
+    """
+    try:
+        return _count(copy.deepcopy(model).to("meta"), image_size)
+    except RuntimeError:
+        return _count(model, image_size)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return where the model's parameters are; the CPU for a model without any."""
+    return next((each.device for each in model.parameters()), torch.device("cpu"))
+
+
+def _count(model: nn.Module, image_size: int) -> Work:
+    image = torch.zeros(1, 3, image_size, image_size, device=device_of(model))
+    training = model.training
+    model.eval()
+    counter = FlopCounterMode(display=False)
+    with _counting_outputs(model) as outputs, counter, torch.no_grad():
+        answer = model(image)
+    model.train(training)
+    return Work(
+        parameters=sum(each.numel() for each in model.parameters()),
+        multiply_adds=counter.get_total_flops() // 2,
+        activations=sum(outputs),
+        classes=answer.shape[1],
+    )
+
+
+@contextmanager
+def _counting_outputs(model: nn.Module) -> Iterator[list[int]]:
+    """Collect the number of elements that each counted layer puts out."""
+    sizes: list[int] = []
+
+    def note(_: nn.Module, __: object, output: torch.Tensor) -> None:
+        sizes.append(output.numel())
+
+    hooks = [
+        layer.register_forward_hook(note)
+        for layer in model.modules()
+        if isinstance(layer, COUNTED_LAYERS)
+    ]
+    try:
+        yield sizes
+    finally:
+        for hook in hooks:
+            hook.remove()

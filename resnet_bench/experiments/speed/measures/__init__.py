@@ -1,0 +1,1 @@
+"""What a cell of `speed` can measure, one file each."""

@@ -1,0 +1,133 @@
+"""Times forward, loss, backward, optimizer, whole steps and inference, by visits."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_bench.engine import devices
+from resnet_bench.engine.conditions import Condition, Watch
+from resnet_bench.engine.devices import Observed
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.sampling import Sampler, Visit
+from resnet_bench.engine.workload import Workload, cold_compile_cache, make_workload
+from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.measures.subject import (
+    builder_of,
+    device_of,
+    setting_of,
+)
+from resnet_bench.experiments.speed.records import (
+    NOISE_PHASES,
+    SpeedSamples,
+    phase_field,
+)
+from resnet_bench.records import Record
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What stays the same over a timing cell's visits."""
+
+    cell: SpeedCell
+    observed: Observed
+    workload: Workload
+    sampler: Sampler
+    first_step: float | None
+    first_inference: float | None
+
+    def samples(
+        self, visit: Visit, seconds: float, conditions: Sequence[Condition]
+    ) -> SpeedSamples:
+        """Return the record of a visit that has just ended."""
+        first = self.sampler.rounds == 1
+        work = self.workload.work
+        return SpeedSamples(
+            round=self.sampler.rounds - 1,
+            own_seconds=seconds,
+            device_seconds=_tuples(visit.device),
+            warmup_seconds=self._warmup() if first else {},
+            warmup_converged=self.sampler.converged,
+            unsettled=self.sampler.unsettled,
+            first_step_seconds=self.first_step,
+            first_inference_seconds=self.first_inference,
+            parameters=work.parameters,
+            multiply_adds=work.multiply_adds,
+            flop=work.flop,
+            activations=work.activations,
+            observed_threads=self.observed.threads,
+            interop_threads=self.observed.interop_threads,
+            observed_tf32=self.observed.tf32,
+            cudnn_benchmark=self.observed.cudnn_benchmark,
+            denormals_flushed=self.observed.denormals_flushed,
+            flags=tuple(dict.fromkeys(each.flag for each in conditions)),
+            notes=tuple(each.note for each in conditions),
+            within_precision=self.sampler.precise,
+            **{phase_field(name): tuple(all_) for name, all_ in visit.samples.items()},
+            **self._throughput(visit),
+        )
+
+    def _warmup(self) -> dict[str, tuple[float, ...]]:
+        return {
+            phase: tuple(series.warmup) for phase, series in self.sampler.series.items()
+        }
+
+    def _throughput(self, visit: Visit) -> dict[str, Any]:
+        images = self.cell.batch_size or 1
+        return {
+            f"{kind}_images_per_second": tuple(images * rate for rate in rates)
+            for kind, rates in visit.rates.items()
+        }
+
+
+def _tuples(samples: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    return {phase: tuple(values) for phase, values in samples.items()}
+
+
+def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
+    """Build, call for the first time, warm up and sample; then sample per visit."""
+    device = device_of(cell)
+    observed = devices.settle(device, threads=cell.threads, tf32=cell.tf32)
+    watch = Watch(cell.threads, device.index)
+    clock = device.clock
+    with cold_compile_cache() if cell.compiled else nullcontext():
+        watch.begin()
+        began = clock.begin()
+        subject = _subject(cell, ranks, observed)
+        subject.sampler.warm_up()
+        while True:
+            visit = subject.sampler.visit()
+            seconds = clock.between([began, clock.mark()])[0]
+            yield subject.samples(visit, seconds, watch.end(seconds))
+            if subject.sampler.finished:
+                return
+            watch.begin()
+            began = clock.begin()
+
+
+def _subject(cell: SpeedCell, ranks: Ranks, observed: Observed) -> _Subject:
+    device = device_of(cell)
+    workload = make_workload(
+        builder_of(cell),
+        setting_of(cell),
+        trains=cell.trains,
+        infers=cell.infers,
+        wrap=ranks.wrap,
+    )
+    sampler = Sampler(
+        units=workload.units,
+        clock=device.clock,
+        max_seconds=cell.max_time_seconds,
+        precision=cell.precision,
+        decisive=NOISE_PHASES,
+        device_clock=device.device_clock,
+        agree=ranks.slowest,
+    )
+    return _Subject(
+        cell=cell,
+        observed=observed,
+        workload=workload,
+        sampler=sampler,
+        first_step=workload.first_step(device.clock),
+        first_inference=workload.first_inference(device.clock),
+    )

@@ -1,0 +1,98 @@
+"""Times one setting of one model, visit by visit; called where cells run."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.engine import devices, models
+from resnet_bench.engine.cores import default_threads
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.workload import check_compiler
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.speed.cells import (
+    CEILING,
+    MEMORY_INFERENCE,
+    MEMORY_TRAIN,
+    TIME,
+    SpeedCell,
+)
+from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
+from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
+from resnet_bench.experiments.speed.measures.timing import time_phases
+from resnet_bench.experiments.speed.records import OutOfMemory
+from resnet_bench.experiments.speed.spec import Config, resolved
+from resnet_bench.records import Record
+
+#: What a run takes besides its cells' own time, in seconds: loading torch, and per
+#: cell a child that builds a model; compiling takes longer (two CPU cores).
+START_SECONDS = 10.0
+CELL_SECONDS = 1.5
+COMPILE_SECONDS = 60.0
+
+
+def prepare(config: Config) -> Config:
+    """Fill in what depends on the machine and refuse what it cannot do.
+
+    Raises UsageError for a device, number format, model or image size that would
+    fail later.
+    """
+    device = devices.choose(config.device)
+    ready = resolved(config, device.name, default_threads())
+    if ready.tf32 and not device.is_cuda:
+        raise UsageError("--tf32: expected with CUDA only; the CPU has no TF32")
+    if ready.compile:
+        check_compiler(device.kind)
+    for dtype in ready.dtype:
+        devices.check_dtype(device, dtype)
+    _check_models(ready)
+    return ready
+
+
+def _check_models(config: Config) -> None:
+    names = {"train": [True], "infer": [False], "both": [True, False]}
+    shapes = product(config.batch_size, config.image_size, names[config.mode])
+    candidates = [
+        *(
+            (VARIANTS[depth].title, models.meta_variant(depth))
+            for depth in config.variants
+        ),
+        *((name, models.model_builder(name)()) for name in config.model),
+    ]
+    for (name, model), (batch_size, image_size, training) in product(
+        candidates, list(shapes)
+    ):
+        models.check_images(
+            model,
+            name,
+            batch_size=batch_size,
+            image_size=image_size,
+            training=training,
+        )
+
+
+def estimate(config: Config, cells: Sequence[SpeedCell]) -> float | None:
+    """Return about how many seconds the cells will take together."""
+    compiling = COMPILE_SECONDS * sum(cell.compiled for cell in cells)
+    own = sum(cell.cost + CELL_SECONDS for cell in cells)
+    return START_SECONDS + own + compiling
+
+
+MEASURES: dict[str, Callable[[SpeedCell, Ranks], Iterator[Record]]] = {
+    TIME: time_phases,
+    MEMORY_TRAIN: measure_peak_memory,
+    MEMORY_INFERENCE: measure_peak_memory,
+    CEILING: measure_ceiling,
+}
+
+
+def run(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
+    """Measure the cell; each step of the generator is one visit.
+
+    A cell that does not fit in memory yields that as its result.
+    """
+    try:
+        yield from MEASURES[cell.measure](cell, ranks)
+    except (MemoryError, RuntimeError) as error:
+        if not devices.is_out_of_memory(error):
+            raise
+        yield OutOfMemory(message=" ".join(str(error).split()))
