@@ -33,7 +33,7 @@ class Extra:
 
 EXTRAS = (
     Extra("ray", "ray", "sweeps on a cluster: --executor ray"),
-    Extra("gpu", "pynvml", "clocks and throttling of NVIDIA GPUs, cell by cell"),
+    Extra("gpu", "pynvml", "driver and clocks of NVIDIA GPUs without nvidia-smi"),
     Extra("safetensors", "safetensors", "weights as .safetensors files"),
     Extra("test", "pytest_benchmark", "the tests and micro-benchmarks"),
     Extra("dev", "mypy", "lint and type checks"),

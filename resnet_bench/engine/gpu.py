@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-# nvidia-smi field -> our key. It says MiB and MHz; `_number` turns it into plain
-# numbers and the units below into bytes.
+# nvidia-smi field -> our key; it says MiB and MHz.
 FIELDS = {
     "name": "name",
     "memory.total": "memory_bytes",
@@ -25,10 +24,52 @@ MEBIBYTE = 2**20
 def describe_gpus() -> list[dict[str, Any]]:
     """Return name, memory, driver and clocks of every GPU; an empty list without one.
 
-    nvidia-smi sees all GPUs of the machine and leaves this process free of CUDA;
-    PyTorch is asked where it is missing, and then driver and clocks are None.
+    The driver's library (extra `gpu`) and nvidia-smi see all GPUs of the machine and
+    leave this process free of CUDA. PyTorch is asked where both are missing, and
+    then driver and clocks are None.
     """
-    return _from_nvidia_smi() or _from_torch()
+    return _from_library() or _from_nvidia_smi() or _from_torch()
+
+
+def _from_library() -> list[dict[str, Any]]:
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        count = pynvml.nvmlDeviceGetCount()
+        return [_device(pynvml, index) for index in range(count)]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _device(library: Any, index: int) -> dict[str, Any]:
+    """Ask the library (NVML API reference, "Device Queries") about one GPU."""
+    handle = library.nvmlDeviceGetHandleByIndex(index)
+
+    def ask(name: str, *arguments: int) -> Any:
+        try:
+            return getattr(library, f"nvmlDeviceGet{name}")(handle, *arguments)
+        except library.NVMLError:
+            return None  # the driver does not tell this of this GPU
+
+    memory = ask("MemoryInfo")
+    capability = ask("CudaComputeCapability")
+    milliwatts = ask("EnforcedPowerLimit")
+    return {
+        "name": ask("Name"),
+        "memory_bytes": memory and int(memory.total),
+        "driver": library.nvmlSystemGetDriverVersion(),
+        "compute_capability": capability and ".".join(map(str, capability)),
+        "clock_mhz": ask("ClockInfo", library.NVML_CLOCK_SM),
+        "maximum_clock_mhz": ask("MaxClockInfo", library.NVML_CLOCK_SM),
+        "maximum_memory_clock_mhz": ask("MaxClockInfo", library.NVML_CLOCK_MEM),
+        "power_limit_watts": milliwatts and milliwatts / 1000,
+    }
 
 
 def _from_nvidia_smi() -> list[dict[str, Any]]:
