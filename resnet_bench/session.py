@@ -131,6 +131,9 @@ class Session:
         seconds = executor.call(
             self.experiment.run_name, "estimate", plan.config, list(plan.cells)
         )
+        if seconds is not None:
+            # The estimate is for one worker; more of them share the cells evenly.
+            seconds /= min(self._workers(plan), len(plan.cells))
         for cell in plan.cells:
             self.output.write(cell.label)
         count = f"{len(plan.cells)} cells"
