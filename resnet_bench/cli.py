@@ -4,12 +4,11 @@ import contextlib
 import difflib
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, NoReturn
 
 import click
@@ -18,6 +17,7 @@ from resnet_bench import __version__
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.interrupts import Stopping, Terminated
 from resnet_bench.options import build, click_options, given
 from resnet_bench.output import DisplayOptions, Output
 
@@ -249,16 +249,8 @@ def _explain(error: click.ClickException) -> None:
         _complain(" ".join(error.format_message().split()))
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    from resnet_bench.runner import Terminated
-
-    raise Terminated
-
-
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command line and return the exit code."""
-    from resnet_bench.runner import Terminated
-
     try:
         code = commands.main(list(arguments), PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -290,5 +282,5 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
     _tell_of_bugs(verbose=False)
-    signal.signal(signal.SIGTERM, _terminate)
+    Stopping().install()
     sys.exit(run(sys.argv[1:]))

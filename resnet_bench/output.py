@@ -1,5 +1,6 @@
 """What every command shares: where text goes, how much of it, in which colour."""
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -68,10 +69,15 @@ class Output:
     def say(self, text: str) -> None:
         """Write a line about what is going on to stderr, unless quiet."""
         if not self.display.quiet:
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+            _to_stderr(text)
 
     def warn(self, text: str) -> None:
         """Write a warning to stderr, quiet or not."""
-        sys.stderr.write(f"warning: {text}\n")
+        _to_stderr(f"warning: {text}")
+
+
+def _to_stderr(text: str) -> None:
+    """Write a line; a terminal that has gone does not end a measurement."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
         sys.stderr.flush()

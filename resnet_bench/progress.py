@@ -53,7 +53,7 @@ class Tracker:
             self._spent[event.key] = self._spent.get(event.key, 0.0) + now - self._last
         self._last = now
         self.current = event.key
-        if isinstance(event, Ended):
+        if isinstance(event, Ended) and not event.again:
             self.ended[event.key] = event.status
 
     @property
@@ -141,6 +141,7 @@ class PlainDisplay:
         tracker = self._tracker
         line = f"[{len(tracker.ended)}/{tracker.total}] {tracker.label_of(event.key)}"
         line += f": {event.error}" if event.error else f" in {duration(event.seconds)}"
+        line += "; it is tried again" if event.again else ""
         if len(tracker.ended) < tracker.total:
             line += f", about {duration(tracker.seconds_left)} left"
         self._say(line)

@@ -1,11 +1,12 @@
 """Config, cells, executor, run file: how an experiment is carried out."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
 from resnet_bench.execution.events import (
     Ended,
     Event,
@@ -15,6 +16,7 @@ from resnet_bench.execution.events import (
     Task,
 )
 from resnet_bench.experiments import Experiment
+from resnet_bench.interrupts import Terminated as Terminated
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import new_run_id
 from resnet_bench.store.reading import Run, assemble
@@ -25,10 +27,6 @@ ENVIRONMENT = "resnet_bench.engine.environment"
 
 #: Share of the free memory that living cells may plan to use together.
 MEMORY_SHARE = 0.8
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived; like KeyboardInterrupt, nothing below catches it."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +100,19 @@ class OpenRun:
 
 def open_new(plan: Plan, results: Path, argv: Sequence[str]) -> OpenRun:
     """Start a new run in `results`; raises InputOutputError."""
-    run_id = new_run_id(plan.header["commit"])
+    run_id = _unused_run_id(plan, results)
     header = {"run": run_id, **plan.header, "argv": portable(list(argv))}
     writer = create_run(results / plan.experiment.name / run_id, header)
     line = {"kind": "run", "schema_version": SCHEMA_VERSION, **header}
     return OpenRun(writer, tuple(Task(cell) for cell in plan.cells), [line])
+
+
+def _unused_run_id(plan: Plan, results: Path) -> str:
+    """Several runs may start within a second of each other."""
+    run_id = new_run_id(plan.header["commit"])
+    while (results / plan.experiment.name / run_id).exists():
+        run_id = new_run_id(plan.header["commit"])
+    return run_id
 
 
 def open_again(plan: Plan, folder: Path) -> OpenRun:
@@ -118,10 +124,10 @@ def open_again(plan: Plan, folder: Path) -> OpenRun:
     writer, run = reopen_run(folder)
     try:
         _refuse_a_different(plan, run)
-    except UsageError:
-        writer.__exit__(None, None, None)
+        writer.resume(plan.environment)
+    except ResnetBenchError:
+        writer.close()
         raise
-    writer.resume(plan.environment)
     tasks = tuple(
         Task(cell, attempt=run.attempts.get(cell.key, 0) + 1)
         for cell in plan.cells
@@ -147,10 +153,21 @@ def _refuse_a_different(plan: Plan, run: Run) -> None:
                 f"run {run.id} had {name.replace('_', '-')} {run.config.get(name)}, "
                 f"now it is {wanted.get(name)}: resume with the same options"
             )
+    _refuse_another_machine(plan, run)
     if set(run.grid) != {cell.key for cell in plan.cells}:
         raise UsageError(
             f"run {run.id} has another grid of cells than this version makes of the "
             "same options: start a new run"
+        )
+
+
+def _refuse_another_machine(plan: Plan, run: Run) -> None:
+    """Times are set against each other within a run: they need one machine."""
+    here = plan.environment.get("machine_key")
+    if plan.experiment.schedule == "rounds" and run.machine_key != here:
+        raise UsageError(
+            f"run {run.id} was timed on another machine ({run.machine_key}, this one "
+            f"is {here}): start a new run here"
         )
 
 
@@ -178,25 +195,23 @@ def run_cells(
             _keep(event, opened)
             listener(event)
     except KeyboardInterrupt:
-        opened.writer.end("interrupted")
+        _end_if_possible(opened.writer, "interrupted")
         raise
     except Terminated:
-        opened.writer.end("terminated")
+        _end_if_possible(opened.writer, "terminated")
         raise
     except ResnetBenchError as error:
-        _end_if_possible(opened.writer, str(error))
+        _end_if_possible(opened.writer, "failed", error=str(error))
         raise
     finally:
         executor.close()
     opened.writer.end("complete")
 
 
-def _end_if_possible(writer: RunWriter, reason: str) -> None:
+def _end_if_possible(writer: RunWriter, status: str, **details: str) -> None:
     """Say why the run is partial, unless the disk is what refused."""
-    try:
-        writer.end("failed", error=reason)
-    except ResnetBenchError:
-        return
+    with contextlib.suppress(InputOutputError):
+        writer.end(status, **details)
 
 
 def _keep(event: Event, opened: OpenRun) -> None:
@@ -209,6 +224,7 @@ def _keep(event: Event, opened: OpenRun) -> None:
             "seconds": event.seconds,
             "error": event.error,
             "group": event.group,
+            **({"host": event.host} if event.host else {}),
         }
         opened.writer.commit(event.key, event.attempt, event.status, **details)
         identity = {"cell": event.key, "attempt": event.attempt}

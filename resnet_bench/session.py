@@ -11,6 +11,7 @@ from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.choice import EXECUTORS, make_executor
 from resnet_bench.execution.events import Ended, Event, Executor
 from resnet_bench.experiments import Experiment
+from resnet_bench.interrupts import Terminated
 from resnet_bench.options import check, option, restore
 from resnet_bench.output import Output
 from resnet_bench.progress import (
@@ -24,7 +25,6 @@ from resnet_bench.readers import ExportOptions
 from resnet_bench.runner import (
     OpenRun,
     Plan,
-    Terminated,
     make_plan,
     open_again,
     open_new,

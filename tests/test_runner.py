@@ -11,9 +11,9 @@ from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.execution.events import Event, Recorded
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import Experiment
+from resnet_bench.interrupts import Terminated
 from resnet_bench.runner import (
     Plan,
-    Terminated,
     make_plan,
     open_again,
     open_new,

@@ -61,11 +61,11 @@ def answer_call(
     try:
         result = getattr(importlib.import_module(module), function)(*arguments)
     except ResnetBenchError as error:
-        pipe.send(("error", type(error), str(error)))
+        _tell(pipe, "error", type(error), str(error))
     except Exception as error:  # noqa: BLE001 - the parent reports it
-        pipe.send(("failed", describe_failure(error), traceback.format_exc()))
+        _tell(pipe, "failed", describe_failure(error), traceback.format_exc())
     else:
-        pipe.send(("value", result))
+        _tell(pipe, "value", result)
 
 
 def run_cell(
@@ -86,11 +86,19 @@ def run_cell(
             record = next(records, None)
             if record is None:
                 break
-            pipe.send(("record", record_content(record)))
+            _tell(pipe, "record", record_content(record))
     except Exception as error:  # noqa: BLE001 - a cell's failure is a result
-        pipe.send(("failed", describe_failure(error), traceback.format_exc()))
+        _tell(pipe, "failed", describe_failure(error), traceback.format_exc())
     else:
-        pipe.send(("end",))
+        _tell(pipe, "end")
+
+
+def _tell(pipe: Connection, *message: Any) -> None:
+    """Send a message; without a parent to hear it there is nothing left to do."""
+    try:
+        pipe.send(message)
+    except OSError:
+        os._exit(1)
 
 
 def at_once(pipe: Connection) -> None:

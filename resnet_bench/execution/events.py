@@ -10,10 +10,16 @@ from resnet_bench.records import Cell
 
 @dataclass(frozen=True)
 class Task:
-    """An attempt at a cell."""
+    """An attempt at a cell; `tries` counts those of this session."""
 
     cell: Cell
     attempt: int = 1
+    tries: int = 1
+
+
+def next_try(task: Task) -> Task:
+    """Return the next attempt at the same cell."""
+    return Task(task.cell, task.attempt + 1, task.tries + 1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,11 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Ended:
-    """An attempt ended; `status` is "ok" or "failed", `detail` a traceback."""
+    """An attempt ended; `status` is "ok" or "failed", `detail` a traceback.
+
+    `again` announces another attempt; `host` is the hash of the machine, where
+    cells run on several.
+    """
 
     key: str
     attempt: int
@@ -45,6 +55,8 @@ class Ended:
     error: str | None = None
     detail: str | None = None
     group: int = 0
+    again: bool = False
+    host: str | None = None
 
 
 Event = Started | Recorded | Ended

@@ -13,53 +13,22 @@ from typing import Any
 
 from resnet_bench.errors import ResnetBenchError
 from resnet_bench.execution import child
-from resnet_bench.execution.events import Ended, Event, Job, Recorded, Started, Task
-from resnet_bench.execution.failures import describe_exit
+from resnet_bench.execution.children import INTERRUPT, Child, close_all
+from resnet_bench.execution.events import (
+    Ended,
+    Event,
+    Job,
+    Recorded,
+    Started,
+    Task,
+    next_try,
+)
+from resnet_bench.interrupts import held
 
-#: How long a child may take to leave after its last message, in seconds.
-LEAVE_SECONDS = 5.0
+#: How often a cell is tried whose child is killed (by the out-of-memory killer, say).
+TRIES = 2
 
 PRELOADED = ("torch", "torchvision", "resnet_bench.engine.ranks")
-
-
-class Child:
-    """A child process and the pipes to it."""
-
-    def __init__(self, context: Any, target: Any, *arguments: Any) -> None:
-        self.pipe, theirs = context.Pipe()
-        # Closing this end, also by dying, is what ends the child.
-        lifeline, self._lifeline = context.Pipe(duplex=False)
-        self.process = context.Process(
-            target=target, args=(theirs, lifeline, *arguments), daemon=True
-        )
-        self.process.start()
-        theirs.close()
-        lifeline.close()
-
-    def receive(self) -> tuple[Any, ...]:
-        """Return the next message; how the child ended if it says nothing more."""
-        try:
-            message: tuple[Any, ...] = self.pipe.recv()
-        except (EOFError, OSError):
-            self.process.join(LEAVE_SECONDS)
-            return ("failed", describe_exit(self.process.exitcode), None)
-        return message
-
-    def visit(self) -> None:
-        """Let a waiting generator take its next step."""
-        try:
-            self.pipe.send(child.VISIT)
-        except OSError:
-            return  # it died between visits: receive() says how
-
-    def close(self) -> None:
-        """End the child if it has not ended by itself."""
-        self._lifeline.close()
-        self.process.join(LEAVE_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.pipe.close()
 
 
 class _Attempt:
@@ -87,7 +56,10 @@ class _Attempt:
         seconds = time.perf_counter() - self.begin
         status = "ok" if kind == "end" else "failed"
         error, detail = content if content else (None, None)
-        return Ended(key, attempt, status, seconds, error, detail, self.group)
+        again = kind == "died" and self.task.tries < TRIES
+        return Ended(
+            key, attempt, status, seconds, error, detail, self.group, again=again
+        )
 
 
 class ProcessExecutor:
@@ -105,7 +77,8 @@ class ProcessExecutor:
             from multiprocessing.forkserver import ensure_running
 
             self._context.set_forkserver_preload([*PRELOADED, *modules])
-            ensure_running()
+            with held(INTERRUPT):
+                ensure_running()
 
     def call(self, module: str, function: str, *arguments: Any) -> Any:
         """Call the function in a child; its ResnetBenchError is raised here."""
@@ -133,9 +106,9 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """End every child that is still alive."""
-        for attempt in self._living.values():
-            attempt.child.close()
+        living = [attempt.child for attempt in self._living.values()]
         self._living.clear()
+        close_all(living)
 
     def _start(self, job: Job, task: Task, group: int = 0) -> _Attempt:
         attempt = _Attempt(self._context, job, task, group)
@@ -157,22 +130,23 @@ class ProcessExecutor:
                 elif len(self._living) < job.workers:
                     waiting.remove(task)
                     yield self._start(job, task).started
-            for event in self._messages():
+            for attempt in self._speaking():
+                event = attempt.next_event()
                 if isinstance(event, Ended):
-                    ended[event.key] = event.status
+                    del self._living[event.key]
+                    if event.again:
+                        waiting.append(next_try(attempt.task))
+                    else:
+                        ended[event.key] = event.status
                 yield event
 
-    def _messages(self) -> Iterator[Event]:
-        """Block until children speak, and pass on one message of each."""
-        pipes: dict[Connection, str] = {
-            attempt.child.pipe: key for key, attempt in self._living.items()
+    def _speaking(self) -> list[_Attempt]:
+        """Block until children speak, and return theirs."""
+        pipes: dict[Connection, _Attempt] = {
+            attempt.child.pipe: attempt for attempt in self._living.values()
         }
-        for pipe in wait(list(pipes)) if pipes else []:
-            key = pipes[pipe]  # type: ignore[index] # wait returns what it was given
-            event = self._living[key].next_event()
-            if isinstance(event, Ended):
-                del self._living[key]
-            yield event
+        spoken = wait(list(pipes)) if pipes else []
+        return [pipes[pipe] for pipe in spoken]  # type: ignore[index]
 
     def _rounds(self, job: Job) -> Iterator[Event]:
         """Visit the living cells in shuffled order until all have ended."""
@@ -188,6 +162,7 @@ class ProcessExecutor:
                     for event in self._visit(job, task, number):
                         if isinstance(event, Ended):
                             living.remove(task)
+                            living.extend([next_try(task)] * event.again)
                         yield event
 
     def _visit(self, job: Job, task: Task, group: int) -> Iterator[Event]:

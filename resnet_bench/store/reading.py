@@ -7,7 +7,8 @@ from typing import Any
 
 from resnet_bench.errors import InputOutputError
 from resnet_bench.records import Record
-from resnet_bench.store.lines import DamagedLineError, decode
+from resnet_bench.store.lines import DamagedLineError, decode, is_whole
+from resnet_bench.store.shape import check_line
 from resnet_bench.store.upgrades import upgraded
 
 RUN_FILE = "run.jsonl"
@@ -22,6 +23,8 @@ class CellEnd:
     error: str | None = None
     seconds: float | None = None
     group: int = 0
+    #: The hash of the machine it ran on, where a run has several.
+    host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,41 +100,61 @@ class Run:
 def read_run(folder: Path) -> Run:
     """Read the run in `folder` (or the run file itself).
 
-    A torn last line is left out and noted. Raises InputOutputError when the file
-    is missing, damaged before its last line, or of a newer schema.
+    A torn end is left out and noted. Raises InputOutputError when the file is
+    missing, damaged before its end, or of a newer schema.
     """
     path = folder / RUN_FILE if folder.is_dir() else folder
+    content = read_lines(path)
+    lines = upgraded(content.lines, str(path))
+    return assemble(path.parent, lines, content.problems)
+
+
+@dataclass(frozen=True)
+class Content:
+    """The whole lines of a run file; they end at byte `whole_bytes`."""
+
+    lines: list[dict[str, Any]]
+    whole_bytes: int
+    problems: list[str]
+
+
+def read_lines(path: Path) -> Content:
+    """Decode the lines of a run file.
+
+    What a crash leaves at the end, damaged lines with no whole line after them, is
+    left out and named in `problems`. Raises InputOutputError when the file cannot
+    be read, is no run file, or is damaged before its end.
+    """
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise InputOutputError(
             f"cannot read {path}: {error.strerror or error}"
         ) from error
-    lines, problems = parse_lines(raw, str(path))
-    return assemble(path.parent, upgraded(lines, str(path)), problems)
+    content = _decoded(raw.split(b"\n"), path)
+    if not content.lines or content.lines[0].get("kind") != "run":
+        raise InputOutputError(f"{path}: not a run file")
+    return content
 
 
-def parse_lines(raw: bytes, name: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Decode the lines of a run file; the second part names what was left out.
-
-    Raises InputOutputError when a line before the last is damaged.
-    """
-    pieces = raw.split(b"\n")
-    lines = []
-    problems = []
-    last = max((i for i, piece in enumerate(pieces) if piece.strip()), default=-1)
-    for number, piece in enumerate(pieces[: last + 1]):
-        try:
-            lines.append(decode(piece))
-        except DamagedLineError as error:
-            if number != last or number == 0:
-                raise InputOutputError(
-                    f"{name}: line {number + 1} is damaged ({error})"
-                ) from error
-            problems.append(f"{name}: the last line is torn and was left out")
-    if not lines or lines[0].get("kind") != "run":
-        raise InputOutputError(f"{name}: not a run file")
-    return lines, problems
+def _decoded(pieces: list[bytes], path: Path) -> Content:
+    lines: list[dict[str, Any]] = []
+    whole_bytes = 0
+    if pieces and not pieces[-1]:
+        pieces = pieces[:-1]
+    for index, piece in enumerate(pieces):
+        if piece.strip():
+            try:
+                lines.append(decode(piece, len(lines)))
+            except DamagedLineError as error:
+                if not lines or any(map(is_whole, pieces[index + 1 :])):
+                    raise InputOutputError(
+                        f"{path}: line {index + 1} is damaged ({error})"
+                    ) from error
+                problem = f"{path}: its end is torn from line {index + 1} on, left out"
+                return Content(lines, whole_bytes, [problem])
+        whole_bytes += len(piece) + 1
+    return Content(lines, whole_bytes, [])
 
 
 def assemble(
@@ -147,29 +170,33 @@ def assemble(
     view. Raises InputOutputError when a line lacks what its kind must have.
     """
     header, *rest = lines
-    try:
-        cells = {
-            line["cell"]: _cell_end(line) for line in rest if line["kind"] == "cell"
-        }
-        records = [
+    for line in (header, *rest):
+        check_line(line, str(folder))
+    cells = {line["cell"]: _cell_end(line) for line in rest if line["kind"] == "cell"}
+    ends = [line["status"] for line in rest if line["kind"] == "end"]
+    return Run(
+        folder=folder,
+        header=header,
+        records=[
             {key: value for key, value in line.items() if key != "kind"}
             for line in rest
             if line["kind"] == "record" and _counts(line, cells, committed_only)
-        ]
-        ends = [line["status"] for line in rest if line["kind"] == "end"]
-        resumes = [line for line in rest if line["kind"] == "resume"]
-        attempts: dict[str, int] = {}
-        for line in rest:
-            if line["kind"] in ("record", "cell"):
-                seen = attempts.get(line["cell"], 0)
-                attempts[line["cell"]] = max(seen, line["attempt"])
-        header["run"], header["experiment"]
-    except (KeyError, TypeError) as error:
-        raise InputOutputError(f"{folder}: a line lacks {error}") from error
-    complete = bool(ends) and ends[-1] == "complete"
-    status = "complete" if complete else "partial"
-    left_out = problems or []
-    return Run(folder, header, records, cells, status, resumes, left_out, attempts)
+        ],
+        cells=cells,
+        status="complete" if ends and ends[-1] == "complete" else "partial",
+        resumes=[line for line in rest if line["kind"] == "resume"],
+        problems=problems or [],
+        attempts=_attempts(rest),
+    )
+
+
+def _attempts(lines: Iterable[dict[str, Any]]) -> dict[str, int]:
+    attempts: dict[str, int] = {}
+    for line in lines:
+        if line["kind"] in ("record", "cell"):
+            seen = attempts.get(line["cell"], 0)
+            attempts[line["cell"]] = max(seen, line["attempt"])
+    return attempts
 
 
 def _cell_end(line: dict[str, Any]) -> CellEnd:
@@ -179,6 +206,7 @@ def _cell_end(line: dict[str, Any]) -> CellEnd:
         error=line.get("error"),
         seconds=line.get("seconds"),
         group=line.get("group", 0),
+        host=line.get("host"),
     )
 
 
@@ -188,4 +216,4 @@ def _counts(
     end = cells.get(line["cell"])
     if end is None:
         return not committed_only
-    return end.status == "ok" and end.attempt == line["attempt"] and "type" in line
+    return end.status == "ok" and end.attempt == line["attempt"]

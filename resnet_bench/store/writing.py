@@ -1,5 +1,6 @@
 """Writing run files: append, flush, commit; nothing finished is ever lost."""
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Mapping
@@ -8,21 +9,25 @@ from types import TracebackType
 from typing import Any
 
 from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.interrupts import held
 from resnet_bench.store.lines import encode
-from resnet_bench.store.reading import RUN_FILE, Run, read_run
-from resnet_bench.store.upgrades import SCHEMA_VERSION
+from resnet_bench.store.reading import RUN_FILE, Run, assemble, read_lines
+from resnet_bench.store.upgrades import SCHEMA_VERSION, upgraded
 
 
 class RunWriter:
     """An open run file that this process alone may write.
 
-    Use as a context manager. Every method raises InputOutputError when the file
-    system refuses (a full disk, a lost mount).
+    `lines` is how many it holds already. Use as a context manager. Every method
+    raises InputOutputError when the file system refuses (a full disk, a lost
+    mount) and when somebody has moved or deleted the file.
     """
 
-    def __init__(self, folder: Path, descriptor: int) -> None:
+    def __init__(self, folder: Path, descriptor: int, lines: int) -> None:
         self.folder = folder
         self._descriptor = descriptor
+        self._lines = lines
+        self._torn = False
 
     def __enter__(self) -> "RunWriter":
         return self
@@ -33,16 +38,48 @@ class RunWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file and its lock back."""
         os.close(self._descriptor)
 
     def append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
-        """Write one line; `durable` waits until the disk has it."""
+        """Write one line, whole or not at all; `durable` waits for the disk.
+
+        Signals wait meanwhile, so that they never leave half a line.
+        """
+        data = encode(line, self._lines)
+        with held():
+            self._check_place()
+            size = os.fstat(self._descriptor).st_size
+            try:
+                _write_whole(self._descriptor, data)
+                if durable:
+                    os.fsync(self._descriptor)
+            except OSError as error:
+                self._take_back(size)
+                raise _refused(self.folder / RUN_FILE, error) from error
+            self._lines += 1
+
+    def _check_place(self) -> None:
+        path = self.folder / RUN_FILE
+        if self._torn:
+            raise InputOutputError(f"cannot write {path}: its last line is torn")
+        ours = os.fstat(self._descriptor)
         try:
-            _write_whole(self._descriptor, encode(line))
-            if durable:
-                os.fsync(self._descriptor)
-        except OSError as error:
-            raise _refused(self.folder / RUN_FILE, error) from error
+            there = path.stat()
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(there, ours):
+            raise InputOutputError(f"{path} was moved or deleted while it was written")
+
+    def _take_back(self, size: int) -> None:
+        """Remove what was written of a line: a later one must not join it."""
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError:
+            self._torn = True
 
     def record(self, cell: str, attempt: int, content: Mapping[str, Any]) -> None:
         """Keep one record of an attempt at a cell; it counts once committed."""
@@ -74,28 +111,51 @@ def _refused(path: Path, error: OSError) -> InputOutputError:
 def create_run(folder: Path, header: Mapping[str, Any]) -> RunWriter:
     """Start a run file in a new folder; an existing one is never overwritten.
 
-    Raises InputOutputError.
+    The file appears with its first line whole. Raises InputOutputError.
     """
+    first = {"kind": "run", "schema_version": SCHEMA_VERSION, **header}
+    unfinished = folder / f"{RUN_FILE}.part"
     try:
         folder.mkdir(parents=True)
-        descriptor = os.open(
-            folder / RUN_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644
-        )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        descriptor = os.open(unfinished, flags, 0o644)
     except OSError as error:
         raise _refused(folder, error) from error
-    _lock(descriptor, folder)
-    writer = RunWriter(folder, descriptor)
-    first = {"kind": "run", "schema_version": SCHEMA_VERSION, **header}
     try:
-        writer.append(first, durable=True)
-    except InputOutputError:
+        _lock(descriptor, folder)
+        _write_whole(descriptor, encode(first, 0))
+        os.fsync(descriptor)
+        unfinished.rename(folder / RUN_FILE)
+        _sync_folders(folder)
+    except BaseException as error:
         os.close(descriptor)
+        if isinstance(error, OSError):
+            _clear_away(unfinished)
+            raise _refused(folder, error) from error
         raise
-    return writer
+    return RunWriter(folder, descriptor, 1)
+
+
+def _clear_away(unfinished: Path) -> None:
+    """Leave nothing of a run that could not even begin."""
+    with contextlib.suppress(OSError):
+        unfinished.unlink()
+        unfinished.parent.rmdir()
+
+
+def _sync_folders(folder: Path) -> None:
+    """Make the new names survive a power cut, where the file system can."""
+    for place in (folder, folder.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def reopen_run(folder: Path) -> tuple[RunWriter, Run]:
-    """Take the lock of an existing run, cut a torn last line, and read it.
+    """Take the lock of an existing run, cut a torn end, and read it.
 
     Raises UsageError when another process writes the run, InputOutputError when
     the file cannot be read or written.
@@ -107,27 +167,44 @@ def reopen_run(folder: Path) -> tuple[RunWriter, Run]:
         raise _refused(path, error) from error
     try:
         _lock(descriptor, folder)
-        run = read_run(folder)
-        if run.problems:
-            _cut_last_line(path, descriptor)
-        elif not path.read_bytes().endswith(b"\n"):
-            _write_whole(descriptor, b"\n")
+        content = read_lines(path)
+        _refuse_an_old(content.lines[0], folder)
+        run = assemble(folder, upgraded(content.lines, str(path)), content.problems)
+        _mend_end(descriptor, content.whole_bytes)
+    except OSError as error:
+        os.close(descriptor)
+        raise _refused(path, error) from error
     except BaseException:
         os.close(descriptor)
         raise
-    return RunWriter(folder, descriptor), run
+    return RunWriter(folder, descriptor, len(content.lines)), run
+
+
+def _refuse_an_old(header: Mapping[str, Any], folder: Path) -> None:
+    """Lines of two schemas in one file could not be told apart."""
+    version = header.get("schema_version")
+    if isinstance(version, int) and version < SCHEMA_VERSION:
+        raise UsageError(
+            f"run {folder.name} was written by an older resnet-bench (schema "
+            f"{version}): it can be read, but not resumed"
+        )
 
 
 def _lock(descriptor: int, folder: Path) -> None:
+    """Take the lock, which ends with the process; raises UsageError or OSError."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         raise UsageError(
             f"run {folder.name} is being written by another process: wait until it "
             "ends, then resume"
         ) from error
 
 
-def _cut_last_line(path: Path, descriptor: int) -> None:
-    whole = path.read_bytes().rstrip(b"\n")
-    os.ftruncate(descriptor, whole.rfind(b"\n") + 1)
+def _mend_end(descriptor: int, whole_bytes: int) -> None:
+    """Cut what is torn, or add the line end that alone was lost."""
+    size = os.fstat(descriptor).st_size
+    if size > whole_bytes:
+        os.ftruncate(descriptor, whole_bytes)
+    elif size < whole_bytes:
+        _write_whole(descriptor, b"\n")
