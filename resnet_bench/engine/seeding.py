@@ -45,4 +45,6 @@ def compute_deterministically(threads: int = 1) -> None:
     # cuBLAS needs a fixed workspace for deterministic matrix products.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    # Torch would fill every new tensor with NaN first: a tenth of a small step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False

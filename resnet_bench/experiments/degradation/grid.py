@@ -83,12 +83,14 @@ def constructed_cells(request: Request) -> Iterator[DegradationCell]:
 
 
 def gradient_cells(request: Request) -> Iterator[DegradationCell]:
-    """Both arms at every depth; shallow and deep without batch norm or zero-gamma."""
+    """Both arms at every depth; some without batch norm or with zero gamma."""
     yield from request.networks(request.depths)
     if request.base.family == "cifar":
-        ends = sorted({request.reference, request.middle})
-        yield from request.networks(ends, variant="no-batch-norm")
-        yield from request.networks(ends, ("residual",), variant="zero-gamma")
+        wanted = request.sizes.gradient_variant_depths
+        depths = [depth for depth in wanted if depth in request.depths]
+        depths = depths or [request.reference]
+        yield from request.networks(depths, variant="no-batch-norm")
+        yield from request.networks(depths, ("residual",), variant="zero-gamma")
 
 
 def identity_cells(request: Request) -> Iterator[DegradationCell]:

@@ -84,8 +84,10 @@ class Budget:
 class Profile:
     """Defaults of one size of the experiment.
 
-    `extreme_depth` is the thousand study's deepest network, at `extreme_width`
-    channels (16 is the paper's) and `extreme_seeds` seeds.
+    `gradient_variant_depths` are those at which the gradients study also trains
+    without batch norm and with zero gamma. `extreme_depth` is the thousand study's
+    deepest network, at `extreme_width` channels (16 is the paper's) and
+    `extreme_seeds` seeds.
     """
 
     depths: tuple[int, ...]
@@ -95,6 +97,7 @@ class Profile:
     dataset: str = "digits"
     recipe: str = "one-cycle"
     budgets: tuple[Budget, ...] = ()
+    gradient_variant_depths: tuple[int, ...] = (20, 56)
     extreme_depth: int = 1202
     extreme_width: int = 8
     extreme_seeds: int = 1
@@ -113,6 +116,7 @@ PROFILES = {
             "lesion",
             "response",
         ),
+        gradient_variant_depths=(20,),
     ),
     # Sixteen-fold budgets cost most, so they have fewer seeds; rows show how many.
     "standard": Profile(

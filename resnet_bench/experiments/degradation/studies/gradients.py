@@ -44,7 +44,7 @@ class LayerTrace:
         """Return the layer's record."""
         gradients = torch.stack(self.weight_gradients)
         mean = gradients.mean(0)
-        weight_norm = float(self.place.layer.weight.norm())
+        weight_norm = float(self.place.layer.weight.detach().norm())
         return LayerGradient(
             moment=moment,
             step=step,
