@@ -44,7 +44,7 @@ class Finding:
             return f"— {rule}"
         if self.criterion.scale is Scale.EXACT:
             return f"{number(self.interval.estimate)} {rule}"
-        return f"{bracketed(self.interval)} {rule}"
+        return f"{bracketed(_clean(self.interval, unit))} {rule}"
 
     @property
     def reason(self) -> str:
@@ -166,6 +166,14 @@ def bracketed(interval: Interval) -> str:
         return f"{number(interval.estimate)} [?]"
     low, high = number(interval.low), number(interval.high)
     return f"{number(interval.estimate)} [{low}, {high}]"
+
+
+def _clean(interval: Interval, unit: str) -> Interval:
+    """Return percentages without the dust that subtracting them leaves."""
+    if not unit:
+        return interval
+    bounds = (interval.estimate, interval.low, interval.high)
+    return Interval(*(round(bound, 6) for bound in bounds), interval.samples)
 
 
 def known(value: float) -> float | None:

@@ -176,7 +176,7 @@ DEPTH_CLAIMS = (
     Claim(
         name="budget-shrinks",
         study="depth",
-        title="{multiple}× steps: plain-{deep} catches up",
+        title="{multiple}× steps: difference shrinks",
         sentence=(
             "With {multiple} times {steps} steps on {dataset}, the difference that "
             "depth makes between plain-{deep} and residual-{deep} shrinks."
