@@ -98,7 +98,7 @@ IDENTITY_CLAIMS = (
     Claim(
         name="identity-never-worse",
         study="identity",
-        title="more layers cost residual-{deep} nothing",
+        title="more layers never hurt",
         sentence=(
             "Trained on for the same further steps, residual-{deep} with blocks added "
             "ends at a training loss no higher than that of the net left as it was."
@@ -126,7 +126,7 @@ IDENTITY_CLAIMS = (
     Claim(
         name="identity-plain-control",
         study="identity",
-        title="control: F = 0 destroys plain-{deep}",
+        title="control: it destroys plain-{deep}",
         sentence=(
             "Control: the same blocks put into the trained plain-{deep}, where no x "
             "gets past them, destroy it."
@@ -156,7 +156,7 @@ RESPONSE_CLAIMS = (
     Claim(
         name="response-small",
         study="response",
-        title="responses shrink by depth and by +x",
+        title="residual responses are small",
         sentence=(
             "Residual functions are small: the responses of residual-{deep} spread "
             "less than those of residual-{reference}, and those of "
@@ -196,7 +196,7 @@ LESION_CLAIMS = (
     Claim(
         name="lesion-residual-robust",
         study="lesion",
-        title="no block: residual-{deep} ok, plain not",
+        title="residual-{deep} survives a lesion",
         sentence=(
             "Deleting one block costs the trained residual-{deep} less than 2 points "
             "of error at the median and the trained plain-{other} more than 20: x "

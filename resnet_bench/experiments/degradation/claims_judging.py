@@ -172,8 +172,12 @@ def _clean(interval: Interval, unit: str) -> Interval:
     """Return percentages without the dust that subtracting them leaves."""
     if not unit:
         return interval
-    bounds = (interval.estimate, interval.low, interval.high)
-    return Interval(*(round(bound, 6) for bound in bounds), interval.samples)
+    return Interval(
+        round(interval.estimate, 6),
+        round(interval.low, 6),
+        round(interval.high, 6),
+        interval.samples,
+    )
 
 
 def known(value: float) -> float | None:

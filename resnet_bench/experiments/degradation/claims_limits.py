@@ -165,7 +165,7 @@ THOUSAND_CLAIMS = (
     Claim(
         name="thousand-control",
         study="thousand",
-        title="control: plain-{deep} does not train",
+        title="control: plain-{deep} fails",
         sentence=(
             "Control: after the same {steps} steps on {dataset}, the plain network of "
             "{deep} layers has not trained; its training error is above 5 %."

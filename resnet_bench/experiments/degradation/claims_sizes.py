@@ -35,7 +35,7 @@ SIZE_CLAIMS = (
     Claim(
         name="anysize-pooling",
         study="anysize",
-        title="a ResNet accepts any image size",
+        title="a ResNet takes any image size",
         sentence=(
             "With global average pooling, a residual network accepts every image size "
             "that was tried and answers with the same number of classes."
@@ -59,7 +59,7 @@ SIZE_CLAIMS = (
     Claim(
         name="anysize-flatten",
         study="anysize",
-        title="control: LeNet's flatten accepts one",
+        title="control: LeNet takes one size",
         sentence=(
             "Control: LeNet, which flattens instead, accepts the one image size that "
             "it was built for."

@@ -101,7 +101,7 @@ DEPTH_CLAIMS = (
     Claim(
         name="depth-degradation",
         study="depth",
-        title="plain-{deep} degrades, residual not",
+        title="only plain-{deep} degrades",
         sentence=(
             "After {steps} steps on {dataset}, {deep} layers instead of {reference} "
             "cost the plain network clearly more training error than the residual "
@@ -157,7 +157,7 @@ DEPTH_CLAIMS = (
     Claim(
         name="budget-untrainable",
         study="depth",
-        title="{multiple}× steps: plain-{deep} still behind",
+        title="{multiple}× steps: plain-{deep} behind",
         sentence=(
             "Even after {multiple} times {steps} steps on {dataset}, depth costs "
             "plain-{deep} clearly more training error than residual-{deep}: it cannot "

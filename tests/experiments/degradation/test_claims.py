@@ -238,8 +238,8 @@ def test_degradation_is_judged_at_56_layers_and_at_the_deepest() -> None:
     judged = judged_claims(synthetic_run(**options))
     titles = [each.title for each in judged if each.claim.name == "depth-degradation"]
     assert titles == [
-        "plain-56 degrades, residual not",
-        "plain-110 degrades, residual not",
+        "only plain-56 degrades",
+        "only plain-110 degrades",
     ]
 
 
