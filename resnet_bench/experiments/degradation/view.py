@@ -1,13 +1,38 @@
 """What a degradation run shows: verdicts, tables, figures and sentences."""
 
+from collections.abc import Callable
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.degradation.claims import claim_row, judged_claims
 from resnet_bench.experiments.degradation.measurements import TrainingResult
+from resnet_bench.experiments.degradation.view_mechanism import (
+    gradient_map,
+    lesions,
+    responses,
+)
 from resnet_bench.experiments.degradation.view_tables import run_tables
+from resnet_bench.experiments.degradation.view_training import (
+    budgets,
+    error_by_depth,
+    training_curves,
+    variants,
+)
 from resnet_bench.experiments.degradation.view_words import caveats
 from resnet_bench.store.reading import Run
+
+#: Figures by file name, in the order of the questions they answer.
+FIGURES: dict[str, Callable[[Run], Figure | None]] = {
+    "training-curves": training_curves,
+    "error-by-depth": error_by_depth,
+    "budgets": budgets,
+    "gradients": gradient_map,
+    "responses": responses,
+    "lesions": lesions,
+    "variants": variants,
+}
 
 
 def json_object(run: Run) -> dict[str, Any]:
@@ -27,3 +52,9 @@ def tables(run: Run) -> list[Table]:
 def notices(run: Run) -> list[str]:
     """Return what a reader must know before believing the tables."""
     return caveats(run)
+
+
+def figures(run: Run) -> dict[str, Figure]:
+    """Return the run's figures by name, leaving out what was not measured."""
+    drawn = {name: draw(run) for name, draw in FIGURES.items()}
+    return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -146,6 +146,7 @@ def result(cell: DegradationCell, world: World) -> TrainingResult:
         test_images=360,
         classes=10,
         skipped_images=0,
+        recalibration_images=1437,
         data_sha256="0" * 64,
         steps=11 * cell.epochs * cell.budget,
         parameters=1000 * cell.depth,
@@ -191,7 +192,7 @@ def gradients(cell: DegradationCell, world: World) -> Iterator[Record]:
                 moment=moment,
                 step=step,
                 layer=layer,
-                name=f"layer{layer}",
+                name=f"blocks.{(layer - 1) // 2}.conv{2 - layer % 2}",
                 block=(layer - 1) // 2 if 0 < layer < cell.depth - 1 else None,
                 stage=min(2, 3 * layer // cell.depth),
                 batches=4,
@@ -227,7 +228,7 @@ def lesions(cell: DegradationCell, world: World) -> Iterator[Lesion]:
         yield lesion("delete", (block,), 0, rise)
     for count in (2, 3):
         for draw in range(2):
-            rise = world.deletion(cell) * count
+            rise = min(88.0, world.deletion(cell) * count)
             yield lesion("delete-many", tuple(range(count)), draw, rise)
             yield lesion("swap", (0, count), draw, rise / 2)
 
