@@ -9,6 +9,7 @@ their own on screen.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 from tabulate import tabulate
 
 UNKNOWN = "—"
+NEW_LINE = "\n"
 MAXIMUM_NARROW_COLUMNS = 8
 
 
@@ -69,13 +71,14 @@ class Table:
         if len(self.narrow) > MAXIMUM_NARROW_COLUMNS:
             raise ValueError(f"table {self.name}: more than eight columns at 80")
 
+    @cached_property
     def rows(self) -> list[dict[Any, Any]]:
-        """Return the rows as plain values; whole numbers stay whole beside gaps."""
+        """The rows as plain values; whole numbers stay whole beside gaps."""
         return self.frame.astype(object).to_dict("records")
 
     def values(self, column: str) -> list[Any]:
         """Return the known values of a column."""
-        return [row[column] for row in self.rows() if not is_missing(row[column])]
+        return [row[column] for row in self.rows if not is_missing(row[column])]
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
 def shown_rows(table: Table, names: Sequence[str]) -> list[list[Shown]]:
     """Return the named columns of all rows as they are shown."""
     scales = {name: scale_of(table, name) for name in names}
-    return [[shown(row, name, scales[name]) for name in names] for row in table.rows()]
+    return [[shown(row, name, scales[name]) for name in names] for row in table.rows]
 
 
 def is_numeric(table: Table, column: str) -> bool:
@@ -222,7 +225,7 @@ def markdown(table: Table, *, wide: bool = False) -> str:
         colalign=["right" if is_numeric(table, name) else "left" for name in names],
     )
     notes = "\n".join(f"- {_escaped(note)}" for note in table.notes)
-    parts = [f"### {_escaped(table.title)}", body, notes]
+    parts = [f"### {_escaped(table.title.replace(NEW_LINE, ' · '))}", body, notes]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -232,7 +235,7 @@ def _inline(value: Shown) -> str:
 
 def _escaped(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    flat = " ".join(text.replace("\n", " · ").split())
+    flat = " ".join(text.split())
     for special in "\\|<>*_`":
         flat = flat.replace(special, f"\\{special}" if special != "<" else "&lt;")
     return flat
@@ -240,7 +243,7 @@ def _escaped(text: str) -> str:
 
 def csv_text(table: Table) -> str:
     """Return every column in SI units and full precision as CSV."""
-    rows = [[_flat(value) for value in row.values()] for row in table.rows()]
+    rows = [[_flat(value) for value in row.values()] for row in table.rows]
     frame = pd.DataFrame(rows, columns=table.frame.columns, dtype=object)
     return frame.to_csv(index=False, lineterminator="\n")
 

@@ -77,6 +77,8 @@ def width_of(console: Console, made: RenderableType) -> Measurement:
 
 def blocks(table: Table, console: Console, names: Sequence[str]) -> list[list[str]]:
     """Split columns into blocks that fit the terminal, the first column in each."""
+    if width_of(console, rich_table(table, names)).minimum <= console.width:
+        return [list(names)]
     first, *others = names
     found = [[first]]
     for name in others:

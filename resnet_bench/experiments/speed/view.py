@@ -49,20 +49,16 @@ def _json_row(row: SpeedRow, first: SpeedRow) -> dict[str, Any]:
 
 
 def as_json(interval: Interval | None, *, samples: bool = True) -> Any:
-    """Return an interval as JSON; bounds that are not known are null."""
+    """Return an interval as JSON; bounds that cannot be told are null."""
     if interval is None:
         return None
-    counted = {"samples": interval.samples} if samples else {}
+    told = math.isfinite(interval.high)
     return {
         "median": interval.estimate,
-        "low": _finite(interval.low),
-        "high": _finite(interval.high),
-        **counted,
+        "low": interval.low if told else None,
+        "high": interval.high if told else None,
+        **({"samples": interval.samples} if samples else {}),
     }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def tables(run: Run) -> list[Table]:

@@ -1,0 +1,188 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.view_grid import rows_of
+from resnet_bench.experiments.speed.view_row import SpeedRow
+from resnet_bench.store.reading import Run
+
+MakeRun = Callable[..., Run]
+Record = dict[str, Any]
+
+
+def changed(only: int | None = None, **fields: Any) -> Callable[..., Record]:
+    """Change fields of the visits of one variant, or of all."""
+
+    def change(cell: SpeedCell, record: Record) -> Record:
+        meant = only is None or cell.variant == only
+        if record["type"] != "speed_samples" or not meant:
+            return record
+        return {**record, **fields}
+
+    return change
+
+
+def only_row(run: Run) -> SpeedRow:
+    (row,) = rows_of(run)
+    return row
+
+
+def test_samples_are_pooled_over_rounds(make_run: MakeRun) -> None:
+    row = only_row(make_run(variants=(18,), rounds=4))
+    interval = row.phase("forward")
+    assert interval is not None
+    assert interval.samples == 20
+    assert interval.low <= interval.estimate <= interval.high
+
+
+def test_rows_follow_the_grid_with_their_memory_and_ceiling(make_run: MakeRun) -> None:
+    rows = rows_of(make_run(variants=(50, 18), batch_size=(2, 4)))
+    named = [(row.identity, row.parameters["batch_size"]) for row in rows]
+    assert named == [(50, 2), (50, 4), (18, 2), (18, 4)]
+    peaks = [row.peak_memory["train_peak_memory_bytes"] for row in rows]
+    assert peaks == [2 * 10**8, 4 * 10**8] * 2
+    assert all(row.ceiling is not None for row in rows)
+
+
+def test_ratios_are_paired_by_round(make_run: MakeRun) -> None:
+    def slow_rounds(cell: SpeedCell, record: Record) -> Record:
+        if record["type"] != "speed_samples":
+            return record
+        seconds = (1 if cell.variant == 18 else 3) * (1 + record["round"])
+        return {**record, "step_seconds": [seconds] * 3}
+
+    first, second = rows_of(make_run(variants=(18, 34), change=slow_rounds))
+    ratio = second.ratio_to(first, "step")
+    assert ratio is not None
+    assert ratio.samples == 5
+    assert ratio.low == pytest.approx(3)
+    assert ratio.high == pytest.approx(3)
+
+
+def test_rounds_that_only_one_row_has_do_not_count(make_run: MakeRun) -> None:
+    def short(cell: SpeedCell, record: Record) -> Record:
+        late = record.get("round", 0) >= 2 and cell.variant == 34
+        return {**record, "step_seconds": []} if late else record
+
+    first, second = rows_of(make_run(variants=(18, 34), change=short))
+    ratio = second.ratio_to(first, "step")
+    assert ratio is not None
+    assert ratio.samples == 2
+
+
+def test_a_sum_of_phases_far_from_the_step_fails_the_closure(make_run: MakeRun) -> None:
+    row = only_row(make_run(variants=(18,), change=changed(step_seconds=[0.3] * 5)))
+    assert row.closure is not None
+    assert row.closure.high < 0.95
+    assert row.verdict == "closure-failed"
+
+
+def test_a_closure_that_cannot_be_told_does_not_fail(make_run: MakeRun) -> None:
+    change = changed(step_seconds=[0.3] * 6)
+    row = only_row(make_run(variants=(18,), rounds=1, change=change))
+    assert "closure-failed" not in row.flags
+
+
+@pytest.mark.parametrize(
+    ("fields", "flag"),
+    [
+        ({"warmup_converged": False}, "not-warmed-up"),
+        ({"flags": ["throttled"]}, "throttled"),
+        ({"flags": ["oversubscribed"]}, "oversubscribed"),
+        ({"device_seconds": {"step": [0.05] * 5}}, "host-bound"),
+        ({"inference_seconds": [0.04, 0.05, 0.06, 0.07]}, "noisy"),
+    ],
+)
+def test_a_condition_decides_the_verdict(
+    make_run: MakeRun, fields: Record, flag: str
+) -> None:
+    row = only_row(make_run(variants=(18,), change=changed(**fields)))
+    assert row.flags == [flag]
+    assert row.verdict == flag
+
+
+def test_a_quiet_row_is_ok(make_run: MakeRun) -> None:
+    change = changed(device_seconds={"step": [0.16] * 5}, warmup_converged=None)
+    row = only_row(make_run(variants=(18,), change=change))
+    assert (row.flags, row.verdict) == ([], "ok")
+    assert row.warmup_converged is None
+
+
+def test_few_samples_make_a_row_noisy(make_run: MakeRun) -> None:
+    assert only_row(make_run(variants=(18,), rounds=1)).verdict == "noisy"
+
+
+def test_the_worst_flag_is_the_verdict_and_comes_first(make_run: MakeRun) -> None:
+    change = changed(flags=["oversubscribed", "throttled"], warmup_converged=False)
+    row = only_row(make_run(variants=(18,), rounds=1, change=change))
+    assert row.flags == ["not-warmed-up", "throttled", "oversubscribed", "noisy"]
+
+
+def test_a_failed_cell_has_its_error_and_no_numbers(make_run: MakeRun) -> None:
+    _, row = rows_of(make_run(variants=(18, 34), failing={34: "RuntimeError: no"}))
+    assert (row.verdict, row.error) == ("failed", "RuntimeError: no")
+    assert row.phase("step") is None
+    assert (row.closure, row.achieved, row.efficiency) == (None, None, None)
+    assert (row.first_call_seconds, row.device_share) == (None, None)
+
+
+def test_out_of_memory_is_the_rows_status(make_run: MakeRun) -> None:
+    def starved(cell: SpeedCell, record: Record) -> Record:
+        if cell.measure != "time":
+            return record
+        said = {"status": "oom", "during": "backward", "message": "no room"}
+        return {"type": "out_of_memory", **said}
+
+    row = only_row(make_run(variants=(18,), change=starved))
+    assert row.verdict == "oom"
+    assert row.error == "out of memory during backward: no room"
+
+
+def test_a_planned_cell_that_never_ended_is_missing(make_run: MakeRun) -> None:
+    run = make_run(variants=(18, 34), keep=lambda line: False)
+    assert [row.verdict for row in rows_of(run)] == ["missing", "missing"]
+
+
+def test_only_the_last_attempt_counts(make_run: MakeRun) -> None:
+    run = make_run(variants=(18,))
+    again = [
+        {**record, "attempt": 2} for record in run.records if record.get("round") == 0
+    ]
+    run.records.extend(again[:1])
+    assert len(only_row(run).visits) == 1
+
+
+def test_efficiency_is_achieved_over_the_fastest_ceiling(make_run: MakeRun) -> None:
+    change = changed(forward_seconds=[0.5] * 6)
+    row = only_row(make_run(variants=(18,), batch_size=(2,), change=change))
+    assert row.achieved == pytest.approx(2 * 1_814_073_344 * 2 / 0.5)
+    assert row.efficiency == pytest.approx(4 * 1_814_073_344 / 0.5 / 2.05e11)
+
+
+def test_efficiency_is_unknown_without_work_or_ceiling(make_run: MakeRun) -> None:
+    row = only_row(make_run(variants=(18,), change=changed(flop=None)))
+    assert row.efficiency is None
+    unlimited = make_run(
+        variants=(18,), keep=lambda line: line.get("type") != "ceiling_samples"
+    )
+    assert only_row(unlimited).efficiency is None
+
+
+def test_inference_alone_has_neither_step_nor_closure(make_run: MakeRun) -> None:
+    row = only_row(make_run(variants=(18,), mode="infer"))
+    assert row.phase("step") is None
+    assert row.closure is None
+    assert row.achieved is not None
+    assert row.first_call_seconds == 0.2
+
+
+def test_notes_are_said_once(make_run: MakeRun) -> None:
+    row = only_row(make_run(variants=(18,), change=changed(notes=["The CPU is hot."])))
+    assert row.notes == ["The CPU is hot."]
+
+
+def test_a_user_model_is_called_by_its_name(make_run: MakeRun) -> None:
+    row = only_row(make_run(model=("package.module:net",)))
+    assert (row.name, row.identity) == ("package.module:net", "package.module:net")
