@@ -60,9 +60,7 @@ def junit_of(report: Report) -> str:
 
 
 def _add_case(suite: ET.Element, row: Row) -> None:
-    case = ET.SubElement(
-        suite, "testcase", classname=row.case, name=row.metric
-    )
+    case = ET.SubElement(suite, "testcase", classname=row.case, name=row.metric)
     element = JUNIT_ELEMENTS.get(row.verdict)
     if element:
         message = f"{row.verdict}: {row.because}"

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from resnet_bench.configuration import read_configuration
@@ -20,7 +21,13 @@ from resnet_bench.gate.measuring import (
     record_pairs,
 )
 from resnet_bench.gate.pairs import Budget, Pairs
-from resnet_bench.gate.recording import Identity, Recording, kept, open_recording
+from resnet_bench.gate.recording import (
+    Identity,
+    Recording,
+    collect_environment,
+    kept,
+    open_recording,
+)
 from resnet_bench.gate.schedule import Side
 from resnet_bench.gate.spec import CheckConfig
 from resnet_bench.gate.thresholds import thresholds_in
@@ -60,11 +67,14 @@ def measured(config: CheckConfig, output: Output, budget: Budget) -> Run:
     """Carry out the check, or the rest of an interrupted one; return its run."""
     with both_trees(config) as trees, contextlib.ExitStack() as questions:
         launches = launches_for(config, trees)
+        reading = questions.enter_context(ThreadPoolExecutor(1))
+        environment = reading.submit(collect_environment)
         output.say("check: importing the subject of both trees")
         asked = questions.enter_context(interview(launches))
         grid = Grid(cases_of(config, asked), config.metrics)
         facts = {side: tree.facts for side, tree in trees.items()}
-        identity = Identity(EXPERIMENT, config, facts, all_thresholds(config))
+        thresholds = all_thresholds(config)
+        identity = Identity(EXPERIMENT, config, facts, thresholds, environment)
         recording = open_recording(identity, grid, config.seeds)
         with kept(recording, output.say):
             answer(recording, asked, grid, config, budget)

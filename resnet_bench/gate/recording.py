@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,12 +36,16 @@ FREE_TO_CHANGE = frozenset(
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes two checks the same: kind, options, both trees' contents."""
+    """What makes two checks the same: kind, options, both trees' contents.
+
+    The environment may still be being read; it is waited for when it is written.
+    """
 
     experiment: str
     config: SubjectConfig
     trees: Mapping[Side, Mapping[str, str | None]]
     thresholds: Sequence[str]
+    environment: Future[dict[str, Any]]
 
     @property
     def header(self) -> dict[str, Any]:
@@ -82,6 +87,16 @@ class Recording:
         self._writer.end(status)
 
 
+def collect_environment() -> dict[str, Any]:
+    """Return what the machine is, read in a child process, which imports PyTorch."""
+    executor = make_executor("processes")
+    try:
+        found: dict[str, Any] = executor.call(ENVIRONMENT, "collect")
+    finally:
+        executor.close()
+    return found
+
+
 def open_recording(identity: Identity, grid: Grid, seeds: int) -> Recording:
     """Start the run file of a check, or go on with the one it is to resume.
 
@@ -94,17 +109,12 @@ def open_recording(identity: Identity, grid: Grid, seeds: int) -> Recording:
 
 def started(identity: Identity, grid: Grid, seeds: int) -> Recording:
     """Start the run file of a new check; raises InputOutputError."""
-    executor = make_executor("processes")
-    try:
-        environment = executor.call(ENVIRONMENT, "collect")
-    finally:
-        executor.close()
     head = identity.trees["head"]
     run_id = new_run_id(head["commit"])
     header = {
         "run": run_id,
         **identity.header,
-        "environment": environment,
+        "environment": identity.environment.result(),
         "commit": head["commit"],
         "dirty": head["content"] != head["committed"],
         "timed": [case.text for case in grid.timed],

@@ -83,8 +83,8 @@ def content_of(folder: Path, results: str) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
         git(top, "read-tree", "HEAD", **index)
-        everything_else = (":/", f":(exclude){results}")
-        git(top, "add", "--all", "--", *everything_else, **index)
+        git(top, "add", "--all", **index)
+        git(top, "reset", "--quiet", "HEAD", "--", results, **index)
         return git(top, "write-tree", **index)
 
 
