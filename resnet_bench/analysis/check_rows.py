@@ -107,8 +107,9 @@ class Timings:
     def _what_it_would_take(self, case: str, decision: Decision) -> str:
         ratios = self.series[case].log_ratios
         spread = pair_spread(ratios)
-        if spread is None:
-            return ""
+        fewest = self.plan.looks[0]
+        if spread is None or len(ratios) < fewest:
+            return f"; {len(ratios)} pairs were measured, {fewest} decide at the least"
         rule, family = decision.rule, len(self.rules)
         least = detectable_effect(spread, len(ratios), rule, self.plan, family)
         needed = pairs_needed(rule.tolerated, spread, rule, self.plan, family)
