@@ -1,0 +1,73 @@
+"""Logistic regression on frozen features, and its transfer into a network's fc."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+Features = NDArray[np.float32]
+Targets = NDArray[np.int64]
+
+_MAX_ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A linear classifier: logits are `features @ weight.T + bias`."""
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def logits(self, features: Features) -> NDArray[np.float64]:
+        """Return the logits of `features` (images x width)."""
+        product: NDArray[np.float64] = features @ self.weight.T + self.bias
+        return product
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were fitted."""
+        return self.weight.size + self.bias.size
+
+
+def fit_probe(features: Features, targets: Targets, classes: int) -> Probe:
+    """Fit multinomial logistic regression (L2, C = 1) on standardised features.
+
+    The standardisation is folded into the weights, so that the result is one plain
+    linear layer for `features` (images x width) as they are. Classes absent from
+    `targets` never win.
+    """
+    pipeline = make_pipeline(
+        StandardScaler(), LogisticRegression(max_iter=_MAX_ITERATIONS)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        pipeline.fit(features, targets)
+    return _folded(pipeline, classes)
+
+
+def put_into_head(head: nn.Linear, probe: Probe) -> None:
+    """Copy the probe into a network's last layer."""
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(probe.weight))
+        head.bias.copy_(torch.from_numpy(probe.bias))
+
+
+def _folded(pipeline: Pipeline, classes: int) -> Probe:
+    scaler, regression = (step for _, step in pipeline.steps)
+    coefficients, intercepts = regression.coef_, regression.intercept_
+    if len(regression.classes_) == 2:  # scikit-learn keeps one row for two classes
+        coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
+        intercepts = np.concatenate([-intercepts / 2, intercepts / 2])
+    scaled = coefficients / scaler.scale_
+    weight = np.zeros((classes, scaled.shape[1]))
+    bias = np.full(classes, -1e9)
+    weight[regression.classes_] = scaled
+    bias[regression.classes_] = intercepts - scaled @ scaler.mean_
+    return Probe(weight, bias)

@@ -1,0 +1,1 @@
+"""Accuracy after transfer, by variant and strategy."""

@@ -1,0 +1,1 @@
+"""Training on a source task, for later transfer."""

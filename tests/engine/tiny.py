@@ -1,0 +1,50 @@
+"""A network with ResNet's names and a hundredth of its size, and data to match."""
+
+import torch
+from torch import Tensor, nn
+
+from resnet_bench.engine.data import ImageData, Normalisation, Split
+
+
+class TinyNetwork(nn.Module):
+    """Stem, two stages and a head, named as torchvision's ResNet names them."""
+
+    def __init__(self, classes: int = 2) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.layer4 = nn.Sequential(
+            nn.Conv2d(4, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8)
+        )
+        self.fc: nn.Module = nn.Linear(8, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = torch.relu(self.bn1(self.conv1(images)))
+        pooled = torch.relu(self.layer4(hidden)).mean((2, 3))
+        logits: Tensor = self.fc(pooled)
+        return logits
+
+
+def tiny_network(seed: int = 0, classes: int = 2) -> TinyNetwork:
+    torch.manual_seed(seed)
+    return TinyNetwork(classes)
+
+
+def tiny_data(images: int = 33, classes: int = 2) -> ImageData:
+    """Bright and dark images: one class each, separable by anything."""
+    halves = [_split(images, classes, seed) for seed in (0, 1)]
+    return ImageData(
+        name="tiny",
+        classes=tuple(map(str, range(classes))),
+        train=halves[0],
+        test=halves[1],
+        normalisation=Normalisation.of(halves[0].images),
+    )
+
+
+def _split(images: int, classes: int, seed: int) -> Split:
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.arange(images) % classes
+    noise = 0.05 * torch.rand(images, 3, 8, 8, generator=draw)
+    levels = labels.float() / classes
+    return Split(noise + levels.view(-1, 1, 1, 1), labels)
