@@ -195,8 +195,6 @@ def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     if low is None or high is None or is_missing(low) or is_missing(high):
         return Shown(number(value, scale))
-    if low == value == high:
-        return Shown(number(value, scale))
     bounds = f"[{number(low, scale)}, {number(high, scale)}]"
     spread = spread_of(float(value), float(low), float(high), scale)
     return Shown(number(value, scale), spread, bounds)

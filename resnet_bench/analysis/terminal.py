@@ -105,6 +105,7 @@ def terminal_renderables(
         "",
         *(part for block in made for part in (block, "")),
         *(Text(note, style="dim") for note in table.notes),
+        *([""] if table.notes else []),
     ]
 
 

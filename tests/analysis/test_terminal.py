@@ -63,7 +63,7 @@ def test_a_table_too_wide_for_a_terminal_continues_in_blocks(width: int) -> None
 
 
 def test_title_and_notes_frame_the_table() -> None:
-    lines = printed(80, terminal=False, wide=False).splitlines()
+    lines = printed(80, terminal=False, wide=False).strip().splitlines()
     assert lines[0].strip() == "The title"
     assert lines[-1].strip() == "The note."
 

@@ -1,6 +1,7 @@
 """What a person sees of `speed`: JSON, tables, figures and sentences."""
 
 import math
+import re
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -84,5 +85,12 @@ def figures(run: Run) -> dict[str, Figure]:
 
 
 def notices(run: Run) -> list[str]:
-    """Return sentences about conditions that were seen while measuring."""
-    return [f"{row.name}: {note}" for row in rows_of(run) for note in row.notes]
+    """Return sentences about conditions that were seen while measuring.
+
+    A sentence that came back with another figure is said once, as it was last.
+    """
+    return [
+        f"{row.name}: {note}"
+        for row in rows_of(run)
+        for note in {re.sub(r"[\d.]+", "", note): note for note in row.notes}.values()
+    ]

@@ -1,5 +1,6 @@
 """The tables of `speed`: times, and their ratios to the first row's."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -96,9 +97,16 @@ def _frame_row(row: SpeedRow, rows: Sequence[SpeedRow]) -> dict[str, Any]:
     columns |= bounded("closure", row.closure)
     columns |= {"efficiency_fraction": row.efficiency}
     for phase in RATIO_PHASES:
-        columns |= bounded(f"{phase}_ratio", row.ratio_to(rows[0], phase))
+        columns |= _ratio(row, rows[0], phase)
     columns |= {"warmup_converged": row.warmup_converged}
     return columns | {"flags": row.flags, "verdict": row.verdict}
+
+
+def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> dict[str, float | None]:
+    """Return a ratio's columns; that of the first row to itself has no bounds."""
+    if row is first:
+        return {f"{phase}_ratio": 1.0 if row.phase(phase) else None}
+    return bounded(f"{phase}_ratio", row.ratio_to(first, phase))
 
 
 def _percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
@@ -112,17 +120,18 @@ def _percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
 def bounded(
     name: str, interval: Interval | None, *, counted: bool = False
 ) -> dict[str, float | None]:
-    """Return an interval as the columns of a frame."""
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    columns: dict[str, float | None] = {
-        name: interval.estimate if interval else None,
-        f"{name}_low": low,
-        f"{name}_high": high,
-    }
+    """Return an interval as the columns of a frame; one sample bounds nothing."""
+    columns: dict[str, float | None] = dict.fromkeys(
+        (name, f"{name}_low", f"{name}_high")
+    )
+    if interval is not None:
+        told = interval.samples > 1
+        columns[name] = interval.estimate
+        columns[f"{name}_low"] = interval.low if told else -math.inf
+        columns[f"{name}_high"] = interval.high if told else math.inf
     if counted:
-        columns[f"{name.removesuffix('_seconds')}_samples"] = (
-            interval.samples if interval else 0
-        )
+        phase = name.removesuffix("_seconds")
+        columns[f"{phase}_samples"] = interval.samples if interval else 0
     return columns
 
 

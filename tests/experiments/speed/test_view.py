@@ -195,8 +195,21 @@ def test_figures_leave_out_work_that_is_unknown(make_run: MakeRun) -> None:
 
 def test_notices_name_the_model_they_are_about(make_run: MakeRun) -> None:
     def hot(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
-        notes = {"notes": ["The clock fell to 2 GHz."]} if "notes" in record else {}
-        return {**record, **notes}
+        if "notes" not in record:
+            return record
+        return {**record, "notes": [f"The clock fell by {record['round']}."]}
 
     run = make_run(variants=(18,), change=hot)
-    assert view.notices(run) == ["ResNet-18: The clock fell to 2 GHz."]
+    assert view.notices(run) == ["ResNet-18: The clock fell by 4."]
+
+
+def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
+    def single(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        known = "step_seconds" in record
+        return {**record, "step_seconds": [0.2]} if known else record
+
+    run = make_run(variants=(18, 34), rounds=1, change=single)
+    times, ratios = view.tables(run)
+    assert times.frame["step_seconds_high"][0] == math.inf
+    assert ratios.frame["step_ratio"][0] == 1
+    assert ratios.frame["step_ratio_low"].isna()[0]
