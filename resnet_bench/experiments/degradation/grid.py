@@ -55,6 +55,8 @@ class Request:
             width=self.base.width * treatment.width_factor,
             learning_rate=treatment.learning_rate or self.base.learning_rate,
         )
+        if variant != "standard":
+            seeds = self.sizes.variant_seeds
         for seed in self.seeds[:seeds]:
             for depth in depths:
                 for arm in arms:

@@ -85,7 +85,8 @@ class Profile:
     """Defaults of one size of the experiment.
 
     `gradient_variant_depths` are those at which the gradients study also trains
-    without batch norm and with zero gamma. `extreme_depth` is the thousand study's
+    without batch norm and with zero gamma. `variant_seeds` limits the seeds of every
+    network that is not "standard". `extreme_depth` is the thousand study's
     deepest network, at `extreme_width` channels (16 is the paper's) and
     `extreme_seeds` seeds.
     """
@@ -98,6 +99,7 @@ class Profile:
     recipe: str = "one-cycle"
     budgets: tuple[Budget, ...] = ()
     gradient_variant_depths: tuple[int, ...] = (20, 56)
+    variant_seeds: int = 3
     extreme_depth: int = 1202
     extreme_width: int = 8
     extreme_seeds: int = 1
@@ -118,14 +120,14 @@ PROFILES = {
         ),
         gradient_variant_depths=(20,),
     ),
-    # Sixteen-fold budgets cost most, so they have fewer seeds; rows show how many.
+    # Long budgets cost most, so they have fewer seeds; every row shows how many.
     "standard": Profile(
         depths=(8, 20, 32, 44, 56, 110),
         seeds=5,
         epochs=40,
         studies=tuple(STUDIES),
         budgets=(
-            Budget(multiple=4, depths=(20, 56), seeds=5),
+            Budget(multiple=4, depths=(20, 56), seeds=3),
             Budget(multiple=16, depths=(20, 56), seeds=2),
         ),
     ),
