@@ -54,5 +54,8 @@ EXPERIMENTS = {
         Experiment(
             "speed", "Time forward, backward and step of each variant.", "rounds"
         ),
+        Experiment(
+            "degradation", "Plain against residual by depth, with verdicts.", "once"
+        ),
     )
 }
