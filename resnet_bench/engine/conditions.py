@@ -9,7 +9,7 @@ from pathlib import Path
 from resnet_bench.engine.cores import usable_cores
 
 #: Share of a visit that the process may wait for a core before it is flagged.
-WAITING_SHARE = 0.05
+WAITING_SHARE = 0.1
 
 #: Reasons that make a GPU slower than it is built for (nvidia-smi --help-query-gpu,
 #: clocks_event_reasons). Being idle, a clock that its user set and the ordinary power
@@ -73,6 +73,18 @@ def throttle_reasons(index: int) -> tuple[str, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What was seen during a visit.
+
+    `waiting_share` is the part of the time that the threads waited for a core,
+    None where the kernel does not count it.
+    """
+
+    conditions: tuple[Condition, ...]
+    waiting_share: float | None
+
+
 @dataclass
 class Watch:
     """Notes the conditions of each visit.
@@ -94,10 +106,11 @@ class Watch:
         """Start to watch a visit."""
         self._waited = self.waiting()
 
-    def end(self, seconds: float) -> tuple[Condition, ...]:
+    def end(self, seconds: float) -> Watched:
         """Return what was seen in a visit that took so long."""
-        found = (self._too_many_threads(), self._crowded(seconds), self._held_back())
-        return tuple(condition for condition in found if condition is not None)
+        share = self._waiting_share(seconds)
+        found = (self._too_many_threads(), _crowded(share), self._held_back())
+        return Watched(tuple(each for each in found if each is not None), share)
 
     def _too_many_threads(self) -> Condition | None:
         if self.gpu is not None or self.threads <= self.cores:
@@ -105,15 +118,11 @@ class Watch:
         note = f"{self.threads} threads on {self.cores} usable cores"
         return Condition("oversubscribed", note)
 
-    def _crowded(self, seconds: float) -> Condition | None:
+    def _waiting_share(self, seconds: float) -> float | None:
         waited = self.waiting()
         if waited is None or self._waited is None or seconds <= 0:
             return None
-        share = (waited - self._waited) / (seconds * self.threads)
-        if share <= WAITING_SHARE:
-            return None
-        note = f"threads waited for a core for {share:.0%} of the time"
-        return Condition("oversubscribed", note)
+        return (waited - self._waited) / (seconds * self.threads)
 
     def _held_back(self) -> Condition | None:
         if self.gpu is None:
@@ -131,3 +140,10 @@ class Watch:
         if index < len(shown) and shown[index].strip().isdecimal():
             return int(shown[index])
         return index
+
+
+def _crowded(waiting_share: float | None) -> Condition | None:
+    if waiting_share is None or waiting_share <= WAITING_SHARE:
+        return None
+    note = f"threads waited for a core for more than {WAITING_SHARE:.0%} of a visit"
+    return Condition("oversubscribed", note)

@@ -65,6 +65,8 @@ class SpeedSamples(Record):
         observed_tf32: Whether float32 products could be rounded to TF32.
         cudnn_benchmark: Whether cuDNN tried its algorithms out.
         denormals_flushed: Whether tiny numbers were set to zero.
+        waiting_share: Part of the visit that the threads waited for a core; None
+            where the kernel does not count it.
         flags: Conditions seen during the visit: `throttled`, `oversubscribed`.
         notes: One sentence for each condition.
         within_precision: Whether every interval is as narrow as asked for.
@@ -99,6 +101,7 @@ class SpeedSamples(Record):
     observed_tf32: bool
     cudnn_benchmark: bool
     denormals_flushed: bool
+    waiting_share: float | None = measured(unit="1", better="lower", default=None)
     flags: tuple[str, ...]
     notes: tuple[str, ...]
     within_precision: bool

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.conditions import Condition, Watch
+from resnet_bench.engine.conditions import Watch, Watched
 from resnet_bench.engine.devices import Observed
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.sampling import Sampler, Visit
@@ -36,9 +36,7 @@ class _Subject:
     first_step: float | None
     first_inference: float | None
 
-    def samples(
-        self, visit: Visit, seconds: float, conditions: Sequence[Condition]
-    ) -> SpeedSamples:
+    def samples(self, visit: Visit, seconds: float, watched: Watched) -> SpeedSamples:
         """Return the record of a visit that has just ended."""
         first = self.sampler.rounds == 1
         work = self.workload.work
@@ -60,8 +58,9 @@ class _Subject:
             observed_tf32=self.observed.tf32,
             cudnn_benchmark=self.observed.cudnn_benchmark,
             denormals_flushed=self.observed.denormals_flushed,
-            flags=tuple(dict.fromkeys(each.flag for each in conditions)),
-            notes=tuple(each.note for each in conditions),
+            waiting_share=watched.waiting_share,
+            flags=tuple(dict.fromkeys(each.flag for each in watched.conditions)),
+            notes=tuple(each.note for each in watched.conditions),
             within_precision=self.sampler.precise,
             **{phase_field(name): tuple(all_) for name, all_ in visit.samples.items()},
             **self._throughput(visit),

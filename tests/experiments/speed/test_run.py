@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_bench.engine import ceiling, devices
+from resnet_bench.engine.devices import Device
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.speed import run as speed
+from resnet_bench.experiments.speed.cells import (
+    CEILING,
+    MEMORY_INFERENCE,
+    MEMORY_TRAIN,
+    TIME,
+    SpeedCell,
+)
+from resnet_bench.experiments.speed.records import (
+    STEP_PARTS,
+    CeilingSamples,
+    OutOfMemory,
+    PeakMemory,
+    SpeedSamples,
+    phase_field,
+)
+from resnet_bench.experiments.speed.spec import Config, expand
+from resnet_bench.records import to_json
+from tests.engine.fake_cuda import FakeCuda
+
+NETWORKS = "tests.engine.tiny_networks"
+
+
+@pytest.fixture(autouse=True)
+def settings_kept() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    devices.settle(Device("cpu"), threads=threads, tf32=False)
+    torch.set_flush_denormal(False)
+
+
+def config_of(**options: Any) -> Config:
+    settings: dict[str, Any] = {
+        "model": (f"{NETWORKS}:tiny",),
+        "device": "cpu",
+        "batch_size": (2,),
+        "image_size": (8,),
+        "threads": (1,),
+        "max_time": 0.05,
+    }
+    return Config(**{**settings, **options})
+
+
+def cell_of(measure: str, **options: Any) -> SpeedCell:
+    cells = expand(speed.prepare(config_of(**options)))
+    return next(cell for cell in cells if cell.measure == measure)
+
+
+def visits(cell: SpeedCell) -> list[SpeedSamples]:
+    records = list(speed.run(cell, Ranks()))
+    assert all(isinstance(record, SpeedSamples) for record in records)
+    return [record for record in records if isinstance(record, SpeedSamples)]
+
+
+def test_every_visit_samples_every_phase() -> None:
+    cell = cell_of(TIME)
+    records = visits(cell)
+    assert [record.round for record in records] == list(range(len(records)))
+    for record in records:
+        for phase in cell.phases:
+            assert len(getattr(record, phase_field(phase))) >= 1
+        assert record.train_images_per_second
+        assert record.inference_images_per_second
+        assert record.device_seconds == {}
+
+
+def test_first_record_carries_the_warm_up_and_every_one_the_first_call() -> None:
+    cell = cell_of(TIME)
+    first, *rest = visits(cell)
+    assert set(first.warmup_seconds) == set(cell.phases)
+    assert all(record.warmup_seconds == {} for record in rest)
+    assert all(record.first_step_seconds == first.first_step_seconds for record in rest)
+    assert first.first_inference_seconds is not None
+
+
+def test_what_is_set_is_read_back_from_torch() -> None:
+    record = visits(cell_of(TIME, threads=(2,)))[0]
+    assert record.observed_threads == 2
+    assert record.observed_tf32 is False
+    assert record.cudnn_benchmark is False
+
+
+def test_training_alone_and_inference_alone_leave_the_rest_empty() -> None:
+    training = visits(cell_of(TIME, mode="train"))[0]
+    assert training.inference_seconds == training.inference_images_per_second == ()
+    assert training.first_inference_seconds is None
+    inference = visits(cell_of(TIME, mode="infer"))[0]
+    assert all(getattr(inference, phase_field(part)) == () for part in STEP_PARTS)
+    assert inference.first_step_seconds is None
+
+
+def test_work_of_the_model_is_in_every_record() -> None:
+    record = visits(cell_of(TIME))[0]
+    assert record.parameters == 4 * 27 + 4 + 8 + 4 * 5 + 5
+    assert record.multiply_adds == 4 * 64 * 27 + 4 * 5
+    assert record.flop == 2 * (record.multiply_adds or 0)
+
+
+@pytest.fixture
+def small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = ceiling.Sizes(matrix=16, batch=1, channels=4, side=8, copied_bytes=1024)
+    monkeypatch.setattr(ceiling, "CPU_SIZES", small)
+
+
+@pytest.mark.usefixtures("small_ceiling")
+def test_records_can_be_written_as_json() -> None:
+    for measure in (TIME, CEILING, MEMORY_TRAIN):
+        cell = cell_of(measure)
+        for record in speed.run(cell, Ranks()):
+            json.dumps(to_json(record), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"amp": True},
+        {"dtype": ("bfloat16",)},
+        {"channels_last": True},
+    ],
+    ids=str,
+)
+def test_every_setting_of_the_cpu_runs(options: dict[str, Any]) -> None:
+    assert visits(cell_of(TIME, **options))[0].step_seconds
+
+
+@pytest.mark.parametrize("measure", [MEMORY_TRAIN, MEMORY_INFERENCE])
+def test_a_memory_cell_yields_one_record(measure: str) -> None:
+    (record,) = speed.run(cell_of(measure), Ranks())
+    assert isinstance(record, PeakMemory)
+    assert record.baseline_bytes
+    assert record.peak_bytes != 0
+
+
+@pytest.mark.usefixtures("small_ceiling")
+def test_a_ceiling_is_visited_in_rounds() -> None:
+    records = list(speed.run(cell_of(CEILING), Ranks()))
+    assert len(records) >= 1
+    for number, record in enumerate(records):
+        assert isinstance(record, CeilingSamples)
+        assert record.round == number
+        assert min(*record.matrix_product, *record.convolution, *record.copy) > 0
+
+
+def test_a_batch_that_does_not_fit_is_a_result_and_is_not_made_smaller() -> None:
+    cell = replace(cell_of(TIME), model=f"{NETWORKS}:Greedy")
+    (record,) = speed.run(cell, Ranks())
+    assert isinstance(record, OutOfMemory)
+    assert record.status == "oom"
+    assert "allocate" in record.message
+
+
+def test_any_other_error_of_a_model_is_not_taken_for_missing_memory() -> None:
+    cell = replace(cell_of(TIME), model=f"{NETWORKS}:Faulty")
+    with pytest.raises(RuntimeError, match="a faulty kernel"):
+        list(speed.run(cell, Ranks()))
+
+
+def test_preparing_fills_in_what_the_machine_decides() -> None:
+    ready = speed.prepare(config_of(threads=(), batch_size=()))
+    assert ready.threads[0] >= 1
+    assert ready.batch_size == (4,)
+    assert ready.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"device": "cuda:99"}, "--device cuda:99: "),
+        ({"tf32": True}, "--tf32"),
+        ({"model": ("no_such_package:make",)}, "--model no_such_package:make: "),
+        ({"model": (f"{NETWORKS}:returns_a_number",)}, "an nn.Module"),
+        (
+            {"model": (), "variants": (18,), "batch_size": (1,), "image_size": (32,)},
+            "--batch-size 1: .*--image-size 32",
+        ),
+    ],
+    ids=str,
+)
+def test_what_would_fail_later_is_refused_before_anything_is_timed(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        speed.prepare(config_of(**options))
+
+
+def test_one_image_is_enough_for_inference() -> None:
+    options: dict[str, Any] = {"model": (), "variants": (18,)}
+    speed.prepare(config_of(batch_size=(1,), image_size=(32,), mode="infer", **options))
+
+
+def test_compiling_is_refused_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UsageError, match="--compile"):
+        speed.prepare(config_of(compile=True))
+
+
+def test_estimate_grows_with_the_cells_and_with_compilation() -> None:
+    config = speed.prepare(config_of())
+    cells = expand(config)
+    plain = speed.estimate(config, cells)
+    more = speed.estimate(config, cells * 2)
+    compiled = speed.estimate(config, [replace(cell, compiled=True) for cell in cells])
+    assert plain is not None
+    assert more is not None
+    assert compiled is not None
+    assert plain < more < compiled
+
+
+def test_a_gpu_cell_takes_device_times_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = FakeCuda()
+    fake = FakeGpu("cuda", 0, cuda)
+    monkeypatch.setattr(
+        "resnet_bench.experiments.speed.measures.subject.Device", lambda *_: fake
+    )
+    record = visits(cell_of(TIME))[0]
+    assert set(record.device_seconds) == set(cell_of(TIME).phases)
+    assert cuda.chosen == 0
+
+
+class FakeGpu(Device):
+    """Says it is a GPU and computes on the CPU."""
+
+    @property
+    def torch(self) -> torch.device:
+        return torch.device("cpu")

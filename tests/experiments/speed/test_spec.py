@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.speed.cells import (
+    CEILING,
+    MEMORY_INFERENCE,
+    MEMORY_TRAIN,
+    TIME,
+)
+from resnet_bench.experiments.speed.spec import (
+    EXAMPLES,
+    PROFILES,
+    Config,
+    expand,
+    parse_fraction,
+    resolved,
+)
+
+
+def cells_of(**options: Any) -> list[Any]:
+    return expand(resolved(Config(**options), "cpu", threads=2))
+
+
+def timed(**options: Any) -> list[Any]:
+    return [cell for cell in cells_of(**options) if cell.measure == TIME]
+
+
+def test_default_grid_is_three_variants_on_their_machine() -> None:
+    cells = timed()
+    assert [cell.variant for cell in cells] == [18, 34, 50]
+    assert {(c.batch_size, c.image_size, c.dtype, c.threads) for c in cells} == {
+        (4, 224, "float32", 2)
+    }
+
+
+def test_timing_comes_first_so_that_figures_come_early() -> None:
+    measures = [cell.measure for cell in cells_of()]
+    assert measures == [
+        *[TIME] * 3,
+        CEILING,
+        *[MEMORY_TRAIN, MEMORY_INFERENCE] * 3,
+    ]
+
+
+def test_defaults_of_a_gpu_are_larger_batches_and_shorter_times() -> None:
+    config = resolved(Config(), "cuda:1", threads=8)
+    (cell, *_) = expand(config)
+    assert (cell.device, cell.device_index) == ("cuda", 1)
+    assert cell.batch_size == 128
+    assert cell.max_time_seconds == PROFILES["standard"].cuda_seconds
+
+
+def test_a_persons_model_alone_is_timed_alone() -> None:
+    (cell,) = timed(model=("a.b:c",))
+    assert cell.variant is None
+    assert cell.model == "a.b:c"
+    assert cell.architecture is None
+
+
+def test_a_persons_model_can_stand_beside_variants() -> None:
+    cells = timed(model=("a.b:c",), variants=(18,))
+    assert [(cell.variant, cell.model) for cell in cells] == [
+        (18, None),
+        (None, "a.b:c"),
+    ]
+
+
+def test_grid_is_the_product_of_all_lists() -> None:
+    cells = timed(
+        variants=(18, 50),
+        batch_size=(1, 2),
+        image_size=(64, 96),
+        dtype=("float32", "bfloat16"),
+        threads=(1, 2),
+    )
+    assert len(cells) == 2**5
+    assert len({cell.key for cell in cells}) == 2**5
+
+
+def test_what_was_said_twice_is_measured_once() -> None:
+    assert len(timed(variants=(18, 18), batch_size=(2, 2))) == 1
+
+
+def test_one_ceiling_serves_all_rows_that_it_limits() -> None:
+    cells = cells_of(batch_size=(1, 2), dtype=("float32", "bfloat16"))
+    assert sum(cell.measure == CEILING for cell in cells) == 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "passes"),
+    [
+        ("train", [MEMORY_TRAIN]),
+        ("infer", [MEMORY_INFERENCE]),
+        ("both", [MEMORY_TRAIN, MEMORY_INFERENCE]),
+    ],
+)
+def test_memory_is_measured_for_what_is_timed(mode: str, passes: list[str]) -> None:
+    cells = cells_of(variants=(18,), mode=mode)
+    assert [c.measure for c in cells if c.measure.startswith("memory")] == passes
+
+
+def test_autocast_computes_in_bfloat16_where_float32_was_left_standing() -> None:
+    (cell,) = timed(variants=(18,), amp=True)
+    assert (cell.dtype, cell.amp) == ("bfloat16", True)
+    (cell,) = timed(variants=(18,), amp=True, dtype=("float16",))
+    assert cell.dtype == "float16"
+    cells = timed(variants=(18,), amp=True, dtype=("float32", "bfloat16"))
+    assert len(cells) == 1
+
+
+def test_profile_sets_what_no_option_sets() -> None:
+    quick = resolved(Config(profile="quick"), "cpu", threads=2)
+    assert quick.max_time == PROFILES["quick"].cpu_seconds
+    assert quick.precision == PROFILES["quick"].precision
+    mine = resolved(
+        Config(profile="quick", max_time=7.0, precision=0.1), "cpu", threads=2
+    )
+    assert (mine.max_time, mine.precision) == (7.0, 0.1)
+
+
+def test_resolving_twice_changes_nothing() -> None:
+    once = resolved(Config(amp=True, model=("a.b:c",)), "cuda:0", threads=2)
+    assert resolved(once, "cuda:0", threads=8) == once
+
+
+def test_a_config_that_nobody_resolved_has_no_grid() -> None:
+    with pytest.raises(ValueError, match="resolved"):
+        expand(Config())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batch_size": (4, 0)}, "--batch-size 0: "),
+        ({"image_size": (0,)}, "--image-size 0: "),
+        ({"threads": (-1,)}, "--threads -1: "),
+        ({"variants": (19,)}, "--variants 19: .*18, 34, 50, 101, 152"),
+        ({"precision": 0.0}, "--precision 0.0: "),
+        ({"precision": 1.0}, "--precision 1.0: "),
+        ({"precision": float("nan")}, "--precision nan: "),
+        ({"max_time": 0.0}, "--max-time 0.0: "),
+        ({"max_time": float("nan")}, "--max-time nan: "),
+        ({"max_time": float("inf")}, "--max-time inf: "),
+        ({"seed": -1}, "--seed -1: "),
+    ],
+)
+def test_a_bad_value_is_refused_by_option_and_value(
+    options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        Config(**options)
+
+
+@given(st.floats(min_value=0.001, max_value=0.999))
+def test_a_fraction_can_be_given_in_percent(fraction: float) -> None:
+    assert parse_fraction(f"{fraction}") == fraction
+    assert parse_fraction(f" {100 * fraction} %".replace(" %", "%")) == pytest.approx(
+        fraction
+    )
+
+
+@pytest.mark.parametrize("text", ["abc", "%", "2 percent", ""])
+def test_what_is_no_fraction_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"0\.02 or 2%"):
+        parse_fraction(text)
+
+
+def test_two_examples_are_shown() -> None:
+    assert len(EXAMPLES) == 2
