@@ -13,6 +13,9 @@ from resnet_bench.interrupts import held
 #: How long children may take to leave after they were told to, in seconds.
 LEAVE_SECONDS = 5.0
 
+#: How long to wait before a child is started once more, in seconds.
+RESTART_PAUSES = (0.05, 0.5)
+
 #: Children never see Ctrl-C: what it means is for the parent alone to decide.
 INTERRUPT = frozenset({signal.SIGINT})
 
@@ -81,16 +84,17 @@ def close_all(children: Iterable[Child]) -> None:
 
 
 def _start(process: Any) -> None:
-    """Start a process, once more if the fork server had died."""
-    for last in (False, True):
+    """Start a process; a fork server that has just died is replaced."""
+    for pause in (*RESTART_PAUSES, None):
         try:
             with held(INTERRUPT):
                 process.start()
         except (EOFError, OSError) as error:
-            if last:
+            if pause is None:
                 reason = str(error) or "the fork server died"
                 raise ResnetBenchError(
                     f"cannot start a child process: {reason} (is there memory left?)"
                 ) from error
+            time.sleep(pause)
         else:
             return

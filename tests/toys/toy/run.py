@@ -1,5 +1,6 @@
 """The toy experiment's measuring side."""
 
+import math
 import os
 import signal
 import time
@@ -24,16 +25,34 @@ def estimate(config: Config, cells: list[ToyCell]) -> float:
 
 def run(cell: ToyCell, ranks: Any) -> Iterator[ToySample]:
     for step in range(cell.size):
-        if cell.behaviour == "fail" and step == 1:
-            raise ValueError("the toy\nbroke")
-        if cell.behaviour == "die" and step == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if cell.behaviour == "leave" and step == 1:
-            os._exit(7)
+        if step == 1:
+            _come_to_grief(cell.behaviour)
         if cell.behaviour == "sleep":
             time.sleep(0.05)
         if cell.behaviour.startswith("forever:"):
-            Path(cell.behaviour.removeprefix("forever:")).write_text(str(os.getpid()))
-            while True:
-                time.sleep(0.01)
-        yield ToySample(step=step, value=float(cell.index + step))
+            _stay_forever(Path(cell.behaviour.removeprefix("forever:")))
+        value = math.nan if cell.behaviour == "nan" else float(cell.index + step)
+        yield ToySample(step=step, value=value)
+
+
+def _come_to_grief(behaviour: str) -> None:
+    if behaviour == "fail":
+        raise ValueError("the toy\nbroke")
+    if behaviour == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour.startswith("die-once:"):
+        _die_once(Path(behaviour.removeprefix("die-once:")))
+    if behaviour == "leave":
+        os._exit(7)
+
+
+def _stay_forever(marker: Path) -> None:
+    marker.write_text(str(os.getpid()))
+    while True:
+        time.sleep(0.01)
+
+
+def _die_once(marker: Path) -> None:
+    if not marker.exists():
+        marker.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)

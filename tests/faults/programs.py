@@ -1,0 +1,67 @@
+"""The tool with the toy experiment in a process of its own, to be ill-treated."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+STARTER = """
+import resource
+import sys
+from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.cli import main
+
+EXPERIMENTS["toy"] = Experiment("toy", "A toy.", "once", home="tests.toys")
+EXPERIMENTS["toy-rounds"] = Experiment("toy", "A toy.", "rounds", home="tests.toys")
+if __name__ == "__main__":
+    main()
+"""
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the tool in a session of its own, which all its children share."""
+    (folder / "starter.py").write_text(STARTER)
+    return subprocess.Popen(
+        [sys.executable, str(folder / "starter.py"), *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until something is so; a test that waits in vain fails."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail("waited in vain")
+        time.sleep(0.02)
+
+
+def members(session: int) -> list[psutil.Process]:
+    """Return the living processes of a session."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == session and process.is_running():
+                found.append(process)
+        except OSError:
+            continue
+    return [one for one in found if _alive(one)]
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

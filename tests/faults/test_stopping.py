@@ -1,0 +1,102 @@
+"""Signals at bad moments: nothing is left behind, nothing finished is lost."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from resnet_bench.errors import ExitCode
+from resnet_bench.interrupts import CLOSING_SECONDS, Stopping, Terminated, held
+from resnet_bench.store.folders import run_folders
+from resnet_bench.store.reading import read_run
+from tests.faults.programs import members, started, wait_for
+
+
+def is_written(marker: Path) -> bool:
+    return marker.exists() and bool(marker.read_text())
+
+
+def test_ctrl_c_twice_while_torch_is_being_loaded_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    process = started(tmp_path, "toy")
+    # The fork server and its resource tracker, which import for some seconds.
+    wait_for(lambda: len(members(process.pid)) == 3)
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "error: interrupted"
+    wait_for(lambda: not members(process.pid))
+
+
+def test_no_process_outlives_a_killed_tool_and_what_ended_is_kept(
+    tmp_path: Path,
+) -> None:
+    marker = tmp_path / "pid"
+    behaviours = f"count,forever:{marker}"
+    process = started(tmp_path, "toy", "--behaviours", behaviours, "--jobs", "1")
+    wait_for(lambda: is_written(marker))
+    process.kill()
+    process.communicate(timeout=60)
+    wait_for(lambda: not members(process.pid), seconds=10)
+    (folder,) = run_folders(tmp_path / "results")
+    run = read_run(folder)
+    assert run.status == "partial"
+    assert len(run.rows("toy_sample")) == 2
+
+
+@pytest.mark.slow
+def test_a_stopped_session_and_its_children_close_the_run_file(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    behaviours = f"count,forever:{marker}"
+    process = started(tmp_path, "toy", "--behaviours", behaviours, "--jobs", "1")
+    wait_for(lambda: is_written(marker))
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+    assert "Traceback" not in err
+    assert "--resume" in err
+    wait_for(lambda: not members(process.pid), seconds=10)
+    (folder,) = run_folders(tmp_path / "results")
+    last = (folder / "run.jsonl").read_text().splitlines()[-1]
+    assert '"kind":"end"' in last
+
+
+def test_the_second_signal_waits_until_closing_has_had_its_time() -> None:
+    now = [0.0]
+    stopping = Stopping(lambda: now[0])
+    with pytest.raises(KeyboardInterrupt):
+        stopping.hear(signal.SIGINT, None)
+    stopping.hear(signal.SIGINT, None)
+    stopping.hear(signal.SIGTERM, None)
+    now[0] = CLOSING_SECONDS
+    with pytest.raises(Terminated):
+        stopping.hear(signal.SIGTERM, None)
+
+
+def test_installed_handlers_hear_both_signals() -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        Stopping().install()
+        with pytest.raises(Terminated):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+def test_a_held_signal_arrives_after_the_block() -> None:
+    reached = []
+
+    def hold_and_interrupt() -> None:
+        with held():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        hold_and_interrupt()
+    assert reached == ["the end of the block"]
