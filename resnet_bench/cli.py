@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -17,55 +16,13 @@ from resnet_bench import __version__
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.further_commands import READERS, Reader
 from resnet_bench.interrupts import Stopping, Terminated
 from resnet_bench.options import build, click_options, given
 from resnet_bench.output import DisplayOptions, Output
 
 PROGRAM = "resnet-bench"
 SHELLS = ("bash", "zsh", "fish")
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A command that is no experiment: its options and the function that does it.
-
-    Both are `module:name`, imported when the command is used. The function takes
-    the config and the Output and returns an exit code.
-    """
-
-    name: str
-    summary: str
-    config: str
-    function: str
-    examples: tuple[str, str]
-
-
-READERS = {
-    row.name: row
-    for row in (
-        Reader(
-            "list",
-            "List the stored runs.",
-            "resnet_bench.readers:ListConfig",
-            "resnet_bench.analysis.listing:list_runs",
-            ("list", "list -o results --json"),
-        ),
-        Reader(
-            "show",
-            "Show a stored run again.",
-            "resnet_bench.readers:ShowConfig",
-            "resnet_bench.showing:show_stored",
-            ("show latest", "show latest --wide"),
-        ),
-        Reader(
-            "doctor",
-            "Describe this machine and warn of what spoils measurements.",
-            "resnet_bench.readers:DoctorConfig",
-            "resnet_bench.analysis.doctor:examine",
-            ("doctor", "doctor --json"),
-        ),
-    )
-}
 
 
 def imported(reference: str) -> Any:

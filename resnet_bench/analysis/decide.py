@@ -167,7 +167,9 @@ def _verdict(
 
 
 def _percent(ratio: float) -> str:
-    """Write a ratio as a signed change: 1.05 is +5.0 %."""
+    """Write a ratio as a signed change: 1.05 is +5.0 %, and 0 or infinity unknown."""
+    if not 0 < ratio < math.inf:
+        return "unknown"
     return f"{100 * (ratio - 1):+.1f} %"
 
 

@@ -40,18 +40,3 @@ def parse_case(text: str) -> Case:
         accepted = " or ".join(f"NAME:{method}" for method in METHODS)
         raise UsageError(f"--cases {text}: expected {accepted}")
     return Case(name, method)
-
-
-#: The default suite: three timings, exact metrics of all variants, one accuracy.
-DEFAULT_CASES = tuple(
-    parse_case(text)
-    for text in (
-        "resnet18:forward",
-        "resnet18:step",
-        "resnet50:forward",
-        "resnet34:exact",
-        "resnet101:exact",
-        "resnet152:exact",
-        "digits:accuracy",
-    )
-)

@@ -1,15 +1,16 @@
 """What a check records: its cells, and what is observed in each."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from resnet_bench.records import Cell, Record, measured
+from resnet_bench.records import Better, Cell, Record, measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExactCell(Cell):
-    """All quantities without noise, of one side."""
+    """All quantities without noise, of both sides."""
 
-    side: str
+    threads: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,12 @@ class SeedCell(Cell):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration(Record):
-    """How many calls make a leg long enough; shared by both sides and all pairs."""
+class Trial(Record):
+    """Whether a timed case runs on one side; `problem` says why it does not."""
 
     case: str
-    method: str
-    loops: int
+    side: str
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,11 @@ class PairTiming(Record):
     head_seconds: list[float] = measured(unit="s", better="lower")
 
 
+def _exact(better: Better) -> Any:
+    """Declare a quantity without noise, unknown where the case has a problem."""
+    return measured(unit="1", better=better, default=None, exact=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExactMetrics(Record):
     """What a case is made of, on one side; `problem` says why it is unknown."""
@@ -60,12 +66,12 @@ class ExactMetrics(Record):
     case: str
     side: str
     problem: str | None = None
-    parameters: int | None = measured(unit="1", better="lower", exact=True)
-    flops: int | None = measured(unit="1", better="lower", exact=True)
-    forward_operations: int | None = measured(unit="1", better="lower", exact=True)
-    backward_operations: int | None = measured(unit="1", better="lower", exact=True)
-    state_dict_keys: str | None = measured(unit="1", better="neither", exact=True)
-    output_checksum: str | None = measured(unit="1", better="neither", exact=True)
+    parameters: int | None = _exact("lower")
+    flops: int | None = _exact("lower")
+    forward_operations: int | None = _exact("lower")
+    backward_operations: int | None = _exact("lower")
+    state_dict_keys: str | None = _exact("neither")
+    output_checksum: str | None = _exact("neither")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +81,9 @@ class Accuracy(Record):
     case: str
     side: str
     training_seed: int
-    accuracy: float | None = measured(unit="1", better="higher")
-    fingerprint: str | None = measured(unit="1", better="neither", exact=True)
+    accuracy: float | None = measured(unit="1", better="higher", default=None)
+    fingerprint: str | None = _exact("neither")
     problem: str | None = None
 
 
-RECORDS = (Calibration, PairTiming, ExactMetrics, Accuracy)
+RECORDS = (Trial, PairTiming, ExactMetrics, Accuracy)

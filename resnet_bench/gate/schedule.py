@@ -6,6 +6,8 @@ from typing import Literal
 
 Side = Literal["base", "head"]
 
+SIDES: tuple[Side, ...] = ("base", "head")
+
 #: Both blocks cancel a linear drift of the machine's speed within the block.
 BLOCKS: dict[str, tuple[Side, ...]] = {
     "ABBA": ("base", "head", "head", "base"),

@@ -1,12 +1,14 @@
 """What `check`, `compare`, `noise` and `baseline` can be asked."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_bench.errors import UsageError
-from resnet_bench.gate.cases import DEFAULT_CASES, Case, parse_case
+from resnet_bench.gate.cases import Case, parse_case
 from resnet_bench.gate.thresholds import parse_threshold
 from resnet_bench.options import check, option
+from resnet_bench.readers import ResultsConfig
 
 DEFAULT_SUBJECT = "resnet_bench.gate.default_subject:subject"
 
@@ -17,7 +19,7 @@ FEWEST_PAIRS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubjectConfig:
+class SubjectConfig(ResultsConfig):
     """What is measured and how long; shared by `check` and `noise`."""
 
     subject: str = option(
@@ -43,6 +45,16 @@ class SubjectConfig:
     pairs: int = option(20, help="Most process pairs to measure (at least 12).")
     threads: int = option(1, help="Threads of each worker process.")
     seed: int = option(0, help="Seed of the order of the legs and of the models.")
+    resume: str | None = option(
+        None,
+        bare="latest",
+        metavar="[RUN]",
+        help="Go on with an interrupted run (the latest), options as they were.",
+    )
+    json: bool = option(False, help="Print the result as one JSON object.")
+    markdown: Path | None = option(
+        None, help="Write a Markdown table; - is stdout.", metavar="FILE|-"
+    )
 
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
@@ -65,12 +77,8 @@ class SubjectConfig:
 
     @property
     def parsed_cases(self) -> tuple[Case, ...]:
-        """The requested cases, or the default suite for the default subject."""
-        if self.cases:
-            return tuple(parse_case(text) for text in self.cases)
-        if self.subject == DEFAULT_SUBJECT:
-            return DEFAULT_CASES
-        return ()
+        """The cases asked for; none means those that the subject's module names."""
+        return tuple(parse_case(text) for text in self.cases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +105,6 @@ class CheckConfig(SubjectConfig):
         False, help="Exit with 5 if any row is inconclusive or otherwise not ok."
     )
     explain: bool = option(False, help="Print the rule that gave each verdict.")
-    markdown: Path | None = option(None, help="Write a Markdown table.", metavar="FILE")
     junit: Path | None = option(None, help="Write a JUnit file.", metavar="FILE")
     github_summary: bool = option(
         False,
@@ -120,7 +127,6 @@ class NoiseConfig(SubjectConfig):
         (0.05, 0.10, 0.15, 0.25),
         help="Slowdowns to find out the number of pairs for, as fractions.",
     )
-    markdown: Path | None = option(None, help="Write a Markdown table.", metavar="FILE")
 
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
@@ -130,7 +136,7 @@ class NoiseConfig(SubjectConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(ResultsConfig):
     """`compare`: two stored runs of the same experiment."""
 
     runs: tuple[str, ...] = option(
@@ -147,7 +153,11 @@ class CompareConfig:
         parse=lambda text: parse_threshold(text).text,
         metavar="RULE,…",
     )
-    markdown: Path | None = option(None, help="Write a Markdown table.", metavar="FILE")
+
+    json: bool = option(False, help="Print the result as one JSON object.")
+    markdown: Path | None = option(
+        None, help="Write a Markdown table; - is stdout.", metavar="FILE|-"
+    )
 
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
@@ -156,35 +166,48 @@ class CompareConfig:
             raise UsageError.for_option("RUN RUN", shown, "exactly two runs")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BaselineSaveConfig:
-    """`baseline save NAME [RUN]`: a new baseline; `accept` moves an old one."""
+BASELINE_ACTIONS = ("save", "list", "accept")
 
-    names: tuple[str, ...] = option(
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineConfig(ResultsConfig):
+    """`baseline save NAME [RUN]`, `baseline list`, `baseline accept NAME [RUN]`."""
+
+    request: tuple[str, ...] = option(
         (),
-        help="The baseline's name, then the run to keep (default: the newest check).",
+        help="save NAME [RUN], list, or accept NAME [RUN]; "
+        "the run is by default the latest check.",
         argument=True,
-        metavar="NAME [RUN]",
+        metavar="save|list|accept [NAME [RUN]]",
     )
+    json: bool = option(False, help="Print the result as one JSON object.")
 
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
-        shown = " ".join(self.names) or "(none)"
-        check(len(self.names) in (1, 2), "NAME [RUN]", shown, "a name, then one run")
-        simple = self.names[0].replace("-", "").replace("_", "").replace(".", "")
-        check(
-            simple.isalnum() and self.names[0][0].isalnum(),
-            "NAME",
-            self.names[0],
-            "letters, digits, dot, dash and underscore",
-        )
+        shown = " ".join(self.request) or "(nothing)"
+        expected = "save NAME [RUN], list, or accept NAME [RUN]"
+        check(self.action in BASELINE_ACTIONS, "baseline", shown, expected)
+        words = (1,) if self.action == "list" else (2, 3)
+        check(len(self.request) in words, "baseline", shown, expected)
+        if self.action != "list":
+            check(
+                re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.name) is not None,
+                "NAME",
+                self.name,
+                "letters, digits, dot, dash and underscore",
+            )
+
+    @property
+    def action(self) -> str:
+        """What is to be done."""
+        return self.request[0] if self.request else ""
 
     @property
     def name(self) -> str:
         """The name of the baseline."""
-        return self.names[0]
+        return self.request[1]
 
     @property
-    def run(self) -> str | None:
-        """The run to keep, if one was named."""
-        return self.names[1] if len(self.names) > 1 else None
+    def run(self) -> str:
+        """The run to keep."""
+        return self.request[2] if len(self.request) > 2 else "latest"

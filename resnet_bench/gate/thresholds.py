@@ -1,7 +1,8 @@
 """Rules that a project changes for one case and metric."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from resnet_bench.errors import UsageError
 
@@ -71,3 +72,31 @@ def settings_for(case: str, metric: str, thresholds: Iterable[str]) -> dict[str,
     general = {row.name: row.value for row in matching if row.case == ANY_CASE}
     own = {row.name: row.value for row in matching if row.case == case}
     return general | own
+
+
+def thresholds_in(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the thresholds of a `[tool.resnet-bench.check]` table.
+
+    They stand below it as `[….thresholds."CASE".METRIC]` with `NAME = VALUE`.
+    Raises UsageError for any other table, and for unknown names.
+    """
+    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
+    thresholds = tables.pop("thresholds", {})
+    if tables:
+        raise UsageError(f"[check.{min(tables)}]: expected [check.thresholds]")
+    return tuple(
+        parse_threshold(f"{case}/{metric}/{name}={_as_number(value)}").text
+        for case, metrics in thresholds.items()
+        for metric, settings in _table(f'thresholds."{case}"', metrics).items()
+        for name, value in _table(f'thresholds."{case}".{metric}', settings).items()
+    )
+
+
+def _table(name: str, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"[check.{name}]: expected a table")
+    return value
+
+
+def _as_number(value: object) -> object:
+    return int(value) if isinstance(value, bool) else value

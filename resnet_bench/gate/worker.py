@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -242,6 +243,8 @@ def report_error(replies: TextIO) -> Callable[..., None]:
 
 def main(tree: str, subject: str, threads: str, seed: str) -> None:
     """Serve the subject of one tree until stdin closes."""
+    # The driver alone decides what Ctrl-C means, and closes stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "w")
     # A subject may print; the replies must stay alone on their pipe.
     os.dup2(2, 1)

@@ -1,0 +1,147 @@
+"""Baselines: named runs that only an explicit accept replaces.
+
+A check against a baseline measures the baseline's commit anew, beside the working
+tree; so a second slow change is held against the same old commit and fails again.
+"""
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.errors import (
+    ExitCode,
+    InputOutputError,
+    NotComparableError,
+    UsageError,
+)
+from resnet_bench.gate.spec import BaselineConfig
+from resnet_bench.output import Output
+from resnet_bench.store.folders import check_writable, find_run
+from resnet_bench.store.reading import RUN_FILE, Run, read_run
+
+FOLDER = "baselines"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is kept of a baseline beside a copy of its run file."""
+
+    name: str
+    run: str
+    experiment: str
+    commit: str | None
+    machine_key: str | None
+    saved: str
+
+
+def place_of(results: Path, name: str) -> Path:
+    """Return the file that describes a baseline; its run lies beside it."""
+    return results / FOLDER / f"{name}.json"
+
+
+def run_file_of(results: Path, name: str) -> Path:
+    """Return the copy of the baseline's run file."""
+    return place_of(results, name).with_suffix(".jsonl")
+
+
+def exists(results: Path, name: str) -> bool:
+    """Whether a baseline of that name was saved."""
+    return place_of(results, name).is_file()
+
+
+def read_baseline(results: Path, name: str) -> Baseline:
+    """Return a saved baseline; raises NotComparableError when there is none."""
+    if not exists(results, name):
+        raise NotComparableError(
+            f"no baseline {name!r} in {results / FOLDER}: "
+            f"'resnet-bench baseline save {name}' makes one"
+        )
+    return _parsed(place_of(results, name))
+
+
+def _parsed(path: Path) -> Baseline:
+    try:
+        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Baseline(**content)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputOutputError(f"cannot read baseline {path}: {error}") from error
+
+
+def commit_of(results: Path, name: str) -> str:
+    """Return the commit that a baseline stands for.
+
+    Raises NotComparableError when there is no such baseline or it has no commit.
+    """
+    baseline = read_baseline(results, name)
+    if baseline.commit is None:
+        raise NotComparableError(f"baseline {name!r} was measured outside git")
+    return baseline.commit
+
+
+def keep_baseline(config: BaselineConfig, output: Output) -> ExitCode:
+    """Carry out one of the three `baseline` commands; returns the exit code."""
+    actions = {"save": _save, "accept": _accept, "list": _list}
+    return actions[config.action](config, output)
+
+
+def _save(config: BaselineConfig, output: Output) -> ExitCode:
+    if exists(config.results, config.name):
+        raise UsageError(
+            f"baseline {config.name!r} exists: 'resnet-bench baseline accept "
+            f"{config.name}' replaces it"
+        )
+    return _keep(config, output)
+
+
+def _accept(config: BaselineConfig, output: Output) -> ExitCode:
+    read_baseline(config.results, config.name)
+    return _keep(config, output)
+
+
+def _keep(config: BaselineConfig, output: Output) -> ExitCode:
+    experiment = "check" if config.run == "latest" else None
+    run = read_run(find_run(config.results, config.run, experiment))
+    _refuse_unfit(run)
+    baseline = Baseline(
+        name=config.name,
+        run=run.id,
+        experiment=run.experiment,
+        commit=run.header.get("commit"),
+        machine_key=run.machine_key,
+        saved=f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}",
+    )
+    check_writable(config.results / FOLDER)
+    target = run_file_of(config.results, config.name)
+    shutil.copyfile(run.folder / RUN_FILE, target)
+    place = place_of(config.results, config.name)
+    place.write_text(json.dumps(asdict(baseline), indent=2) + "\n", encoding="utf-8")
+    output.say(f"baseline {config.name}: run {run.id}")
+    return ExitCode.OK
+
+
+def _refuse_unfit(run: Run) -> None:
+    if run.status != "complete":
+        raise UsageError(f"run {run.id} is partial: expected a complete one")
+    if run.experiment == "check" and run.header.get("dirty"):
+        raise UsageError(
+            f"run {run.id} measured changes that were not committed: commit them "
+            "and check again, so that the baseline can be measured anew"
+        )
+
+
+def _list(config: BaselineConfig, output: Output) -> ExitCode:
+    places = sorted((config.results / FOLDER).glob("*.json"))
+    found = [_parsed(place) for place in places]
+    if config.json:
+        output.write(json.dumps({"baselines": [asdict(row) for row in found]}))
+        return ExitCode.OK
+    for row in found:
+        commit = (row.commit or "unknown")[:12]
+        output.write(f"{row.name}  {row.experiment}  {commit}  {row.saved}  {row.run}")
+    if not found:
+        output.say(f"no baselines in {config.results / FOLDER}")
+    return ExitCode.OK

@@ -1,0 +1,151 @@
+"""`check`: an older revision and the working tree, measured in alternation."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from resnet_bench.configuration import read_configuration
+from resnet_bench.errors import ExitCode, NotComparableError
+from resnet_bench.gate.baselines import commit_of
+from resnet_bench.gate.cases import Case
+from resnet_bench.gate.emitting import check_targets, emit
+from resnet_bench.gate.grid import Grid
+from resnet_bench.gate.live import Interview, interview
+from resnet_bench.gate.measuring import (
+    cases_of,
+    launches_for,
+    record_accuracies,
+    record_exact,
+    record_pairs,
+)
+from resnet_bench.gate.pairs import Budget, Pairs
+from resnet_bench.gate.recording import (
+    Identity,
+    Recording,
+    collect_environment,
+    kept,
+    open_recording,
+)
+from resnet_bench.gate.schedule import Side
+from resnet_bench.gate.spec import CheckConfig
+from resnet_bench.gate.thresholds import thresholds_in
+from resnet_bench.gate.trees import Tree, checked_out, git, resolve, working_tree
+from resnet_bench.output import Output
+from resnet_bench.store.folders import check_writable
+from resnet_bench.store.reading import Run
+
+EXPERIMENT = "check"
+
+Trees = dict[Side, Tree]
+
+
+def run_check(config: CheckConfig, output: Output) -> ExitCode:
+    """Measure, judge, show, and return the exit code.
+
+    Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and
+    Terminated after the run file was closed.
+    """
+    from resnet_bench.analysis.check_report import refusal, report_of
+
+    check_writable(config.results)
+    check_targets(config)
+    budget = Budget(config.budget, time.perf_counter, time.perf_counter())
+    try:
+        run = measured(config, output, budget)
+    except NotComparableError as error:
+        emit(refusal(EXPERIMENT, error), config, output)
+        raise
+    report = report_of(run)
+    emit(report, config, output)
+    output.say(f"wrote {run.folder}")
+    return report.strict_exit_code if config.strict else report.exit_code
+
+
+def measured(config: CheckConfig, output: Output, budget: Budget) -> Run:
+    """Carry out the check, or the rest of an interrupted one; return its run."""
+    with both_trees(config) as trees, contextlib.ExitStack() as questions:
+        launches = launches_for(config, trees)
+        reading = questions.enter_context(ThreadPoolExecutor(1))
+        environment = reading.submit(collect_environment)
+        output.say("check: importing the subject of both trees")
+        asked = questions.enter_context(interview(launches))
+        grid = Grid(cases_of(config, asked), config.metrics)
+        facts = {side: tree.facts for side, tree in trees.items()}
+        thresholds = all_thresholds(config)
+        identity = Identity(EXPERIMENT, config, facts, thresholds, environment)
+        recording = open_recording(identity, grid, config.seeds)
+        with kept(recording, output.say):
+            answer(recording, asked, grid, config, budget)
+            questions.close()
+            still_open = open_cases_of(recording, grid, config)
+            record_pairs(recording, config, launches, budget, still_open, output.say)
+    return recording.run()
+
+
+def answer(
+    recording: Recording,
+    asked: Interview,
+    grid: Grid,
+    config: CheckConfig,
+    budget: Budget,
+) -> None:
+    """Record everything that needs no timing."""
+    record_exact(recording, asked, grid, config.threads)
+    for name in grid.accuracy:
+        record_accuracies(recording, asked, name, config.seeds, budget)
+
+
+def open_cases_of(
+    recording: Recording, grid: Grid, config: CheckConfig
+) -> Callable[[Pairs], Sequence[Case]]:
+    """Return what tells the cases that the next pair must measure.
+
+    A case that could not be built on one side is not measured at all.
+    """
+    from resnet_bench.analysis.check_rows import timings_of
+
+    run = recording.run()
+    broken = {row["case"] for row in run.rows("trial") if row["problem"]}
+    sound = [case for case in grid.timed if case.text not in broken]
+
+    def still_open(pairs: Pairs) -> Sequence[Case]:
+        if len(pairs) >= config.pairs:
+            return []
+        undecided = timings_of(run, pairs).open_cases
+        return [case for case in sound if case.text in undecided]
+
+    return still_open
+
+
+def all_thresholds(config: CheckConfig) -> tuple[str, ...]:
+    """Return the thresholds of the configuration file, then those of the options."""
+    table = read_configuration(Path.cwd()).table(EXPERIMENT)
+    return (*thresholds_in(table), *config.threshold)
+
+
+@contextlib.contextmanager
+def both_trees(config: CheckConfig) -> Iterator[Trees]:
+    """Provide the revision and the working tree while the block runs.
+
+    Raises UsageError for an unknown revision, NotComparableError without any.
+    """
+    here = Path.cwd()
+    commit = base_commit(here, config)
+    head = working_tree(here, config.source, config.results)
+    with checked_out(here, commit, config.source) as base:
+        yield {"base": base, "head": head}
+
+
+def base_commit(here: Path, config: CheckConfig) -> str:
+    """Return the commit to measure against."""
+    git(here, "rev-parse", "--show-toplevel")
+    if config.against:
+        return resolve(here, config.against)
+    if config.baseline:
+        return resolve(here, commit_of(config.results, config.baseline))
+    raise NotComparableError(
+        "no baseline: give --against REV, or save one with "
+        "'resnet-bench baseline save NAME' and give --baseline NAME"
+    )

@@ -1,0 +1,155 @@
+"""Pairs of live workers: what the simulated ones of the tests stand for."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_bench.errors import NotComparableError
+from resnet_bench.gate.cases import Case
+from resnet_bench.gate.channel import Launch, WorkerError, WorkerProcess
+from resnet_bench.gate.observations import Accuracy, ExactMetrics, PairTiming, Trial
+from resnet_bench.gate.pairs import CONTROL, Pairs, measure_case
+from resnet_bench.gate.schedule import SIDES, PairOrder, Side
+
+#: The version of the agreement between worker and subject that this driver speaks.
+SUBJECT_API = 1
+
+
+@dataclass(frozen=True)
+class LiveSide:
+    """A worker seen as a stopwatch."""
+
+    worker: WorkerProcess
+
+    def prepare(self, case: Case) -> float:
+        """Build and warm up the case; return its seconds per call."""
+        reply = self.worker.ask("prepare", name=case.name, method=case.method)
+        return float(reply["seconds"])
+
+    def leg(self, case: Case, loops: int) -> float:
+        """Return the median seconds per call over `loops` calls."""
+        reply = self.worker.ask("leg", name=case.name, method=case.method, loops=loops)
+        return float(reply["seconds"])
+
+
+@contextlib.contextmanager
+def workers(
+    launches: Mapping[Side, Launch], first: Side = "base"
+) -> Iterator[dict[Side, WorkerProcess]]:
+    """Start a worker for each side while the block runs; both import at once.
+
+    Raises WorkerError, and NotComparableError for another protocol.
+    """
+    with contextlib.ExitStack() as stack:
+        order = sorted(SIDES, key=lambda side: side != first)
+        both = {
+            side: stack.enter_context(WorkerProcess(launches[side])) for side in order
+        }
+        for worker in both.values():
+            worker.send("open")
+        yield both
+
+
+def opened(both: Mapping[Side, WorkerProcess]) -> dict[Side, Mapping[str, Any]]:
+    """Wait until both subjects are imported; return what each offers.
+
+    Raises NotComparableError when a tree has no subject of this protocol.
+    """
+    offers = {}
+    for side in SIDES:
+        try:
+            offers[side] = both[side].receive()
+        except WorkerError as error:
+            raise NotComparableError(
+                f"the {side} tree has no usable subject: {error}"
+            ) from error
+        _refuse_a_foreign(side, offers[side])
+    return offers
+
+
+def _refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
+    if offer["api"] != SUBJECT_API:
+        raise NotComparableError(
+            f"the {side} tree's subject has SUBJECT_API = {offer['api']}, "
+            f"expected {SUBJECT_API}"
+        )
+    if not offer["inside"]:
+        raise NotComparableError(
+            f"the {side} tree's subject was imported from elsewhere: --subject "
+            "names the tree's own, --source the folder it is to come from"
+        )
+
+
+def live_pair(
+    launches: Mapping[Side, Launch],
+    order: PairOrder,
+    cases: Sequence[Case],
+    pairs: Pairs,
+) -> list[PairTiming]:
+    """Measure one pair of fresh processes; only one of them is ever active."""
+    with workers(launches, order.first_started) as both:
+        opened(both)
+        sides = {side: LiveSide(worker) for side, worker in both.items()}
+        return [
+            measure_case(case, order, sides, pairs.loops(case))
+            for case in (*cases, CONTROL)
+        ]
+
+
+class Interview:
+    """Both sides, asked the same at once; a worker that fails is replaced."""
+
+    def __init__(
+        self, launches: Mapping[Side, Launch], stack: contextlib.ExitStack
+    ) -> None:
+        self._launches = launches
+        self._stack = stack
+        self._workers = stack.enter_context(workers(launches))
+        self.offers = opened(self._workers)
+
+    def ask(self, do: str, **arguments: object) -> dict[Side, Mapping[str, Any]]:
+        """Return each side's reply, `{"problem": …}` from one that failed."""
+        for side in SIDES:
+            self._workers[side].send(do, **arguments)
+        return {side: self._reply(side) for side in SIDES}
+
+    def _reply(self, side: Side) -> Mapping[str, Any]:
+        try:
+            return self._workers[side].receive()
+        except WorkerError as error:
+            launch = self._launches[side]
+            self._workers[side] = self._stack.enter_context(WorkerProcess(launch))
+            self._workers[side].ask("open")
+            return {"problem": str(error)}
+
+    def trials(self, case: Case) -> list[Trial]:
+        """Return whether the case runs on each side."""
+        found = self.ask("prepare", name=case.name, method=case.method)
+        return [
+            Trial(case=case.text, side=side, problem=found[side].get("problem"))
+            for side in SIDES
+        ]
+
+    def exact_metrics(self, name: str) -> list[ExactMetrics]:
+        """Return what a case is made of on each side."""
+        found = self.ask("exact", name=name)
+        return [ExactMetrics(case=name, side=side, **found[side]) for side in SIDES]
+
+    def accuracies(self, name: str, seed: int) -> list[Accuracy]:
+        """Return each side's accuracy after training with one seed."""
+        found = self.ask("evaluate", name=name, seed=seed)
+        return [
+            Accuracy(case=name, side=side, training_seed=seed, **found[side])
+            for side in SIDES
+        ]
+
+
+@contextlib.contextmanager
+def interview(launches: Mapping[Side, Launch]) -> Iterator[Interview]:
+    """Start both sides for questions while the block runs.
+
+    Raises NotComparableError when a tree has no subject of this protocol.
+    """
+    with contextlib.ExitStack() as stack:
+        yield Interview(launches, stack)
