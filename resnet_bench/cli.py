@@ -43,8 +43,20 @@ class Command(click.Command):
     ) -> click.Context:
         """Read the configuration file before the options."""
         if not _asks_for_help(args):
-            extra["default_map"] = _file_defaults(str(self.name))
+            extra["default_map"] = self._defaults()
         return super().make_context(info_name, args, parent, **extra)
+
+    def _defaults(self) -> dict[str, Any]:
+        """Return the file's values, in a list for an option that may be repeated."""
+        repeated = {option.name for option in self.params if _repeats(option)}
+        return {
+            name: [value] if name in repeated else value
+            for name, value in _file_defaults(str(self.name)).items()
+        }
+
+
+def _repeats(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and parameter.multiple
 
 
 def _asks_for_help(args: Sequence[str]) -> bool:

@@ -151,6 +151,16 @@ def test_a_configuration_file_sets_defaults(
     assert len(json.loads(said(capsys).out)["rows"]) == 1
 
 
+def test_a_configuration_file_sets_an_option_that_takes_a_list(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "resnet-bench.toml"
+    for value in ('["count", "fail"]', '"count,fail"'):
+        file.write_text(f"[toy]\nbehaviours = {value}\n")
+        assert cli.run(["toy", "--dry-run"]) == ExitCode.OK
+        assert "2 cells" in said(capsys).out
+
+
 def test_a_partial_run_is_resumed_with_its_own_options(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
