@@ -17,16 +17,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 COMING = {
-    "degradation",
     "finetune",
     "pretrain",
     "describe",
     "recommend",
     "compare",
     "report",
-    "check",
-    "noise",
-    "baseline",
 }
 
 
