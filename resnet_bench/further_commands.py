@@ -50,6 +50,13 @@ READERS = {
             ("check --against main", "check --against HEAD~1 --budget 120 --explain"),
         ),
         Reader(
+            "compare",
+            "Compare two stored runs of the same experiment.",
+            "resnet_bench.gate.spec:CompareConfig",
+            "resnet_bench.gate.comparing:run_compare",
+            ("compare RUN RUN", "compare release latest --markdown -"),
+        ),
+        Reader(
             "noise",
             "Measure how much identical code differs here, and what can be found.",
             "resnet_bench.gate.spec:NoiseConfig",

@@ -29,7 +29,7 @@ from resnet_bench.gate.recording import (
     open_recording,
 )
 from resnet_bench.gate.schedule import Side
-from resnet_bench.gate.spec import CheckConfig
+from resnet_bench.gate.spec import CheckConfig, CompareConfig
 from resnet_bench.gate.thresholds import thresholds_in
 from resnet_bench.gate.trees import Tree, checked_out, git, resolve, working_tree
 from resnet_bench.output import Output
@@ -119,7 +119,7 @@ def open_cases_of(
     return still_open
 
 
-def all_thresholds(config: CheckConfig) -> tuple[str, ...]:
+def all_thresholds(config: CheckConfig | CompareConfig) -> tuple[str, ...]:
     """Return the thresholds of the configuration file, then those of the options."""
     table = read_configuration(Path.cwd()).table(EXPERIMENT)
     return (*thresholds_in(table), *config.threshold)
