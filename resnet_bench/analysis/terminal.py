@@ -96,10 +96,12 @@ def terminal_renderables(
 ) -> list[RenderableType]:
     """Return title, table and notes, in blocks where a terminal is too narrow."""
     names = columns_shown(table, wide=wide)
-    if console.is_terminal:
+    unfolded = rich_table(table, names, text_width=None)
+    fits = width_of(console, unfolded).maximum <= console.width
+    if console.is_terminal and not fits:
         made = [rich_table(table, each) for each in blocks(table, console, names)]
     else:
-        made = [rich_table(table, names, text_width=None)]
+        made = [unfolded]
     return [
         Text(table.title, style="bold"),
         "",

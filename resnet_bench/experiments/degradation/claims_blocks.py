@@ -158,21 +158,24 @@ RESPONSE_CLAIMS = (
         study="response",
         title="residual responses are small",
         sentence=(
-            "Residual functions are small: the responses of residual-{deep} spread "
-            "less than those of residual-{reference}, and those of "
-            "residual-{reference} less than those of plain-{reference}."
+            "Residual functions are small: the blocks of residual-{deep} add less to "
+            "what they are given than those of residual-{reference}, and these change "
+            "it less than the blocks of plain-{reference}."
         ),
         refuted=(
-            "The responses of residual-{deep} do not spread less than those of "
-            "residual-{reference}, or those of residual-{reference} not less than "
-            "those of plain-{reference}."
+            "Residual functions are not small: the blocks of residual-{deep} add no "
+            "less than those of residual-{reference}, or these change what they are "
+            "given no less than the blocks of plain-{reference}."
         ),
         lesson=lessons.LEARNED_NOTHING,
         supporting="He et al. 2015, section 4.2 and Fig. 7",
         contradicting="",
         criteria=(
             Criterion(
-                statistic="mean response, residual-{deep} over residual-{reference}",
+                statistic=(
+                    "mean of ||F(x)|| / ||x||, residual-{deep} over "
+                    "residual-{reference}"
+                ),
                 samples=response_with_depth,
                 relation=Relation.BELOW,
                 margin=1.0,
@@ -180,7 +183,10 @@ RESPONSE_CLAIMS = (
                 scale=Scale.RATIO,
             ),
             Criterion(
-                statistic="mean response, residual-{reference} over plain-{reference}",
+                statistic=(
+                    "mean of ||F(x)|| / ||x||, residual-{reference} over "
+                    "plain-{reference}"
+                ),
                 samples=response_of_arms,
                 relation=Relation.BELOW,
                 margin=1.0,

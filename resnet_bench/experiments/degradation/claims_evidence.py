@@ -159,9 +159,13 @@ class Evidence:
         }
 
     def response(self, network: Network) -> BySeed:
-        """Return the mean over the network's layers of the response's spread."""
-        rows = [row for row in self.rows(LayerResponse) if network.matches(row)]
-        return grouped(rows, "response_std", statistics.fmean)
+        """Return the mean over the network's blocks of ||F(x)|| / ||x||."""
+        rows = [
+            row
+            for row in self.rows(LayerResponse)
+            if network.matches(row) and row["relative_response"] is not None
+        ]
+        return grouped(rows, "relative_response", statistics.fmean)
 
     def deletion(self, network: Network) -> BySeed:
         """Return the median rise of the error over deletions of one block."""

@@ -145,12 +145,12 @@ def with_control(judged: Judged, verdicts: Mapping[str, Verdict]) -> Judged:
 
 
 def number(value: float) -> str:
-    """Return a number with about three significant digits; large ones as powers."""
+    """Return a number with three significant digits at most; extremes as powers."""
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     size = abs(value)
     if size >= 1e4 or 0 < size < 1e-3:
-        digits, _, exponent = f"{value:.1e}".partition("e")
+        digits, _, exponent = f"{value:.{1 if size > 1 else 0}e}".partition("e")
         return f"{digits.removesuffix('.0')}e{int(exponent)}"
     if size >= 100:
         return f"{value:.0f}"

@@ -11,8 +11,8 @@ from resnet_bench.experiments.degradation.measurements import TrainingResult
 from resnet_bench.experiments.degradation.view_mechanism import (
     gradient_map,
     lesions,
-    responses,
 )
+from resnet_bench.experiments.degradation.view_responses import responses
 from resnet_bench.experiments.degradation.view_tables import run_tables
 from resnet_bench.experiments.degradation.view_training import (
     budgets,

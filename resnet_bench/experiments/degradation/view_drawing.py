@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from resnet_bench.analysis.statistics import mean_interval, ratio_interval
 from resnet_bench.analysis.theme import NEUTRAL, figure
@@ -92,6 +92,7 @@ def log_scale(axes: Axes) -> None:
     """Make the vertical axis logarithmic, with plain numbers at its ticks."""
     axes.set_yscale("log")
     # Mathematics is off in this theme, so the usual powers would show as markup.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -1,4 +1,4 @@
-"""Figures of what happens inside: gradients, deletions, responses."""
+"""Figures of what happens inside: gradients and deletions."""
 
 from collections.abc import Sequence
 
@@ -8,24 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from resnet_bench.analysis.theme import ARM_COLOURS, NEUTRAL
+from resnet_bench.analysis.theme import ARM_COLOURS
 from resnet_bench.experiments.degradation.claims_evidence import Evidence
 from resnet_bench.experiments.degradation.claims_judging import number
 from resnet_bench.experiments.degradation.measurements import (
     LayerGradient,
-    LayerResponse,
     Lesion,
 )
 from resnet_bench.experiments.degradation.view_drawing import (
     ARMS,
     MARKERS,
     arithmetic,
-    depth_colours,
-    geometric,
-    log_scale,
     number_ticks,
     over_seeds,
-    reference_line,
     titled,
     whiskers,
 )
@@ -121,13 +116,13 @@ def _colour_bar(made: Figure, shades: Normalize) -> None:
     from matplotlib.cm import ScalarMappable
 
     bar = made.colorbar(
-        ScalarMappable(shades, "RdBu_r"), ax=made.axes, shrink=0.9, pad=0.09
+        ScalarMappable(shades, "RdBu_r"), ax=made.axes, shrink=0.9, pad=0.03
     )
     reach = int(np.floor(shades.vmax or LEAST_DECADES))
     step = max(1, reach // 3)
     ticks = list(range(-reach // step * step, reach + 1, step))
     ticks = [tick for tick in ticks if abs(tick) <= reach]
-    bar.set_ticks(ticks, labels=["1" if not tick else f"1e{tick}" for tick in ticks])
+    bar.set_ticks(ticks, labels=[number(10.0**tick) for tick in ticks])
     bar.set_label("||dL/dx|| relative to the last block\n(x: first block over last)")
     bar.outline.set_visible(False)
 
@@ -212,56 +207,3 @@ def _several(axes: Axes, frame: pd.DataFrame, arm: str) -> None:
             marker=MARKERS[arm],
             linestyle=style,
         )
-
-
-def responses(run: Run) -> Figure | None:
-    """Draw how strongly layers answer (He et al. 2015, Fig. 7), and the trend."""
-    frame = record_frame(run.rows(LayerResponse))
-    if frame.empty:
-        return None
-    depths = sorted(set(frame["depth"]))
-    colours = depth_colours(depths)
-    title = "How strongly does each layer answer? Spread after batch norm"
-    made = titled(run, title, width=11.0, height=4.4)
-    grid = made.subplots(1, 3, width_ratios=(1, 1, 0.9))
-    grid[1].sharey(grid[0])
-    for axes, arm in zip(grid, ARMS, strict=False):
-        for depth, group in frame[frame["arm"] == arm].groupby("depth"):
-            mean = group.groupby("layer")["response_std"].mean()
-            share = mean.index.to_numpy() / max(mean.index.max(), 1)
-            colour = colours[int(str(depth))]
-            axes.plot(share, mean, color=colour, linewidth=1.6, label=f"{depth} layers")
-        axes.set_title(f"{arm}, mean of seeds", fontsize=10)
-        axes.set_xlabel("place of the layer (0 bottom, 1 top)")
-        axes.grid(axis="y")
-    grid[0].set_ylabel("standard deviation of the response")
-    grid[0].set_ylim(bottom=0)
-    grid[0].legend(fontsize=8)
-    _relative_responses(grid[2], frame, depths)
-    return made
-
-
-def _relative_responses(axes: Axes, frame: pd.DataFrame, depths: Sequence[int]) -> None:
-    """Draw the mean of ||F(x)|| / ||x|| over blocks against depth."""
-    keys = ["arm", "depth", "seed"]
-    known = frame.dropna(subset=["relative_response"])
-    by_seed = known.groupby(keys)["relative_response"].mean().reset_index()
-    points = over_seeds(by_seed, ("arm", "depth"), "relative_response", geometric)
-    for arm in ARMS:
-        whiskers(
-            axes,
-            points[points["arm"] == arm],
-            "depth",
-            (0.0, np.inf),
-            color=ARM_COLOURS[arm],
-            marker=MARKERS[arm],
-            label=arm,
-        )
-    reference_line(axes, 1.0, "F(x) as large as x")
-    number_ticks(axes, depths)
-    log_scale(axes)
-    axes.set_xlabel("depth (layers)")
-    axes.set_ylabel("mean of ||F(x)|| / ||x|| over blocks")
-    axes.set_title("95 % interval over seeds", fontsize=10, color=NEUTRAL)
-    axes.grid(axis="y")
-    axes.legend(fontsize=8)

@@ -8,7 +8,7 @@ import pandas as pd
 from resnet_bench.analysis.statistics import ratio_interval
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.degradation.claims import claim_row
-from resnet_bench.experiments.degradation.claims_judging import Judged
+from resnet_bench.experiments.degradation.claims_judging import Judged, bracketed
 from resnet_bench.experiments.degradation.measurements import (
     GradientSummary,
     SizeCheck,
@@ -135,17 +135,18 @@ def gradients_table(run: Run) -> Table:
         {**dict(zip(keys, key, strict=True)), **_by_moment(group)}
         for key, group in sorted(groups.items())
     ]
-    ratios = [name for moment in MOMENTS for name in _bounds(f"ratio_{moment}")]
+    ratios = [f"ratio_{moment}" for moment in MOMENTS]
+    bounds = [f"{name}_{moment}" for moment in MOMENTS for name in _bounds()]
     smooth = [f"shattering_{moment}" for moment in MOMENTS]
-    frame = pd.DataFrame(rows, columns=[*keys, "seeds", *ratios, *smooth])
+    frame = pd.DataFrame(rows, columns=[*keys, "seeds", *ratios, *bounds, *smooth])
     return Table(
         name="gradients",
         title="Gradient at the bottom over that at the top, by finished steps",
         frame=frame.dropna(axis="columns", how="all"),
         narrow=[*keys, *_measured(frame, ("ratio_0", "ratio_10", "ratio_end"))],
         notes=[
-            "||dL/dx|| at the first block over that at the last, mean over seeds of "
-            "the logarithm: above 1 the gradient grows on its way down"
+            "||dL/dx|| at the first block over that at the last, geometric mean and "
+            "95 % interval over seeds: above 1 the gradient grows on its way down"
         ],
         headers={
             name: name.replace("_", " ")
@@ -156,8 +157,8 @@ def gradients_table(run: Run) -> Table:
     )
 
 
-def _bounds(name: str) -> list[str]:
-    return [f"{name}{bound}" for bound in ("", "_low", "_high")]
+def _bounds() -> list[str]:
+    return [f"bottom_over_top{bound}" for bound in ("", "_low", "_high")]
 
 
 def _measured(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -174,7 +175,12 @@ def _by_moment(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         known = [value for value in smooth if value is not None]
         if ratios:
             interval = ratio_interval(ratios, [1.0] * len(ratios))
-            summary |= bounded(f"ratio_{moment}", interval)
+            # Text, because the sides of a ratio's interval differ by far.
+            summary[f"ratio_{moment}"] = bracketed(interval)
+            summary |= {
+                f"{name}_{moment}": value
+                for name, value in bounded("bottom_over_top", interval).items()
+            }
         if known:
             summary[f"shattering_{moment}"] = sum(known) / len(known)
     return summary

@@ -66,6 +66,7 @@ def training_curves(run: Run) -> Figure | None:
         grid[0][column].set_title(f"{arm} (running mean of an epoch)", fontsize=10)
         grid[1][column].set_xlabel("training steps")
     grid[0][0].set_ylim(0, 100)
+    grid[0][0].set_xlim(left=0)
     _depth_legend(made, colours)
     return made
 
