@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import nn
 
-from resnet_bench.catalogue import VARIANTS
+from resnet_bench.engine.plain_twins import build_plain_twin, build_residual
 from resnet_bench.engine.work import device_of
 from resnet_bench.errors import UsageError
 
@@ -35,16 +34,22 @@ OPTION = "--model"
 FORM = "PACKAGE.MODULE:FUNCTION"
 
 
-def variant_builder(depth: int) -> Builder:
-    """Return what builds torchvision's ResNet of that depth, without weights."""
-    builder = getattr(torchvision.models, VARIANTS[depth].builder)
-    return lambda: builder(weights=None)
+#: By architecture: what builds the variant of a depth with fresh weights.
+ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
+    "residual": build_residual,
+    "plain": build_plain_twin,
+}
 
 
-def meta_variant(depth: int) -> nn.Module:
+def variant_builder(depth: int, architecture: str = "residual") -> Builder:
+    """Return what builds that ResNet, torchvision's own or without its shortcuts."""
+    return lambda: ARCHITECTURES[architecture](depth)
+
+
+def meta_variant(depth: int, architecture: str = "residual") -> nn.Module:
     """Return that ResNet with shapes and no numbers, for questions about shapes."""
     with torch.device("meta"):
-        return variant_builder(depth)()
+        return variant_builder(depth, architecture)()
 
 
 def model_builder(name: str) -> Builder:

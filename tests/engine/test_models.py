@@ -25,6 +25,14 @@ def test_a_variant_is_torchvisions_own_model() -> None:
     assert type(model).__module__ == "torchvision.models.resnet"
 
 
+def test_a_plain_twin_has_no_projection_shortcuts() -> None:
+    residual, plain = (
+        sum(each.numel() for each in meta_variant(50, architecture).parameters())
+        for architecture in ("residual", "plain")
+    )
+    assert plain < residual
+
+
 @pytest.mark.parametrize("depth", VARIANTS)
 def test_every_variant_has_a_shape_without_numbers(depth: int) -> None:
     assert all(each.is_meta for each in meta_variant(depth).parameters())

@@ -17,12 +17,21 @@ TIME, MEMORY_TRAIN, MEMORY_INFERENCE, CEILING = (
     "ceiling",
 )
 
+#: torchvision's own network, and the same without its shortcuts.
+RESIDUAL, PLAIN = "residual", "plain"
+
 #: The phases in the order in which a visit takes them, by the mode that asks for them.
 TRAIN_PHASES = ("forward", "loss", "backward", "optimizer", "step")
 INFERENCE_PHASES = ("inference",)
 
 #: Parameters that two cells share when one's ceiling limits the other's speed.
 CEILING_FIELDS = ("device", "dtype", "amp", "tf32", "threads")
+
+
+def title_of(variant: int, architecture: str | None) -> str:
+    """Return what tables and figures call a variant, residual or plain."""
+    title = VARIANTS[variant].title
+    return f"{title} plain" if architecture == PLAIN else title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +67,7 @@ class SpeedCell(Cell):
     def name(self) -> str:
         """What tables call the model."""
         if self.variant is not None:
-            return VARIANTS[self.variant].title
+            return title_of(self.variant, self.architecture)
         return self.model or "ceiling"
 
     @property

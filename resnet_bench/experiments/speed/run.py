@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
-from resnet_bench.catalogue import VARIANTS
 from resnet_bench.engine import devices, models
 from resnet_bench.engine.cores import default_threads
 from resnet_bench.engine.ranks import Ranks
@@ -15,6 +14,7 @@ from resnet_bench.experiments.speed.cells import (
     MEMORY_TRAIN,
     TIME,
     SpeedCell,
+    title_of,
 )
 from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
 from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
@@ -53,8 +53,9 @@ def _check_models(config: Config) -> None:
     shapes = product(config.batch_size, config.image_size, names[config.mode])
     candidates = [
         *(
-            (VARIANTS[depth].title, models.meta_variant(depth))
+            (title_of(depth, each), models.meta_variant(depth, each))
             for depth in config.variants
+            for each in config.architecture
         ),
         *((name, models.model_builder(name)()) for name in config.model),
     ]

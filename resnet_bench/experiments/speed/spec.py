@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
 from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
+    PLAIN,
+    RESIDUAL,
     TIME,
     SpeedCell,
 )
@@ -20,6 +23,7 @@ from resnet_bench.experiments.speed.records import (
 from resnet_bench.options import check, option
 
 DTYPES = ("float32", "bfloat16", "float16")
+ARCHITECTURES = (RESIDUAL, PLAIN)
 MODES = ("train", "infer", "both")
 
 
@@ -70,6 +74,12 @@ class Config:
         metavar="PACKAGE.MODULE:FUNCTION",
         help="Time your own model too: a function that takes nothing and returns an "
         "nn.Module for images of three channels.",
+    )
+    architecture: tuple[str, ...] = option(
+        (RESIDUAL,),
+        choices=ARCHITECTURES,
+        help="residual: as torchvision builds them; plain: without their shortcuts. "
+        "Both together tell what the shortcut costs.",
     )
     device: str = option(
         "auto",
@@ -224,19 +234,17 @@ def _timing_cells(config: Config) -> list[SpeedCell]:
     if config.precision is None or config.max_time is None:
         raise ValueError("expand() takes a config that resolved() has filled in")
     device, _, index = config.device.partition(":")
-    models: list[tuple[int | None, str | None]] = [
-        *((variant, None) for variant in config.variants),
-        *((None, name) for name in config.model),
-    ]
     grid = product(
-        models, config.batch_size, config.image_size, config.dtype, config.threads
+        _subjects(config),
+        config.batch_size,
+        config.image_size,
+        config.dtype,
+        config.threads,
     )
     cells = [
         SpeedCell(
             measure=TIME,
-            variant=variant,
-            model=model,
-            architecture=None if variant is None else "residual",
+            **subject,
             device=device,
             device_index=int(index) if index else None,
             batch_size=batch_size,
@@ -253,9 +261,21 @@ def _timing_cells(config: Config) -> list[SpeedCell]:
             precision=config.precision,
             max_time_seconds=config.max_time,
         )
-        for (variant, model), batch_size, image_size, dtype, threads in grid
+        for subject, batch_size, image_size, dtype, threads in grid
     ]
     return list(dict.fromkeys(cells))
+
+
+def _subjects(config: Config) -> list[dict[str, Any]]:
+    """Return what is timed: variants, each in its architectures, then own models."""
+    return [
+        *(
+            {"variant": variant, "architecture": architecture}
+            for variant in config.variants
+            for architecture in config.architecture
+        ),
+        *({"model": name} for name in config.model),
+    ]
 
 
 def _ceiling_cell(cell: SpeedCell) -> SpeedCell:

@@ -77,8 +77,7 @@ def _error(run: Run, key: str, out_of_memory: Mapping[str, Visit]) -> str | None
     if key in run.failed:
         return run.failed[key].error
     if key in out_of_memory:
-        row = out_of_memory[key]
-        return f"out of memory during {row['during']}: {row['message']}"
+        return f"out of memory: {out_of_memory[key]['message']}"
     return None
 
 

@@ -12,7 +12,11 @@ from typing import Any
 
 from resnet_bench.analysis.statistics import ratio_interval
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.speed.cells import INFERENCE_PHASES, TRAIN_PHASES
+from resnet_bench.experiments.speed.cells import (
+    INFERENCE_PHASES,
+    TRAIN_PHASES,
+    title_of,
+)
 from resnet_bench.experiments.speed.records import (
     CLOSURE_RANGE,
     HOST_BOUND_SHARE,
@@ -82,7 +86,7 @@ class SpeedRow:
         """What tables and figures call the model."""
         variant = self.parameters["variant"]
         if variant in VARIANTS:
-            return VARIANTS[variant].title
+            return title_of(variant, self.parameters.get("architecture"))
         return str(self.parameters["model"] or variant)
 
     def samples(self, name: str) -> list[float]:

@@ -163,6 +163,16 @@ def test_a_batch_that_does_not_fit_is_a_result_and_is_not_made_smaller() -> None
     assert "allocate" in record.message
 
 
+def test_a_plain_cell_times_the_network_without_shortcuts() -> None:
+    options: dict[str, Any] = {"model": (), "variants": (18,), "image_size": (32,)}
+    residual, plain = (
+        visits(cell_of(TIME, architecture=(each,), mode="infer", **options))[0]
+        for each in ("residual", "plain")
+    )
+    assert residual.parameters == 11_689_512
+    assert (plain.parameters or 0) < 11_689_512
+
+
 def test_any_other_error_of_a_model_is_not_taken_for_missing_memory() -> None:
     cell = replace(cell_of(TIME), model=f"{NETWORKS}:Faulty")
     with pytest.raises(RuntimeError, match="a faulty kernel"):

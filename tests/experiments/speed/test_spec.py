@@ -71,6 +71,21 @@ def test_a_persons_model_can_stand_beside_variants() -> None:
     ]
 
 
+def test_plain_twins_stand_beside_their_residual_networks() -> None:
+    cells = timed(variants=(18, 50), architecture=("residual", "plain"))
+    assert [cell.name for cell in cells] == [
+        "ResNet-18",
+        "ResNet-18 plain",
+        "ResNet-50",
+        "ResNet-50 plain",
+    ]
+
+
+def test_a_persons_model_has_no_plain_twin() -> None:
+    cells = timed(model=("a.b:c",), architecture=("residual", "plain"))
+    assert [cell.architecture for cell in cells] == [None]
+
+
 def test_grid_is_the_product_of_all_lists() -> None:
     cells = timed(
         variants=(18, 50),

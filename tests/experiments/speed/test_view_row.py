@@ -132,12 +132,12 @@ def test_out_of_memory_is_the_rows_status(make_run: MakeRun) -> None:
     def starved(cell: SpeedCell, record: Record) -> Record:
         if cell.measure != "time":
             return record
-        said = {"status": "oom", "during": "backward", "message": "no room"}
+        said = {"status": "oom", "message": "no room"}
         return {"type": "out_of_memory", **said}
 
     row = only_row(make_run(variants=(18,), change=starved))
     assert row.verdict == "oom"
-    assert row.error == "out of memory during backward: no room"
+    assert row.error == "out of memory: no room"
 
 
 def test_a_planned_cell_that_never_ended_is_missing(make_run: MakeRun) -> None:

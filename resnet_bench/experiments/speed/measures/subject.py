@@ -4,7 +4,7 @@ from resnet_bench.engine import devices, models
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models import Builder
 from resnet_bench.engine.phases import Setting
-from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.cells import RESIDUAL, SpeedCell
 
 
 def device_of(cell: SpeedCell) -> Device:
@@ -15,7 +15,7 @@ def device_of(cell: SpeedCell) -> Device:
 def builder_of(cell: SpeedCell) -> Builder:
     """Return what builds the cell's model."""
     if cell.variant is not None:
-        return models.variant_builder(cell.variant)
+        return models.variant_builder(cell.variant, cell.architecture or RESIDUAL)
     return models.model_builder(cell.model or "")
 
 
