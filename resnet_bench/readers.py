@@ -67,3 +67,26 @@ class DoctorConfig:
     """`doctor`: what this machine is, and what would spoil a measurement."""
 
     json: bool = option(False, help="Print one JSON object.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(ResultsConfig):
+    """`report`: stored runs as one page."""
+
+    runs: tuple[str, ...] = option(
+        (),
+        argument=True,
+        metavar="[RUN…]",
+        help="Runs to show; without any, the newest of each machine and question.",
+    )
+    html: Path | None = option(
+        None,
+        metavar="FILE",
+        help="Where the page goes [default: report.html in the results folder, with "
+        "a README.md beside it].",
+    )
+    readme: Path | None = option(
+        None,
+        metavar="FILE",
+        help="Render the block between the results marks of this file too.",
+    )

@@ -1,0 +1,96 @@
+"""`resnet-bench report`: one page that shows everything, and the same as Markdown."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jinja2
+
+from resnet_bench.analysis.report_markdown import blocks_filled, results_page
+from resnet_bench.analysis.report_parts import Page, page_of
+from resnet_bench.analysis.report_runs import choose_runs
+from resnet_bench.analysis.report_tables import PageTable, page_table
+from resnet_bench.analysis.tables import Table
+from resnet_bench.analysis.theme import ARM_COLOURS, VARIANT_COLOURS
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.errors import ExitCode, InputOutputError, UsageError
+from resnet_bench.output import Output
+from resnet_bench.readers import ReportConfig
+
+PAGE_NAME = "report.html"
+MARKDOWN_NAME = "README.md"
+
+
+def make_report(config: ReportConfig, output: Output) -> ExitCode:
+    """Render the runs into one HTML file and one Markdown file, and name them.
+
+    A damaged run is named in a warning, the rest is rendered, and the exit code is
+    INCOMPLETE. Raises UsageError when there is no run to show, InputOutputError
+    when a file cannot be written.
+    """
+    chosen = choose_runs(config.results, config.runs)
+    for problem in chosen.problems:
+        output.warn(problem)
+    if chosen.empty:
+        raise UsageError(
+            f"no runs in {config.results} yet: run 'resnet-bench speed' first"
+        )
+    page = page_of(chosen)
+    target = config.html or config.results / PAGE_NAME
+    written = {target: html_page(page)}
+    if config.html is None:
+        written[config.results / MARKDOWN_NAME] = results_page(page, config.results)
+    if config.readme is not None:
+        written[config.readme] = blocks_filled(config.readme, config.results)
+    for path, text in written.items():
+        _write(path, text)
+        output.say(f"wrote {path}")
+    return ExitCode.INCOMPLETE if chosen.problems else ExitCode.OK
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot write {path}: {error.strerror or error}"
+        ) from error
+
+
+def html_page(page: Page) -> str:
+    """Return the report as one HTML file that asks for nothing from outside."""
+    keys = _keys()
+
+    def prepared(table: Table) -> PageTable:
+        return page_table(table, next(keys))
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("resnet_bench.analysis"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        page=page, prepared=prepared, series=series_of_page(page)
+    )
+
+
+def _keys() -> Iterator[str]:
+    number = 0
+    while True:
+        number += 1
+        yield f"table-{number}"
+
+
+def series_of_page(page: Page) -> dict[str, tuple[str, str]]:
+    """Return the series that can be highlighted: key to name and colour."""
+    drawn = "".join(part.svg for each in page.shown for part in each.drawings)
+    named = {
+        str(depth): (VARIANTS[depth].title, colour)
+        for depth, colour in VARIANT_COLOURS.items()
+    }
+    named |= {arm: (arm, colour) for arm, colour in ARM_COLOURS.items()}
+    return {
+        key: value for key, value in named.items() if f'data-series="{key}"' in drawn
+    }
