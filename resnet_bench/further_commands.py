@@ -36,6 +36,13 @@ READERS = {
             ("show latest", "show latest --wide"),
         ),
         Reader(
+            "report",
+            "Render the stored runs as one HTML page and as Markdown.",
+            "resnet_bench.readers:ReportConfig",
+            "resnet_bench.analysis.report:make_report",
+            ("report", "report --html page.html latest"),
+        ),
+        Reader(
             "doctor",
             "Describe this machine and warn of what spoils measurements.",
             "resnet_bench.readers:DoctorConfig",

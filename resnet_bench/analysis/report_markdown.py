@@ -1,5 +1,6 @@
 """The report as Markdown: results/README.md, and the block of the project's README."""
 
+import os
 import re
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def results_page(page: Page, results: Path) -> str:
     sections = [_section(section, results) for section in page.sections]
     closing = ["## Environments", markdown(page.environments)]
     closing += ["## All runs", markdown(page.listing)]
-    return "\n\n".join([*head, *problems, *budgets, *sections, *closing]).rstrip() + "\n"
+    return (
+        "\n\n".join([*head, *problems, *budgets, *sections, *closing]).rstrip() + "\n"
+    )
 
 
 def _section(section: Section, results: Path) -> str:
@@ -70,7 +73,7 @@ def image(run: Run, name: str, title: str, base: Path) -> str:
 
 def relative(path: Path, base: Path) -> str:
     """Return a path as a link from a file in `base`."""
-    return path.resolve().relative_to(base.resolve(), walk_up=True).as_posix()
+    return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
 
 
 def blocks_filled(readme: Path, results: Path) -> str:
