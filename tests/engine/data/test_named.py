@@ -1,0 +1,219 @@
+"""The real loaders of torchvision on miniature archives that the tests write."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torchvision
+from PIL import Image
+
+from resnet_bench.engine.data import DataRequest, load_data
+from resnet_bench.errors import UsageError
+
+
+def write_pickle(path: Path, content: Any) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(content))
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def batch(images: int, seed: int, key: str = "labels") -> dict[str, Any]:
+    draw = np.random.default_rng(seed)
+    pixels = draw.integers(0, 256, (images, 3072), dtype=np.uint8)
+    return {"data": pixels, key: [i % 10 for i in range(images)]}
+
+
+def write_cifar10(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write five batches of 4 images, and let the loader expect their checksums."""
+    base = folder / "cifar-10-batches-py"
+    sums = [
+        (name, write_pickle(base / name, batch(4, seed)))
+        for seed, name in enumerate([f"data_batch_{i}" for i in range(1, 6)])
+    ]
+    test = write_pickle(base / "test_batch", batch(10, 9))
+    names = [f"class-{i}" for i in range(10)]
+    meta = write_pickle(base / "batches.meta", {"label_names": names})
+    cifar10 = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(cifar10, "train_list", [list(entry) for entry in sums])
+    monkeypatch.setattr(cifar10, "test_list", [["test_batch", test]])
+    changed = {"filename": "batches.meta", "key": "label_names", "md5": meta}
+    monkeypatch.setattr(cifar10, "meta", changed)
+    return base
+
+
+def test_cifar10_is_read_by_torchvisions_loader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cifar10(tmp_path, monkeypatch)
+    data = load_data(DataRequest(name="cifar10", data_dir=tmp_path))
+    assert data.train.images.shape == (20, 3, 32, 32)
+    assert data.test.images.shape == (10, 3, 32, 32)
+    assert data.classes[3] == "class-3"
+    first = batch(4, 0)["data"][0].reshape(3, 32, 32)
+    assert np.array_equal(data.train.images[0].numpy(), first)
+    assert data.train.labels[:5].tolist() == [0, 1, 2, 3, 0]
+
+
+def test_a_corrupt_cifar10_batch_is_one_line_with_what_is_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_cifar10(tmp_path, monkeypatch)
+    broken = base / "data_batch_3"
+    broken.write_bytes(broken.read_bytes()[:100])
+    with pytest.raises(UsageError, match="cifar-10-batches-py") as caught:
+        load_data(DataRequest(name="cifar10", data_dir=tmp_path))
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_cifar100_is_read_by_torchvisions_loader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / "cifar-100-python"
+    train = write_pickle(base / "train", batch(6, 1, "fine_labels"))
+    test = write_pickle(base / "test", batch(4, 2, "fine_labels"))
+    names = [f"thing-{i}" for i in range(100)]
+    meta = write_pickle(base / "meta", {"fine_label_names": names})
+    cifar100 = torchvision.datasets.CIFAR100
+    monkeypatch.setattr(cifar100, "train_list", [["train", train]])
+    monkeypatch.setattr(cifar100, "test_list", [["test", test]])
+    changed = {"filename": "meta", "key": "fine_label_names", "md5": meta}
+    monkeypatch.setattr(cifar100, "meta", changed)
+    data = load_data(DataRequest(name="CIFAR-100", data_dir=tmp_path))
+    assert len(data.classes) == 100
+    assert len(data.train) == 6
+
+
+def write_idx(path: Path, array: np.ndarray[Any, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(">BBBB", 0, 0, 8, array.ndim)
+    sizes = struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(header + sizes + array.tobytes())
+
+
+def write_fashionmnist(folder: Path) -> Path:
+    base = folder / "FashionMNIST" / "raw"
+    draw = np.random.default_rng(0)
+    for half, count in (("train", 12), ("t10k", 10)):
+        pixels = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        write_idx(base / f"{half}-images-idx3-ubyte", pixels)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        write_idx(base / f"{half}-labels-idx1-ubyte", labels)
+    return base
+
+
+def test_fashionmnist_is_read_by_torchvisions_loader(tmp_path: Path) -> None:
+    write_fashionmnist(tmp_path)
+    request = DataRequest(name="FashionMNIST", data_dir=tmp_path, channels=3)
+    data = load_data(request)
+    assert data.train.images.shape == (12, 3, 28, 28)
+    assert data.classes[0] == "T-shirt/top"
+
+
+def test_a_cut_fashionmnist_file_is_one_line(tmp_path: Path) -> None:
+    path = write_fashionmnist(tmp_path) / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(UsageError, match="FashionMNIST/raw/"):
+        load_data(DataRequest(name="fashionmnist", data_dir=tmp_path))
+
+
+def write_image(path: Path, shade: int, size: tuple[int, int] = (20, 16)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (shade, 0, 255 - shade)).save(path)
+
+
+def test_imagenette_is_read_whichever_size_is_there(tmp_path: Path) -> None:
+    wnids = ["n01440764", "n02102040"]
+    for half in ("train", "val"):
+        for number, wnid in enumerate(wnids):
+            for image in range(2):
+                name = f"{image}.jpeg"
+                write_image(tmp_path / "imagenette2-160" / half / wnid / name, number)
+    request = DataRequest(name="imagenette", data_dir=tmp_path, image_size=8)
+    data = load_data(request)
+    assert data.classes == ("tench", "English springer")
+    assert data.train.images.shape == (4, 3, 8, 8)
+    assert data.test.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_pets_are_read_by_torchvisions_loader(tmp_path: Path) -> None:
+    base = tmp_path / "oxford-iiit-pet"
+    lists = base / "annotations"
+    lists.mkdir(parents=True)
+    for half in ("trainval", "test"):
+        names = [f"Cat_{half}_1", f"Dog_{half}_1"]
+        text = "".join(f"{n} {k} 1 1\n" for k, n in enumerate(names, start=1))
+        (lists / f"{half}.txt").write_text(text)
+        for name in names:
+            write_image(base / "images" / f"{name}.jpg", 50)
+    data = load_data(DataRequest(name="oxfordiiitpet", data_dir=tmp_path, image_size=8))
+    assert len(data.classes) == 2
+    assert data.train.labels.tolist() == [0, 1]
+
+
+def test_flowers_are_read_by_torchvisions_loader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scipy.io import savemat
+
+    base = tmp_path / "flowers-102"
+    for number in range(1, 5):
+        write_image(base / "jpg" / f"image_{number:05d}.jpg", 40 * number)
+    savemat(base / "imagelabels.mat", {"labels": np.array([[1, 2, 1, 2]])})
+    ids = {"trnid": [[1, 2]], "valid": [[3]], "tstid": [[3, 4]]}
+    savemat(base / "setid.mat", {key: np.array(value) for key, value in ids.items()})
+    flowers = torchvision.datasets.Flowers102
+    monkeypatch.setattr(flowers, "_check_integrity", lambda self: True)
+    request = DataRequest(name="flowers102", data_dir=tmp_path, image_size=8)
+    data = load_data(request)
+    assert data.train.labels.tolist() == [0, 1]
+    assert len(data.test) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["cifar10", "cifar100", "fashionmnist", "imagenette", "flowers102"]
+)
+def test_a_data_set_that_is_not_in_the_folder_says_what_is_expected(
+    name: str, tmp_path: Path
+) -> None:
+    from resnet_bench.catalogue import DATASETS
+
+    with pytest.raises(UsageError) as caught:
+        load_data(DataRequest(name=name, data_dir=tmp_path))
+    assert DATASETS[name].expected in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_data_set_by_name_needs_a_folder() -> None:
+    with pytest.raises(UsageError, match="needs --data-dir"):
+        load_data(DataRequest(name="cifar10"))
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    with pytest.raises(UsageError, match=f"{missing} is no folder"):
+        load_data(DataRequest(name="cifar10", data_dir=missing))
+
+
+def test_a_download_makes_the_folder_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Any) -> None:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "download", refuse)
+    request = DataRequest(name="cifar10", data_dir=tmp_path / "new", download=True)
+    with pytest.raises(UsageError, match="no network"):
+        load_data(request)
+    assert (tmp_path / "new").is_dir()
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"unknown data set 'mnist'.*cifar10"):
+        load_data(DataRequest(name="mnist"))

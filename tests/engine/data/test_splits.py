@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from resnet_bench.engine.data import DataRequest, Normalisation, Split, load_data
+from resnet_bench.engine.data.augmentation import augment, augmentation_for
+from resnet_bench.engine.data.batches import BatchOrder, steps_per_epoch
+from resnet_bench.engine.data.splits import stratified_halves
+
+
+def split(images: int = 40, classes: int = 4) -> Split:
+    labels = torch.arange(images) % classes
+    return Split(torch.arange(images * 4.0).view(images, 1, 2, 2), labels)
+
+
+def test_the_digits_are_all_there_always_in_the_same_halves() -> None:
+    digits = load_data(DataRequest(name="digits"))
+    assert (len(digits.train), len(digits.test)) == (1437, 360)
+    assert digits.image_size == (8, 8)
+    assert digits.channels == 1
+    assert digits.train.images.max() == 1
+    assert digits.sha256() == load_data(DataRequest(name="digits")).sha256()
+
+
+def test_both_halves_of_the_digits_hold_every_class_in_proportion() -> None:
+    digits = load_data(DataRequest(name="digits"))
+    whole = torch.bincount(torch.cat([digits.train.labels, digits.test.labels]))
+    expected = whole * 360 / 1797
+    assert (torch.bincount(digits.test.labels) - expected).abs().max() <= 1
+
+
+def test_source_and_target_digits_share_no_image_and_count_from_zero() -> None:
+    source = load_data(DataRequest(name="digits-0-4"))
+    target = load_data(DataRequest(name="digits-5-9"))
+    assert len(source.train) + len(source.test) == 901
+    assert len(target.train) + len(target.test) == 896
+    assert target.classes == ("5", "6", "7", "8", "9")
+    assert sorted(set(target.train.labels.tolist())) == [0, 1, 2, 3, 4]
+
+
+def test_digits_can_be_resized_and_given_three_channels() -> None:
+    data = load_data(DataRequest(name="digits", image_size=16, channels=3))
+    assert data.train.images.shape == (1437, 3, 16, 16)
+    assert torch.equal(data.train.images[:, 0], data.train.images[:, 2])
+    normal = data.normalisation.apply(data.train.images)
+    assert abs(float(normal.mean())) < 1e-3
+    assert float(normal.std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_preprocessing_that_normalises_is_not_normalised_again() -> None:
+    data = load_data(DataRequest(name="digits", preprocess=lambda image: image * 2 - 1))
+    assert data.normalisation == Normalisation((0.0,), (1.0,))
+    assert data.train.images.min() == -1
+
+
+def test_the_hash_changes_with_a_pixel_and_with_a_label() -> None:
+    data = load_data(DataRequest(name="digits-5-9"))
+    before = data.sha256()
+    data.train.images[0, 0, 0, 0] += 0.5
+    changed = data.sha256()
+    data.train.labels[0] = (data.train.labels[0] + 1) % 5
+    assert len({before, changed, data.sha256()}) == 3
+
+
+def test_smaller_subsets_lie_inside_larger_ones_and_are_stratified() -> None:
+    whole = split(40, 4)
+    small, large = whole.fraction(0.2), whole.fraction(0.5)
+    assert len(small) == 8
+    pixels = {tuple(image.flatten().tolist()) for image in large.images}
+    assert {tuple(image.flatten().tolist()) for image in small.images} <= pixels
+    assert torch.bincount(small.labels).tolist() == [2, 2, 2, 2]
+
+
+def test_a_fraction_holds_at_least_one_image() -> None:
+    assert len(split().fraction(0.001)) == 1
+
+
+def test_another_seed_takes_other_images() -> None:
+    first, second = split().first(8, seed=1), split().first(8, seed=2)
+    assert not torch.equal(first.images, second.images)
+
+
+def test_classes_are_picked_and_relabelled_in_the_order_given() -> None:
+    picked = split(8, 4).only_classes([3, 1])
+    assert picked.labels.tolist() == [1, 0, 1, 0]
+
+
+def test_permuted_pixels_keep_their_values_and_move_alike_in_every_image() -> None:
+    data = load_data(DataRequest(name="digits-5-9"))
+    moved = data.with_permuted_pixels(seed=1)
+    flat, changed = data.train.images.flatten(1), moved.train.images.flatten(1)
+    assert torch.equal(flat.sort(1).values, changed.sort(1).values)
+    assert not torch.equal(flat, changed)
+    again = data.with_permuted_pixels(seed=1)
+    assert torch.equal(again.test.images, moved.test.images)
+
+
+def test_stratified_halves_are_disjoint_and_cover_all() -> None:
+    labels = torch.arange(30) % 3
+    train, test = stratified_halves(labels, 6)
+    assert sorted([*train.tolist(), *test.tolist()]) == list(range(30))
+    assert torch.bincount(labels[test]).tolist() == [2, 2, 2]
+
+
+def test_bytes_and_floats_are_normalised_alike() -> None:
+    pixels = torch.tensor([[[[0, 51], [102, 255]]]], dtype=torch.uint8)
+    normalisation = Normalisation.of(pixels)
+    torch.testing.assert_close(
+        normalisation.apply(pixels), normalisation.apply(pixels.float() / 255)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "expected"),
+    [
+        ("auto", 1, "none"),
+        ("auto", 3, "crop-flip"),
+        ("crop", 1, "crop"),
+        ("none", 3, "none"),
+        ("crop-flip", 1, "crop-flip"),
+    ],
+)
+def test_augmentation_follows_the_kind_of_image(
+    name: str, channels: int, expected: str
+) -> None:
+    assert augmentation_for(name, channels) == expected
+
+
+def test_a_crop_shifts_each_image_within_its_margin() -> None:
+    images = torch.zeros(64, 1, 16, 16)
+    images[:, :, 8, 8] = 1
+    shifted = augment(images, "crop", torch.Generator().manual_seed(0))
+    places = torch.nonzero(shifted)[:, 2:]
+    assert len(places) == 64
+    assert places.min() >= 6
+    assert places.max() <= 10
+    assert len({tuple(place.tolist()) for place in places}) > 10
+
+
+def test_a_flip_mirrors_about_half_of_the_images() -> None:
+    images = torch.zeros(200, 1, 8, 8)
+    images[:, :, :, :4] = 1
+    draw = torch.Generator().manual_seed(0)
+    flipped = augment(images, "crop-flip", draw)[:, 0, 4, 6] == 1
+    assert 70 < int(flipped.sum()) < 130
+
+
+def test_no_augmentation_returns_the_images_themselves() -> None:
+    images = torch.rand(2, 1, 4, 4)
+    assert augment(images, "none", torch.Generator()) is images
+
+
+def test_an_epoch_visits_every_image_of_its_full_batches_once() -> None:
+    order = BatchOrder(10, 4, seed=0)
+    epoch = torch.cat([order.next(), order.next()])
+    assert len(set(epoch.tolist())) == 8
+    assert order.at_epoch_end
+    assert not torch.equal(torch.cat([order.next(), order.next()]), epoch)
+
+
+@pytest.mark.parametrize(
+    ("images", "keep_last", "expected"),
+    [(10, False, 2), (10, True, 3), (9, True, 2), (3, False, 1), (8, True, 2)],
+)
+def test_steps_of_an_epoch(images: int, keep_last: bool, expected: int) -> None:
+    assert steps_per_epoch(images, 4, keep_last) == expected
