@@ -14,15 +14,14 @@ from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import given
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+TEXT = re.sub(r"<!--.*?-->", "", README)
 
 COMING = {
     "finetune",
     "pretrain",
     "describe",
     "recommend",
-    "compare",
-    "report",
 }
 
 
