@@ -107,7 +107,7 @@ def budget_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table | None:
             "published by torchvision for its best weights, not measured here."
         ],
         headers={
-            "budget": "time for a call",
+            "budget_seconds": "time for a call",
             "top1_percent": "ImageNet top-1",
             "call_seconds": "takes",
         },

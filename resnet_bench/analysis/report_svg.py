@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from html import escape
 
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from resnet_bench.analysis import theme
@@ -16,17 +17,20 @@ VARIABLES = {
     "#000000": "ink",
     "#262626": "ink",
     "#444444": "axis",
-    "#5a5a5a": "muted",
     "#999999": "muted",
     "#cccccc": "axis",
     "#e3e3e3": "grid",
 }
+
+#: Relative luminance below which a line would not be seen on a dark page.
+DARK = 0.1
 
 #: How strongly colours are mixed with white anywhere in the figures.
 STRENGTHS = (1.0, 0.75, 0.6, 0.5, 0.35, 0.25)
 
 _STYLE = re.compile(r'style="([^"]*)"')
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
+_STROKE = re.compile(r"stroke: #")
 _IDENTITY = re.compile(r'(id="|href="#|url\(#)([^")]+)')
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
@@ -94,14 +98,29 @@ def _themed(found: re.Match[str]) -> str:
     style = found[1]
     colours = [colour.lower() for colour in _COLOUR.findall(style)]
     series = next((SERIES[colour] for colour in colours if colour in SERIES), None)
-    style = _COLOUR.sub(_variable, style)
+    # Areas keep their colours: a dark one may be an end of a colour scale.
+    lifted = series is not None or _STROKE.search(style) is not None
+    style = _COLOUR.sub(lambda each: _adapted(each[0].lower(), lifted=lifted), style)
     mark = f' data-series="{series}"' if series else ""
     return f'style="{style}"{mark}'
 
 
-def _variable(found: re.Match[str]) -> str:
-    name = VARIABLES.get(found[0].lower())
-    return f"var(--{name})" if name else found[0]
+def _adapted(colour: str, *, lifted: bool) -> str:
+    """Return a colour as the page can adapt it to a dark ground."""
+    if colour in VARIABLES:
+        return f"var(--{VARIABLES[colour]})"
+    if lifted and luminance(colour) < DARK:
+        return f"color-mix(in srgb, {colour}, white var(--lift))"
+    return colour
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour (WCAG 2.2, from 0 to 1)."""
+    linear = [
+        channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
+        for channel in to_rgb(colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 SERIES = series_colours()

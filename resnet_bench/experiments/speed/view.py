@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.speed import view_figures
 from resnet_bench.experiments.speed.view_grid import rows_of
+from resnet_bench.experiments.speed.view_published import published_table
 from resnet_bench.experiments.speed.view_row import (
     PHASES,
     RATES,
@@ -94,3 +95,27 @@ def notices(run: Run) -> list[str]:
         for row in rows_of(run)
         for note in {re.sub(r"[\d.]+", "", note): note for note in row.notes}.values()
     ]
+
+
+def published(run: Run) -> list[Table]:
+    """Return published figures beside the run's own."""
+    table = published_table(run, rows_of(run))
+    return [table] if table else []
+
+
+METHOD = (
+    "Every setting runs in a process of its own; the settings are visited in shuffled "
+    "order, several times, so that a slow minute of the machine hits all of them.",
+    "Forward, loss, backward and optimizer are timed alone, with synchronisation "
+    "between them, and the whole step as one, without. Their sum over the step is the "
+    "closure; outside of 0.95 to 1.05 the row is marked.",
+    "A time is the median of all calls after warm-up, its interval is from order "
+    "statistics. It covers what varies within that process, not from one process to "
+    "the next.",
+    "Ratios between rows are formed visit by visit; their interval is Student's t on "
+    "the logarithms.",
+    "Images per second come from blocks of calls that are not synchronised one by one, "
+    "peak memory from a fresh process that does nothing else.",
+    "Work is counted without computing: one multiply-add (MAC) is two FLOP. The "
+    "ceiling is the fastest matrix product or convolution of the same run.",
+)

@@ -20,6 +20,9 @@ STACKED = {"forward": 1.0, "backward": 0.6, "optimizer": 0.25}
 MILLISECONDS = 1e3
 BAR_HEIGHT = 0.62
 
+#: Half of a letter's width, as a share of the axis of the largest work.
+LETTER_SHARE = 0.011
+
 
 def figures(run: Run, rows: Sequence[SpeedRow]) -> dict[str, Figure]:
     """Return the figures that the run's rows can fill, by file name."""
@@ -59,6 +62,18 @@ def _error(
     )
 
 
+def amount(value: float) -> str:
+    """Return a value with at least three digits, large ones whole."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _beside(axes: Axes, text: str, x: float, y: float) -> None:
+    """Write a bar's value beside its end."""
+    axes.annotate(
+        text, (x, y), (6, 0), textcoords="offset points", va="center", fontsize=9
+    )
+
+
 def phases_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
     """Return forward, backward and optimizer stacked, each end with its interval."""
     title = f"Where the time of a training step goes · {conditions(run, rows)}"
@@ -69,9 +84,8 @@ def phases_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
         end = _stack(axes, y, row, colours[row.identity])
         step = row.phase("step")
         if step is not None:
-            text = f"  {step.estimate * MILLISECONDS:,.4g} ms"
-            at = max(end, step.high * MILLISECONDS)
-            axes.annotate(text, (at, y), va="center", fontsize=9)
+            text = f"{amount(step.estimate * MILLISECONDS)} ms"
+            _beside(axes, text, max(end, step.high * MILLISECONDS), y)
             axes.plot([step.estimate * MILLISECONDS], [y], "|", color="#111111", ms=17)
     axes.margins(x=0.16)
     axes.set_xlim(left=0)
@@ -166,7 +180,7 @@ def _name_models(axes: Axes, rows: Sequence[SpeedRow]) -> None:
     widest = max(map(_gmac, slowest.values()))
     for row in slowest.values():
         # A name that starts at the left edge must not run over the axis.
-        at_edge = _gmac(row) < 0.15 * widest
+        at_edge = _gmac(row) < LETTER_SHARE * len(row.name) * widest
         axes.annotate(
             theme.drawable(row.name),
             (_gmac(row), _highest(row)),
@@ -249,7 +263,4 @@ def _throughput_bar(
 ) -> None:
     axes.barh(y, interval.estimate, height, color=colour)
     _error(axes, interval.estimate, y, interval)
-    text = f"  {interval.estimate:,.3g}"
-    if interval.estimate >= 1000:
-        text = f"  {interval.estimate:,.0f}"
-    axes.annotate(text, (interval.high, y), va="center", fontsize=8.5)
+    _beside(axes, amount(interval.estimate), interval.high, y)
