@@ -83,6 +83,10 @@ class Recording:
         """Return the run as committed so far."""
         return read_run(self.folder)
 
+    def close(self) -> None:
+        """Let go of the run file."""
+        self._writer.__exit__(None, None, None)
+
     def end(self, status: str) -> None:
         """Close the account of this session."""
         self._writer.end(status)
@@ -174,4 +178,7 @@ def kept(recording: Recording, say: Callable[[str], None]) -> Iterator[Recording
     except ResnetBenchError:
         recording.end("failed")
         raise
-    recording.end("complete")
+    else:
+        recording.end("complete")
+    finally:
+        recording.close()

@@ -1,0 +1,70 @@
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.gate import check, live, noise
+from resnet_bench.output import DisplayOptions, Output
+from tests.gate.fake_worker import FakeWorker
+
+ENVIRONMENT = {"machine_key": "0123456789ab", "torch": {"version": "2.15"}}
+
+SUBJECT = {
+    "seconds": {"a:forward": 0.01, "b:step": 0.02},
+    "exact": {"a": {}, "b": {}},
+    "accuracy": {"a": [0.9] * 5},
+}
+
+Write = Callable[..., None]
+
+
+@pytest.fixture
+def output() -> Output:
+    return Output(DisplayOptions(color="never"))
+
+
+@pytest.fixture(autouse=True)
+def light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start workers without PyTorch, and know the machine without asking it."""
+    monkeypatch.setattr(live, "WorkerProcess", FakeWorker)
+    for module in (check, noise):
+        monkeypatch.setattr(module, "collect_environment", lambda: ENVIRONMENT)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    answer = subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return answer.stdout.strip()
+
+
+@pytest.fixture
+def write(repository: Path) -> Write:
+    """Change the fake subject of the working tree."""
+
+    def change(**changes: Any) -> None:
+        text = json.dumps({**SUBJECT, **changes})
+        (repository / "subject.json").write_text(text)
+
+    return change
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committed project with a fake subject; the test runs in it."""
+    place = tmp_path / "project"
+    place.mkdir()
+    git(place, "init", "--quiet", "--initial-branch", "main")
+    (place / "subject.json").write_text(json.dumps(SUBJECT))
+    (place / ".gitignore").write_text("results/\n")
+    git(place, "add", "--all")
+    git(place, "commit", "--quiet", "--message", "Start")
+    monkeypatch.chdir(place)
+    return place

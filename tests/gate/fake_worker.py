@@ -1,0 +1,69 @@
+"""Workers without PyTorch: what they reply is written in their tree."""
+
+import json
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from resnet_bench.gate.channel import Launch, WorkerError
+
+NOISE = random.Random(0)
+
+
+def pace(subject: Mapping[str, Any], name: str, method: str) -> dict[str, Any]:
+    if name == "control":
+        return {"seconds": 1e-4 * subject.get("control", 1.0)}
+    seconds = subject["seconds"][f"{name}:{method}"]
+    return {"seconds": seconds * (1 + 0.01 * NOISE.random())}
+
+
+def reply_to(subject: Mapping[str, Any], do: str, **arguments: Any) -> dict[str, Any]:
+    if do == "open":
+        return {"api": 1, "inside": True, "cases": [], **subject.get("open", {})}
+    name = arguments["name"]
+    if do in ("prepare", "leg"):
+        return pace(subject, name, arguments["method"])
+    if do == "exact":
+        made = {
+            "parameters": 10,
+            "flops": 20,
+            "forward_operations": 3,
+            "backward_operations": 4,
+            "state_dict_keys": "k",
+            "output_checksum": "c",
+        }
+        return {**made, **subject["exact"][name]}
+    accuracy = subject["accuracy"][name][arguments["seed"]]
+    return {"accuracy": accuracy, "fingerprint": str(accuracy)}
+
+
+class FakeWorker:
+    """Stands for a WorkerProcess, in this process."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.subject = json.loads((launch.tree / "subject.json").read_text())
+        self.reply: dict[str, Any] | None = None
+        self.error = ""
+
+    def __enter__(self) -> "FakeWorker":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def send(self, do: str, **arguments: Any) -> None:
+        try:
+            self.reply = reply_to(self.subject, do, **arguments)
+        except KeyError as error:
+            self.reply, self.error = None, f"KeyError: {error}"
+        if self.subject.get("dies_at") == do:
+            self.reply, self.error = None, "killed for the test"
+
+    def receive(self) -> dict[str, Any]:
+        if self.reply is None:
+            raise WorkerError(self.error)
+        return self.reply
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        self.send(do, **arguments)
+        return self.receive()

@@ -1,0 +1,310 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from resnet_bench.errors import ExitCode, NotComparableError, UsageError
+from resnet_bench.gate import measuring
+from resnet_bench.gate.baselines import keep_baseline
+from resnet_bench.gate.check import run_check
+from resnet_bench.gate.live import live_pair
+from resnet_bench.gate.observations import PairTiming
+from resnet_bench.gate.spec import BaselineConfig, CheckConfig
+from resnet_bench.output import Output
+from resnet_bench.store.folders import run_folders
+from resnet_bench.store.reading import Run, read_run
+from tests.gate.conftest import Write, git
+
+CONFIG = CheckConfig(
+    subject="project:subject",
+    cases=("a:forward",),
+    against="HEAD",
+    pairs=12,
+    metrics=("time", "exact"),
+    json=True,
+)
+
+
+def changed(**changes: Any) -> CheckConfig:
+    return dataclasses.replace(CONFIG, **changes)
+
+
+def latest() -> Run:
+    return read_run(run_folders(Path("results"), "check")[-1])
+
+
+def verdicts(text: str) -> dict[tuple[str, str], str]:
+    rows = json.loads(text)["rows"]
+    return {(row["case"], row["metric"]): row["verdict"] for row in rows}
+
+
+def test_unchanged_code_passes(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_check(CONFIG, output) is ExitCode.OK
+    found = verdicts(capsys.readouterr().out)
+    assert found["a:forward", "seconds"] == "pass"
+    assert set(found.values()) == {"pass"}
+    assert git(repository, "worktree", "list").count("\n") == 0
+
+
+def test_slower_code_is_a_regression_and_a_second_time_too(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(seconds={"a:forward": 0.013})
+    assert run_check(CONFIG, output) is ExitCode.REGRESSION
+    assert run_check(CONFIG, output) is ExitCode.REGRESSION
+
+
+def test_a_baseline_is_not_moved_by_a_check(
+    repository: Path, write: Write, output: Output
+) -> None:
+    run_check(CONFIG, output)
+    keep_baseline(BaselineConfig(request=("save", "release")), output)
+    write(seconds={"a:forward": 0.013})
+    git(repository, "commit", "--quiet", "--all", "--message", "Slower")
+    against_baseline = changed(against=None, baseline="release")
+    assert run_check(against_baseline, output) is ExitCode.REGRESSION
+    assert run_check(against_baseline, output) is ExitCode.REGRESSION
+    keep_baseline(BaselineConfig(request=("accept", "release")), output)
+    assert run_check(against_baseline, output) is ExitCode.OK
+
+
+def test_one_more_operation_is_caught_without_timing(
+    repository: Path,
+    write: Write,
+    output: Output,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(exact={"a": {"forward_operations": 4}})
+    assert run_check(changed(metrics=("exact",)), output) is ExitCode.REGRESSION
+    found = verdicts(capsys.readouterr().out)
+    assert found["a:exact", "forward_operations"] == "regression"
+    assert found["a:exact", "parameters"] == "pass"
+
+
+def test_a_case_missing_on_one_side_is_incomplete(
+    repository: Path,
+    write: Write,
+    output: Output,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(
+        seconds={"a:forward": 0.01, "new:forward": 0.01},
+        exact={"a": {}, "new": {}},
+        open={"cases": ["a", "new"]},
+    )
+    config = changed(cases=(), pairs=12)
+    assert run_check(config, output) is ExitCode.INCOMPLETE
+    found = verdicts(capsys.readouterr().out)
+    assert found["new:forward", "seconds"] == "missing"
+    assert found["new:exact", "exact"] == "missing"
+    assert found["a:forward", "seconds"] == "pass"
+
+
+def test_a_regression_beats_a_missing_case(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(seconds={"a:forward": 0.013, "new:forward": 0.01})
+    config = changed(cases=("a:forward", "new:forward"), metrics=("time",))
+    assert run_check(config, output) is ExitCode.REGRESSION
+
+
+def test_a_case_that_fails_on_both_sides_is_failed(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = changed(cases=("nowhere:forward",))
+    assert run_check(config, output) is ExitCode.INCOMPLETE
+    found = verdicts(capsys.readouterr().out)
+    assert found["nowhere:forward", "seconds"] == "failed"
+
+
+def test_another_interface_is_not_comparable_in_every_output(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(open={"api": 2})
+    config = changed(junit=Path("junit.xml"))
+    with pytest.raises(NotComparableError, match="SUBJECT_API = 2") as caught:
+        run_check(config, output)
+    assert caught.value.exit_code is ExitCode.NOT_COMPARABLE
+    suite = ET.parse("junit.xml").getroot()
+    assert suite.get("errors") == "1"
+
+
+def test_a_subject_from_another_place_is_not_comparable(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(open={"inside": False})
+    with pytest.raises(NotComparableError, match="imported from elsewhere"):
+        run_check(CONFIG, output)
+
+
+def test_a_worker_that_dies_is_told_by_its_last_words(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(dies_at="open")
+    with pytest.raises(NotComparableError, match="killed for the test"):
+        run_check(CONFIG, output)
+
+
+def test_no_baseline_is_not_comparable(repository: Path, output: Output) -> None:
+    with pytest.raises(NotComparableError, match="no baseline: give --against"):
+        run_check(changed(against=None), output)
+    with pytest.raises(NotComparableError, match="'resnet-bench baseline save x'"):
+        run_check(changed(against=None, baseline="x"), output)
+
+
+def test_a_subject_without_cases_needs_some(repository: Path, output: Output) -> None:
+    with pytest.raises(UsageError, match="expected --cases"):
+        run_check(changed(cases=()), output)
+
+
+def test_a_moved_control_leaves_times_undecided(
+    repository: Path,
+    write: Write,
+    output: Output,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(seconds={"a:forward": 0.013}, control=1.2)
+    config = changed(metrics=("time",))
+    assert run_check(config, output) is ExitCode.OK
+    assert verdicts(capsys.readouterr().out)["a:forward", "seconds"] == "inconclusive"
+    assert (
+        run_check(dataclasses.replace(config, strict=True), output)
+        is ExitCode.NOT_COMPARABLE
+    )
+
+
+def test_a_spent_budget_leaves_times_undecided(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_check(changed(budget=1e-6), output) is ExitCode.INCOMPLETE
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    assert row["because"] == "the budget ended before the first pair"
+
+
+class Stopper:
+    """Lets two pairs pass, then acts like Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.pairs = 0
+
+    def __call__(self, *arguments: Any) -> list[PairTiming]:
+        self.pairs += 1
+        if self.pairs > 2:
+            raise KeyboardInterrupt
+        return live_pair(*arguments)
+
+
+def test_an_interrupted_check_goes_on_with_the_same_pairs(
+    repository: Path,
+    output: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring, "live_pair", Stopper())
+        with pytest.raises(KeyboardInterrupt):
+            run_check(CONFIG, output)
+    stopped = latest()
+    assert stopped.status == "partial"
+    assert "--resume" in capsys.readouterr().err
+    assert run_check(changed(resume="latest", budget=200.0), output) is ExitCode.OK
+    resumed = latest()
+    before, after = stopped.rows(PairTiming), resumed.rows(PairTiming)
+    assert resumed.id == stopped.id
+    assert after[: len(before)] == before
+    assert [row["pair"] for row in after if row["case"] == "a:forward"] == [*range(12)]
+    assert len({row["loops"] for row in after if row["case"] == "a:forward"}) == 1
+
+
+def test_a_check_of_other_trees_or_options_is_not_resumed(
+    repository: Path, write: Write, output: Output
+) -> None:
+    run_check(changed(metrics=("exact",)), output)
+    with pytest.raises(UsageError, match="had metrics"):
+        run_check(changed(resume="latest"), output)
+    write(seconds={"a:forward": 0.5})
+    with pytest.raises(UsageError, match="another head tree"):
+        run_check(changed(resume="latest", metrics=("exact",)), output)
+
+
+def test_identical_predictions_need_one_seed(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = changed(cases=("a:accuracy",), metrics=("accuracy",))
+    assert run_check(config, output) is ExitCode.OK
+    assert len(latest().rows("accuracy")) == 2
+    assert verdicts(capsys.readouterr().out)["a:accuracy", "accuracy"] == "pass"
+
+
+def test_lower_accuracy_over_five_seeds_is_a_regression(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(accuracy={"a": [0.85, 0.86, 0.85, 0.86, 0.85]})
+    config = changed(cases=("a:accuracy",), metrics=("accuracy",))
+    assert run_check(config, output) is ExitCode.REGRESSION
+
+
+def test_a_floor_gates_even_identical_predictions(
+    repository: Path, output: Output
+) -> None:
+    config = changed(
+        cases=("a:accuracy",),
+        metrics=("accuracy",),
+        threshold=("a:accuracy/accuracy/floor=0.95",),
+    )
+    assert run_check(config, output) is ExitCode.REGRESSION
+
+
+def test_training_that_fails_on_one_side_is_missing(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(accuracy={})
+    config = changed(cases=("a:accuracy",), metrics=("accuracy",))
+    assert run_check(config, output) is ExitCode.INCOMPLETE
+
+
+def test_thresholds_come_from_the_projects_file(
+    repository: Path, write: Write, output: Output
+) -> None:
+    (repository / "resnet-bench.toml").write_text(
+        '[check.thresholds."a:forward".seconds]\nregression = 0.5\ntolerated = 0.6\n'
+    )
+    write(seconds={"a:forward": 0.013})
+    assert run_check(CONFIG, output) is ExitCode.OK
+    assert latest().header["thresholds"] == [
+        "a:forward/seconds/regression=0.5",
+        "a:forward/seconds/tolerated=0.6",
+    ]
+
+
+def test_every_output_is_written(
+    repository: Path,
+    write: Write,
+    output: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    write(seconds={"a:forward": 0.013})
+    config = changed(
+        json=False,
+        explain=True,
+        markdown=Path("check.md"),
+        junit=Path("check.xml"),
+        github_summary=True,
+    )
+    assert run_check(config, output) is ExitCode.REGRESSION
+    said = capsys.readouterr()
+    assert "a:forward seconds: regression, because low bound" in said.out
+    assert "::error title=regression%3A a:forward seconds" not in said.err
+    assert "::error title=regression%3A a%3Aforward seconds::" in said.err
+    text = Path("check.md").read_text()
+    assert text == Path("summary.md").read_text()
+    assert text.startswith("## check: 1 regression, 6 pass")
+    suite = ET.parse("check.xml").getroot()
+    assert (suite.get("failures"), suite.get("tests")) == ("1", "7")
