@@ -1,16 +1,25 @@
 """What the gate measures unless a project names its own subject: our ResNets.
 
 Timed cases use small images, so that a leg holds several calls; the exact metrics
-do not depend on that.
+do not depend on that. The accuracy case trains a small network on the digits that
+come with scikit-learn.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from resnet_bench.catalogue import VARIANTS
+from resnet_bench.engine.cifar_networks import build_cifar_network
+from resnet_bench.engine.data.batches import steps_per_epoch
+from resnet_bench.engine.data.loading import DataRequest, load_data
+from resnet_bench.engine.evaluation import predict
+from resnet_bench.engine.models import variant_builder
+from resnet_bench.engine.network_design import NetworkDesign
+from resnet_bench.engine.schedules import schedule_for
+from resnet_bench.engine.seeding import generator
+from resnet_bench.engine.training import Trainer, TrainingPlan
 
 SUBJECT_API = 1
 
@@ -21,11 +30,17 @@ CASES = (
     "resnet34:exact",
     "resnet101:exact",
     "resnet152:exact",
+    "digits:accuracy",
 )
 
 BATCH_SIZE = 2
 IMAGE_SIZE = 64
 CLASSES = 1000
+
+#: The accuracy case: deep enough to have every kind of block, and done in seconds.
+DIGITS_NETWORK = NetworkDesign(depth=8, width=8)
+DIGITS_EPOCHS = 6
+DIGITS_BATCH_SIZE = 64
 
 
 class TrainedNetwork:
@@ -45,22 +60,36 @@ class TrainedNetwork:
     def step(self) -> None:
         """Take one training step."""
         self.optimizer.zero_grad()
-        torch.autograd.backward(
-            nn.functional.cross_entropy(self.forward(), self.targets)
-        )
+        loss = nn.functional.cross_entropy(self.forward(), self.targets)
+        torch.autograd.backward(loss)
         self.optimizer.step()
 
 
-def _variant(builder: str) -> Callable[[], TrainedNetwork]:
-    def build() -> TrainedNetwork:
-        return TrainedNetwork(getattr(torchvision.models, builder)(weights=None))
+class DigitsTraining:
+    """Trains a small residual network on the digits, from a given seed."""
 
-    return build
+    def evaluate(self, seed: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the predicted and the right classes of the test images."""
+        data = load_data(DataRequest(name="digits"))
+        model = build_cifar_network(DIGITS_NETWORK, generator(seed, "weights"))
+        steps = DIGITS_EPOCHS * steps_per_epoch(len(data.train), DIGITS_BATCH_SIZE)
+        schedule = schedule_for("one-cycle", steps, 0.1)
+        plan = TrainingPlan(schedule=schedule, batch_size=DIGITS_BATCH_SIZE, seed=seed)
+        Trainer(model, data.train, data.normalisation, plan).train()
+        logits = predict(model, data.test, data.normalisation)
+        return logits.argmax(1).tolist(), data.test.labels.tolist()
 
 
-BUILDERS = {row.builder: _variant(row.builder) for row in VARIANTS.values()}
+def _network(depth: int) -> Callable[[], TrainedNetwork]:
+    return lambda: TrainedNetwork(variant_builder(depth)())
 
 
-def subject(case: str) -> TrainedNetwork:
+BUILDERS: dict[str, Callable[[], TrainedNetwork | DigitsTraining]] = {
+    **{row.builder: _network(row.depth) for row in VARIANTS.values()},
+    "digits": DigitsTraining,
+}
+
+
+def subject(case: str) -> TrainedNetwork | DigitsTraining:
     """Return the object that a case measures; raises KeyError for no case."""
     return BUILDERS[case]()
