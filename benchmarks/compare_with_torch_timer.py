@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     devices.settle(device, threads=asked.threads, tf32=False)
     setting = Setting(device, asked.batch_size, asked.image_size)
     workload = make_workload(
-        variant_builder(asked.variant), setting, trains=True, infers=False
+        variant_builder(asked.variant)(), setting, trains=True, infers=False
     )
     training = workload.training
     if training is None:

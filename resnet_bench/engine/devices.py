@@ -47,6 +47,11 @@ class Device:
         if self.is_cuda:
             self.cuda.synchronize(self.index)
 
+    def release(self) -> None:
+        """Give cached GPU memory back, which another process may need."""
+        if self.is_cuda:
+            self.cuda.empty_cache()
+
     @property
     def clock(self) -> Clock:
         """The clock that waits for this device."""

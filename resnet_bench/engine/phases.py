@@ -31,6 +31,7 @@ class Setting:
     autocast: bool = False
     channels_last: bool = False
     compiled: bool = False
+    cuda_graphs: bool = False
     seed: int = 0
 
     @property
@@ -80,7 +81,8 @@ def place(model: nn.Module, setting: Setting) -> nn.Module:
         model = model.to(memory_format=torch.channels_last)
     if not setting.compiled:
         return model
-    compiled: nn.Module = torch.compile(model)  # type: ignore[assignment]
+    mode = "reduce-overhead" if setting.cuda_graphs else "default"
+    compiled: nn.Module = torch.compile(model, mode=mode)  # type: ignore[assignment]
     return compiled
 
 
@@ -229,6 +231,17 @@ class Inference:
         set_training(self.model, False)
         with self._without_gradients(), self.setting.context():
             self.model(self.batch.images)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the model says to other images, in float32 on the CPU."""
+        setting = self.setting
+        placed = images.to(setting.device.torch, setting.storage)
+        set_training(self.model, False)
+        with self._without_gradients(), setting.context():
+            answer: torch.Tensor = self.model(
+                placed.to(memory_format=setting.memory_format)
+            )
+        return answer.to("cpu", torch.float32, copy=True)
 
     def _without_gradients(self) -> AbstractContextManager[object]:
         return torch.no_grad() if self.setting.compiled else torch.inference_mode()

@@ -54,6 +54,11 @@ class Workload:
             units.append(self.inference)
         return tuple(units)
 
+    def rest(self) -> None:
+        """Let go of gradients until the next visit; other cells need the memory."""
+        if self.training is not None:
+            self.training.forget()
+
     def first_step(self, clock: Clock) -> float | None:
         """Make the very first training step; returns its seconds."""
         return _first(WholeStep(self.training), clock) if self.training else None
@@ -68,18 +73,17 @@ def _first(unit: Unit, clock: Clock) -> float:
 
 
 def make_workload(
-    build: Builder,
+    model: nn.Module,
     setting: Setting,
     *,
     trains: bool,
     infers: bool,
     wrap: Wrap = unwrapped,
 ) -> Workload:
-    """Build the model from the setting's seed, its inputs, and what calls it.
+    """Place the model, make its inputs, and what calls it.
 
     `wrap` makes the model one of several ranks. Nothing is called yet.
     """
-    model = seeded(build, setting.seed)
     work = work_of(model, setting.image_size)
     batch = make_batch(setting, work.classes)
     placed = wrap(place(model, setting))

@@ -32,6 +32,7 @@ class FakeCuda:
     peak_allocated: int = 0
     peak_reserved: int = 0
     chosen: int | None = None
+    emptied: int = 0
 
     def now(self) -> float:
         return self.host
@@ -66,6 +67,9 @@ class FakeCuda:
 
     def free(self, size: int) -> None:
         self.allocated -= size
+
+    def empty_cache(self) -> None:
+        self.emptied += 1
 
     def reset_peak_memory_stats(self, index: int | None) -> None:
         self.peak_allocated = self.allocated

@@ -187,17 +187,20 @@ def test_inference_mode_is_not_used_where_the_model_is_compiled() -> None:
 def test_the_model_is_compiled_only_when_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    compiled: list[torch.nn.Module] = []
+    compiled: list[tuple[torch.nn.Module, str]] = []
 
-    def compile_(model: torch.nn.Module) -> torch.nn.Module:
-        compiled.append(model)
+    def compile_(model: torch.nn.Module, mode: str) -> torch.nn.Module:
+        compiled.append((model, mode))
         return model
 
     monkeypatch.setattr(torch, "compile", compile_)
     place(tiny(), SETTING)
     assert compiled == []
     model = place(tiny(), Setting(Device("cpu"), 4, 8, compiled=True))
-    assert compiled == [model]
+    assert compiled == [(model, "default")]
+    graphs = Setting(Device("cpu"), 4, 8, compiled=True, cuda_graphs=True)
+    place(tiny(), graphs)
+    assert compiled[-1][1] == "reduce-overhead"
 
 
 def test_gradients_are_scaled_only_for_float16_under_autocast() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from resnet_bench.engine.clock import WallClock
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.phases import Setting
+from resnet_bench.engine.phases import Setting, SplitStep
 from resnet_bench.engine.workload import (
     COMPILE_CACHE,
     check_compiler,
@@ -25,7 +25,7 @@ SETTING = Setting(Device("cpu"), batch_size=4, image_size=8)
 
 def test_building_calls_nothing_so_that_the_first_call_is_the_first() -> None:
     model = Counting()
-    workload = make_workload(lambda: model, SETTING, trains=True, infers=True)
+    workload = make_workload(model, SETTING, trains=True, infers=True)
     # Counting the work ran a copy, whose calls are not the model's.
     assert model.calls == []
     workload.first_step(WallClock())
@@ -33,29 +33,29 @@ def test_building_calls_nothing_so_that_the_first_call_is_the_first() -> None:
     assert model.calls == [(True, True), (False, False)]
 
 
-def test_a_workload_holds_what_was_asked_for() -> None:
-    phases = {
-        (trains, infers): [
-            phase
-            for unit in make_workload(tiny, SETTING, trains=trains, infers=infers).units
-            for phase in unit.phases
-        ]
-        for trains, infers in [(True, True), (True, False), (False, True)]
-    }
-    training = ["forward", "loss", "backward", "optimizer", "step"]
-    assert phases[True, True] == [*training, "inference"]
-    assert phases[True, False] == training
-    assert phases[False, True] == ["inference"]
+@pytest.mark.parametrize(
+    ("trains", "infers", "phases"),
+    [
+        (True, True, [*SplitStep.phases, "step", "inference"]),
+        (True, False, [*SplitStep.phases, "step"]),
+        (False, True, ["inference"]),
+    ],
+)
+def test_a_workload_holds_what_was_asked_for(
+    trains: bool, infers: bool, phases: list[str]
+) -> None:
+    workload = make_workload(tiny(), SETTING, trains=trains, infers=infers)
+    assert [phase for unit in workload.units for phase in unit.phases] == phases
 
 
 def test_what_was_not_asked_for_has_no_first_call() -> None:
-    workload = make_workload(tiny, SETTING, trains=False, infers=False)
+    workload = make_workload(tiny(), SETTING, trains=False, infers=False)
     assert workload.first_step(WallClock()) is None
     assert workload.first_inference(WallClock()) is None
 
 
 def test_targets_are_classes_that_the_model_knows() -> None:
-    workload = make_workload(tiny, SETTING, trains=True, infers=False)
+    workload = make_workload(tiny(), SETTING, trains=True, infers=False)
     assert workload.training is not None
     assert workload.training.batch.targets.min() >= 0
     assert workload.training.batch.targets.max() < workload.work.classes == 5
@@ -68,8 +68,17 @@ def test_the_model_is_wrapped_for_its_ranks() -> None:
         wrapped.append(model)
         return model
 
-    make_workload(tiny, SETTING, trains=True, infers=True, wrap=wrap)
+    make_workload(tiny(), SETTING, trains=True, infers=True, wrap=wrap)
     assert len(wrapped) == 1
+
+
+def test_a_resting_workload_holds_no_gradients() -> None:
+    workload = make_workload(tiny(), SETTING, trains=True, infers=False)
+    assert workload.training is not None
+    workload.first_step(WallClock())
+    workload.rest()
+    assert all(each.grad is None for each in workload.training.model.parameters())
+    make_workload(tiny(), SETTING, trains=False, infers=True).rest()
 
 
 @pytest.mark.parametrize("trains", [True, False])

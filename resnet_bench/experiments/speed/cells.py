@@ -38,6 +38,7 @@ def title_of(variant: int, architecture: str | None) -> str:
 class SpeedCell(Cell):
     """One setting of one model, or the ceiling of one setting of the machine.
 
+    `rung` names the step of the ladder, None outside of one.
     `device` is `cpu` or `cuda`; which GPU is no part of the identity. `batch_size`
     is the actual, `requested_batch_size` the one asked for. Of a ceiling, `variant`,
     `model`, batch and image size are None.
@@ -57,6 +58,8 @@ class SpeedCell(Cell):
     tf32: bool
     channels_last: bool = False
     compiled: bool = False
+    cuda_graphs: bool = False
+    rung: str | None = None
     threads: int
     mode: str = "both"
     seed: int
@@ -82,6 +85,7 @@ class SpeedCell(Cell):
             "tf32": self.tf32,
             "channels-last": self.channels_last,
             "compiled": self.compiled,
+            "CUDA graphs": self.cuda_graphs,
             "peak memory, train": self.measure == MEMORY_TRAIN,
             "peak memory, inference": self.measure == MEMORY_INFERENCE,
         }
@@ -115,11 +119,11 @@ class SpeedCell(Cell):
         return TRAIN_PHASES * self.trains + INFERENCE_PHASES * self.infers
 
 
-#: What a child holds beyond what the fork shares, with weights, gradients and
-#: momentum of the largest variant, and what an image of 224 px adds in training;
-#: rounded up from what the memory cells of ResNet-152 show.
-BASE_BYTES = 1.5e9
-BYTES_PER_IMAGE = 3e8
+#: What a child holds between its visits: weights, gradients and momentum, what
+#: libraries take beyond what the fork shares, and what the allocator keeps of an
+#: image's activations (ResNet-50 at 224 px; rounded up).
+BASE_BYTES = 0.8e9
+BYTES_PER_IMAGE = 1e8
 
 #: A ceiling needs few samples, a memory pass a handful of steps.
 CEILING_SHARE = 0.4

@@ -55,6 +55,9 @@ class SpeedSamples(Record):
         first_step_seconds: The first training step of the process, compilation
             included; None when not asked for.
         first_inference_seconds: Likewise for inference.
+        logit_error: On a ladder, relative error of the logits against float32 on the
+            same images and weights (2-norm); None elsewhere.
+        top1_agreement: On a ladder, share of images with the same first choice.
         parameters: Trainable and other parameters of the model.
         multiply_adds: Multiplications with addition per image, forward.
         flop: Twice that, per image, forward.
@@ -92,6 +95,8 @@ class SpeedSamples(Record):
     first_inference_seconds: float | None = measured(
         unit="s", better="lower", default=None
     )
+    logit_error: float | None = measured(unit="1", better="lower", default=None)
+    top1_agreement: float | None = measured(unit="1", better="higher", default=None)
     parameters: int | None = measured(unit="1", better="lower", exact=True)
     multiply_adds: int | None = measured(unit="1", better="lower", exact=True)
     flop: int | None = measured(unit="1", better="lower", exact=True)

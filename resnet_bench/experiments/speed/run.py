@@ -1,10 +1,12 @@
 """Times one setting of one model, visit by visit; called where cells run."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from resnet_bench.engine import devices, models
 from resnet_bench.engine.cores import default_threads
+from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.workload import check_compiler
 from resnet_bench.errors import UsageError
@@ -16,6 +18,7 @@ from resnet_bench.experiments.speed.cells import (
     SpeedCell,
     title_of,
 )
+from resnet_bench.experiments.speed.ladder import LADDER, Rung
 from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
 from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.timing import time_phases
@@ -38,6 +41,10 @@ def prepare(config: Config) -> Config:
     """
     device = devices.choose(config.device)
     ready = resolved(config, device.name, default_threads())
+    if ready.ladder:
+        ready = replace(ready, unsupported=_unsupported(device))
+    if ready.cuda_graphs and not device.is_cuda:
+        raise UsageError("--cuda-graphs: expected with CUDA only")
     if ready.tf32 and not device.is_cuda:
         raise UsageError("--tf32: expected with CUDA only; the CPU has no TF32")
     if ready.compile:
@@ -46,6 +53,24 @@ def prepare(config: Config) -> Config:
         devices.check_dtype(device, dtype)
     _check_models(ready)
     return ready
+
+
+def _unsupported(device: Device) -> tuple[tuple[str, str], ...]:
+    """Return the steps of the ladder that cannot be taken here, with the reason."""
+    reasons = ((rung.name, _reason_against(rung, device)) for rung in LADDER)
+    return tuple((name, reason) for name, reason in reasons if reason is not None)
+
+
+def _reason_against(rung: Rung, device: Device) -> str | None:
+    if rung.needs_cuda and not device.is_cuda:
+        return "needs a CUDA device"
+    try:
+        if rung.compiled:
+            check_compiler(device.kind)
+        devices.check_dtype(device, rung.dtype)
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def _check_models(config: Config) -> None:

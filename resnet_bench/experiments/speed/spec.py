@@ -1,19 +1,11 @@
 """What `speed` can be asked, the cells it visits and the records they yield."""
 
-from dataclasses import dataclass, replace
-from itertools import product
-from typing import Any
+from dataclasses import dataclass
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
-from resnet_bench.experiments.speed.cells import (
-    CEILING,
-    MEMORY_INFERENCE,
-    MEMORY_TRAIN,
-    PLAIN,
-    RESIDUAL,
-    TIME,
-    SpeedCell,
-)
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.speed.cells import PLAIN, RESIDUAL
+from resnet_bench.experiments.speed.grid import PROFILES, expand, resolved
 from resnet_bench.experiments.speed.records import (
     CeilingSamples,
     OutOfMemory,
@@ -22,29 +14,11 @@ from resnet_bench.experiments.speed.records import (
 )
 from resnet_bench.options import check, option
 
+__all__ = ["EXAMPLES", "PROFILES", "RECORDS", "Config", "expand", "resolved"]
+
 DTYPES = ("float32", "bfloat16", "float16")
 ARCHITECTURES = (RESIDUAL, PLAIN)
 MODES = ("train", "infer", "both")
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How long and how precisely to measure when no option says so.
-
-    `precision` is the relative half width of a median's interval; the times are
-    seconds per cell.
-    """
-
-    precision: float
-    cpu_seconds: float
-    cuda_seconds: float
-
-
-PROFILES = {
-    "quick": Profile(precision=0.05, cpu_seconds=3.0, cuda_seconds=1.0),
-    "standard": Profile(precision=0.02, cpu_seconds=10.0, cuda_seconds=3.0),
-    "thorough": Profile(precision=0.01, cpu_seconds=60.0, cuda_seconds=20.0),
-}
 
 
 def parse_fraction(text: str) -> float:
@@ -112,6 +86,15 @@ class Config:
     compile: bool = option(
         False, help="Run through torch.compile, from a cold cache; reported apart."
     )
+    cuda_graphs: bool = option(
+        False,
+        help="Replay the compiled code as CUDA graphs; with --compile, on CUDA only.",
+    )
+    ladder: bool = option(
+        False,
+        help="Climb from plain float32 to the fastest setting: channels-last, lower "
+        "precision, compiled, CUDA graphs; each step against the one before.",
+    )
     threads: tuple[int, ...] = option(
         (),
         help="CPU threads [default: physical cores that affinity and the container's "
@@ -137,8 +120,13 @@ class Config:
     )
     seed: int = option(0, help="Seed of weights, images and targets.")
 
+    #: Steps of the ladder that this machine cannot take, each with the reason; found
+    #: out before the run.
+    unsupported: tuple[tuple[str, str], ...] = ()
+
     def __post_init__(self) -> None:
         """Check what can be checked without torch; raises UsageError."""
+        self._check_ladder()
         sizes = {
             "--batch-size": self.batch_size,
             "--image-size": self.image_size,
@@ -169,6 +157,21 @@ class Config:
                 "a number of seconds above 0",
             )
         check(0 <= self.seed < 2**63, "--seed", self.seed, "a whole number from 0")
+        if self.cuda_graphs and not self.compile:
+            raise UsageError("--cuda-graphs: expected together with --compile")
+
+    def _check_ladder(self) -> None:
+        """Refuse settings that the ladder makes itself."""
+        given = {
+            "--dtype": self.dtype != ("float32",),
+            "--amp": self.amp,
+            "--tf32": self.tf32,
+            "--channels-last": self.channels_last,
+            "--compile": self.compile,
+        }
+        for name in (name for name, is_given in given.items() if is_given):
+            if self.ladder:
+                raise UsageError(f"--ladder: expected without {name}, which it sets")
 
 
 RECORDS = (SpeedSamples, PeakMemory, CeilingSamples, OutOfMemory)
@@ -177,119 +180,3 @@ EXAMPLES = (
     "speed --variants 18,34,50",
     "speed --variants 18 -b 1,4,16 --dtype bfloat16 --mode infer",
 )
-
-DEFAULT_VARIANTS = (18, 34, 50)
-CPU_BATCH_SIZE = 4
-CUDA_BATCH_SIZE = 128
-
-
-def resolved(config: Config, device: str, threads: int) -> Config:
-    """Fill in what depends on the machine: device, threads and what follows of them.
-
-    `device` is `cpu` or `cuda:N`; `threads` the default number of CPU threads.
-    """
-    profile = PROFILES[config.profile]
-    on_cpu = device == "cpu"
-    seconds = profile.cpu_seconds if on_cpu else profile.cuda_seconds
-    batch_size = CPU_BATCH_SIZE if on_cpu else CUDA_BATCH_SIZE
-    return replace(
-        config,
-        device=device,
-        variants=config.variants or (() if config.model else DEFAULT_VARIANTS),
-        batch_size=config.batch_size or (batch_size,),
-        threads=config.threads or (threads,),
-        dtype=_computing_types(config),
-        precision=config.precision or profile.precision,
-        max_time=config.max_time or seconds,
-    )
-
-
-def _computing_types(config: Config) -> tuple[str, ...]:
-    """Autocast in float32 would do nothing, so bfloat16 takes its place."""
-    if not config.amp:
-        return config.dtype
-    types = ("bfloat16" if name == "float32" else name for name in config.dtype)
-    return tuple(dict.fromkeys(types))
-
-
-def expand(config: Config) -> list[SpeedCell]:
-    """List the cells of a resolved config: timing, then ceilings, then memory."""
-    timing = _timing_cells(config)
-    ceilings = dict.fromkeys(_ceiling_cell(cell) for cell in timing)
-    memory = [
-        replace(cell, measure=measure)
-        for cell in timing
-        for measure in _memory_passes(cell)
-    ]
-    return [*timing, *ceilings, *memory]
-
-
-def _memory_passes(cell: SpeedCell) -> list[str]:
-    asked = {MEMORY_TRAIN: cell.trains, MEMORY_INFERENCE: cell.infers}
-    return [measure for measure, wanted in asked.items() if wanted]
-
-
-def _timing_cells(config: Config) -> list[SpeedCell]:
-    """Return the grid in the order of the options, repeats left out."""
-    if config.precision is None or config.max_time is None:
-        raise ValueError("expand() takes a config that resolved() has filled in")
-    device, _, index = config.device.partition(":")
-    grid = product(
-        _subjects(config),
-        config.batch_size,
-        config.image_size,
-        config.dtype,
-        config.threads,
-    )
-    cells = [
-        SpeedCell(
-            measure=TIME,
-            **subject,
-            device=device,
-            device_index=int(index) if index else None,
-            batch_size=batch_size,
-            requested_batch_size=batch_size,
-            image_size=image_size,
-            dtype=dtype,
-            amp=config.amp,
-            tf32=config.tf32,
-            channels_last=config.channels_last,
-            compiled=config.compile,
-            threads=threads,
-            mode=config.mode,
-            seed=config.seed,
-            precision=config.precision,
-            max_time_seconds=config.max_time,
-        )
-        for subject, batch_size, image_size, dtype, threads in grid
-    ]
-    return list(dict.fromkeys(cells))
-
-
-def _subjects(config: Config) -> list[dict[str, Any]]:
-    """Return what is timed: variants, each in its architectures, then own models."""
-    return [
-        *(
-            {"variant": variant, "architecture": architecture}
-            for variant in config.variants
-            for architecture in config.architecture
-        ),
-        *({"model": name} for name in config.model),
-    ]
-
-
-def _ceiling_cell(cell: SpeedCell) -> SpeedCell:
-    """Return the cell that measures what limits this one."""
-    return replace(
-        cell,
-        measure=CEILING,
-        variant=None,
-        model=None,
-        architecture=None,
-        batch_size=None,
-        requested_batch_size=None,
-        image_size=None,
-        channels_last=False,
-        compiled=False,
-        mode="both",
-    )

@@ -40,6 +40,7 @@ def test_a_label_says_what_differs_between_cells() -> None:
         CELL, amp=True, tf32=True, channels_last=True, compiled=True, model="a.b:c"
     )
     assert special.label.endswith("amp, tf32, channels-last, compiled")
+    assert replace(CELL, cuda_graphs=True).label.endswith("CUDA graphs")
     assert replace(CELL, variant=None, model="a.b:c").label.startswith("a.b:c")
     assert CEILING_CELL.label == "ceiling, float32"
     assert len({cell.label for cell in CELLS}) == len(CELLS)

@@ -20,6 +20,7 @@ from resnet_bench.experiments.speed.cells import (
     TIME,
     SpeedCell,
 )
+from resnet_bench.experiments.speed.measures.subject import builder_of
 from resnet_bench.experiments.speed.records import (
     STEP_PARTS,
     CeilingSamples,
@@ -155,6 +156,31 @@ def test_a_ceiling_is_visited_in_rounds() -> None:
         assert min(*record.matrix_product, *record.convolution, *record.copy) > 0
 
 
+def test_a_step_of_the_ladder_is_compared_with_float32() -> None:
+    cell = replace(cell_of(TIME, dtype=("bfloat16",)), rung="bfloat16")
+    record = visits(cell)[0]
+    assert record.logit_error is not None
+    assert 0 < record.logit_error < 0.1
+    assert record.top1_agreement is not None
+    assert record.first_step_seconds is not None
+    assert visits(cell_of(TIME))[0].logit_error is None
+
+
+def test_steps_of_the_ladder_that_need_a_gpu_are_refused_with_the_reason() -> None:
+    refused = dict(speed.prepare(config_of(ladder=True)).unsupported)
+    assert refused["cuda-graphs"] == "needs a CUDA device"
+    assert "bfloat16" not in refused
+
+
+def test_steps_that_compile_are_refused_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    refused = dict(speed.prepare(config_of(ladder=True)).unsupported)
+    assert "C++ compiler" in refused["compiled"]
+
+
 def test_a_batch_that_does_not_fit_is_a_result_and_is_not_made_smaller() -> None:
     cell = replace(cell_of(TIME), model=f"{NETWORKS}:Greedy")
     (record,) = speed.run(cell, Ranks())
@@ -163,14 +189,19 @@ def test_a_batch_that_does_not_fit_is_a_result_and_is_not_made_smaller() -> None
     assert "allocate" in record.message
 
 
-def test_a_plain_cell_times_the_network_without_shortcuts() -> None:
+def test_a_plain_cell_builds_the_network_without_shortcuts() -> None:
     options: dict[str, Any] = {"model": (), "variants": (18,), "image_size": (32,)}
     residual, plain = (
-        visits(cell_of(TIME, architecture=(each,), mode="infer", **options))[0]
+        sum(
+            parameter.numel()
+            for parameter in builder_of(
+                cell_of(TIME, architecture=(each,), **options)
+            )().parameters()
+        )
         for each in ("residual", "plain")
     )
-    assert residual.parameters == 11_689_512
-    assert (plain.parameters or 0) < 11_689_512
+    assert residual == 11_689_512
+    assert plain < residual
 
 
 def test_any_other_error_of_a_model_is_not_taken_for_missing_memory() -> None:
@@ -191,6 +222,7 @@ def test_preparing_fills_in_what_the_machine_decides() -> None:
     [
         ({"device": "cuda:99"}, "--device cuda:99: "),
         ({"tf32": True}, "--tf32"),
+        ({"compile": True, "cuda_graphs": True}, "--cuda-graphs"),
         ({"model": ("no_such_package:make",)}, "--model no_such_package:make: "),
         ({"model": (f"{NETWORKS}:returns_a_number",)}, "an nn.Module"),
         (
@@ -242,6 +274,7 @@ def test_a_gpu_cell_takes_device_times_too(monkeypatch: pytest.MonkeyPatch) -> N
     record = visits(cell_of(TIME))[0]
     assert set(record.device_seconds) == set(cell_of(TIME).phases)
     assert cuda.chosen == 0
+    assert cuda.emptied >= 1
 
 
 class FakeGpu(Device):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from resnet_bench.experiments.speed.cells import (
     MEMORY_TRAIN,
     TIME,
 )
+from resnet_bench.experiments.speed.ladder import LADDER, options_of
 from resnet_bench.experiments.speed.spec import (
     EXAMPLES,
     PROFILES,
@@ -84,6 +86,50 @@ def test_plain_twins_stand_beside_their_residual_networks() -> None:
 def test_a_persons_model_has_no_plain_twin() -> None:
     cells = timed(model=("a.b:c",), architecture=("residual", "plain"))
     assert [cell.architecture for cell in cells] == [None]
+
+
+def ladder_of(device: str, **options: Any) -> list[Any]:
+    config = resolved(Config(variants=(18,), ladder=True, **options), device, threads=2)
+    return [cell for cell in expand(config) if cell.measure == TIME]
+
+
+def test_a_ladder_climbs_all_its_steps_on_cuda() -> None:
+    cells = ladder_of("cuda:0")
+    assert [cell.rung for cell in cells] == [rung.name for rung in LADDER]
+    assert cells[-1].cuda_graphs
+
+
+def test_steps_that_cannot_be_taken_are_left_out() -> None:
+    refused = tuple((rung.name, "why") for rung in LADDER if rung.needs_cuda)
+    cells = ladder_of("cpu", unsupported=refused)
+    assert [cell.rung for cell in cells] == [
+        "eager",
+        "channels-last",
+        "amp",
+        "bfloat16",
+        "compiled",
+    ]
+
+
+def test_options_of_a_step_reproduce_its_setting() -> None:
+    for rung, cell in zip(LADDER, ladder_of("cuda:0"), strict=True):
+        words = options_of(rung).replace("--dtype ", "--dtype=").split()
+        options: dict[str, Any] = {
+            word.removeprefix("--").replace("-", "_"): True
+            for word in words
+            if "=" not in word
+        }
+        dtypes = [word.partition("=")[2] for word in words if "=" in word]
+        config = Config(variants=(18,), **options, dtype=(*dtypes, "float32")[:1])
+        (alone, *_) = expand(resolved(config, "cuda:0", threads=2))
+        assert replace(cell, rung=None) == alone
+
+
+def test_compiled_cells_of_the_cpu_have_no_memory_pass() -> None:
+    cells = cells_of(variants=(18,), compile=True)
+    assert [cell.measure for cell in cells] == [TIME, CEILING]
+    config = resolved(Config(variants=(18,), compile=True), "cuda:0", threads=2)
+    assert MEMORY_TRAIN in [cell.measure for cell in expand(config)]
 
 
 def test_grid_is_the_product_of_all_lists() -> None:
@@ -163,6 +209,9 @@ def test_a_config_that_nobody_resolved_has_no_grid() -> None:
         ({"max_time": float("nan")}, "--max-time nan: "),
         ({"max_time": float("inf")}, "--max-time inf: "),
         ({"seed": -1}, "--seed -1: "),
+        ({"cuda_graphs": True}, "--cuda-graphs: .*--compile"),
+        ({"ladder": True, "amp": True}, "--ladder: expected without --amp"),
+        ({"ladder": True, "dtype": ("float16",)}, "--ladder: expected without --dtype"),
     ],
 )
 def test_a_bad_value_is_refused_by_option_and_value(

@@ -29,5 +29,6 @@ def setting_of(cell: SpeedCell) -> Setting:
         autocast=cell.amp,
         channels_last=cell.channels_last,
         compiled=cell.compiled,
+        cuda_graphs=cell.cuda_graphs,
         seed=cell.seed,
     )

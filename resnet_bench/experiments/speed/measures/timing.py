@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_bench.engine import devices
+from resnet_bench.engine.clock import Clock
 from resnet_bench.engine.conditions import Watch, Watched
 from resnet_bench.engine.devices import Observed
+from resnet_bench.engine.difference import Reference, difference, make_reference
+from resnet_bench.engine.models import seeded
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.sampling import Sampler, Visit
 from resnet_bench.engine.workload import Workload, cold_compile_cache, make_workload
@@ -26,6 +29,16 @@ from resnet_bench.records import Record
 
 
 @dataclass(frozen=True)
+class _FirstCalls:
+    """Seconds of the first calls and, on a ladder, how far the answers are off."""
+
+    step: float | None
+    inference: float | None
+    logit_error: float | None = None
+    top1_agreement: float | None = None
+
+
+@dataclass(frozen=True)
 class _Subject:
     """What stays the same over a timing cell's visits."""
 
@@ -33,8 +46,7 @@ class _Subject:
     observed: Observed
     workload: Workload
     sampler: Sampler
-    first_step: float | None
-    first_inference: float | None
+    first: _FirstCalls
 
     def samples(self, visit: Visit, seconds: float, watched: Watched) -> SpeedSamples:
         """Return the record of a visit that has just ended."""
@@ -47,8 +59,10 @@ class _Subject:
             warmup_seconds=self._warmup() if first else {},
             warmup_converged=self.sampler.converged,
             unsettled=self.sampler.unsettled,
-            first_step_seconds=self.first_step,
-            first_inference_seconds=self.first_inference,
+            first_step_seconds=self.first.step,
+            first_inference_seconds=self.first.inference,
+            logit_error=self.first.logit_error,
+            top1_agreement=self.first.top1_agreement,
             parameters=work.parameters,
             multiply_adds=work.multiply_adds,
             flop=work.flop,
@@ -97,7 +111,10 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
         while True:
             visit = subject.sampler.visit()
             seconds = clock.between([began, clock.mark()])[0]
-            yield subject.samples(visit, seconds, watch.end(seconds))
+            record = subject.samples(visit, seconds, watch.end(seconds))
+            subject.workload.rest()
+            device.release()
+            yield record
             if subject.sampler.finished:
                 return
             watch.begin()
@@ -105,13 +122,12 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
 
 
 def _subject(cell: SpeedCell, ranks: Ranks, observed: Observed) -> _Subject:
-    device = device_of(cell)
+    device, setting = device_of(cell), setting_of(cell)
+    model = seeded(builder_of(cell), cell.seed)
+    compared = cell.rung is not None and cell.infers
+    reference = make_reference(model, setting) if compared else None
     workload = make_workload(
-        builder_of(cell),
-        setting_of(cell),
-        trains=cell.trains,
-        infers=cell.infers,
-        wrap=ranks.wrap,
+        model, setting, trains=cell.trains, infers=cell.infers, wrap=ranks.wrap
     )
     sampler = Sampler(
         units=workload.units,
@@ -127,6 +143,22 @@ def _subject(cell: SpeedCell, ranks: Ranks, observed: Observed) -> _Subject:
         observed=observed,
         workload=workload,
         sampler=sampler,
-        first_step=workload.first_step(device.clock),
-        first_inference=workload.first_inference(device.clock),
+        first=_first_calls(workload, device.clock, reference),
+    )
+
+
+def _first_calls(
+    workload: Workload, clock: Clock, reference: Reference | None
+) -> _FirstCalls:
+    """Make the first calls; answers are compared before a step changes weights."""
+    if reference is None or workload.inference is None:
+        step = workload.first_step(clock)
+        return _FirstCalls(step, workload.first_inference(clock))
+    inference = workload.first_inference(clock)
+    found = difference(reference, workload.inference)
+    return _FirstCalls(
+        step=workload.first_step(clock),
+        inference=inference,
+        logit_error=found.logit_error,
+        top1_agreement=found.top1_agreement,
     )
