@@ -169,6 +169,12 @@ def _train_network(network: ResNet, run: SourceRun, data: ImageData) -> dict[str
     return dataclasses.asdict(training)
 
 
+def check_folder(folder: Path) -> None:
+    """Make the folder and a file in it; raises InputOutputError when that fails."""
+    with _locked(folder / "writable"):
+        (folder / "writable.lock").unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the file's lock; it is given up with the process, however that ends."""
@@ -177,8 +183,8 @@ def _locked(path: Path) -> Iterator[None]:
         lock = path.with_name(path.name + ".lock").open("w")
     except OSError as error:
         raise InputOutputError(
-            f"cannot write to the cache folder {path.parent} "
-            f"({error.strerror or error}): set RESNET_BENCH_CACHE to another"
+            f"cannot write checkpoints to {path.parent} ({error.strerror or error}): "
+            "set RESNET_BENCH_CACHE to another folder"
         ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

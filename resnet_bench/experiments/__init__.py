@@ -54,6 +54,9 @@ EXPERIMENTS = {
         Experiment(
             "speed", "Time forward, backward and step of each variant.", "rounds"
         ),
+        Experiment("finetune", "Measure accuracy after transfer, by strategy.", "once"),
+        Experiment("pretrain", "Train source checkpoints for finetune.", "once"),
+        Experiment("describe", "Show stages, layer counts and the last layer.", "once"),
         Experiment(
             "degradation", "Plain against residual by depth, with verdicts.", "once"
         ),

@@ -1,8 +1,14 @@
 """A network with ResNet's names and a hundredth of its size, and data to match."""
 
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import ResNet
+from torchvision.models.resnet import BasicBlock
 
+from resnet_bench.engine import transfer_network
 from resnet_bench.engine.data import ImageData, Normalisation, Split
 
 
@@ -48,3 +54,13 @@ def _split(images: int, classes: int, seed: int) -> Split:
     noise = 0.05 * torch.rand(images, 3, 8, 8, generator=draw)
     levels = labels.float() / classes
     return Split(noise + levels.view(-1, 1, 1, 1), labels)
+
+
+@pytest.fixture
+def small_resnets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build every variant with one block per stage, so that tests stay quick."""
+
+    def build(name: str, *, zero_init_residual: bool, **_: Any) -> ResNet:
+        return ResNet(BasicBlock, [1, 1, 1, 1], zero_init_residual=zero_init_residual)
+
+    monkeypatch.setattr(transfer_network, "get_model", build)

@@ -28,13 +28,16 @@ def expand(config: "Config") -> list[FinetuneCell]:
     return [*sources, *sorted(rest, key=lambda cell: -cell.cost)]
 
 
+def needs_weights(config: "Config") -> bool:
+    """Whether a strategy starts from trained weights, or counts their cost."""
+    rows = (STRATEGIES[name] for name in config.strategy)
+    return any(row.pretrained or row.counts_source for row in rows)
+
+
 def trains_sources(config: "Config") -> bool:
     """Whether the run starts from checkpoints that it trains, or finds cached."""
     source = parse_weights(config.weights)
-    needed = any(
-        STRATEGIES[n].pretrained or STRATEGIES[n].counts_source for n in config.strategy
-    )
-    return source.kind == "suite" and source.path is None and needed
+    return source.kind == "suite" and source.path is None and needs_weights(config)
 
 
 def _seeds(config: "Config") -> range:
@@ -117,7 +120,7 @@ def _permuted_cells(
     config: "Config", sources: list[FinetuneCell]
 ) -> Iterator[FinetuneCell]:
     """The negative control: both probes on permuted pixels, whole training half."""
-    if parse_weights(config.weights).kind == "random":
+    if not needs_weights(config):
         return
     for cell in _grid(config):
         if cell.fraction == max(config.fractions):

@@ -22,7 +22,11 @@ from resnet_bench.engine.starting_weights import (
     starting_point,
 )
 from resnet_bench.engine.strategies import STRATEGIES
-from resnet_bench.engine.suite_checkpoints import SourceRun, train_or_reuse
+from resnet_bench.engine.suite_checkpoints import (
+    SourceRun,
+    check_folder,
+    train_or_reuse,
+)
 from resnet_bench.engine.transfer_data import TargetRequest, load_target
 from resnet_bench.engine.transfer_fits import (
     Fitted,
@@ -39,7 +43,7 @@ from resnet_bench.experiments.finetune.cells import (
     RAW_PIXELS,
     FinetuneCell,
 )
-from resnet_bench.experiments.finetune.grid import trains_sources
+from resnet_bench.experiments.finetune.grid import needs_weights, trains_sources
 from resnet_bench.experiments.finetune.records import (
     SourceResult,
     TransferEpoch,
@@ -126,12 +130,11 @@ def _try_everything(config: Config) -> None:
     source = parse_weights(config.weights)
     cells = [cell for cell in expand(config) if cell.part == "strategy"]
     load_target(_target(cells[0]))
+    if not needs_weights(config):
+        return
     if trains_sources(config):
-        data_dir = config.data_dir
-        size = config.image_size
-        load_target(
-            TargetRequest(name=config.source, image_size=size, data_dir=data_dir)
-        )
+        check_folder(cache_folder())
+        load_target(replace(_target(cells[0]), name=config.source, classes=None))
         return
     for variant in config.variants:
         cell = replace(cells[0], variant=variant)

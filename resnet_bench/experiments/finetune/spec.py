@@ -1,6 +1,5 @@
 """What `finetune` can be asked, and the cells and records it comes to."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(("probe", "full", "scratch"), 3, 6, (1.0,)),
+    "quick": Profile(("probe", "full", "scratch"), 3, 6, (0.1, 1.0)),
     "standard": Profile(tuple(STRATEGIES), 5, 12, STANDARD_FRACTIONS),
     "thorough": Profile(tuple(STRATEGIES), 10, 30, STANDARD_FRACTIONS),
 }
@@ -150,7 +149,7 @@ class Config:
         profile = PROFILES[self.profile]
         values = {
             "variants": tuple(dict.fromkeys(self.variants)),
-            "strategy": tuple(dict.fromkeys(self.strategy or profile.strategies)),
+            "strategy": tuple(dict.fromkeys(self.strategy or self._usual_strategies())),
             "seeds": profile.seeds if self.seeds is None else self.seeds,
             "epochs": profile.epochs if self.epochs is None else self.epochs,
             "fractions": tuple(sorted(set(self.fractions or profile.fractions))),
@@ -158,6 +157,14 @@ class Config:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def _usual_strategies(self) -> tuple[str, ...]:
+        """Return the profile's strategies that the weights can serve."""
+        names = PROFILES[self.profile].strategies
+        if parse_weights(self.weights).kind != "random":
+            return names
+        rows = (STRATEGIES[name] for name in names)
+        return tuple(r.name for r in rows if not r.pretrained and not r.counts_source)
 
     def _check_counts(self) -> None:
         for name, least in _LEAST.items():
@@ -196,11 +203,3 @@ _LEAST = {
     "batch_size": 2,
     "image_size": 8,
 }
-
-
-def strategies_that_need_weights(names: tuple[str, ...]) -> Iterator[str]:
-    """Yield the strategies that start from trained weights, or count their cost."""
-    for name in names:
-        row = STRATEGIES[name]
-        if row.pretrained or row.counts_source:
-            yield name

@@ -1,0 +1,147 @@
+"""What `describe` can be asked, and the cells and records it comes to."""
+
+from dataclasses import dataclass
+
+from resnet_bench.catalogue import VARIANTS, parse_variants
+from resnet_bench.engine.stems import STEMS
+from resnet_bench.options import check, option
+from resnet_bench.records import Cell, Record, measured
+
+EXAMPLES = (
+    "describe 18 50",
+    "describe 50 --head 10 --image-size 96 --plain",
+)
+
+LENET = "LeNet-5"
+#: torchvision's stem and stages halve the image five times.
+SMALLEST_IMAGE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The options of `describe`."""
+
+    variants: tuple[int, ...] = option(
+        (18, 50),
+        help="ResNets, or all.",
+        parse=parse_variants,
+        metavar="[18 34 50 101 152]",
+        argument=True,
+    )
+    image_size: int = option(224, help="Height and width of the images, in pixels.")
+    head: int | None = option(
+        None, help="Replace the last layer for N classes and show what trains."
+    )
+    plain: bool = option(False, help="Show the twin without shortcuts as well.")
+    lenet: bool = option(True, help="Show LeNet-5 beside them.")
+    stem: str = option("imagenet", help="First layers.", choices=tuple(STEMS))
+    profile: str = option(
+        "quick",
+        help="Both show the same: nothing here takes time.",
+        choices=("quick", "standard"),
+    )
+    seed: int = option(0, help="Has no effect: nothing here is random.")
+
+    def __post_init__(self) -> None:
+        """Check every value; raises UsageError."""
+        check(
+            self.image_size >= SMALLEST_IMAGE,
+            "--image-size",
+            self.image_size,
+            f"at least {SMALLEST_IMAGE}",
+        )
+        if self.head is not None:
+            check(self.head >= 2, "--head", self.head, "2 or more classes")
+        variants = tuple(dict.fromkeys(self.variants))
+        object.__setattr__(self, "variants", variants)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeCell(Cell):
+    """One network at one image size; without a variant it is LeNet-5."""
+
+    variant: int | None
+    shortcut: bool
+    image_size: int
+    stem: str
+    head: int | None
+
+    @property
+    def label(self) -> str:
+        """What progress lines and tables call the network."""
+        if self.variant is None:
+            return LENET
+        title = VARIANTS[self.variant].title
+        return title if self.shortcut else f"{title}, plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageDescription(Record):
+    """One stage of a network, in order; unknown shapes are None."""
+
+    network: str
+    stage: str
+    layers: str
+    blocks: int
+    channels: int | None
+    height: int | None
+    width: int | None
+    parameters: int = measured(unit="1", better="lower", exact=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts(Record):
+    """The layers of a network counted in every usual way, and its work per image."""
+
+    network: str
+    main_path_convolutions: int
+    weighted_layers: int
+    projections: int
+    convolution_modules: int
+    with_projections: int
+    blocks: int
+    parameters: int = measured(unit="1", better="lower", exact=True)
+    gmac: float | None = measured(unit="GMAC", better="lower", exact=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadDescription(Record):
+    """The last layer after one step of replacing it, and what trains then."""
+
+    network: str
+    step: str
+    layer: str
+    in_features: int
+    out_features: int
+    trainable_names: tuple[str, ...]
+    trainable_parameters: int = measured(unit="1", better="lower", exact=True)
+    total_parameters: int = measured(unit="1", better="lower", exact=True)
+
+
+RECORDS = (StageDescription, Counts, HeadDescription)
+
+
+def expand(config: Config) -> list[DescribeCell]:
+    """Return a cell per network, LeNet-5 last."""
+    kinds = (True, False) if config.plain else (True,)
+    cells = [
+        DescribeCell(
+            variant=variant,
+            shortcut=shortcut,
+            image_size=config.image_size,
+            stem=config.stem,
+            head=config.head if shortcut else None,
+        )
+        for variant in config.variants
+        for shortcut in kinds
+    ]
+    if config.lenet:
+        lenet = DescribeCell(
+            variant=None,
+            shortcut=False,
+            image_size=config.image_size,
+            stem=config.stem,
+            head=None,
+        )
+        cells.append(lenet)
+    return cells

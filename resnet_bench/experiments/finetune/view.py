@@ -1,0 +1,106 @@
+"""What a person sees of `finetune`: JSON, tables, figures and sentences."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from resnet_bench.analysis.tables import Table
+from resnet_bench.experiments.finetune import view_figures
+from resnet_bench.experiments.finetune.records import SourceResult, TransferResult
+from resnet_bench.experiments.finetune.view_groups import (
+    ControlGain,
+    Group,
+    Row,
+    control_gains,
+    gain_over_scratch,
+    groups_of,
+)
+from resnet_bench.experiments.finetune.view_tables import run_tables
+from resnet_bench.experiments.finetune.view_words import caveats
+from resnet_bench.intervals import Interval
+from resnet_bench.store.reading import Run
+
+#: Columns of a cell's training that a row of the JSON object carries as its own.
+TRAINING = ("dataset", "batch_size", "target_accuracy_percent", "device", "amp")
+
+
+def json_object(run: Run) -> dict[str, Any]:
+    """Return rows, controls, the negative control and a summary over seeds.
+
+    SI units; what is unknown or unbounded is null, as is a target not reached.
+    """
+    groups = groups_of(run)
+    results = [_flat(row) for row in run.rows(TransferResult)]
+    return {
+        "run": run.id,
+        "rows": [row for row in results if row["part"] == "strategy"],
+        "controls": [row for row in results if row["part"] == "control"],
+        "negative_control": [_control(each) for each in control_gains(groups)],
+        "sources": [_flat(row) for row in run.rows(SourceResult)],
+        "summary": [_summary(group, groups) for group in groups],
+    }
+
+
+def tables(run: Run) -> list[Table]:
+    """Return the table of accuracies and that of the negative control."""
+    return run_tables(run)
+
+
+def figures(run: Run) -> dict[str, Figure]:
+    """Return the figures that the run can fill, by file name."""
+    return view_figures.figures(run, groups_of(run))
+
+
+def notices(run: Run) -> list[str]:
+    """Return the weights' origin, and what else must be known."""
+    return caveats(run, groups_of(run))
+
+
+def _flat(row: Row) -> Row:
+    training = row.get("training") or {}
+    rest = {key: value for key, value in row.items() if key != "training"}
+    return {**{name: training.get(name) for name in TRAINING}, **rest}
+
+
+def _control(each: ControlGain) -> Row:
+    return {
+        "variant": each.variant,
+        "gain_points": _interval(each.gain),
+        "half_width_points": _finite(each.half_width),
+        "verdict": str(each.verdict),
+    }
+
+
+def _summary(group: Group, groups: Sequence[Group]) -> Row:
+    return {
+        "variant": group.variant,
+        "strategy": group.strategy,
+        "fraction": group.fraction,
+        "permuted": group.permuted,
+        "control": group.is_control,
+        "weights_origin": group.rows[0]["weights_origin"],
+        "test_accuracy_percent": _interval(group.accuracy),
+        "test_set_sampling_points": group.sampling_points,
+        "gain_over_scratch_points": _interval(gain_over_scratch(group, groups)),
+        "training_seconds": group.median("training_seconds"),
+        "step_seconds": group.median("step_seconds"),
+        "peak_memory_bytes": group.median("peak_memory_bytes"),
+        "seconds_to_target": _finite(group.seconds_to_target),
+    }
+
+
+def _interval(interval: Interval | None) -> Row | None:
+    if interval is None:
+        return None
+    return {
+        "estimate": interval.estimate,
+        "low": _finite(interval.low),
+        "high": _finite(interval.high),
+        "samples": interval.samples,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

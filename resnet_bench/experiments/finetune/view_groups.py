@@ -1,0 +1,203 @@
+"""The results of a run grouped over seeds, with intervals, gains and a verdict."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from resnet_bench.analysis.statistics import (
+    mean_interval,
+    paired_difference_interval,
+    wilson_interval,
+)
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.experiments.finetune.cells import CONTROLS, RANDOM_PROBE
+from resnet_bench.experiments.finetune.records import TransferResult
+from resnet_bench.intervals import Interval
+from resnet_bench.store.reading import Run
+
+Row = dict[str, Any]
+
+SCRATCH = "scratch"
+PROBE = "probe"
+
+#: A gain on permuted pixels below this, in percentage points, counts as none; an
+#: interval with a wider half counts as undecided. Fixed before any run.
+NO_GAIN_MARGIN_POINTS = 3.0
+
+
+class Verdict(StrEnum):
+    """What the negative control says of "no gain where none is possible"."""
+
+    SUPPORTED = "SUPPORTED"
+    REFUTED = "REFUTED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The seeds of one network, strategy and share of the data."""
+
+    variant: int | None
+    strategy: str
+    fraction: float
+    permuted: bool
+    rows: Sequence[Row]
+
+    @property
+    def name(self) -> str:
+        """What tables call the network."""
+        return VARIANTS[self.variant].title if self.variant else "(no network)"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is a control and not a strategy."""
+        return self.permuted or self.strategy in CONTROLS
+
+    @property
+    def title(self) -> str:
+        """What tables call the strategy."""
+        return f"{self.strategy} (control)" if self.is_control else self.strategy
+
+    @property
+    def accuracy(self) -> Interval:
+        """Test accuracy in percent with its interval over seeds."""
+        return mean_interval(self.values("test_accuracy_percent"))
+
+    @property
+    def sampling_points(self) -> float:
+        """Half of the 95 % interval that a test half of this size leaves, in points.
+
+        Wilson's, around the seeds' mean; all seeds share the test half.
+        """
+        images = int(self.rows[0]["test_images"])
+        right = round(self.accuracy.estimate / 100 * images)
+        interval = wilson_interval(images - right, images)
+        return 100 * (interval.high - interval.low) / 2
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Test accuracy in percent by seed."""
+        return {row["seed"]: row["test_accuracy_percent"] for row in self.rows}
+
+    def values(self, field: str) -> list[float]:
+        """Return the known values of a field, one per seed."""
+        return [float(row[field]) for row in self.rows if row[field] is not None]
+
+    def median(self, field: str) -> float | None:
+        """Return the median over seeds; None when no seed has the field."""
+        values = self.values(field)
+        return statistics.median(values) if values else None
+
+    @property
+    def seconds_to_target(self) -> float:
+        """Median over seeds; one that did not reach the target counts as infinite."""
+        times = [
+            math.inf if row["seconds_to_target"] is None else row["seconds_to_target"]
+            for row in self.rows
+        ]
+        return float(statistics.median(times))
+
+
+@dataclass(frozen=True)
+class ControlGain:
+    """What pre-training gains a probe on permuted pixels, and what that says.
+
+    Both probes see the same permutation; `variant` None pools all variants.
+    """
+
+    variant: int | None
+    gain: Interval
+    verdict: Verdict
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval, in percentage points."""
+        return (self.gain.high - self.gain.low) / 2
+
+
+def groups_of(run: Run) -> list[Group]:
+    """Return the run's groups: strategies first, by variant, then the controls."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in run.rows(TransferResult):
+        key = (row["variant"], row["strategy"], row["fraction"], row["permuted"])
+        found.setdefault(key, []).append(row)
+    groups = [_group(sorted(rows, key=_seed)) for rows in found.values()]
+    order = [*run.config.get("strategy", []), *CONTROLS]
+    return sorted(groups, key=lambda group: _place(group, order))
+
+
+def _group(rows: Sequence[Row]) -> Group:
+    first = rows[0]
+    return Group(
+        first["variant"], first["strategy"], first["fraction"], first["permuted"], rows
+    )
+
+
+def gain_over_scratch(group: Group, groups: Iterable[Group]) -> Interval | None:
+    """Return what a strategy gains over training from scratch, paired by seed."""
+    if group.is_control or group.strategy == SCRATCH:
+        return None
+    for other in groups:
+        same = (other.variant, other.fraction) == (group.variant, group.fraction)
+        if same and other.strategy == SCRATCH:
+            return _gain(group, other)
+    return None
+
+
+def control_gains(groups: Sequence[Group]) -> list[ControlGain]:
+    """Return the gain on permuted pixels for all variants together, then for each."""
+    pairs = {
+        probe.variant: _paired(probe, random)
+        for probe in groups
+        for random in groups
+        if probe.permuted and random.permuted and probe.variant == random.variant
+        if probe.strategy == PROBE and random.strategy == RANDOM_PROBE
+    }
+    pooled = [pair for each in pairs.values() for pair in each]
+    named: dict[int | None, list[tuple[float, float]]] = {None: pooled, **pairs}
+    return [_judged(variant, pair) for variant, pair in named.items() if pair]
+
+
+def verdict_of(gain: Interval) -> Verdict:
+    """Return what a gain on permuted pixels says, by margins fixed beforehand."""
+    if gain.low > 0:
+        return Verdict.REFUTED
+    narrow = (gain.high - gain.low) / 2 <= NO_GAIN_MARGIN_POINTS
+    if narrow and gain.high < NO_GAIN_MARGIN_POINTS:
+        return Verdict.SUPPORTED
+    return Verdict.INCONCLUSIVE
+
+
+def _judged(variant: int | None, pairs: Sequence[tuple[float, float]]) -> ControlGain:
+    trained, random = zip(*pairs, strict=True)
+    gain = paired_difference_interval(trained, random)
+    return ControlGain(variant, gain, verdict_of(gain))
+
+
+def _gain(group: Group, other: Group) -> Interval | None:
+    pairs = _paired(group, other)
+    if not pairs:
+        return None
+    left, right = zip(*pairs, strict=True)
+    return paired_difference_interval(left, right)
+
+
+def _paired(group: Group, other: Group) -> list[tuple[float, float]]:
+    """Return the accuracies of the seeds that both have."""
+    theirs = other.by_seed
+    return [
+        (value, theirs[seed]) for seed, value in group.by_seed.items() if seed in theirs
+    ]
+
+
+def _seed(row: Mapping[str, Any]) -> int:
+    return int(row["seed"])
+
+
+def _place(group: Group, order: Sequence[str]) -> tuple[Any, ...]:
+    known = order.index(group.strategy) if group.strategy in order else len(order)
+    network = group.variant or 0
+    return (group.permuted, group.is_control, -group.fraction, network, known)

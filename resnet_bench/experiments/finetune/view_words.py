@@ -1,0 +1,122 @@
+"""What is said about a run of finetune: titles, the weights' origin, caveats."""
+
+from collections.abc import Sequence
+
+from resnet_bench.analysis.machine import machine_title
+from resnet_bench.catalogue import DATASETS
+from resnet_bench.experiments.finetune.cells import RAW_PIXELS
+from resnet_bench.experiments.finetune.records import SourceResult, TransferResult
+from resnet_bench.experiments.finetune.view_groups import (
+    NO_GAIN_MARGIN_POINTS,
+    ControlGain,
+    Group,
+)
+from resnet_bench.store.reading import Run
+
+#: Origins that say that nothing was pre-trained.
+UNTRAINED = ("random", "none")
+
+
+def origins(run: Run) -> list[str]:
+    """Return where the run's trained weights come from; empty when there are none."""
+    found = {row["weights_origin"] for row in run.rows(TransferResult)}
+    return sorted(found - set(UNTRAINED))
+
+
+def setting(run: Run) -> str:
+    """Return data, weights origin, seeds and machine, for titles."""
+    config = run.config
+    named = DATASETS.get(str(config.get("dataset")))
+    seeds = config.get("seeds")
+    parts = [
+        named.title if named else str(config.get("dataset")),
+        f"weights {', '.join(origins(run)) or 'random'}",
+        f"{seeds} seed{'s' if seeds != 1 else ''}",
+        machine_title(run.environment, str(config.get("device", "cpu"))),
+    ]
+    return " · ".join(parts)
+
+
+def origin_sentence(run: Run) -> str:
+    """Return the sentence about the weights that nobody may miss."""
+    found = origins(run)
+    if not found:
+        return "WEIGHTS: random; nothing here was pre-trained."
+    origin = ", ".join(found)
+    if any(name.startswith("suite") for name in found):
+        source = str(run.config.get("source"))
+        return (
+            f"WEIGHTS: {origin}, trained by this suite on {source}; "
+            "nothing here was pre-trained on ImageNet."
+        )
+    if any("unverified" in name for name in found):
+        return f"WEIGHTS: {origin}; the file's hash was not checked."
+    return f"WEIGHTS: {origin}."
+
+
+def caveats(run: Run, groups: Sequence[Group]) -> list[str]:
+    """Return what a reader must know before believing the numbers."""
+    rows = run.rows(TransferResult)
+    said = [origin_sentence(run)]
+    diverged = sorted({row["cell"] for row in rows if row["diverged"]})
+    if diverged:
+        said.append(f"{len(diverged)} trainings diverged and count as they ended")
+    skipped = max((row["skipped_images"] for row in rows), default=0)
+    if skipped:
+        said.append(f"{skipped} images could not be decoded and were left out")
+    unfinished = len(run.missing) + len(run.failed)
+    if unfinished:
+        said.append(f"{unfinished} of {len(run.grid)} cells have no result")
+    if len({row["seed"] for row in rows}) == 1:
+        said.append("one seed gives no interval; try --seeds 3")
+    return [*said, *_beaten_by_pixels(groups)]
+
+
+def _beaten_by_pixels(groups: Sequence[Group]) -> list[str]:
+    """Say which networks do no better than logistic regression on raw pixels."""
+    said = []
+    for control in groups:
+        if control.strategy != RAW_PIXELS or control.permuted:
+            continue
+        level = control.accuracy.estimate
+        rivals = [
+            group
+            for group in groups
+            if not group.is_control and group.fraction == control.fraction
+        ]
+        below = [group for group in rivals if group.accuracy.estimate <= level]
+        if below:
+            said.append(
+                f"logistic regression on raw pixels reaches {level:.1f} % with "
+                f"{100 * control.fraction:g} % of the data; {len(below)} of "
+                f"{len(rivals)} rows do no better"
+            )
+    return said
+
+
+def control_sentence(gains: Sequence[ControlGain]) -> str:
+    """Return what the negative control says, in one sentence; empty without one."""
+    if not gains:
+        return ""
+    pooled = gains[0]
+    low, high = pooled.gain.low, pooled.gain.high
+    return (
+        f"Negative control, pixels permuted: pre-training gains a probe "
+        f"{pooled.gain.estimate:+.1f} pp [{low:+.1f}, {high:+.1f}] over "
+        f"{pooled.gain.samples} pairs; no gain (below {NO_GAIN_MARGIN_POINTS:g} pp, "
+        f"half-width at most that): {pooled.verdict}."
+    )
+
+
+def source_sentences(run: Run) -> list[str]:
+    """Return what the source checkpoints reached, and whether they were cached."""
+    rows = run.rows(SourceResult)
+    if not rows:
+        return []
+    accuracies = [row["source_accuracy_percent"] for row in rows]
+    reused = sum(row["reused"] for row in rows)
+    return [
+        f"Source checkpoints: {len(rows)} ({reused} from the cache), test accuracy "
+        f"{min(accuracies):.1f} to {max(accuracies):.1f} % on "
+        f"{run.config.get('source')}."
+    ]

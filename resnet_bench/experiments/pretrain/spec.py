@@ -1,0 +1,110 @@
+"""What `pretrain` can be asked, and the cells it comes to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset, parse_variants
+from resnet_bench.engine.stems import STEMS
+from resnet_bench.experiments.finetune.records import SourceResult
+from resnet_bench.options import check, option
+from resnet_bench.records import Cell, transient
+
+RECORDS = (SourceResult,)
+
+EXAMPLES = (
+    "pretrain --variants 18,34",
+    "pretrain --variants 50 --dataset cifar100 --data-dir ~/data --epochs 60",
+)
+
+#: Epochs of the source's training; `quick` is what `finetune` trains by itself.
+PROFILES = {"quick": 6, "standard": 30}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The options of `pretrain`; None means: as the profile says."""
+
+    variants: tuple[int, ...] = option(
+        (18, 34), help="ResNets, or all.", parse=parse_variants, metavar="18,34,…"
+    )
+    dataset: str = option(
+        "digits-0-4", help=f"Source: {', '.join(DATASETS)}.", parse=parse_dataset
+    )
+    epochs: int | None = option(None, help="Epochs (default: by profile).")
+    lr: float = option(0.03, help="Peak learning rate.")
+    batch_size: int = option(32, help="Images per step.", flags=("-b",))
+    image_size: int = option(32, help="Height and width of the images, in pixels.")
+    stem: str = option("small", help="First layers.", choices=tuple(STEMS))
+    seeds: int = option(1, help="Checkpoints of each variant.")
+    seed: int = option(0, help="The first seed.")
+    data_dir: Path | None = option(None, help="Folder that holds the data set.")
+    download: bool = option(False, help="Download the data set when it is not there.")
+    into: Path | None = option(
+        None, help="Folder for the checkpoints (default: the cache, for finetune)."
+    )
+    device: str = option("auto", help="auto, cpu, cuda or cuda:N.")
+    profile: str = option("quick", help="How much to run.", choices=tuple(PROFILES))
+
+    def __post_init__(self) -> None:
+        """Fill in the profile's epochs and check every value; raises UsageError."""
+        check(self.profile in PROFILES, "--profile", self.profile, ", ".join(PROFILES))
+        if self.epochs is None:
+            object.__setattr__(self, "epochs", PROFILES[self.profile])
+        object.__setattr__(self, "variants", tuple(dict.fromkeys(self.variants)))
+        least = {"seeds": 1, "seed": 0, "epochs": 1, "batch_size": 2, "image_size": 8}
+        for name, smallest in least.items():
+            flag = "--" + name.replace("_", "-")
+            value = getattr(self, name)
+            check(value >= smallest, flag, value, f"at least {smallest}")
+        check(self.lr > 0, "--lr", self.lr, "a rate above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainCell(Cell):
+    """One checkpoint to train; where it is written does not identify it."""
+
+    variant: int
+    dataset: str
+    seed: int
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    image_size: int
+    stem: str
+    device: str
+    data_dir: str | None = transient(None)
+    download: bool = transient(False)
+    into: str | None = transient(None)
+
+    @property
+    def label(self) -> str:
+        """What progress lines call the cell."""
+        return f"{VARIANTS[self.variant].title} on {self.dataset}, seed {self.seed}"
+
+    @property
+    def cost(self) -> float:
+        """Relative duration."""
+        return float(self.epochs * sum(VARIANTS[self.variant].blocks))
+
+
+def expand(config: Config) -> list[PretrainCell]:
+    """Return a cell per variant and seed, the longest first."""
+    cells = [
+        PretrainCell(
+            variant=variant,
+            dataset=config.dataset,
+            seed=seed,
+            epochs=config.epochs or 1,
+            learning_rate=config.lr,
+            batch_size=config.batch_size,
+            image_size=config.image_size,
+            stem=config.stem,
+            device=config.device,
+            data_dir=str(config.data_dir) if config.data_dir else None,
+            download=config.download,
+            into=str(config.into) if config.into else None,
+        )
+        for variant in config.variants
+        for seed in range(config.seed, config.seed + config.seeds)
+    ]
+    return sorted(cells, key=lambda cell: -cell.cost)

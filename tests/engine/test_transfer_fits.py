@@ -1,0 +1,101 @@
+from dataclasses import replace
+from typing import cast
+
+import pytest
+import torch
+from torchvision.models import ResNet
+
+from resnet_bench.engine import transfer_fits
+from resnet_bench.engine.evaluation import evaluate
+from resnet_bench.engine.finetuning import FitSettings
+from resnet_bench.engine.strategies import STRATEGIES
+from resnet_bench.engine.transfer_fits import (
+    Fitted,
+    fit_features,
+    fit_pixels,
+    train_strategy,
+)
+from tests.engine.tiny import tiny_data, tiny_network
+
+SETTINGS = FitSettings(epochs=2, learning_rate=0.05, batch_size=8, seed=0)
+
+
+def build() -> ResNet:
+    return cast(ResNet, tiny_network())
+
+
+def trained(strategy: str, rates: tuple[float, ...] = ()) -> Fitted:
+    return train_strategy(build, STRATEGIES[strategy], tiny_data(40), SETTINGS, rates)
+
+
+def test_raw_pixels_are_fitted_without_a_network() -> None:
+    fitted = fit_pixels(tiny_data())
+    assert fitted.test.accuracy_percent == 100
+    assert fitted.trainable_parameters == 2 * (3 * 8 * 8) + 2
+    assert (fitted.steps, fitted.epochs, fitted.curve) == (0, 0, ())
+
+
+def test_raw_pixels_of_grey_images_are_counted_once() -> None:
+    data = tiny_data()
+    grey = data.train.images[:, :1].expand(-1, 3, -1, -1)
+    tested = data.test.images[:, :1].expand(-1, 3, -1, -1)
+    grey_data = replace(
+        data,
+        train=replace(data.train, images=grey),
+        test=replace(data.test, images=tested),
+    )
+    assert fit_pixels(grey_data).trainable_parameters == 2 * 64 + 2
+
+
+def test_a_probe_fits_features_and_leaves_the_network_as_it_was() -> None:
+    network = tiny_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fitted = fit_features(cast(ResNet, network), tiny_data())
+    assert fitted.test.accuracy_percent == 100
+    assert fitted.trainable_parameters == 2 * 8 + 2
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_training_tells_its_steps_images_and_curve() -> None:
+    fitted = trained("full")
+    assert (fitted.epochs, fitted.steps, fitted.images) == (2, 10, 80)
+    assert fitted.seconds == fitted.curve[-1].seconds > 0
+    assert fitted.learning_rate == 0.05
+    assert fitted.rates is None
+
+
+def test_probe_then_full_starts_from_the_probes_answers() -> None:
+    data = tiny_data(40)
+    started = transfer_fits._with_logistic_head(build, data)()
+    answers = evaluate(started, data.test, data.normalisation)
+    assert answers.accuracy_percent == 100
+    assert answers.loss == pytest.approx(
+        fit_features(build(), data).test.loss, rel=1e-3
+    )
+
+
+def test_probe_then_full_trains_every_layer_and_counts_the_probes_time() -> None:
+    fitted = trained("probe-then-full")
+    assert fitted.trainable_parameters == trained("full").trainable_parameters
+    assert fitted.seconds == fitted.curve[-1].seconds
+
+
+def test_of_several_rates_the_best_is_used_and_all_are_told() -> None:
+    fitted = trained("full", rates=(1e-9, 0.05))
+    assert fitted.learning_rate == 0.05
+    assert fitted.rates is not None
+    assert set(fitted.rates) == {"1e-09", "0.05"}
+
+
+def test_time_to_target_is_that_of_the_first_epoch_that_reached_it() -> None:
+    fitted = trained("full")
+    first = fitted.curve[0]
+    assert fitted.seconds_to(first.test.accuracy_percent) == first.seconds
+    assert fitted.seconds_to(100.1) is None
+
+
+def test_time_to_target_of_a_probe_is_its_whole_time() -> None:
+    fitted = fit_pixels(tiny_data())
+    assert fitted.seconds_to(90) == fitted.seconds
+    assert fitted.seconds_to(100.1) is None

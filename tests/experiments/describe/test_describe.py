@@ -1,0 +1,125 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.analysis.tables import markdown
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.describe import run as describe
+from resnet_bench.experiments.describe import view
+from resnet_bench.experiments.describe.spec import Config, expand
+from resnet_bench.records import to_json
+from resnet_bench.store.reading import Run, assemble
+
+
+def stored(config: Config) -> Run:
+    cells = expand(config)
+    lines: list[dict[str, Any]] = [
+        {
+            "kind": "run",
+            "schema_version": 1,
+            "run": "d1",
+            "experiment": "describe",
+            "config": to_json(config),
+            "cells": {cell.key: cell.parameters for cell in cells},
+        }
+    ]
+    for cell in reversed(cells):  # children end in any order
+        identity = {"cell": cell.key, "attempt": 1}
+        for record in describe.run(cell, Ranks()):
+            content = {"type": record.type_name(), **to_json(record)}
+            lines.append({"kind": "record", **identity, **content})
+        lines.append({"kind": "cell", **identity, "status": "ok"})
+    return assemble(Path("d1"), [*lines, {"kind": "end", "status": "complete"}])
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    config = Config(variants=(18, 50), head=10, plain=True, image_size=64)
+    return stored(describe.prepare(config))
+
+
+def test_json_has_stages_and_every_count_per_network(run: Run) -> None:
+    content = view.json_object(run)
+    json.dumps(content, allow_nan=False)
+    names = [network["network"] for network in content["networks"]]
+    assert names == [
+        "ResNet-18",
+        "ResNet-18, plain",
+        "ResNet-50",
+        "ResNet-50, plain",
+        "LeNet-5",
+    ]
+    fifty = content["networks"][2]
+    assert fifty["variant"] == 50
+    assert [stage["stage"] for stage in fifty["stages"]] == [
+        "stem",
+        "layer1",
+        "layer2",
+        "layer3",
+        "layer4",
+        "global pool",
+        "fc",
+    ]
+    assert fifty["counts"]["weighted_layers"] == 50
+    assert fifty["counts"]["convolution_modules"] == 53
+    assert [step["trainable_parameters"] for step in fifty["head"]] == [
+        25_557_032,
+        0,
+        20_490,
+    ]
+
+
+def test_tables_show_networks_in_the_order_asked_for(run: Run) -> None:
+    counts, *stages, head = view.tables(run)
+    assert list(counts.frame["network"])[:2] == ["ResNet-18", "ResNet-18, plain"]
+    assert [table.name for table in stages] == [
+        "resnet-18",
+        "resnet-18-plain",
+        "resnet-50",
+        "resnet-50-plain",
+        "lenet-5",
+    ]
+    text = markdown(head)
+    assert "fc.weight, fc.bias" in text
+    assert "nothing" in text
+    assert "all 161 tensors" in text
+
+
+def test_lenet_is_said_to_take_one_size_only(run: Run) -> None:
+    lenet = view.tables(run)[-2]
+    assert "takes 32 px only" in lenet.notes[0]
+    assert lenet.frame["map"].tolist()[4] is None
+    at_32 = view.tables(stored(Config(variants=(18,), image_size=32)))[-1]
+    assert at_32.notes == []
+
+
+def test_lenet_and_the_head_can_be_left_out() -> None:
+    run = stored(Config(variants=(18,), lenet=False, image_size=32))
+    assert len(view.tables(run)) == 2
+    assert view.figures(run) == {}
+    assert view.notices(run) == []
+
+
+def test_a_run_without_records_shows_nothing() -> None:
+    header = {"run": "d", "experiment": "describe", "config": {"image_size": 32}}
+    assert view.tables(Run(Path("d"), header, [], {}, "partial")) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"head": 1}, "--head 1: expected 2 or more classes"),
+        ({"image_size": 4}, "--image-size 4: expected at least 8"),
+    ],
+)
+def test_bad_values_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Config(**options)
+
+
+def test_describing_takes_next_to_no_time() -> None:
+    config = Config()
+    assert describe.estimate(config, expand(config)) < 5

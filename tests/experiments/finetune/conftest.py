@@ -1,0 +1,3 @@
+from tests.engine.tiny import small_resnets
+
+__all__ = ["small_resnets"]

@@ -1,0 +1,132 @@
+"""A finetune run made of numbers that were chosen, not measured."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.experiments.finetune.cells import FinetuneCell
+from resnet_bench.experiments.finetune.records import (
+    SourceResult,
+    TransferEpoch,
+    TransferResult,
+)
+from resnet_bench.experiments.finetune.spec import Config, expand
+from resnet_bench.records import Record, to_json
+from resnet_bench.store.reading import Run, assemble
+
+ENVIRONMENT = {
+    "machine_key": "m1",
+    "cpu": {"model": "Test Processor", "usable_cores": 2},
+}
+
+#: Accuracy of each strategy and control at the whole data, in percent.
+LEVELS = {
+    "probe": 95.0,
+    "full": 98.0,
+    "scratch": 97.0,
+    "raw-pixels": 96.0,
+    "random-probe": 94.0,
+}
+TRAIN_IMAGES = 700
+TEST_IMAGES = 180
+
+
+def resolved(**options: Any) -> Config:
+    """Return a config as `prepare` leaves it."""
+    return Config(
+        **{"weights": "suite", "stem": "small", "image_size": 32, **options},
+        device="cpu",
+    )
+
+
+def stored_run(
+    config: Config, folder: Path = Path("results/finetune/r1"), **changes: Any
+) -> Run:
+    """Return the complete run of a config; `changes` alter every result."""
+    cells = expand(config)
+    header = {
+        "kind": "run",
+        "schema_version": 1,
+        "run": folder.name,
+        "experiment": "finetune",
+        "config": to_json(config),
+        "environment": ENVIRONMENT,
+        "cells": {cell.key: cell.parameters for cell in cells},
+    }
+    lines: list[dict[str, Any]] = [header]
+    for cell in cells:
+        lines += [_line(cell, record) for record in records_of(cell, changes)]
+        end = {"kind": "cell", "cell": cell.key, "attempt": 1, "status": "ok"}
+        lines.append(end)
+    return assemble(folder, [*lines, {"kind": "end", "status": "complete"}])
+
+
+def _line(cell: FinetuneCell, record: Record) -> dict[str, Any]:
+    content = {"type": record.type_name(), **to_json(record)}
+    return {"kind": "record", "cell": cell.key, "attempt": 1, **content}
+
+
+def records_of(cell: FinetuneCell, changes: dict[str, Any]) -> Sequence[Record]:
+    """Return what a cell would have yielded."""
+    if cell.part == "source":
+        return [
+            SourceResult(
+                file="f",
+                sha256=f"s{cell.seed}",
+                data_sha256="d",
+                reused=cell.seed == 0,
+                steps=60,
+                source_accuracy_percent=98.0 + cell.seed,
+                training_seconds=6.0,
+            )
+        ]
+    result = replace(_result(cell), **changes)
+    if result.steps == 0:
+        return [result]
+    levels = (result.test_accuracy_percent - 20, result.test_accuracy_percent)
+    return [*(_epoch(n, level) for n, level in enumerate(levels, 1)), result]
+
+
+def _epoch(number: int, level: float) -> TransferEpoch:
+    return TransferEpoch(
+        epoch=number,
+        step=20 * number,
+        training_seconds=4.0 * number,
+        train_loss=1.0 / number,
+        test_accuracy_percent=level,
+    )
+
+
+def _result(cell: FinetuneCell) -> TransferResult:
+    level = LEVELS[cell.strategy] - 10 * (1 - cell.fraction) + 0.5 * cell.seed
+    level -= 8 * cell.permuted + (0.3 * cell.seed if cell.strategy == "probe" else 0)
+    steps = 0 if cell.part == "control" or cell.strategy == "probe" else 40
+    trained = cell.source_key is not None
+    return TransferResult(
+        weights_origin="suite:digits-0-4" if trained else "random",
+        weights_sha256=f"s{cell.seed}" if trained else None,
+        stem="small",
+        image_size=32,
+        train_images=round(TRAIN_IMAGES * cell.fraction),
+        test_images=TEST_IMAGES,
+        skipped_images=0,
+        classes=5,
+        epochs=steps // 20,
+        steps=steps,
+        diverged=False,
+        learning_rate=0.01 if steps else None,
+        learning_rate_validation=None,
+        threads=1,
+        test_accuracy_percent=level,
+        class_mean_accuracy_percent=level,
+        nll=0.1,
+        calibration_error=0.02,
+        trainable_parameters=2565,
+        step_seconds=0.05 * (cell.variant or 1) / 18 if steps else None,
+        images_per_second=300.0,
+        peak_memory_bytes=100 * 2**20 if steps else None,
+        seconds_to_target=8.0 if level >= 90 else None,
+        training_seconds=8.0 if steps else 0.5,
+        total_seconds=14.0,
+    )

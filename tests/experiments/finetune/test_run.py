@@ -1,0 +1,311 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import resnet18
+
+from resnet_bench.engine import finetuning
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.experiments.finetune import run as finetune
+from resnet_bench.experiments.finetune.cells import FinetuneCell
+from resnet_bench.experiments.finetune.records import (
+    SourceResult,
+    TransferEpoch,
+    TransferResult,
+)
+from resnet_bench.experiments.finetune.spec import Config, expand
+from resnet_bench.records import Record
+
+QUICK: dict[str, Any] = {
+    "variants": (18,),
+    "seeds": 1,
+    "epochs": 1,
+    "source_epochs": 1,
+    "batch_size": 256,
+    "image_size": 8,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(autouse=True)
+def one_place_for_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    monkeypatch.setenv("RESNET_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(mode=False)
+    torch.set_num_threads(threads)
+
+
+def prepared(**options: Any) -> Config:
+    return finetune.prepare(Config(**{**QUICK, **options}))
+
+
+def carried_out(cell: FinetuneCell) -> list[Record]:
+    return list(finetune.run(cell, Ranks()))
+
+
+def result_of(cell: FinetuneCell) -> TransferResult:
+    last = carried_out(cell)[-1]
+    assert isinstance(last, TransferResult)
+    return last
+
+
+def cells_of(config: Config) -> dict[str, FinetuneCell]:
+    return {cell.label: cell for cell in expand(config)}
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_the_suites_whole_grid_runs_and_its_origins_are_told() -> None:
+    config = prepared(fractions=(0.2, 1.0))
+    assert (config.weights, config.stem, config.image_size) == ("suite", "small", 8)
+    results: dict[str, TransferResult] = {}
+    sha256 = None
+    for cell in expand(config):
+        *epochs, last = carried_out(cell)
+        if isinstance(last, SourceResult):
+            sha256 = last.sha256
+            continue
+        assert isinstance(last, TransferResult)
+        assert all(isinstance(epoch, TransferEpoch) for epoch in epochs)
+        results[cell.label] = last
+    assert results["ResNet-18, full, seed 0"].weights_origin == "suite:digits-0-4"
+    assert results["ResNet-18, full, seed 0"].weights_sha256 == sha256
+    assert results["ResNet-18, scratch, seed 0"].weights_origin == "random"
+    assert results["ResNet-18, random-probe, seed 0"].weights_sha256 is None
+    assert results["no network, raw-pixels, seed 0"].weights_origin == "none"
+    probe = results["ResNet-18, probe, seed 0"]
+    assert probe.trainable_parameters == 513 * 5
+    assert (probe.steps, probe.step_seconds) == (0, None)
+    full = results["ResNet-18, full, seed 0"]
+    assert full.total_seconds is not None
+    assert full.total_seconds > full.training_seconds
+    small = results["ResNet-18, full, seed 0, 20 % of the data"]
+    assert small.train_images == pytest.approx(0.2 * full.train_images, abs=1)
+    assert "ResNet-18, probe, seed 0, permuted pixels" in results
+
+
+@pytest.mark.usefixtures("small_resnets")
+@pytest.mark.parametrize(
+    ("strategy", "trainable"), [("freeze", 513 * 5), ("batchnorm-only", None)]
+)
+def test_other_strategies_train_from_the_suite(
+    strategy: str, trainable: int | None
+) -> None:
+    cells = cells_of(prepared(strategy=(strategy,), fractions=(1.0,)))
+    carried_out(cells["ResNet-18, source, seed 0"])
+    result = result_of(cells[f"ResNet-18, {strategy}, seed 0"])
+    assert result.weights_origin == "suite:digits-0-4"
+    assert trainable in (None, result.trainable_parameters)
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_scratch_at_equal_compute_adds_the_sources_steps() -> None:
+    cells = cells_of(prepared(strategy=("scratch-equal-compute",), fractions=(1.0,)))
+    (source,) = carried_out(cells["ResNet-18, source, seed 0"])
+    assert isinstance(source, SourceResult)
+    result = result_of(cells["ResNet-18, scratch-equal-compute, seed 0"])
+    assert result.weights_origin == "random"
+    assert result.steps == source.steps + 3  # 717 images in batches of 256
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_of_several_learning_rates_the_chosen_one_is_told() -> None:
+    config = prepared(strategy=("scratch",), lr=(1e-9, 0.02), fractions=(0.1,))
+    cells = cells_of(config)
+    result = result_of(cells["ResNet-18, scratch, seed 0, 10 % of the data"])
+    assert result.learning_rate_validation is not None
+    assert set(result.learning_rate_validation) == {"1e-09", "0.02"}
+    assert result.learning_rate in (1e-9, 0.02)
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_an_interrupted_cell_goes_on_from_its_checkpoint_and_removes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = prepared(
+        strategy=("scratch",),
+        epochs=2,
+        weights="random",
+        fractions=(0.1,),
+        checkpoint=tmp_path / "states",
+    )
+    cell = cells_of(config)["ResNet-18, scratch, seed 0, 10 % of the data"]
+    expected = result_of(cell)
+    assert not list((tmp_path / "states").iterdir())
+
+    honest = finetuning._keep
+
+    def interrupt(trainer: Any, state_file: Path) -> None:
+        honest(trainer, state_file)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "_keep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            carried_out(cell)
+    assert [p.name for p in (tmp_path / "states").iterdir()] == [f"{cell.key}.pt"]
+    resumed = result_of(cell)
+    assert resumed.test_accuracy_percent == expected.test_accuracy_percent
+    assert resumed.nll == expected.nll
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_the_same_cell_gives_the_same_numbers() -> None:
+    cells = cells_of(prepared(strategy=("scratch",), weights="random"))
+    cell = cells["ResNet-18, scratch, seed 0, 10 % of the data"]
+    first, second = result_of(cell), result_of(cell)
+    assert (first.nll, first.test_accuracy_percent) == (
+        second.nll,
+        second.test_accuracy_percent,
+    )
+
+
+@pytest.fixture
+def imagenet_file(tmp_path: Path) -> Path:
+    """Random numbers under torchvision's file name, in the hub's folder."""
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    path = folder / "resnet18-f37072fd.pth"
+    torch.save(resnet18().state_dict(), path)
+    return path
+
+
+def test_imagenet_runs_from_the_hub_cache_and_reads_unverified(
+    imagenet_file: Path,
+) -> None:
+    config = prepared(
+        weights="imagenet:V1",
+        verify_weights=False,
+        image_size=32,
+        strategy=("probe",),
+        fractions=(0.1,),
+    )
+    assert config.stem == "imagenet"
+    cells = cells_of(config)
+    result = result_of(cells["ResNet-18, probe, seed 0, 10 % of the data"])
+    assert result.weights_origin == "imagenet:V1 (unverified)"
+    assert result.weights_sha256 is not None
+    assert result.total_seconds is None  # what ImageNet cost is not known
+    assert result.stem == "imagenet"
+    assert (result.classes, result.trainable_parameters) == (5, 513 * 5)
+
+
+def test_auto_takes_a_cached_imagenet_file_only_if_it_is_what_its_name_says(
+    imagenet_file: Path,
+) -> None:
+    with pytest.raises(InputOutputError, match="its name says f37072fd"):
+        prepared(weights="auto")
+    config = prepared(weights="auto", verify_weights=False, image_size=32)
+    assert config.weights == "imagenet:V1"
+
+
+def test_equal_compute_is_left_out_where_the_sources_steps_are_unknown(
+    imagenet_file: Path,
+) -> None:
+    options = {"weights": "imagenet", "verify_weights": False, "image_size": 32}
+    config = prepared(**options, strategy=("probe", "scratch-equal-compute"))
+    assert config.strategy == ("probe",)
+    with pytest.raises(UsageError, match="needs --weights suite"):
+        prepared(**options, strategy=("scratch-equal-compute",))
+
+
+# what is refused before anything is trained
+
+
+def test_a_weights_file_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such file"):
+        prepared(weights=f"file:{tmp_path / 'absent.pth'}")
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_a_weights_file_of_another_architecture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deeper.pth"
+    torch.save(resnet18().state_dict(), path)  # two blocks where this net has one
+    with pytest.raises(UsageError, match="of another architecture"):
+        prepared(weights=f"file:{path}")
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_a_checkpoint_by_name_serves_only_its_own_variant(tmp_path: Path) -> None:
+    config = prepared()
+    (source,) = carried_out(expand(config)[0])
+    assert isinstance(source, SourceResult)
+    path = tmp_path / "cache" / source.file
+    named = prepared(weights=f"suite:{path}", strategy=("probe",), fractions=(1.0,))
+    result = result_of(cells_of(named)["ResNet-18, probe, seed 0"])
+    assert result.weights_sha256 == source.sha256
+    with pytest.raises(UsageError, match="the checkpoint is of ResNet-18"):
+        prepared(weights=f"suite:{path}", variants=(34,))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda:99"}, "--device cuda:99"),
+        ({"dataset": "cifar10"}, "CIFAR-10 needs --data-dir"),
+        ({"dataset": "imagefolder", "data_dir": Path("absent")}, "--data-dir absent"),
+        ({"source": "cifar10"}, "CIFAR-10 needs --data-dir"),
+        ({"weights": "imagenet", "stem": "small"}, "--stem small"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_training(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        prepared(**options)
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    for half, count in (("train", 6), ("test", 3)):
+        for level, name in ((20, "dark"), (230, "bright")):
+            folder = tmp_path / "images" / half / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                colour = (level, level - 5 * number, level)
+                Image.new("RGB", (12, 10), colour).save(folder / f"{number}.png")
+    return tmp_path / "images"
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_an_image_that_does_not_decode_is_named_or_skipped_and_counted(
+    image_folder: Path,
+) -> None:
+    broken = image_folder / "train" / "dark" / "broken.png"
+    broken.write_bytes(b"no image")
+    options: dict[str, Any] = {
+        "dataset": "imagefolder",
+        "data_dir": image_folder,
+        "weights": "random",
+        "strategy": ("scratch",),
+        "fractions": (1.0,),
+    }
+    with pytest.raises(UsageError, match=r"broken\.png cannot be decoded"):
+        prepared(**options)
+    config = prepared(**options, skip_bad_images=True)
+    result = result_of(cells_of(config)["ResNet-18, scratch, seed 0"])
+    assert result.skipped_images == 1
+    assert result.train_images == 12
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_the_estimate_grows_with_the_grid() -> None:
+    config = prepared()
+    cells = expand(config)
+    few, many = finetune.estimate(config, cells[:2]), finetune.estimate(config, cells)
+    assert 0 < few < many
+
+
+def test_a_cell_says_which_device_it_needs() -> None:
+    cell = expand(Config(**{**QUICK, "weights": "suite", "stem": "small"}))[0]
+    elsewhere = replace(cell, training=replace(cell.training, device="cuda:99"))
+    with pytest.raises(UsageError, match="cuda:99"):
+        carried_out(elsewhere)

@@ -1,0 +1,126 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.engine.strategies import STRATEGIES
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.finetune.spec import Config, expand
+from tests.experiments.finetune.stored import resolved
+
+
+def test_defaults_are_two_variants_three_strategies_and_three_seeds() -> None:
+    config = Config()
+    assert config.variants == (18, 34)
+    assert config.strategy == ("probe", "full", "scratch")
+    assert (config.seeds, config.dataset, config.weights) == (3, "digits-5-9", "auto")
+
+
+def test_the_standard_profile_runs_every_strategy() -> None:
+    assert Config(profile="standard").strategy == tuple(STRATEGIES)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": 1}, "--classes 1: expected at least 2"),
+        ({"classes": 6}, "--classes 6: expected 2 to 5, the classes of digits-5-9"),
+        ({"seeds": 0}, "--seeds 0: expected at least 1"),
+        ({"epochs": 0}, "--epochs 0: expected at least 1"),
+        ({"batch_size": 1}, "--batch-size 1: expected at least 2"),
+        ({"image_size": 4}, "--image-size 4: expected at least 8"),
+        ({"fractions": (0.0,)}, "--fractions 0.0: expected shares above 0"),
+        ({"fractions": (1.5,)}, "--fractions 1.5: expected shares above 0"),
+        ({"lr": (-1.0,)}, "--lr -1.0: expected a rate above 0"),
+        ({"target_accuracy": 0.0}, "--target-accuracy 0.0: expected a percentage"),
+        ({"profile": "huge"}, "--profile huge: expected quick, standard, thorough"),
+        ({"weights": "imagenet:V2"}, "variant 18: torchvision has V2 weights for 50"),
+        (
+            {"weights": "random", "strategy": ("probe",)},
+            "--strategy probe starts from trained weights",
+        ),
+    ],
+)
+def test_bad_values_are_named_with_what_is_accepted(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        Config(**options)
+
+
+def test_random_weights_leave_the_profiles_scratch_trainings() -> None:
+    assert Config(weights="random").strategy == ("scratch",)
+    standard = Config(weights="random", profile="standard")
+    assert standard.strategy == ("scratch",)
+
+
+def test_every_variant_and_seed_gets_a_source_that_its_dependents_need() -> None:
+    cells = expand(resolved(seeds=2, fractions=(1.0,)))
+    sources = [cell for cell in cells if cell.part == "source"]
+    assert {(c.variant, c.seed) for c in sources} == {
+        (18, 0),
+        (18, 1),
+        (34, 0),
+        (34, 1),
+    }
+    assert cells[: len(sources)] == sources
+    by_key = {cell.key: cell for cell in sources}
+    for cell in cells:
+        for key in cell.needs:
+            assert (by_key[key].variant, by_key[key].seed) == (cell.variant, cell.seed)
+    needing = {(c.strategy, c.permuted) for c in cells if c.needs}
+    assert needing == {("probe", False), ("full", False), ("probe", True)}
+
+
+@pytest.mark.parametrize(
+    "weights", ["imagenet:V1", "file:a.pth", "suite:b.safetensors"]
+)
+def test_weights_that_are_there_need_no_source_cells(weights: str) -> None:
+    cells = expand(resolved(weights=weights))
+    assert not [cell for cell in cells if cell.part == "source" or cell.needs]
+
+
+def test_controls_are_always_there() -> None:
+    cells = expand(resolved(seeds=2, strategy=("full",), fractions=(0.1, 1.0)))
+    controls = [cell for cell in cells if cell.part == "control"]
+    kinds = {(c.strategy, c.permuted, c.fraction) for c in controls}
+    assert kinds == {
+        ("raw-pixels", False, 0.1),
+        ("raw-pixels", False, 1.0),
+        ("random-probe", False, 0.1),
+        ("random-probe", False, 1.0),
+        ("probe", True, 1.0),
+        ("random-probe", True, 1.0),
+    }
+
+
+def test_random_weights_have_nothing_to_control_on_permuted_pixels() -> None:
+    cells = expand(resolved(weights="random", strategy=("scratch",)))
+    assert not any(cell.permuted for cell in cells)
+
+
+def test_a_cells_key_ignores_paths_and_follows_what_changes_its_result() -> None:
+    def keys(**options: Any) -> set[str]:
+        return {cell.key for cell in expand(resolved(**options))}
+
+    assert keys() == keys(checkpoint=Path("a"), data_dir=Path("b"))
+    assert not keys() & keys(epochs=7)
+    assert len(keys()) == len(expand(resolved()))
+
+
+def test_labels_say_what_a_cell_is() -> None:
+    labels = {cell.label for cell in expand(resolved(seeds=1))}
+    assert "ResNet-18, full, seed 0" in labels
+    assert "ResNet-34, probe, seed 0, permuted pixels" in labels
+    assert "no network, raw-pixels, seed 0, 10 % of the data" in labels
+
+
+def test_longer_cells_cost_more() -> None:
+    cells = {cell.label: cell for cell in expand(resolved(seeds=1))}
+    full = cells["ResNet-34, full, seed 0"].cost
+    assert full > cells["ResNet-18, full, seed 0"].cost
+    assert full > cells["ResNet-34, full, seed 0, 10 % of the data"].cost
+    assert full > cells["ResNet-34, probe, seed 0"].cost
+    grid = expand(resolved(seeds=1, lr=(0.01, 0.1)))
+    tuned = next(c for c in grid if c.label == "ResNet-34, full, seed 0")
+    assert tuned.cost > full

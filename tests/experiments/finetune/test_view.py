@@ -1,0 +1,276 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.analysis.tables import markdown
+from resnet_bench.experiments.finetune import view, view_front, view_words
+from resnet_bench.experiments.finetune.view_groups import (
+    Verdict,
+    control_gains,
+    gain_over_scratch,
+    groups_of,
+    verdict_of,
+)
+from resnet_bench.intervals import Interval
+from resnet_bench.store.reading import Run
+from tests.experiments.finetune.stored import resolved, stored_run
+
+CONTRACT = {
+    "variant",
+    "strategy",
+    "dataset",
+    "weights_origin",
+    "weights_sha256",
+    "fraction",
+    "seed",
+    "test_accuracy_percent",
+    "class_mean_accuracy_percent",
+    "nll",
+    "calibration_error",
+    "trainable_parameters",
+    "step_seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "seconds_to_target",
+    "training_seconds",
+}
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return stored_run(resolved())
+
+
+def test_json_has_the_promised_rows_controls_and_summary(run: Run) -> None:
+    content = view.json_object(run)
+    assert content["run"] == "r1"
+    assert len(content["rows"]) == 2 * 3 * 3 * 2
+    for row in content["rows"] + content["controls"]:
+        assert set(row) >= CONTRACT
+    assert content["rows"][0]["dataset"] == "digits-5-9"
+    assert {row["strategy"] for row in content["controls"]} == {
+        "raw-pixels",
+        "random-probe",
+        "probe",
+    }
+    assert len(content["sources"]) == 6
+    json.dumps(content, allow_nan=False)
+
+
+def test_a_target_that_was_not_reached_is_null_in_json_and_infinite_in_tables(
+    run: Run,
+) -> None:
+    summary = view.json_object(run)["summary"]
+    small = next(
+        row
+        for row in summary
+        if (row["variant"], row["strategy"], row["fraction"]) == (18, "scratch", 0.1)
+    )
+    assert small["seconds_to_target"] is None
+    group = next(
+        g
+        for g in groups_of(run)
+        if (g.variant, g.strategy, g.fraction) == (18, "scratch", 0.1)
+    )
+    assert math.isinf(group.seconds_to_target)
+    assert "∞" in markdown(view.tables(run)[0])
+
+
+def test_the_gain_over_scratch_is_paired_by_seed(run: Run) -> None:
+    groups = groups_of(run)
+    full = next(g for g in groups if (g.strategy, g.fraction) == ("full", 1.0))
+    gain = gain_over_scratch(full, groups)
+    # Every seed gains exactly one point, however much the seeds themselves differ.
+    assert gain is not None
+    assert (gain.estimate, gain.low, gain.high) == pytest.approx((1.0, 1.0, 1.0))
+    scratch = next(g for g in groups if g.strategy == "scratch")
+    assert gain_over_scratch(scratch, groups) is None
+
+
+def test_the_negative_control_pools_variants_and_judges_each(run: Run) -> None:
+    gains = control_gains(groups_of(run))
+    assert [each.variant for each in gains] == [None, 18, 34]
+    assert gains[0].gain.samples == 6
+    assert gains[0].gain.estimate == pytest.approx(1.0 - 0.3)
+    assert gains[0].half_width < 3
+    assert gains[0].verdict is Verdict.REFUTED  # the made-up gain excludes zero
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-2.0, 1.0, Verdict.SUPPORTED),
+        (-9.0, -6.0, Verdict.SUPPORTED),
+        (0.5, 2.0, Verdict.REFUTED),
+        (-1.0, 4.0, Verdict.INCONCLUSIVE),
+        (-12.0, -1.0, Verdict.INCONCLUSIVE),
+        (-math.inf, math.inf, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_verdicts_follow_the_margin_and_the_width(
+    low: float, high: float, verdict: Verdict
+) -> None:
+    middle = (low + high) / 2 if math.isfinite(low) else 0.0
+    assert verdict_of(Interval(middle, low, high, 3)) is verdict
+
+
+def test_tables_name_the_origin_the_controls_and_the_verdict(run: Run) -> None:
+    accuracy, control = view.tables(run)
+    text = markdown(accuracy)
+    assert "suite:digits-0-4" in text
+    assert "nothing here was pre-trained on ImageNet" in text
+    assert "raw-pixels (control)" in text
+    assert "random-probe (control)" in text
+    assert "Negative control" in text
+    assert next(iter(control.frame["verdict"])) == "REFUTED"
+    assert {"sampling_points", "weights_sha256", "stem"} <= set(accuracy.frame.columns)
+
+
+def test_a_test_set_of_180_images_leaves_several_points_of_sampling_error(
+    run: Run,
+) -> None:
+    group = groups_of(run)[0]
+    assert 1.0 < group.sampling_points < 5.0
+
+
+def test_notices_begin_with_the_weights_and_say_what_pixels_alone_reach(
+    run: Run,
+) -> None:
+    first, *rest = view.notices(run)
+    assert first.startswith("WEIGHTS: suite:digits-0-4, trained by this suite")
+    assert any("logistic regression on raw pixels reaches 96.0 %" in s for s in rest)
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ("imagenet:V1", "WEIGHTS: imagenet:V1."),
+        ("imagenet:V1 (unverified)", "the file's hash was not checked"),
+        ("random", "WEIGHTS: random; nothing here was pre-trained."),
+        ("suite:digits-0-4", "nothing here was pre-trained on ImageNet"),
+    ],
+)
+def test_the_origin_is_said_as_what_it_is(origin: str, said: str) -> None:
+    run = stored_run(resolved(seeds=1), weights_origin=origin)
+    assert said in view_words.origin_sentence(run)
+
+
+def test_what_spoils_a_result_is_said() -> None:
+    run = stored_run(resolved(seeds=1), diverged=True, skipped_images=3)
+    said = " ".join(view.notices(run))
+    assert "trainings diverged" in said
+    assert "3 images could not be decoded" in said
+    assert "one seed gives no interval" in said
+
+
+def test_a_run_without_results_shows_nothing_and_does_not_fail() -> None:
+    config = resolved(seeds=1)
+    run = stored_run(config)
+    empty = Run(run.folder, run.header, [], {}, "partial")
+    assert view.tables(empty) == []
+    assert view.figures(empty) == {}
+    assert view.json_object(empty)["rows"] == []
+    assert "cells have no result" in " ".join(view.notices(empty))
+
+
+def test_every_figure_names_data_weights_and_machine(run: Run) -> None:
+    figures = view.figures(run)
+    assert set(figures) == {
+        "accuracy-against-time",
+        "accuracy-by-variant",
+        "data-fractions",
+        "time-to-accuracy",
+        "accuracy-step-time-front",
+    }
+    for figure in figures.values():
+        title = figure.get_suptitle()
+        assert "digits 5-9" in title
+        assert "suite:digits-0-4" in title
+        assert "Test" in title
+
+
+def test_one_share_of_the_data_makes_no_curve_over_shares() -> None:
+    figures = view.figures(stored_run(resolved(seeds=1, fractions=(1.0,))))
+    assert "data-fractions" not in figures
+    assert "accuracy-by-variant" in figures
+
+
+def test_an_unreached_target_is_written_into_the_figure() -> None:
+    run = stored_run(resolved(seeds=1), seconds_to_target=None)
+    texts = [t.get_text() for t in view.figures(run)["time-to-accuracy"].axes[0].texts]
+    assert set(texts) == {"not reached"}
+
+
+def texts_of(figure: Any) -> str:
+    axes = figure.axes
+    return " ".join(
+        part for a in axes for part in (a.get_title("left"), a.get_xlabel())
+    )
+
+
+def test_the_front_marks_imagenet_as_reported_and_says_where_steps_come_from(
+    run: Run,
+) -> None:
+    text = texts_of(view.figures(run)["accuracy-step-time-front"])
+    assert "reported, not measured here" in text
+    assert "during this run" in text
+
+
+def speed_row(variant: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "variant": variant,
+        "device": "cpu",
+        "architecture": "residual",
+        "batch_size": 4,
+        "image_size": 224,
+        "dtype": "float32",
+        "step": {"median": 0.1},
+        "train_peak_memory_bytes": 2**30,
+        **changes,
+    }
+
+
+def test_the_front_takes_step_times_from_a_speed_run_of_the_same_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = stored_run(resolved(seeds=1), tmp_path / "finetune" / "r1")
+    stored = {
+        name: Run(
+            tmp_path / "speed" / name,
+            {"run": name, "experiment": "speed", "environment": {"machine_key": key}},
+            [],
+            {},
+            "complete",
+        )
+        for name, key in {"s1": "m1", "s2": "m1", "s3": "other"}.items()
+    }
+    rows = {
+        "s1": [speed_row(18), speed_row(34), speed_row(34, step={"median": 9.0})],
+        "s2": [speed_row(18)],  # newer, but one variant is missing
+        "s3": [speed_row(18), speed_row(34)],
+    }
+    monkeypatch.setattr(
+        view_front, "run_folders", lambda *_: [r.folder for r in stored.values()]
+    )
+    monkeypatch.setattr(view_front, "read_run", lambda folder: stored[folder.name])
+    monkeypatch.setattr(view_front, "speed_object", lambda r: {"rows": rows[r.id]})
+    costs = view_front.speed_costs(run, (18, 34))
+    assert {variant: cost.step_seconds for variant, cost in costs.items()} == {
+        18: 0.1,
+        34: 0.1,
+    }
+    assert "speed run s1" in costs[18].where
+    assert "speed run s1" in texts_of(view.figures(run)["accuracy-step-time-front"])
+
+
+def test_the_front_ignores_rows_of_another_device_or_without_a_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [speed_row(18, device="cuda:0"), speed_row(34, step=None)]
+    rows.append(speed_row(50, architecture="plain"))
+    monkeypatch.setattr(view_front, "speed_object", lambda _: {"rows": rows})
+    speed = Run(Path("s"), {"run": "s", "experiment": "speed"}, [], {}, "complete")
+    assert view_front._costs_of(speed, "cpu") == {}

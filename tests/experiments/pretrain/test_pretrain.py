@@ -1,0 +1,152 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_bench.analysis.tables import markdown
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.source_recipe import SourceRecipe
+from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.experiments.finetune import run as finetune
+from resnet_bench.experiments.finetune.spec import Config as FinetuneConfig
+from resnet_bench.experiments.finetune.spec import expand as finetune_cells
+from resnet_bench.experiments.pretrain import run as pretrain
+from resnet_bench.experiments.pretrain import view
+from resnet_bench.experiments.pretrain.spec import Config, expand
+from resnet_bench.records import to_json
+from resnet_bench.store.reading import Run, assemble
+
+pytestmark = pytest.mark.usefixtures("small_resnets")
+
+QUICK: dict[str, Any] = {
+    "variants": (18,),
+    "epochs": 1,
+    "batch_size": 256,
+    "image_size": 8,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("RESNET_BENCH_CACHE", str(tmp_path / "cache"))
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(mode=False)
+    torch.set_num_threads(threads)
+
+
+def stored(config: Config) -> Run:
+    cells = expand(config)
+    lines: list[dict[str, Any]] = [
+        {
+            "kind": "run",
+            "schema_version": 1,
+            "run": "p1",
+            "experiment": "pretrain",
+            "config": to_json(config),
+            "environment": {"cpu": {"model": "Test", "usable_cores": 2}},
+            "cells": {cell.key: cell.parameters for cell in cells},
+        }
+    ]
+    for cell in cells:
+        (record,) = pretrain.run(cell, Ranks())
+        identity = {"cell": cell.key, "attempt": 1}
+        content = {"type": record.type_name(), **to_json(record)}
+        lines.append({"kind": "record", **identity, **content})
+        lines.append({"kind": "cell", **identity, "status": "ok"})
+    return assemble(Path("p1"), [*lines, {"kind": "end", "status": "complete"}])
+
+
+def test_finetune_finds_what_pretrain_left_in_the_cache() -> None:
+    config = pretrain.prepare(Config(**QUICK, lr=0.03))
+    (made,) = pretrain.run(expand(config)[0], Ranks())
+    assert not made.reused
+    options = {**QUICK, "source_epochs": 1, "seeds": 1, "weights": "suite"}
+    cells = finetune_cells(finetune.prepare(FinetuneConfig(**options)))
+    (found,) = finetune.run(cells[0], Ranks())
+    assert found.reused  # type: ignore[attr-defined]
+    assert found.sha256 == made.sha256  # type: ignore[attr-defined]
+
+
+def test_tables_and_json_tell_file_hashes_and_accuracy(tmp_path: Path) -> None:
+    run = stored(pretrain.prepare(Config(**QUICK, seeds=2)))
+    (table,) = view.tables(run)
+    text = markdown(table)
+    assert "digits-0-4" in text
+    assert "--weights suite finds those" in text.replace("\\", "")
+    rows = view.json_object(run)["rows"]
+    assert {row["seed"] for row in rows} == {0, 1}
+    assert len({row["sha256"] for row in rows}) == 2
+    assert view.figures(run) == {}
+    assert view.notices(run) == []
+
+
+def test_a_folder_of_ones_own_is_used_and_said(tmp_path: Path) -> None:
+    run = stored(pretrain.prepare(Config(**QUICK, into=tmp_path / "own")))
+    (row,) = view.json_object(run)["rows"]
+    assert (tmp_path / "own" / row["file"]).is_file()
+    assert "suite:FILE" in view.tables(run)[0].notes[0]
+
+
+def test_a_run_without_results_is_told_as_such() -> None:
+    config = Config(**QUICK)
+    header = {
+        "run": "p",
+        "experiment": "pretrain",
+        "cells": {cell.key: cell.parameters for cell in expand(config)},
+    }
+    empty = Run(Path("p"), header, [], {}, "partial")
+    assert view.tables(empty) == []
+    assert view.notices(empty) == ["1 checkpoints could not be trained"]
+
+
+def test_the_defaults_are_the_checkpoints_that_finetune_trains() -> None:
+    cell = expand(Config())[0]
+    recipe = SourceRecipe(variant=cell.variant)
+    assert (cell.epochs, cell.learning_rate, cell.batch_size, cell.stem) == (
+        recipe.epochs,
+        recipe.learning_rate,
+        recipe.batch_size,
+        recipe.stem,
+    )
+    finetune_defaults = FinetuneConfig()
+    assert finetune_defaults.source_epochs == recipe.epochs
+    assert finetune_defaults.source_lr == recipe.learning_rate
+    assert finetune_defaults.batch_size == recipe.batch_size
+
+
+def test_cells_are_labelled_and_the_longest_comes_first() -> None:
+    cells = expand(Config(variants=(18, 50)))
+    assert [cell.variant for cell in cells] == [50, 18]
+    assert cells[0].label == "ResNet-50 on digits-0-4, seed 0"
+    assert cells[0].cost > cells[1].cost
+
+
+def test_the_estimate_is_some_seconds() -> None:
+    config = Config(**QUICK)
+    assert 0 < pretrain.estimate(config, expand(config)) < 600
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "--epochs 0: expected at least 1"),
+        ({"seeds": 0}, "--seeds 0: expected at least 1"),
+        ({"lr": 0.0}, "--lr 0.0: expected a rate above 0"),
+        ({"profile": "huge"}, "--profile huge: expected quick, standard"),
+    ],
+)
+def test_bad_values_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Config(**options)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputOutputError, match="cannot write checkpoints"):
+        pretrain.prepare(Config(**QUICK, into=tmp_path / "file" / "sub"))
