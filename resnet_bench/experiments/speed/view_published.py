@@ -124,8 +124,8 @@ def _differences(row: Mapping[Any, Any], own: Mapping[str, Any]) -> list[str]:
     graphics = not PROCESSORS.search(str(row["device"]))
     found = {
         "GPU" if graphics else "CPU": graphics != (own["device"] != "cpu"),
-        f"batch {row['batch_size']}": row["batch_size"] != own["batch_size"],
-        f"{row['image_size']} px": row["image_size"] != own["image_size"],
+        f"batch {row['batch_size']}": str(row["batch_size"]) != str(own["batch_size"]),
+        f"{row['image_size']} px": str(row["image_size"]) != str(own["image_size"]),
         str(row["dtype"]): row["dtype"] != dtype,
         "compiled" if compiled else "not compiled": compiled != own["compiled"],
     }

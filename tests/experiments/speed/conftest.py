@@ -1,155 +1,34 @@
-"""Runs of `speed` that were never measured, built record by record."""
-
-import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resnet_bench.experiments.speed.cells import CEILING, TIME, SpeedCell
-from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.experiments.speed.spec import Config, resolved
 from resnet_bench.store.reading import Run, assemble
+from tests.toys.speed_runs import Change, header_of, lines_of, unchanged
 
 MakeRun = Callable[..., Run]
-
-#: Seconds of a forward pass of one image, work per image and parameters.
-COSTS: dict[Any, tuple[float, int, int]] = {
-    18: (0.012, 1_814_073_344, 11_689_512),
-    34: (0.021, 3_663_761_408, 21_797_672),
-    50: (0.031, 4_089_184_256, 25_557_032),
-    101: (0.055, 7_801_405_440, 44_549_160),
-    152: (0.079, 11_513_626_624, 60_192_808),
-}
-USER_COST = (0.003, 400_000_000, 1_000_000)
-
-#: Times of the phases over that of forward.
-SHARES = {
-    "forward": 1.0,
-    "loss": 0.005,
-    "backward": 2.0,
-    "optimizer": 0.1,
-    "step": 3.11,
-    "inference": 0.9,
-}
-
-ENVIRONMENT = {
-    "machine_key": "0123456789ab",
-    "cpu": {"model": "AMD EPYC 7B13", "usable_cores": 2},
-    "gpus": [{"name": "NVIDIA H100"}],
-    "libraries": {"torch": "2.11.0"},
-    "python": {"version": "3.11.2"},
-}
-
-
-def visit_of(cell: SpeedCell, round_: int, rng: random.Random) -> dict[str, Any]:
-    seconds, multiply_adds, parameters = COSTS.get(cell.variant, USER_COST)
-    batch = cell.batch_size or 1
-    slow = rng.uniform(1.0, 1.15)
-
-    def samples(phase: str, count: int = 5) -> list[float]:
-        base = seconds * batch * SHARES[phase] * slow
-        return [base * rng.lognormvariate(0, 0.01) for _ in range(count)]
-
-    rates = {
-        "train": [batch / value for value in samples("step", 3)] * cell.trains,
-        "inference": [batch / v for v in samples("inference", 3)] * cell.infers,
-    }
-    return {
-        "type": "speed_samples",
-        "round": round_,
-        "own_seconds": 1.0,
-        **{
-            f"{phase}_seconds": samples(phase) if phase in cell.phases else []
-            for phase in SHARES
-        },
-        **{f"{kind}_images_per_second": values for kind, values in rates.items()},
-        "device_seconds": {},
-        "warmup_seconds": {},
-        "warmup_converged": True,
-        "unsettled": [],
-        "first_step_seconds": 0.5 if round_ == 0 and cell.trains else None,
-        "first_inference_seconds": 0.2 if round_ == 0 and cell.infers else None,
-        "parameters": parameters,
-        "multiply_adds": multiply_adds,
-        "flop": 2 * multiply_adds,
-        "activations": 1000,
-        "observed_threads": cell.threads,
-        "interop_threads": 1,
-        "observed_tf32": False,
-        "cudnn_benchmark": False,
-        "denormals_flushed": True,
-        "flags": [],
-        "notes": [],
-        "within_precision": True,
-    }
-
-
-def records_of(cell: SpeedCell, rounds: int, rng: random.Random) -> list[Any]:
-    if cell.measure == TIME:
-        return [visit_of(cell, round_, rng) for round_ in range(rounds)]
-    if cell.measure == CEILING:
-        return [
-            {
-                "type": "ceiling_samples",
-                "round": round_,
-                "own_seconds": 1.0,
-                "matrix_product": [2.0e11, 2.1e11],
-                "convolution": [1.8e11, 1.9e11],
-                "copy": [1.2e10],
-            }
-            for round_ in range(rounds)
-        ]
-    size = 10**8 * (cell.batch_size or 1)
-    peak = {"peak_bytes": size, "reserved_bytes": None, "baseline_bytes": 10**8}
-    return [{"type": "peak_memory", **peak}]
-
-
-Change = Callable[[SpeedCell, dict[str, Any]], dict[str, Any]]
-
-
-def lines_of(
-    config: Config, rounds: int, change: Change, failing: Mapping[Any, str]
-) -> list[dict[str, Any]]:
-    rng = random.Random(1)
-    cells = expand(config)
-    lines: list[dict[str, Any]] = []
-    for cell in cells:
-        end = {"kind": "cell", "cell": cell.key, "attempt": 1, "status": "ok"}
-        if cell.measure == TIME and cell.variant in failing:
-            end |= {"status": "failed", "error": failing[cell.variant]}
-        for record in records_of(cell, rounds, rng):
-            content = change(cell, record)
-            lines.append({"kind": "record", "cell": cell.key, "attempt": 1, **content})
-        lines.append(end)
-    return lines
 
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
+    """Build a run of `speed` in memory, from options and what befell it."""
+
     def make(
         *,
         rounds: int = 5,
-        change: Change = lambda _, record: record,
+        change: Change = unchanged,
         failing: Mapping[Any, str] | None = None,
         keep: Callable[[dict[str, Any]], bool] = lambda _: True,
         committed_only: bool = True,
         **options: Any,
     ) -> Run:
-        device = options.get("device", "cpu")
-        config = resolved(Config(**options), device, 2)
-        header = {
-            "kind": "run",
-            "schema_version": 1,
-            "run": "20260102T030405Z_abcdef0_1234",
-            "experiment": "speed",
-            "config": {"device": device},
-            "environment": ENVIRONMENT,
-            "cells": {cell.key: cell.parameters for cell in expand(config)},
-        }
+        config = resolved(Config(**options), options.get("device", "cpu"), 2)
         lines = lines_of(config, rounds, change, failing or {})
         end = {"kind": "end", "status": "complete"}
         kept = [line for line in [*lines, end] if keep(line)]
+        header = header_of(config)
         return assemble(tmp_path, [header, *kept], committed_only=committed_only)
 
     return make

@@ -1,0 +1,120 @@
+from typing import Any
+
+import pytest
+
+from resnet_bench.analysis.budgets import (
+    best_weights,
+    budget_table,
+    budgets_for,
+    candidates,
+    recommended,
+    setting,
+)
+from resnet_bench.analysis.front import front_figure, on_front
+from resnet_bench.analysis.theme import svg_text
+
+
+def row(variant: int | None, seconds: float, **changes: Any) -> dict[str, Any]:
+    interval = {"median": seconds, "low": 0.98 * seconds, "high": 1.05 * seconds}
+    settled = {
+        "variant": variant,
+        "architecture": "residual",
+        "image_size": 224,
+        "batch_size": 4,
+        "dtype": "float32",
+        "inference": interval,
+        "inference_peak_memory_bytes": 10**8,
+    }
+    return {**settled, **changes}
+
+
+def test_the_most_accurate_variant_within_the_budget_is_recommended() -> None:
+    found = candidates([row(18, 0.010), row(34, 0.018), row(50, 0.030)])
+    chosen = recommended(found, 0.020)
+    assert chosen is not None
+    assert chosen.row["variant"] == 34
+    assert recommended(found, 0.005) is None
+
+
+def test_the_whole_interval_has_to_fit_the_budget() -> None:
+    found = candidates([row(18, 0.010), row(34, 0.0196)])
+    chosen = recommended(found, 0.020)
+    assert chosen is not None
+    assert chosen.row["variant"] == 18
+
+
+def test_of_two_settings_of_a_variant_the_faster_is_recommended() -> None:
+    slow, fast = row(50, 0.03), row(50, 0.02, channels_last=True)
+    chosen = recommended(candidates([slow, fast]), 0.05)
+    assert chosen is not None
+    assert setting(chosen.row) == "batch 4, float32, channels last"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"variant": None},
+        {"architecture": "plain"},
+        {"image_size": 64},
+        {"inference": None},
+        {"variant": 20},
+    ],
+)
+def test_rows_whose_accuracy_nobody_published_are_left_out(
+    changes: dict[str, Any],
+) -> None:
+    rows = [{**row(18, 0.01), **changes}]
+    assert candidates(rows) == []
+    assert budget_table(rows, "here") is None
+
+
+def test_budgets_are_round_and_span_the_times() -> None:
+    assert budgets_for([0.012, 0.09]) == pytest.approx([0.01, 0.02, 0.05, 0.1])
+    assert budgets_for([0.02]) == pytest.approx([0.01, 0.02])
+
+
+def test_the_table_names_budget_setting_and_weights() -> None:
+    table = budget_table([row(18, 0.012), row(50, 0.04)], "a machine")
+    assert table is not None
+    assert list(table.frame["model"]) == ["none fits", "ResNet-18", "ResNet-50"]
+    assert table.frame["weights"][2] == "IMAGENET1K_V2"
+    assert table.title.endswith("on a machine")
+
+
+def test_a_call_without_bounds_counts_by_its_median() -> None:
+    bare = {"median": 0.01, "low": None, "high": None}
+    found = candidates([row(18, 0.01, inference=bare)])
+    assert recommended(found, 0.01) is not None
+
+
+def test_the_best_published_weights_are_taken() -> None:
+    assert best_weights(50) == ("IMAGENET1K_V2", 80.858)
+    assert best_weights(7) is None
+
+
+def test_the_front_leaves_out_what_something_faster_equals() -> None:
+    found = candidates([row(18, 0.01), row(34, 0.05), row(50, 0.03)])
+    assert [each.row["variant"] for each in on_front(found)] == [18, 50]
+
+
+def test_the_front_is_drawn_with_names_and_machine() -> None:
+    bare = {"median": 0.05, "low": None, "high": None}
+    rows = [row(18, 0.01), row(34, 0.05, inference=bare)]
+    rows[1]["inference_peak_memory_bytes"] = None
+    figure = front_figure(rows, "a machine")
+    assert figure is not None
+    text = svg_text(figure)
+    assert ">ResNet-34<" in text
+    assert "a machine" in text
+    assert "area: peak memory" in text
+
+
+def test_the_front_needs_two_variants() -> None:
+    assert front_figure([row(18, 0.01)], "here") is None
+
+
+def test_areas_are_explained_only_if_memory_is_known() -> None:
+    rows = [row(depth, 0.01, inference_peak_memory_bytes=None) for depth in (18, 34)]
+    figure = front_figure(rows, "here")
+    assert figure is not None
+    assert "area:" not in svg_text(figure)

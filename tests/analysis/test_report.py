@@ -1,0 +1,190 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.analysis import report
+from resnet_bench.analysis.publish import publish
+from resnet_bench.errors import ExitCode, InputOutputError, UsageError
+from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.readers import ReportConfig
+from resnet_bench.store.reading import read_run
+from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
+
+OUTPUT = Output(DisplayOptions(quiet=True))
+FIRST = "20260102T030405Z_abcdef0_1111"
+SECOND = "20260203T040506Z_abcdef0_2222"
+THIRD = "20260304T050607Z_abcdef0_3333"
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Outline(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.headings: list[int] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = dict(attrs)
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        for name in ("src", "href", "xlink:href", "action"):
+            if name in found:
+                self.links.append(str(found[name]))
+
+
+def rendered(results: Path, *runs: str) -> str:
+    config = ReportConfig(results=results, runs=runs)
+    assert report.make_report(config, OUTPUT) == ExitCode.OK
+    return (results / "report.html").read_text()
+
+
+def store_small(results: Path, run: str, **environment: Any) -> Path:
+    """Store a run with few figures to draw."""
+    known = {**ENVIRONMENT, **environment}
+    return store_speed_run(results, run, known, variants=(18,), mode="infer")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two machines, one of them with hostile strings, and a damaged one."""
+    results = tmp_path_factory.mktemp("results")
+    publish(read_run(store_speed_run(results, FIRST, variants=(18, 50))))
+    cpu = {"model": HOSTILE, "usable_cores": 2}
+    hostile = {**ENVIRONMENT, "cpu": cpu, "machine_key": '"><img src=x>'}
+    models = {"variants": (18,), "model": (f"m:{HOSTILE}",), "mode": "infer"}
+    store_speed_run(results, SECOND, hostile, **models)
+    damaged = store_small(results, THIRD) / "run.jsonl"
+    damaged.write_bytes(damaged.read_bytes()[50:])
+    code = report.make_report(ReportConfig(results=results), OUTPUT)
+    assert code == ExitCode.INCOMPLETE
+    return results
+
+
+@pytest.fixture(scope="module")
+def page(site: Path) -> str:
+    return (site / "report.html").read_text()
+
+
+def test_the_page_asks_for_nothing_from_outside(page: str) -> None:
+    links = Outline(page).links
+    assert [link for link in links if not link.startswith(("#", "data:,"))] == []
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_ids_are_unique_and_headings_skip_no_level(page: str) -> None:
+    outline = Outline(page)
+    assert len(outline.ids) == len(set(outline.ids))
+    assert outline.headings[0] == 1
+    steps = zip(outline.headings, outline.headings[1:], strict=False)
+    assert all(after <= before + 1 for before, after in steps)
+    assert outline.tags.count("svg") == 6
+
+
+def test_strings_from_run_files_are_shown_as_text(page: str, site: Path) -> None:
+    outline = Outline(page)
+    assert outline.tags.count("script") == 1
+    assert "img" not in outline.tags
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert(1)" not in (site / "README.md").read_text()
+
+
+def test_a_damaged_run_is_named_and_the_rest_is_rendered(page: str, site: Path) -> None:
+    assert f"{THIRD}/run.jsonl: line 1 is damaged" in page
+    assert f"{THIRD}/run.jsonl" in (site / "README.md").read_text()
+    assert f"<code>{FIRST}</code>" in page
+
+
+def test_runs_of_two_machines_stand_side_by_side(page: str) -> None:
+    assert "from 2 machines" in page
+    assert "Speed on AMD EPYC 7B13" in page
+    assert "Speed on &lt;script&gt;" in page
+
+
+def test_series_of_the_figures_can_be_highlighted(page: str) -> None:
+    assert re.findall(r'data-highlight="(\w+)"', page) == ["18", "50"]
+    assert '<tr data-series="50">' in page
+
+
+def test_the_page_is_small_enough_to_be_shared(page: str) -> None:
+    assert len(page.encode()) < 3_000_000
+
+
+def test_results_as_markdown_link_to_figures_that_exist(site: Path) -> None:
+    text = (site / "README.md").read_text()
+    links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert len(links) == 3
+    assert all((site / link).is_file() for link in links)
+    assert "Rendered by `resnet-bench report`" in text
+
+
+def test_a_damaged_run_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_small(tmp_path, FIRST)
+    damaged = store_small(tmp_path, SECOND) / "run.jsonl"
+    damaged.write_text("broken")
+    code = report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+    assert code == ExitCode.INCOMPLETE
+    assert str(damaged) in capsys.readouterr().err
+
+
+def test_an_empty_folder_says_what_to_run_first(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="run 'resnet-bench speed' first"):
+        report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+
+
+def test_a_run_that_is_named_is_shown_alone(tmp_path: Path) -> None:
+    for run in (FIRST, SECOND):
+        store_small(tmp_path, run)
+    text = rendered(tmp_path, FIRST)
+    assert FIRST in text
+    assert SECOND not in text
+
+
+def test_only_the_newest_run_of_a_machine_and_question_is_shown(
+    tmp_path: Path,
+) -> None:
+    for run in (FIRST, SECOND):
+        store_small(tmp_path, run)
+    text = rendered(tmp_path)
+    assert "1 of 2 runs shown in full" in text
+    assert f"<code>{SECOND}</code>" in text
+    assert f"<code>{FIRST}</code>" not in text
+    assert FIRST in text
+
+
+def test_a_partial_run_gives_way_to_a_complete_one(tmp_path: Path) -> None:
+    store_small(tmp_path, FIRST)
+    partial = store_small(tmp_path, SECOND) / "run.jsonl"
+    lines = partial.read_bytes().splitlines(keepends=True)
+    partial.write_bytes(b"".join(lines[:-1]))
+    text = rendered(tmp_path)
+    assert f"<code>{FIRST}</code>" in text
+    assert f"<code>{SECOND}</code>" not in text
+
+
+def test_the_same_runs_give_the_same_page_wherever_it_goes(tmp_path: Path) -> None:
+    store_small(tmp_path, FIRST)
+    target = tmp_path / "new" / "page.html"
+    config = ReportConfig(results=tmp_path, html=target)
+    assert report.make_report(config, OUTPUT) == ExitCode.OK
+    assert not (tmp_path / "report.html").exists()
+    assert rendered(tmp_path) == target.read_text()
+
+
+def test_a_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    store_small(tmp_path, FIRST)
+    config = ReportConfig(results=tmp_path, html=tmp_path / "speed")
+    with pytest.raises(InputOutputError, match="cannot write"):
+        report.make_report(config, OUTPUT)
