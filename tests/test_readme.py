@@ -18,9 +18,6 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 TEXT = re.sub(r"<!--.*?-->", "", README)
 
 COMING = {
-    "finetune",
-    "pretrain",
-    "describe",
     "recommend",
 }
 
