@@ -1,0 +1,100 @@
+"""Opens a report in headless Chromium.
+
+Needs Debian's chromium and `npm install --prefix tests/browser`; .ci/run does both.
+"""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.analysis import report
+from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.readers import ReportConfig
+from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+SCRIPT = Path(__file__).with_name("visit.cjs")
+HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
+
+
+@pytest.fixture(scope="module")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shots")
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory, shots: Path) -> dict[str, Any]:
+    results = tmp_path_factory.mktemp("results")
+    run = "20260102T030405Z_abcdef0_1111"
+    store_speed_run(results, run, variants=(18, 34), batch_size=(1, 2, 4, 8))
+    hostile = {**ENVIRONMENT, "machine_key": HOSTILE, "cpu": {"model": HOSTILE}}
+    other = "20260203T040506Z_abcdef0_2222"
+    store_speed_run(results, other, hostile, variants=(18, 50), model=(f"m:{HOSTILE}",))
+    output = Output(DisplayOptions(quiet=True))
+    report.make_report(ReportConfig(results=results), output)
+    command = ["node", str(SCRIPT), str(results / "report.html"), str(shots)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_page_makes_no_request_and_no_complaint(seen: dict[str, Any]) -> None:
+    assert seen["requests"] == []
+    assert seen["console"] == []
+
+
+def test_no_script_of_a_run_file_runs(seen: dict[str, Any]) -> None:
+    assert seen["dialogs"] == []
+
+
+def test_axe_finds_nothing_serious(seen: dict[str, Any]) -> None:
+    wrong = [
+        violation
+        for found in seen["violations"].values()
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ]
+    assert wrong == []
+
+
+def test_nothing_sticks_out_of_the_screen(seen: dict[str, Any]) -> None:
+    assert seen["overflow"] == {"wide": 0, "phone": 0}
+
+
+def test_tables_are_sorted_by_click_and_by_key(seen: dict[str, Any]) -> None:
+    rising, falling = seen["sorted"]["rising"], seen["sorted"]["falling"]
+    assert (rising["state"], falling["state"]) == ("ascending", "descending")
+    assert rising["order"] == sorted(rising["order"])
+    assert falling["order"] == sorted(falling["order"], reverse=True)
+
+
+def test_tables_are_filtered_and_say_how_many_rows_are_left(
+    seen: dict[str, Any],
+) -> None:
+    assert seen["all"] == 8
+    assert seen["none"] == 0
+    assert seen["announced"] == "0 of 8 rows"
+
+
+def test_columns_are_shown_when_asked_for(seen: dict[str, Any]) -> None:
+    assert seen["extra"] == [False, True]
+
+
+def test_a_variant_is_highlighted_in_every_figure(seen: dict[str, Any]) -> None:
+    assert seen["pressed"] == "true"
+    assert seen["highlight"]["strong"] > 0
+    assert seen["highlight"]["faint"] > 0
+    assert seen["highlight"]["wrong"] == 0
+
+
+def test_screenshots_and_a_print_are_left_behind(
+    seen: dict[str, Any], shots: Path
+) -> None:
+    names = {path.name for path in shots.iterdir() if path.stat().st_size > 10_000}
+    wanted = {"wide-light.png", "wide-dark.png", "phone.png", "print.pdf"}
+    assert names >= wanted
