@@ -11,21 +11,25 @@ from resnet_bench.store.reading import Run
 
 FIGURES_FOLDER = "figures"
 
+#: The table of verdicts, kept apart from the measurements that they rest on.
+CLAIMS = "claims"
+
 
 def publish(run: Run) -> list[Path]:
     """Write table.md, a CSV per table and the figures; return their paths.
 
-    The first table is `table.csv`, others go by their name. The files follow from
-    the run file alone and are written again on every call. Raises
-    InputOutputError when the folder cannot be written.
+    The first table of measurements is `table.csv`; others, and claims, go by their
+    name. The files follow from the run file alone and are written again on every
+    call. Raises InputOutputError when the folder cannot be written.
     """
     view = EXPERIMENTS[run.experiment].view
     tables: Sequence[Table] = view.tables(run)
     written = []
     if tables:
         written.append(_write(run.folder / "table.md", markdown_page(run, tables)))
-    for index, table in enumerate(tables):
-        name = "table" if index == 0 else table.name
+    measured = [table.name for table in tables if table.name != CLAIMS]
+    for table in tables:
+        name = "table" if table.name in measured[:1] else table.name
         written.append(_write(run.folder / f"{name}.csv", csv_text(table)))
     for name, figure in view.figures(run).items():
         written.extend(save(figure, run.folder / FIGURES_FOLDER, name))

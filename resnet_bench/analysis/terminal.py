@@ -24,6 +24,9 @@ PIPE_WIDTH = 80
 #: Longer texts, such as the names of user models, are folded on a terminal.
 FOLDED_WIDTH = 18
 
+#: Widths of text columns that are tried before that one: None folds nothing.
+TEXT_WIDTHS = (None, 36, 32, 29, 26, 23, 20)
+
 #: Verdicts of rows and claims that a terminal shows in colour.
 VERDICT_STYLES = {
     "ok": "green",
@@ -91,17 +94,22 @@ def blocks(table: Table, console: Console, names: Sequence[str]) -> list[list[st
     return found
 
 
+def _made(table: Table, console: Console, names: Sequence[str]) -> list[RichTable]:
+    """Return the table folded as little as the terminal allows, or in blocks."""
+    for text_width in TEXT_WIDTHS:
+        made = rich_table(table, names, text_width)
+        fits = width_of(console, made).maximum <= console.width
+        if fits or not console.is_terminal:
+            return [made]
+    return [rich_table(table, each) for each in blocks(table, console, names)]
+
+
 def terminal_renderables(
     table: Table, console: Console, *, wide: bool = False
 ) -> list[RenderableType]:
     """Return title, table and notes, in blocks where a terminal is too narrow."""
     names = columns_shown(table, wide=wide)
-    unfolded = rich_table(table, names, text_width=None)
-    fits = width_of(console, unfolded).maximum <= console.width
-    if console.is_terminal and not fits:
-        made = [rich_table(table, each) for each in blocks(table, console, names)]
-    else:
-        made = [unfolded]
+    made = _made(table, console, names)
     return [
         Text(table.title, style="bold"),
         "",

@@ -142,7 +142,7 @@ def gradients_table(run: Run) -> Table:
     return Table(
         name="gradients",
         title="Gradient at the bottom over that at the top, by finished steps",
-        frame=frame.dropna(axis="columns", how="all"),
+        frame=frame if frame.empty else frame.dropna(axis="columns", how="all"),
         narrow=[*keys, *_measured(frame, ("ratio_0", "ratio_10", "ratio_end"))],
         notes=[
             "||dL/dx|| at the first block over that at the last, geometric mean and "

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from resnet_bench.analysis.tables import Table, csv_text, markdown
+from resnet_bench.analysis.terminal import print_table
+from resnet_bench.analysis.theme import svg_text
+from resnet_bench.experiments.degradation import view
+from resnet_bench.experiments.degradation.claims import judged_claims
+from resnet_bench.experiments.degradation.measurements import DegradationCell
+from resnet_bench.experiments.degradation.plan import STUDIES
+from resnet_bench.experiments.degradation.view_drawing import depth_colours, whiskers
+from resnet_bench.experiments.degradation.view_frames import sampling_interval
+from resnet_bench.experiments.degradation.view_mechanism import block_ratios
+from resnet_bench.experiments.degradation.view_words import setting, summary
+from resnet_bench.store.reading import Run
+from tests.experiments.degradation.synthetic import World, synthetic_run
+
+SMALL: dict[str, Any] = {"depths": (8, 20, 56), "epochs": 2}
+ALL = tuple(STUDIES)
+
+
+@pytest.fixture(scope="module")
+def everything() -> Run:
+    """Return a run of every study, with longer budgets."""
+    return synthetic_run(
+        profile="standard", study=ALL, depths=(8, 20, 56), epochs=1, seeds=2
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn(everything: Run) -> dict[str, Figure]:
+    return view.figures(everything)
+
+
+def named(tables: list[Table], name: str) -> Table:
+    return next(table for table in tables if table.name == name)
+
+
+def test_json_has_the_keys_of_the_contract(everything: Run) -> None:
+    content = view.json_object(everything)
+    assert content["run"] == everything.id
+    rows, claims = content["rows"], content["claims"]
+    errors = ["train_error_percent", "train_error_recalibrated_percent"]
+    errors += ["test_error_percent", "train_loss", "steps", "diverged", "seconds"]
+    assert {"dataset", "arm", "depth", "seed", *errors} <= rows[0].keys()
+    assert {row["arm"] for row in rows} == {"plain", "residual"}
+    assert {claim["verdict"] for claim in claims} <= {
+        "SUPPORTED",
+        "REFUTED",
+        "INCONCLUSIVE",
+    }
+
+
+def test_json_holds_no_infinity_even_with_one_seed() -> None:
+    content = view.json_object(synthetic_run(seeds=1, **SMALL))
+    assert json.dumps(content, allow_nan=False)
+
+
+def test_the_claims_table_comes_first_and_errors_next(everything: Run) -> None:
+    names = [table.name for table in view.tables(everything)]
+    assert names == ["claims", "errors", "variants", "gradients", "sizes"]
+
+
+def test_tables_of_studies_that_were_not_run_are_left_out() -> None:
+    tables = view.tables(synthetic_run(study=("depth",), **SMALL))
+    assert [table.name for table in tables] == ["claims", "errors"]
+
+
+def test_the_claims_table_is_readable_at_80_columns() -> None:
+    run = synthetic_run(seeds=3, **SMALL)
+    console = Console(width=80, force_terminal=True, color_system=None, record=True)
+    claims = named(view.tables(run), "claims")
+    print_table(claims, console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    for title in claims.frame["title"]:
+        assert title in text
+
+
+def test_the_claims_csv_names_sentence_margin_and_run(everything: Run) -> None:
+    text = csv_text(named(view.tables(everything), "claims"))
+    header = text.splitlines()[0].split(",")
+    assert {"claim", "statistic", "low", "high", "margin", "verdict", "run"} <= {
+        *header
+    }
+    assert everything.id in text
+
+
+def test_tables_turn_into_markdown(everything: Run) -> None:
+    for table in view.tables(everything):
+        assert markdown(table).startswith("### ")
+
+
+def test_the_error_table_sets_plain_beside_residual(everything: Run) -> None:
+    frame = named(view.tables(everything), "errors").frame
+    row = frame[(frame["depth"] == 56) & (frame["steps"] == 11)].iloc[0]
+    assert row["plain_train_percent"] > 70 > 2 > row["residual_train_percent"]
+    assert row["plain_train_percent_low"] < row["plain_train_percent_high"]
+    assert sorted(set(frame["steps"])) == [11, 44, 176]
+
+
+def test_a_network_without_a_plain_twin_has_an_empty_place(everything: Run) -> None:
+    frame = named(view.tables(everything), "errors").frame
+    deepest = frame[frame["depth"] == 1202].iloc[0]
+    assert math.isnan(deepest["plain_train_percent"])
+    notes = named(view.tables(everything), "errors").notes
+    assert "depth 1202 is 8 channels wide in its first stage, not 16" in notes
+
+
+def test_the_test_sets_size_is_said(everything: Run) -> None:
+    notes = named(view.tables(everything), "errors").notes
+    assert "size of the test set alone" in notes[0]
+
+
+def test_sampling_interval_is_wilsons_in_percent() -> None:
+    interval = sampling_interval(10.0, 360)
+    assert interval.low == pytest.approx(7.3, abs=0.1)
+    assert interval.high == pytest.approx(13.5, abs=0.1)
+
+
+def test_gradients_that_were_not_finite_are_left_out() -> None:
+    run = synthetic_run(study=("gradients",), **SMALL)
+    records = [
+        {**row, "bottom_over_top": None, "shattering_correlation": None}
+        if row["type"] == "gradient_summary"
+        else row
+        for row in run.records
+    ]
+    table = named(view.tables(replace(run, records=records)), "gradients")
+    assert list(table.narrow) == ["arm", "variant", "depth"]
+
+
+def test_every_figure_of_the_issue_is_drawn(drawn: dict[str, Figure]) -> None:
+    assert list(drawn) == [
+        "training-curves",
+        "error-by-depth",
+        "budgets",
+        "gradients",
+        "responses",
+        "lesions",
+        "variants",
+    ]
+
+
+def test_every_title_says_data_budget_machine_and_weights(
+    drawn: dict[str, Figure],
+) -> None:
+    for figure in drawn.values():
+        title = figure.get_suptitle()
+        assert "digits (UCI test half) · 11 steps · 2 seeds" in title
+        assert "2 cores" in title
+        assert "random initial weights" in title
+
+
+def test_no_figure_shows_markup_or_cjk_text(drawn: dict[str, Figure]) -> None:
+    for name in ("training-curves", "gradients"):
+        text = svg_text(drawn[name])
+        assert "mathdefault" not in text
+        assert not any("\u4e00" <= character <= "\u9fff" for character in text)
+
+
+def test_training_curves_stand_plain_beside_residual(drawn: dict[str, Figure]) -> None:
+    titles = [axes.get_title("left") for axes in drawn["training-curves"].axes]
+    assert titles[:2] == [
+        "plain (running mean of an epoch)",
+        "residual (running mean of an epoch)",
+    ]
+
+
+def test_error_by_depth_draws_an_interval_for_both_arms(
+    drawn: dict[str, Figure],
+) -> None:
+    (axes,) = drawn["error-by-depth"].axes
+    assert len(axes.containers) == 2
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["8", "20", "56"]
+
+
+def test_the_gradient_map_names_bottom_over_top(drawn: dict[str, Figure]) -> None:
+    shown = [text.get_text() for text in drawn["gradients"].axes[0].texts]
+    assert len(shown) == 3
+    assert all(text.startswith("x ") for text in shown)
+
+
+def test_block_ratios_are_relative_to_the_last_block() -> None:
+    rows = [
+        {
+            "arm": "plain",
+            "depth": 8,
+            "moment": "0",
+            "seed": seed,
+            "block": block,
+            "name": f"blocks.{block}.conv1",
+            "input_gradient_norm": norm,
+        }
+        for seed in (0, 1)
+        for block, norm in ((0, 100.0), (1, 10.0), (2, 1.0))
+    ]
+    inside = {**rows[0], "name": "blocks.0.conv2", "input_gradient_norm": 9e9}
+    ratios = block_ratios(pd.DataFrame([*rows, inside]))
+    assert ratios["decades"].tolist() == pytest.approx([2.0, 1.0, 0.0])
+
+
+def test_deeper_networks_have_darker_colours() -> None:
+    colours = list(depth_colours([110, 8, 20]).values())
+    assert [sum(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in colours] == sorted(
+        (sum(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in colours), reverse=True
+    )
+    assert len(depth_colours([20])) == 1
+
+
+def test_one_seed_has_no_whisker() -> None:
+    axes = Figure().subplots()
+    points = {"depth": [8], "estimate": [5.0], "low": [-math.inf], "high": [math.inf]}
+    container = whiskers(axes, pd.DataFrame(points), "depth", (0.0, 100.0))
+    (bar,) = container.lines[2]
+    assert bar.get_segments()[0][:, 1].tolist() == [5.0, 5.0]
+
+
+def test_figures_are_drawn_from_one_seed_without_intervals() -> None:
+    drawn = view.figures(synthetic_run(study=("depth",), seeds=1, **SMALL))
+    assert list(drawn) == ["training-curves", "error-by-depth"]
+    assert svg_text(drawn["error-by-depth"])
+
+
+def test_a_run_without_any_result_is_shown_as_such() -> None:
+    run = synthetic_run(study=ALL, **SMALL)
+    empty = replace(run, records=[], cells={}, status="partial")
+    assert view.figures(empty) == {}
+    tables = view.tables(empty)
+    assert [table.name for table in tables] == ["claims", "errors"]
+    assert set(tables[0].frame["verdict"]) == {"INCONCLUSIVE"}
+    assert view.json_object(empty)["rows"] == []
+    (notice,) = view.notices(empty)
+    assert "have no result" in notice
+    assert "no steps yet" in setting(empty)
+
+
+def test_lesions_are_not_drawn_where_nothing_trained() -> None:
+    untrained = World(error=lambda cell: 80.0)
+    run = synthetic_run(untrained, study=("lesion",), **SMALL)
+    assert "lesions" not in view.figures(run)
+
+
+def test_diverged_networks_are_listed_by_name() -> None:
+    def diverged(cell: DegradationCell) -> bool:
+        return cell.arm == "plain"
+
+    run = synthetic_run(World(diverged=diverged), study=("depth",), seeds=3, **SMALL)
+    (notice,) = view.notices(run)
+    assert notice.startswith("diverged, counted as chance: plain-56 seed 0 (step 7)")
+    assert notice.endswith("3 more")
+    few = synthetic_run(World(diverged=diverged), seeds=2, depths=(8,), epochs=1)
+    assert "more" not in view.notices(few)[0]
+
+
+def test_one_seed_is_warned_of() -> None:
+    run = synthetic_run(study=("depth",), seeds=1, **SMALL)
+    assert view.notices(run) == [
+        "one seed gives no interval: claims stay open; try --seeds 3"
+    ]
+
+
+def test_images_left_out_are_counted() -> None:
+    run = synthetic_run(study=("depth",), seeds=2, **SMALL)
+    records = [
+        {**row, "skipped_images": 4} if row["type"] == "training_result" else row
+        for row in run.records
+    ]
+    assert view.notices(replace(run, records=records)) == [
+        "4 images could not be decoded and were left out"
+    ]
+
+
+def test_the_summary_tells_decided_headlines_and_counts_verdicts() -> None:
+    judged = judged_claims(synthetic_run(seeds=3, **SMALL))
+    told = summary(judged)
+    assert told[0].startswith("After 22 steps on digits")
+    assert told[-1] == "12 claims: 10 supported, 2 refuted, 0 inconclusive."
+    assert summary([]) == []
