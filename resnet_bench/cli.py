@@ -15,6 +15,7 @@ import click
 from resnet_bench import __version__
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
+from resnet_bench.execution.ranked import settle
 from resnet_bench.experiments import EXPERIMENTS, Experiment
 from resnet_bench.further_commands import READERS, Reader
 from resnet_bench.interrupts import Stopping, Terminated
@@ -206,6 +207,8 @@ def _tell_of_bugs(*, verbose: bool) -> None:
 
 
 def _complain(message: str) -> None:
+    """Say what was wrong in one line, whatever the values quoted hold."""
+    message = " ".join(message.split())
     with contextlib.suppress(OSError):
         sys.stderr.write(f"error: {message}\n")
 
@@ -250,6 +253,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    settle()
     _tell_of_bugs(verbose=False)
     Stopping().install()
     sys.exit(run(sys.argv[1:]))

@@ -37,15 +37,21 @@ class Plan:
     config: Any
     cells: tuple[Cell, ...]
     environment: dict[str, Any]
+    #: The environments of a cluster's nodes.
+    nodes: dict[str, Any] = field(default_factory=dict)
+    #: How many processes share one cell.
+    ranks: int = 1
 
     @property
     def header(self) -> dict[str, Any]:
         """What the first line of the run file says, but for its id and argv."""
         git = self.environment.get("git") or {}
+        several = {"ranks": self.ranks} if self.ranks > 1 else {}
         return {
             "experiment": self.experiment.name,
-            "config": portable(to_json(self.config)),
+            "config": {**portable(to_json(self.config)), **several},
             "environment": self.environment,
+            **({"nodes": self.nodes} if self.nodes else {}),
             "commit": git.get("commit"),
             "dirty": git.get("dirty"),
             "cells": {cell.key: portable(cell.parameters) for cell in self.cells},
@@ -78,7 +84,9 @@ def make_plan(experiment: Experiment, config: Any, executor: Executor) -> Plan:
     cells = tuple(experiment.spec.expand(resolved))
     if not cells:
         raise UsageError(f"{experiment.name}: these options leave nothing to run")
-    return Plan(experiment, resolved, cells, environment)
+    return Plan(
+        experiment, resolved, cells, environment, executor.nodes(), executor.ranks
+    )
 
 
 @dataclass
@@ -124,7 +132,7 @@ def open_again(plan: Plan, folder: Path) -> OpenRun:
     writer, run = reopen_run(folder)
     try:
         _refuse_a_different(plan, run)
-        writer.resume(plan.environment)
+        writer.resume(plan.environment, plan.nodes)
     except ResnetBenchError:
         writer.close()
         raise
@@ -224,7 +232,7 @@ def _keep(event: Event, opened: OpenRun) -> None:
             "seconds": event.seconds,
             "error": event.error,
             "group": event.group,
-            **({"host": event.host} if event.host else {}),
+            **({"node": event.node} if event.node else {}),
         }
         opened.writer.commit(event.key, event.attempt, event.status, **details)
         identity = {"cell": event.key, "attempt": event.attempt}

@@ -1,5 +1,6 @@
 """One command of an experiment, from its options to the files it names at the end."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from resnet_bench.engine.cores import usable_cores
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.choice import EXECUTORS, make_executor
-from resnet_bench.execution.events import Ended, Event, Executor
+from resnet_bench.execution.events import Ended, Event, Executor, Place
+from resnet_bench.execution.ranked import follow, rank_of
 from resnet_bench.experiments import Experiment
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import check, option, restore
@@ -63,6 +65,18 @@ class RunRequest(ExportOptions):
     executor: str = option(
         "processes", choices=tuple(EXECUTORS), help="Where cells run."
     )
+    ray_address: str | None = option(
+        None, help="Ray cluster for --executor ray: auto or HOST:PORT."
+    )
+    cpus_per_cell: float | None = option(
+        None, help="Cores a cell takes of a Ray node [default: its threads]."
+    )
+    gpus_per_cell: float | None = option(
+        None, help="GPUs a cell takes of a Ray node [default: 1 on CUDA]."
+    )
+    gpus: int = option(
+        1, help="GPUs of this machine that share each cell, as under torchrun."
+    )
     strict: bool = option(
         False, help="Exit with 5 when a row's verdict is anything but ok."
     )
@@ -71,6 +85,16 @@ class RunRequest(ExportOptions):
         """Check the values; raises UsageError."""
         if self.jobs is not None:
             check(self.jobs >= 1, "--jobs", self.jobs, "a whole number from 1")
+        check(self.gpus >= 1, "--gpus", self.gpus, "a whole number from 1")
+        for name in ("cpus_per_cell", "gpus_per_cell"):
+            value = getattr(self, name)
+            flag = "--" + name.replace("_", "-")
+            check(value is None or value >= 0, flag, value, "a number from 0")
+
+    @property
+    def place(self) -> Place:
+        """Where a cluster is and what a cell takes of it."""
+        return Place(self.ray_address, self.cpus_per_cell, self.gpus_per_cell)
 
 
 @dataclass(frozen=True)
@@ -88,11 +112,17 @@ class Session:
         Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and
         Terminated after the run file was closed as partial.
         """
+        self._refuse_to_share()
+        rank = rank_of(os.environ)
+        if rank:
+            return self._follow(given)
+        if rank is None and self.request.gpus > 1:
+            return self._launch()
         folder = self._resumed_folder()
         config = self._config(given, folder)
         if not self.request.dry_run and self.experiment.kept:
             check_writable(self.request.results)
-        executor = make_executor(self.request.executor)
+        executor = make_executor(self.request.executor, self.request.place)
         try:
             return self._with(executor, config, folder)
         finally:
@@ -112,6 +142,33 @@ class Session:
         with opened.writer:
             self._run(plan, opened, executor)
         return self._finish(read_run(opened.writer.folder))
+
+    def _follow(self, given: Mapping[str, Any]) -> ExitCode:
+        """Be another rank than 0, with options that rank 0 does not refuse."""
+        if self.request.resume is None:
+            self._config(given, None)
+        return follow()
+
+    def _launch(self) -> ExitCode:
+        from resnet_bench.execution.launching import launch, this_command
+
+        executor = make_executor("processes")
+        try:
+            count = executor.call("torch.cuda", "device_count")
+        finally:
+            executor.close()
+        gpus = self.request.gpus
+        check(gpus <= count, "--gpus", gpus, f"at most the {count} of this machine")
+        return launch(gpus, this_command(self.argv))
+
+    def _refuse_to_share(self) -> None:
+        """Cells whose times are taken never share a device with another cell."""
+        if self.experiment.schedule == "rounds":
+            jobs, gpus = self.request.jobs, self.request.gpus_per_cell
+            why = f"{self.experiment.name} times one cell at a time"
+            check(jobs in (None, 1), "--jobs", jobs, f"1, because {why}")
+            whole = gpus is None or gpus % 1 == 0
+            check(whole, "--gpus-per-cell", gpus, f"whole GPUs, because {why}")
 
     def _resumed_folder(self) -> Path | None:
         if self.request.resume is None:
@@ -174,6 +231,8 @@ class Session:
             return 1
         if self.request.jobs is not None:
             return self.request.jobs
+        if self.request.executor == "ray":
+            return len(plan.cells)  # the cluster knows how many fit
         on_cpu = str(getattr(plan.config, "device", "cpu")).startswith("cpu")
         return usable_cores() if on_cpu else 1
 

@@ -17,6 +17,7 @@ from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.augmentation import augmentation_for
 from resnet_bench.engine.data.batches import steps_per_epoch
 from resnet_bench.engine.evaluation import Evaluation, evaluate
+from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.schedules import schedule_for
 from resnet_bench.engine.strategies import STRATEGIES, Strategy
 from resnet_bench.engine.training import Trainer, TrainingPlan
@@ -41,6 +42,7 @@ class FitSettings:
     autocast: torch.dtype | None = None
     channels_last: bool = False
     compiled: bool = False
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,7 @@ def make_trainer(
         plan,
         groups=groups,
         set_mode=training_mode(strategy),
+        ranks=settings.ranks,
     )
 
 

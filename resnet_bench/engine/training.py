@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from resnet_bench.engine.data.augmentation import Augmentation, augment
 from resnet_bench.engine.data.batches import BatchOrder
 from resnet_bench.engine.data.splits import Normalisation, Split
+from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.schedules import (
     PAPER_WARM_UP_ERROR_PERCENT,
     Schedule,
@@ -110,7 +111,8 @@ class Trainer:
     `model` is trained in place on the device where `split` lies. `groups` limits or
     scales what is trained (default: every parameter that requires a gradient).
     `set_mode` puts the model into its training mode before each epoch (a frozen
-    backbone stays in eval mode that way). `clock` returns seconds.
+    backbone stays in eval mode that way). `clock` returns seconds. Several `ranks`
+    share every batch: gradients and the curve are those of the whole batch.
     """
 
     def __init__(
@@ -123,8 +125,10 @@ class Trainer:
         groups: Sequence[ParameterGroup] | None = None,
         set_mode: Callable[[nn.Module], None] = train_mode,
         clock: Callable[[], float] = time.perf_counter,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
+        self.ranks = ranks
         self.split = split
         self.normalisation = normalisation
         self.plan = plan
@@ -144,9 +148,11 @@ class Trainer:
         self._losses: list[Tensor] = []
         self._errors: list[Tensor] = []
         self._images = 0
+        self._batch_images = 0
         self._forget_epoch()
         if plan.channels_last:
             model.to(memory_format=torch.channels_last)
+        self._forward = ranks.wrap(model)
 
     @property
     def steps(self) -> int:
@@ -198,8 +204,10 @@ class Trainer:
         with torch.autocast(
             images.device.type, self.plan.autocast, enabled=bool(self.plan.autocast)
         ):
-            logits = self.model(images)
+            logits = self._forward(images)
             loss = cross_entropy(logits, labels)
+            if not self.ranks.alone:
+                loss = loss * self.ranks.weight(len(labels), self._batch_images)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.step += 1
@@ -210,15 +218,19 @@ class Trainer:
     def _next_batch(self) -> tuple[Tensor, Tensor]:
         chosen = self.order.next().to(self.split.labels.device)
         images = self.normalisation.apply(self.split.images[chosen])
+        # Ranks draw for the whole batch, so that each image is what it would be alone.
         images = augment(images, self.plan.augmentation, self.draw)
+        self._batch_images = len(chosen)
+        images = self.ranks.shard(images)
         if self.plan.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return images, self.split.labels[chosen]
+        return images, self.ranks.shard(self.split.labels[chosen])
 
     def _end_epoch(self) -> None:
         """Read losses and errors back from the device, once per epoch."""
-        losses = torch.stack(self._losses).float().cpu()
-        errors = int(torch.stack(self._errors).sum())
+        losses = self.ranks.mean_of(torch.stack(self._losses).float().cpu())
+        errors = self.ranks.total(int(torch.stack(self._errors).sum()))
+        images = self.ranks.total(self._images)
         broken = torch.nonzero(~losses.isfinite()).flatten()
         if len(broken):
             first = self.step - len(losses) + int(broken[0]) + 1
@@ -228,7 +240,7 @@ class Trainer:
             step=self.step,
             learning_rate=self.plan.schedule.rate(self.step - 1, self.warm),
             loss=None if len(broken) else float(losses.mean()),
-            error_percent=100 * errors / self._images,
+            error_percent=100 * errors / images,
         )
         self.curve.append(summary)
         self.warm = self.warm or summary.error_percent < PAPER_WARM_UP_ERROR_PERCENT

@@ -1,18 +1,42 @@
 """The places to run, one row each; a back end is imported when it is chosen."""
 
 import importlib
+import os
 
-from resnet_bench.execution.events import Executor
+from resnet_bench.errors import UsageError
+from resnet_bench.execution.events import HERE, Executor, Place
+from resnet_bench.execution.ranked import RankedExecutor, rank_of
 
 #: Name on the command line -> class, as module:name.
 EXECUTORS = {
     "processes": "resnet_bench.execution.processes:ProcessExecutor",
     "inline": "resnet_bench.execution.inline:InlineExecutor",
+    "ray": "resnet_bench.execution.ray_tasks:RayExecutor",
 }
 
+#: What pip installs for executors that are not in the core.
+EXTRAS = {"ray": "resnet-bench[ray]"}
 
-def make_executor(name: str) -> Executor:
-    """Return the executor of that name, ready to be called."""
+
+def make_executor(name: str, place: Place = HERE) -> Executor:
+    """Return the executor of that name, ready to be called.
+
+    A process that is one of several ranks runs cells with the others, wherever it
+    was told to. Raises UsageError when a package is missing that it needs.
+    """
+    if rank_of(os.environ) is not None:
+        accepted = "inline or processes under torchrun"
+        if name not in ("inline", "processes"):
+            raise UsageError.for_option("--executor", name, accepted)
+        return RankedExecutor(place)
     module, _, class_name = EXECUTORS[name].partition(":")
-    executor: Executor = getattr(importlib.import_module(module), class_name)()
+    try:
+        executor_class = getattr(importlib.import_module(module), class_name)
+    except ModuleNotFoundError as error:
+        if name not in EXTRAS or error.name != name:
+            raise
+        raise UsageError(
+            f"--executor {name}: {name} is not installed: pip install '{EXTRAS[name]}'"
+        ) from error
+    executor: Executor = executor_class(place)
     return executor

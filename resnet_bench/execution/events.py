@@ -44,7 +44,7 @@ class Recorded:
 class Ended:
     """An attempt ended; `status` is "ok" or "failed", `detail` a traceback.
 
-    `again` announces another attempt; `host` is the hash of the machine, where
+    `again` announces another attempt; `node` names the machine, where
     cells run on several.
     """
 
@@ -56,7 +56,7 @@ class Ended:
     detail: str | None = None
     group: int = 0
     again: bool = False
-    host: str | None = None
+    node: str | None = None
 
 
 Event = Started | Recorded | Ended
@@ -79,8 +79,24 @@ class Job:
     memory_bytes: float = float("inf")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a cluster is and what a cell takes of it; None leaves it to the cell."""
+
+    ray_address: str | None = None
+    cpus_per_cell: float | None = None
+    gpus_per_cell: float | None = None
+
+
+HERE = Place()
+
+
 class Executor(Protocol):
     """A place to run cells."""
+
+    @property
+    def ranks(self) -> int:
+        """How many processes share one cell."""
 
     def warm(self, modules: tuple[str, ...]) -> None:
         """Begin to load what cells will import."""
@@ -90,6 +106,9 @@ class Executor(Protocol):
 
         A ResnetBenchError raised there is raised here.
         """
+
+    def nodes(self) -> dict[str, Any]:
+        """Return the environments of the machines by name, if there are several."""
 
     def run(self, job: Job) -> Iterator[Event]:
         """Run the job's cells; a failed cell is an event, never an exception."""

@@ -4,11 +4,24 @@ import importlib
 import time
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from resnet_bench.execution.events import Ended, Event, Job, Recorded, Started, Task
+from resnet_bench.execution.dependencies import failed_needs, lost
+from resnet_bench.execution.events import (
+    HERE,
+    Ended,
+    Event,
+    Job,
+    Place,
+    Recorded,
+    Started,
+    Task,
+)
 from resnet_bench.execution.failures import describe_failure
 from resnet_bench.records import Record, to_json
+
+if TYPE_CHECKING:
+    from resnet_bench.engine.ranks import Ranks
 
 
 def record_content(record: Record) -> dict[str, Any]:
@@ -19,6 +32,11 @@ def record_content(record: Record) -> dict[str, Any]:
 class InlineExecutor:
     """Runs cells here; without isolation, so timings share one process."""
 
+    ranks = 1
+
+    def __init__(self, place: Place = HERE, ranks: "Ranks | None" = None) -> None:
+        self._ranks = ranks
+
     def warm(self, modules: tuple[str, ...]) -> None:
         """Modules are imported when they are first needed."""
 
@@ -26,26 +44,26 @@ class InlineExecutor:
         """Call the function in this process."""
         return getattr(importlib.import_module(module), function)(*arguments)
 
+    def nodes(self) -> dict[str, Any]:
+        """Cells run on this machine alone."""
+        return {}
+
     def run(self, job: Job) -> Iterator[Event]:
         """Run each cell to its end, in grid order, needs first."""
-        from resnet_bench.engine.ranks import Ranks
+        from resnet_bench.engine.ranks import ALONE
 
         run = importlib.import_module(job.module).run
-        failed: set[str] = set()
+        ranks = self._ranks or ALONE
+        ended: dict[str, str] = {}
         for task in job.tasks:
-            lost = failed.intersection(task.cell.needs)
-            for event in _refused(task, lost) if lost else _attempt(task, run, Ranks()):
-                if isinstance(event, Ended) and event.status != "ok":
-                    failed.add(event.key)
+            failed = failed_needs(task, ended)
+            for event in [lost(task, failed)] if failed else _attempt(task, run, ranks):
+                if isinstance(event, Ended):
+                    ended[event.key] = event.status
                 yield event
 
     def close(self) -> None:
         """Nothing lives on between cells."""
-
-
-def _refused(task: Task, lost: set[str]) -> Iterator[Event]:
-    reason = f"needs cell {', '.join(sorted(lost))}, which failed"
-    yield Ended(task.cell.key, task.attempt, "failed", 0.0, reason)
 
 
 def _attempt(task: Task, run: Any, ranks: Any) -> Iterator[Event]:

@@ -14,10 +14,13 @@ from typing import Any
 from resnet_bench.errors import ResnetBenchError
 from resnet_bench.execution import child
 from resnet_bench.execution.children import INTERRUPT, Child, close_all
+from resnet_bench.execution.dependencies import failed_needs, lost, ready
 from resnet_bench.execution.events import (
+    HERE,
     Ended,
     Event,
     Job,
+    Place,
     Recorded,
     Started,
     Task,
@@ -65,7 +68,9 @@ class _Attempt:
 class ProcessExecutor:
     """Runs every cell in a fresh child process."""
 
-    def __init__(self) -> None:
+    ranks = 1
+
+    def __init__(self, place: Place = HERE) -> None:
         methods = multiprocessing.get_all_start_methods()
         method = "forkserver" if "forkserver" in methods else "spawn"
         self._context: Any = multiprocessing.get_context(method)
@@ -94,6 +99,10 @@ class ProcessExecutor:
             raise error_class(message)
         raise ResnetBenchError(f"{module}.{function} failed: {content[0]}")
 
+    def nodes(self) -> dict[str, Any]:
+        """Cells run on this machine alone."""
+        return {}
+
     def run(self, job: Job) -> Iterator[Event]:
         """Run the job's cells under its schedule."""
         try:
@@ -121,12 +130,11 @@ class ProcessExecutor:
         planned = {task.cell.key for task in waiting}
         ended: dict[str, str] = {}
         while waiting or self._living:
-            for task in _ready(waiting, planned, ended):
-                lost = [key for key in task.cell.needs if ended.get(key) == "failed"]
-                if lost:
+            for task in ready(waiting, planned, ended):
+                if failed := failed_needs(task, ended):
                     waiting.remove(task)
                     ended[task.cell.key] = "failed"
-                    yield _lost(task, lost)
+                    yield lost(task, failed)
                 elif len(self._living) < job.workers:
                     waiting.remove(task)
                     yield self._start(job, task).started
@@ -175,20 +183,6 @@ class ProcessExecutor:
         if isinstance(event, Ended):
             del self._living[task.cell.key]
         yield event
-
-
-def _ready(waiting: list[Task], planned: set[str], ended: dict[str, str]) -> list[Task]:
-    """Return the tasks whose needs are met; a need outside the job was met before."""
-    return [
-        task
-        for task in waiting
-        if all(key in ended or key not in planned for key in task.cell.needs)
-    ]
-
-
-def _lost(task: Task, needs: list[str]) -> Ended:
-    reason = f"needs cell {', '.join(needs)}, which failed"
-    return Ended(task.cell.key, task.attempt, "failed", 0.0, reason)
 
 
 def _groups(job: Job) -> list[list[Task]]:

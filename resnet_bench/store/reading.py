@@ -23,8 +23,8 @@ class CellEnd:
     error: str | None = None
     seconds: float | None = None
     group: int = 0
-    #: The hash of the machine it ran on, where a run has several.
-    host: str | None = None
+    #: The node it ran on, where a run has several; `Run.header["nodes"]` tells more.
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _cell_end(line: dict[str, Any]) -> CellEnd:
         error=line.get("error"),
         seconds=line.get("seconds"),
         group=line.get("group", 0),
-        host=line.get("host"),
+        node=line.get("node"),
     )
 
 

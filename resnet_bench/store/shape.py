@@ -19,8 +19,8 @@ REQUIRED: dict[str, dict[str, Types]] = {
 #: What it may have; null counts as absent.
 OPTIONAL: dict[str, dict[str, Types]] = {
     "run": {"config": dict, "environment": dict, "cells": dict, "nodes": dict},
-    "cell": {"error": str, "seconds": (int, float), "group": int, "host": str},
-    "resume": {"environment": dict},
+    "cell": {"error": str, "seconds": (int, float), "group": int, "node": str},
+    "resume": {"environment": dict, "nodes": dict},
 }
 
 

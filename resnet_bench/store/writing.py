@@ -90,9 +90,12 @@ class RunWriter:
         line = {"kind": "cell", "cell": cell, "attempt": attempt, "status": status}
         self.append({**line, **details}, durable=True)
 
-    def resume(self, environment: Mapping[str, Any]) -> None:
+    def resume(
+        self, environment: Mapping[str, Any], nodes: Mapping[str, Any] | None = None
+    ) -> None:
         """Note that the run goes on, and where."""
-        self.append({"kind": "resume", "environment": environment}, durable=True)
+        line = {"kind": "resume", "environment": environment}
+        self.append({**line, **({"nodes": nodes} if nodes else {})}, durable=True)
 
     def end(self, status: str, **details: object) -> None:
         """Close the account of this session: "complete" or why it is partial."""

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from resnet_bench.errors import ResnetBenchError, UsageError
-from resnet_bench.execution.choice import EXECUTORS, make_executor
+from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.events import (
     Ended,
     Event,
@@ -34,7 +34,7 @@ def torch_is_imported_once() -> None:
     ProcessExecutor().warm((MODULE,))
 
 
-@pytest.fixture(params=sorted(EXECUTORS))
+@pytest.fixture(params=["inline", "processes"])
 def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     made = make_executor(request.param)
     yield made

@@ -79,7 +79,7 @@ def run(cell: DegradationCell, ranks: Ranks) -> Iterator[Record]:
     if cell.task == "anysize":
         yield from anysize.observe(cell.depth)
         return
-    subject = make_subject(cell)
+    subject = make_subject(cell, ranks)
     yield from _train(subject)
     yield errors.finish(subject)
     yield from errors.curve(subject)

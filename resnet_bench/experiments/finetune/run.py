@@ -106,7 +106,7 @@ def run(cell: FinetuneCell, ranks: Ranks) -> Iterator[Record]:
     start = _start(cell)
     data = load_target(_target(cell)).to(device.name)
     outcome: list[Fitted] = []
-    peak = peak_of(lambda: outcome.append(_fit(cell, start, data)), device)
+    peak = peak_of(lambda: outcome.append(_fit(cell, start, data, ranks)), device)
     yield from _epochs(outcome[0])
     yield _result(cell, start, data, outcome[0], peak.peak_bytes)
 
@@ -203,7 +203,9 @@ def _start(cell: FinetuneCell) -> StartingPoint:
     return start if row.pretrained else replace(start, weights=RANDOM)
 
 
-def _fit(cell: FinetuneCell, start: StartingPoint, data: ImageData) -> Fitted:
+def _fit(
+    cell: FinetuneCell, start: StartingPoint, data: ImageData, ranks: Ranks
+) -> Fitted:
     if cell.strategy == RAW_PIXELS:
         return fit_pixels(data)
     if cell.strategy == RANDOM_PROBE or STRATEGIES[cell.strategy].fits_features:
@@ -214,7 +216,7 @@ def _fit(cell: FinetuneCell, start: StartingPoint, data: ImageData) -> Fitted:
         lambda: _network(cell, start.weights, data),
         strategy,
         data,
-        _settings(cell, extra or 0),
+        replace(_settings(cell, extra or 0), ranks=ranks),
         cell.training.learning_rates,
         Path(cell.checkpoint) / f"{cell.key}.pt" if cell.checkpoint else None,
     )

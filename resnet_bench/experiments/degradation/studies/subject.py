@@ -21,6 +21,7 @@ from resnet_bench.engine.plain_twins import (
     build_residual,
     copy_shared_weights,
 )
+from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.schedules import schedule_for
 from resnet_bench.engine.seeding import generator, seed_everything
 from resnet_bench.engine.training import Trainer, TrainingPlan
@@ -129,13 +130,13 @@ class Subject:
         return self.train.first(images)
 
 
-def make_subject(cell: DegradationCell) -> Subject:
+def make_subject(cell: DegradationCell, ranks: Ranks = ALONE) -> Subject:
     """Load the data, build the network and its trainer, on the cell's device."""
     data = load_data(data_request(cell)).to(cell.device)
     model = build_network(cell, data).to(cell.device)
     train = data.train if cell.train_images is None else _few(data, cell.train_images)
     plan = training_plan(cell, data)
-    trainer = Trainer(model, train, data.normalisation, plan)
+    trainer = Trainer(model, train, data.normalisation, plan, ranks=ranks)
     return Subject(cell=cell, data=data, model=model, trainer=trainer)
 
 

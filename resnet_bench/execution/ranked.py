@@ -1,0 +1,150 @@
+"""Cells on all ranks of one job at once, as torchrun or `--gpus` starts them.
+
+Rank 0 is the tool: it reads options, writes files and prints. The other ranks
+follow: they do what rank 0 tells them to, so that all are in the same cell.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from resnet_bench.errors import ExitCode, ResnetBenchError
+from resnet_bench.execution.events import HERE, Ended, Event, Job, Place
+from resnet_bench.execution.failures import describe_failure
+from resnet_bench.execution.inline import InlineExecutor
+
+#: How often a rank looks whether what started it still lives, in seconds.
+LOOK_SECONDS = 1.0
+
+#: What rank 0 tells the others besides jobs.
+DESCRIBE, LEAVE = "describe", "leave"
+
+ENVIRONMENT = "resnet_bench.engine.environment"
+
+
+def rank_of(environment: Mapping[str, str]) -> int | None:
+    """Return the rank that the environment gives this process; None when alone."""
+    if int(environment.get("WORLD_SIZE", "1")) < 2 or "RANK" not in environment:
+        return None
+    return int(environment["RANK"])
+
+
+def settle() -> None:
+    """Prepare a process that is a rank: before torch is imported, once.
+
+    It sees one GPU, so that `cuda` and `cuda:0` mean its own; all but rank 0 are
+    silent; and it ends with what started it.
+    """
+    rank = rank_of(os.environ)
+    if rank is None:
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible else []
+    mine = devices[local] if local < len(devices) else str(local)
+    os.environ["CUDA_VISIBLE_DEVICES"] = mine if visible != "" else ""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    if rank > 0:
+        # What befalls a follower alone is said by `follow`.
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
+    os._exit(ExitCode.INTERNAL)
+
+
+class RankedExecutor:
+    """Runs each cell on all ranks; rank 0 tells the others."""
+
+    def __init__(self, place: Place = HERE) -> None:
+        from resnet_bench.engine.ranks import join
+
+        self._ranks = join()
+        self._inline = InlineExecutor(place, self._ranks)
+        self._in_step = True
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks share a cell."""
+        return self._ranks.world_size
+
+    def warm(self, modules: tuple[str, ...]) -> None:
+        """Modules are imported when they are first needed."""
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        """Call the function in rank 0."""
+        return self._inline.call(module, function, *arguments)
+
+    def nodes(self) -> dict[str, Any]:
+        """Return the environments of the machines, if the ranks are on several."""
+        self._ranks.share(DESCRIBE)
+        return self._described()
+
+    def _described(self) -> dict[str, Any]:
+        found = self._ranks.gather(self._inline.call(ENVIRONMENT, "collect"))
+        machines = {str(each["host"]): each for each in found}
+        return machines if len(machines) > 1 else {}
+
+    def run(self, job: Job) -> Iterator[Event]:
+        """Run the job's cells on all ranks, one after the other.
+
+        Raises ResnetBenchError when a cell fails: the ranks are then no longer in
+        step, and nothing after it could be believed.
+        """
+        self._ranks.share(job)
+        self._in_step = False
+        yield from self._run(job)
+        self._in_step = True
+
+    def _run(self, job: Job) -> Iterator[Event]:
+        for event in self._inline.run(job):
+            yield event
+            if isinstance(event, Ended) and event.status != "ok":
+                raise ResnetBenchError(
+                    f"a cell failed, so the ranks stop: {event.error}"
+                )
+
+    def follow(self) -> ExitCode:
+        """Do what rank 0 says until it has nothing more to say."""
+        while (order := self._ranks.share(None)) != LEAVE:
+            if order == DESCRIBE:
+                self._described()
+            else:
+                for _ in self._run(order):
+                    pass
+        self._leave()
+        return ExitCode.OK
+
+    def close(self) -> None:
+        """Let the others go; if they are in the midst of a cell, they notice."""
+        if self._in_step:
+            self._in_step = False
+            self._ranks.share(LEAVE)
+            self._leave()
+
+    def _leave(self) -> None:
+        from resnet_bench.engine.ranks import leave
+
+        leave()
+
+
+def follow() -> ExitCode:
+    """Be a rank other than 0, until rank 0 lets it go.
+
+    A signal ends it at once: closing the run file is rank 0's affair.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        return RankedExecutor().follow()
+    except (ResnetBenchError, RuntimeError) as error:
+        told = f"error: rank {rank_of(os.environ)}: {describe_failure(error)}\n"
+        os.write(2, told.encode())
+        # Nothing is to be tidied up with ranks that are no longer in step.
+        os._exit(ExitCode.INTERNAL)

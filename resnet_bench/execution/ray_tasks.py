@@ -1,0 +1,278 @@
+"""Cells as tasks of a Ray cluster; no shared disk is assumed.
+
+On its node a task runs the cell as the process executor does, in a child of its
+own, and streams the events back: a record is kept as soon as it is made.
+"""
+
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+# Before the import: nothing is reported to anybody, and no advice is printed.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.execution.dependencies import failed_needs, lost, ready
+from resnet_bench.execution.events import (
+    Ended,
+    Event,
+    Job,
+    Place,
+    Started,
+    Task,
+    next_try,
+)
+from resnet_bench.execution.ray_node import call_here, describe_node, run_here
+from resnet_bench.execution.source import source_digest
+
+#: How often a cell is tried whose worker or node dies.
+TRIES = 3
+
+#: How long to wait for an answer at a cluster's address.
+KNOCK_SECONDS = 5.0
+
+_describe = ray.remote(describe_node)
+_call = ray.remote(call_here)
+
+
+@ray.remote
+def _run(job: Job) -> Iterator[Event]:
+    yield from run_here(job, short(ray.get_runtime_context().get_node_id()))
+
+
+class _Remote:
+    """A job under way on some node, and which of its cells have not ended."""
+
+    def __init__(self, job: Job, resources: dict[str, float]) -> None:
+        self.job = job
+        self.begin = time.perf_counter()
+        self.open = {task.cell.key: task for task in job.tasks}
+        remote = _run.options(num_returns="streaming", max_retries=0, **resources)
+        self.stream: Any = remote.remote(job)
+
+    def next_event(self) -> Event | None:
+        """Return the next event; None after the last. Raises RayError."""
+        try:
+            event: Event = ray.get(next(self.stream))
+        except StopIteration:
+            return None
+        if isinstance(event, Started):
+            self.open[event.key] = replace(self.open[event.key], attempt=event.attempt)
+        elif isinstance(event, Ended) and not event.again:
+            del self.open[event.key]
+        return event
+
+    def given_up(self, error: Exception) -> list[Ended]:
+        """Return the ends of all cells that died with worker or node."""
+        seconds = time.perf_counter() - self.begin
+        reason = f"its Ray worker or node died ({type(error).__name__})"
+        return [
+            Ended(
+                key, task.attempt, "failed", seconds, reason, again=task.tries < TRIES
+            )
+            for key, task in self.open.items()
+        ]
+
+    def again(self) -> list[Task]:
+        """Return the tasks that are worth another try."""
+        return [next_try(task) for task in self.open.values() if task.tries < TRIES]
+
+
+class RayExecutor:
+    """Runs cells on a Ray cluster, or on a Ray of its own on this machine.
+
+    Raises UsageError when the cluster cannot be reached or its nodes hold another
+    version of this package.
+    """
+
+    ranks = 1
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._living: list[_Remote] = []
+        self._connected = _connect(place.ray_address)
+
+    def warm(self, modules: tuple[str, ...]) -> None:
+        """Workers import what they need when they first need it."""
+
+    def nodes(self) -> dict[str, Any]:
+        """Return the environment of every node, by the beginning of its Ray id."""
+        asked = {
+            node["NodeID"]: _describe.options(
+                num_cpus=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(
+                    node["NodeID"], soft=False
+                ),
+            ).remote()
+            for node in _alive()
+        }
+        answers = {short(name): ray.get(answer) for name, answer in asked.items()}
+        for name, answer in answers.items():
+            if answer["source"] != source_digest():
+                raise UsageError(
+                    f"--executor ray: node {name} has another version of resnet-bench: "
+                    "install the same one on every node"
+                )
+        return {name: answer["environment"] for name, answer in answers.items()}
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        """Call the function on a node that cells may run on."""
+        gpus = min(1.0, _most("GPU"))
+        remote = _call.options(num_cpus=1, num_gpus=gpus)
+        answer = ray.get(remote.remote(module, function, arguments))
+        if isinstance(answer, ResnetBenchError):
+            raise answer
+        return answer
+
+    def run(self, job: Job) -> Iterator[Event]:
+        """Run the job's cells: each as a task, or all as one if they are timed."""
+        try:
+            if job.schedule == "rounds":
+                yield from self._together(job)
+            else:
+                yield from self._apart(job)
+        finally:
+            self.close_tasks()
+
+    def _apart(self, job: Job) -> Iterator[Event]:
+        waiting = list(job.tasks)
+        planned = {task.cell.key for task in waiting}
+        ended: dict[str, str] = {}
+        while waiting or self._living:
+            for task in ready(waiting, planned, ended):
+                if failed := failed_needs(task, ended):
+                    waiting.remove(task)
+                    ended[task.cell.key] = "failed"
+                    yield lost(task, failed)
+                elif len(self._living) < job.workers:
+                    waiting.remove(task)
+                    self._submit(replace(job, tasks=(task,)))
+            for event in self._events(waiting):
+                if isinstance(event, Ended) and not event.again:
+                    ended[event.key] = event.status
+                yield event
+
+    def _together(self, job: Job) -> Iterator[Event]:
+        """Timed cells share one machine, and nothing shares it with them."""
+        waiting = list(job.tasks)
+        while waiting or self._living:
+            if waiting:
+                self._submit(replace(job, tasks=tuple(waiting)))
+                waiting.clear()
+            yield from self._events(waiting)
+
+    def _submit(self, job: Job) -> None:
+        self._living.append(_Remote(job, self._resources(job)))
+
+    def _events(self, waiting: list[Task]) -> Iterator[Event]:
+        """Wait for news of one job; what died with its worker waits again."""
+        streams = {remote.stream: remote for remote in self._living}
+        (spoken,), _ = ray.wait(list(streams), num_returns=1, fetch_local=False)
+        remote = streams[spoken]
+        try:
+            event = remote.next_event()
+        except RayError as error:
+            self._living.remove(remote)
+            waiting.extend(remote.again())
+            yield from remote.given_up(error)
+        else:
+            if event is None:
+                self._living.remove(remote)
+            else:
+                yield event
+
+    def _resources(self, job: Job) -> dict[str, float]:
+        """Return what Ray must keep free for a job; raises UsageError if it cannot."""
+        cell = job.tasks[0].cell
+        on_gpu = str(getattr(cell, "device", "cpu")).startswith("cuda")
+        whole = job.schedule == "rounds" and not on_gpu
+        threads = float(getattr(cell, "threads", None) or 1)
+        cpus = self._place.cpus_per_cell or threads
+        gpus = self._place.gpus_per_cell
+        if gpus is None:
+            gpus = 1.0 if on_gpu else 0.0
+        wanted = {"CPU": _most("CPU") if whole else cpus, "GPU": gpus}
+        for kind, amount in wanted.items():
+            if amount > _most(kind):
+                raise UsageError(
+                    f"--executor ray: a cell needs {amount:g} {kind}, the largest node "
+                    f"has {_most(kind):g}"
+                )
+        return {"num_cpus": wanted["CPU"], "num_gpus": wanted["GPU"]}
+
+    def close_tasks(self) -> None:
+        """End what still runs; children of a worker end with it."""
+        living, self._living = self._living, []
+        for remote in living:
+            ray.cancel(remote.stream, force=True)
+
+    def close(self) -> None:
+        """End what still runs and leave the cluster."""
+        if self._connected and ray.is_initialized():
+            self.close_tasks()
+            ray.shutdown()
+        self._connected = False
+
+
+def short(node_id: str) -> str:
+    """Return how run files call a node."""
+    return node_id[:12]
+
+
+def _alive() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
+def _most(kind: str) -> float:
+    """Return how much of a resource the largest node has."""
+    return max((node["Resources"].get(kind, 0.0) for node in _alive()), default=0.0)
+
+
+def _connect(address: str | None) -> bool:
+    """Join a cluster, or start one here; returns whether this process joined."""
+    if ray.is_initialized():
+        return False
+    try:
+        _knock(address)
+        with _own_handlers():
+            ray.init(
+                address=address,
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"--ray-address {address}: no Ray cluster to be reached there ({reason})"
+        ) from error
+    return True
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError where nobody listens: Ray itself would wait for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keep our meaning of SIGTERM: Ray installs one of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

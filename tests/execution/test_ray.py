@@ -1,0 +1,203 @@
+"""Cells on a Ray cluster: the same records, and nodes that die in the middle."""
+
+import builtins
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench import cli
+from resnet_bench.errors import ExitCode, UsageError
+from resnet_bench.execution import choice
+from resnet_bench.execution.choice import make_executor
+from resnet_bench.execution.events import Ended, Job, Place, Recorded, Started, Task
+from resnet_bench.execution.inline import InlineExecutor
+from resnet_bench.execution.source import source_digest
+from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.session import RunRequest
+from resnet_bench.store.folders import run_folders
+from resnet_bench.store.reading import read_run
+from tests.toys.toy.spec import Config, ToyCell
+
+MODULE = "tests.toys.toy.run"
+TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
+TIMED_TOY = Experiment("toy", "A toy.", "rounds", home="tests.toys")
+
+
+def test_without_ray_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = builtins.__import__
+
+    def without_ray(name: str, *rest: Any, **named: Any) -> Any:
+        if name.partition(".")[0] == "ray":
+            raise ModuleNotFoundError("No module named 'ray'", name="ray")
+        return real(name, *rest, **named)
+
+    monkeypatch.delitem(sys.modules, "resnet_bench.execution.ray_tasks", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without_ray)
+    with pytest.raises(UsageError, match=r"pip install 'resnet-bench\[ray\]'"):
+        make_executor("ray")
+
+
+def test_a_missing_package_that_is_no_extra_is_no_usage_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(choice.EXECUTORS, "broken", "absent_package.module:Name")
+    with pytest.raises(ModuleNotFoundError):
+        make_executor("broken")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--jobs", "2"], ["--gpus-per-cell", "0.5"], ["--jobs", "3"]]
+)
+def test_timed_cells_refuse_to_share_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+) -> None:
+    monkeypatch.setitem(EXPERIMENTS, "toy", TIMED_TOY)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["toy", *arguments]) == ExitCode.USAGE
+    assert "times one cell at a time" in capsys.readouterr().err
+
+
+def test_resources_below_nothing_are_refused() -> None:
+    with pytest.raises(UsageError, match="--cpus-per-cell -1"):
+        RunRequest(cpus_per_cell=-1.0)
+
+
+def test_the_digest_of_the_source_changes_with_the_source(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("1")
+    first = source_digest(tmp_path)
+    source_digest.cache_clear()
+    (tmp_path / "a.py").write_text("2")
+    assert source_digest(tmp_path) != first
+
+
+def job(*behaviours: str, schedule: Any = "once", size: int = 3) -> Job:
+    cells = [
+        ToyCell(behaviour=behaviour, index=index, size=size)
+        for index, behaviour in enumerate(behaviours)
+    ]
+    return Job(MODULE, schedule, tuple(map(Task, cells)), workers=len(cells))
+
+
+def content(events: list[Any]) -> dict[str, list[Any]]:
+    kept: dict[str, list[Any]] = {}
+    ok = {(e.key, e.attempt) for e in events if isinstance(e, Ended) and not e.error}
+    for event in events:
+        if isinstance(event, Recorded) and (event.key, event.attempt) in ok:
+            kept.setdefault(event.key, []).append(event.content)
+    return kept
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False},
+    )
+    made.add_node(num_cpus=1)
+    yield made
+    made.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def executor(cluster: Any) -> Iterator[Any]:
+    made = make_executor("ray", Place(ray_address=cluster.address))
+    yield made
+    made.close()
+
+
+@pytest.mark.distributed
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.timeout(300)
+class TestOnTwoNodes:
+    def test_records_equal_those_of_the_inline_executor(self, executor: Any) -> None:
+        asked = job("count", "fail", "sleep", "count")
+        events = list(executor.run(asked))
+        assert content(events) == content(list(InlineExecutor().run(asked)))
+        ends = [event for event in events if isinstance(event, Ended)]
+        assert [end.error for end in ends if end.error] == ["ValueError: the toy broke"]
+        assert {end.node for end in ends} <= set(executor.nodes())
+
+    def test_a_cell_whose_need_failed_is_not_run(self, executor: Any) -> None:
+        events = list(executor.run(job("fail", "dependent")))
+        errors = [e.error or "" for e in events if isinstance(e, Ended)]
+        assert "which failed" in errors[-1]
+
+    def test_timed_cells_take_turns_on_one_node(self, executor: Any) -> None:
+        events = list(executor.run(job("count", "count", schedule="rounds")))
+        order = [event.key for event in events if isinstance(event, Recorded)]
+        assert order[0] != order[1]
+        assert len({e.node for e in events if isinstance(e, Ended)}) == 1
+
+    def test_calls_run_on_a_node_and_their_errors_arrive(self, executor: Any) -> None:
+        assert executor.call(MODULE, "estimate", Config(), [1, 2]) == 3.0
+        with pytest.raises(UsageError, match="something possible"):
+            executor.call(MODULE, "prepare", Config(behaviours=("impossible",)))
+
+    def test_nodes_with_another_version_are_refused(
+        self, executor: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            "resnet_bench.execution.ray_tasks.source_digest", lambda: "other"
+        )
+        with pytest.raises(UsageError, match="another version"):
+            executor.nodes()
+
+    def test_a_cell_that_fits_no_node_is_refused(self, cluster: Any) -> None:
+        place = Place(ray_address=cluster.address, cpus_per_cell=64)
+        executor = make_executor("ray", place)
+        try:
+            with pytest.raises(UsageError, match="needs 64 CPU"):
+                list(executor.run(job("count")))
+        finally:
+            executor.close()
+
+    def test_the_run_file_holds_the_environments_of_all_nodes(
+        self, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+        results = str(tmp_path)
+        arguments = ["toy", "--behaviours", "count,count", "-o", results, "--json"]
+        where = ["--executor", "ray", "--ray-address", cluster.address]
+        assert cli.run([*arguments, *where]) == ExitCode.OK
+        run = read_run(run_folders(tmp_path)[0])
+        assert len(run.header["nodes"]) == 2
+        assert all(node["machine_key"] for node in run.header["nodes"].values())
+        assert {end.node for end in run.cells.values()} <= set(run.header["nodes"])
+
+    def test_a_killed_node_costs_an_attempt_and_no_cell(self, cluster: Any) -> None:
+        doomed = cluster.add_node(num_cpus=1)
+        executor = make_executor("ray", Place(ray_address=cluster.address))
+        asked = job(*["sleep"] * 6, size=40)
+        events: list[Any] = []
+        try:
+            for event in executor.run(asked):
+                events.append(event)
+                if sum(isinstance(item, Started) for item in events) == 3 and doomed:
+                    cluster.remove_node(doomed, allow_graceful=False)
+                    doomed = None
+        finally:
+            executor.close()
+        ends = [event for event in events if isinstance(event, Ended)]
+        assert {end.key for end in ends if end.status == "ok"} == {
+            task.cell.key for task in asked.tasks
+        }
+        died = [end for end in ends if end.again]
+        assert died
+        assert "node died" in (died[0].error or "")
+        assert content(events) == content(list(InlineExecutor().run(asked)))
+
+
+@pytest.mark.distributed
+def test_an_address_without_a_cluster_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no Ray cluster"):
+        make_executor("ray", Place(ray_address="127.0.0.1:1"))
