@@ -124,7 +124,14 @@ def join() -> Ranks:
     if torch.cuda.is_available():
         torch.cuda.set_device(0)
     distributed.init_process_group(backend, timeout=PATIENCE)
-    return Ranks(distributed.get_rank(), world_size)
+    return current()
+
+
+def current() -> Ranks:
+    """Return the place among the ranks that this process has joined; alone if none."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return ALONE
+    return Ranks(distributed.get_rank(), distributed.get_world_size())
 
 
 def leave() -> None:

@@ -12,7 +12,7 @@ from resnet_bench.engine.cores import usable_cores
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.finetuning import FitSettings, seconds_per_image
 from resnet_bench.engine.memory import peak_of
-from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.ranks import Ranks, current
 from resnet_bench.engine.seeding import compute_deterministically, seed_everything
 from resnet_bench.engine.source_recipe import SourceRecipe, cache_folder
 from resnet_bench.engine.starting_weights import (
@@ -106,7 +106,7 @@ def run(cell: FinetuneCell, ranks: Ranks) -> Iterator[Record]:
     start = _start(cell)
     data = load_target(_target(cell)).to(device.name)
     outcome: list[Fitted] = []
-    peak = peak_of(lambda: outcome.append(_fit(cell, start, data, ranks)), device)
+    peak = peak_of(lambda: outcome.append(_fit(cell, start, data)), device)
     yield from _epochs(outcome[0])
     yield _result(cell, start, data, outcome[0], peak.peak_bytes)
 
@@ -203,9 +203,7 @@ def _start(cell: FinetuneCell) -> StartingPoint:
     return start if row.pretrained else replace(start, weights=RANDOM)
 
 
-def _fit(
-    cell: FinetuneCell, start: StartingPoint, data: ImageData, ranks: Ranks
-) -> Fitted:
+def _fit(cell: FinetuneCell, start: StartingPoint, data: ImageData) -> Fitted:
     if cell.strategy == RAW_PIXELS:
         return fit_pixels(data)
     if cell.strategy == RANDOM_PROBE or STRATEGIES[cell.strategy].fits_features:
@@ -216,7 +214,7 @@ def _fit(
         lambda: _network(cell, start.weights, data),
         strategy,
         data,
-        replace(_settings(cell, extra or 0), ranks=ranks),
+        _settings(cell, extra or 0),
         cell.training.learning_rates,
         Path(cell.checkpoint) / f"{cell.key}.pt" if cell.checkpoint else None,
     )
@@ -250,6 +248,7 @@ def _settings(cell: FinetuneCell, source_steps: int = 0) -> FitSettings:
         autocast=torch.bfloat16 if training.amp else None,
         channels_last=training.channels_last,
         compiled=training.compiled,
+        ranks=current(),
     )
 
 
