@@ -1,6 +1,7 @@
 """The digits that come with scikit-learn: real images without a download."""
 
 import gzip
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def load_digits(name: str = "digits") -> ImageData:
     return digits
 
 
+@cache
 def _read_table() -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
     """Read scikit-learn's file without importing it: that takes a second per cell."""
     package = find_spec("sklearn")

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.errors import UsageError
+from resnet_bench.execution.events import Job, Recorded, Task
+from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.experiments.degradation import run as measuring
+from resnet_bench.experiments.degradation.measurements import (
+    DegradationCell,
+    SizeCheck,
+    TrainingResult,
+)
+from resnet_bench.experiments.degradation.spec import Config, expand
+from resnet_bench.experiments.degradation.studies import errors
+from resnet_bench.records import Record, to_json
+
+from .tiny import small_cell, subject
+
+STUDIES = ("depth", "constructed", "gradients", "identity", "response", "lesion")
+
+
+@pytest.fixture(autouse=True)
+def unchanged_process() -> Any:
+    """Put back what a cell sets for its whole process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+    torch.use_deterministic_algorithms(False)
+
+
+def records(cell: DegradationCell) -> list[Record]:
+    return list(measuring.run(cell, Ranks()))
+
+
+def kinds(cell: DegradationCell) -> Counter[str]:
+    return Counter(record.type_name() for record in records(cell))
+
+
+def result(cell: DegradationCell) -> TrainingResult:
+    found = [r for r in records(cell) if isinstance(r, TrainingResult)]
+    assert len(found) == 1
+    return found[0]
+
+
+def without_times(content: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in content.items() if not k.endswith("seconds")}
+
+
+def test_one_training_serves_every_study_that_concerns_it() -> None:
+    cell = small_cell(arm="plain", studies=STUDIES, deep_depths=(20,))
+    counts = kinds(cell)
+    assert counts["training_result"] == 1
+    # Epochs of 4 full batches: five and a half of them.
+    assert counts["curve_point"] == 6
+    # Steps 0, 1, 10 and the end (22 steps, so 100 is not reached).
+    assert counts["gradient_summary"] == 4
+    assert counts["layer_gradient"] == 4 * 14
+    assert counts["layer_response"] == 13
+    assert counts["identity_insertion"] == 1
+    assert counts["construction"] == 1
+    assert counts["lesion"] > 3
+
+
+def test_a_study_that_was_not_asked_for_yields_nothing() -> None:
+    assert set(kinds(small_cell(studies=("depth",)))) == {
+        "training_result",
+        "curve_point",
+    }
+
+
+def test_a_result_says_what_was_trained_and_for_how_long() -> None:
+    row = result(small_cell(budget=2, epochs=1))
+    assert row.steps == 44
+    assert row.train_images_used == 256
+    assert row.recalibration_images == 256
+    assert row.chance_error_percent == pytest.approx(90)
+    assert not row.diverged
+    assert row.seconds > 0
+    assert row.step_seconds == pytest.approx(row.seconds / 44)
+    assert row.train_error_recalibrated_percent < 90
+
+
+def test_few_images_are_learnt_by_heart_at_equal_steps() -> None:
+    few = result(small_cell(train_images=50, epochs=2, width=8, depth=8))
+    assert few.train_images_used == 50
+    assert few.steps == 44
+    assert few.train_error_recalibrated_percent == 0
+    assert few.test_error_percent > 3
+
+
+def test_a_diverged_network_stands_at_chance_and_is_not_looked_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cell = small_cell(learning_rate=1e30, studies=STUDIES)
+    rows = records(cell)
+    last = next(row for row in rows if isinstance(row, TrainingResult))
+    assert last.diverged
+    assert last.diverged_at_step is not None
+    assert last.train_error_recalibrated_percent == pytest.approx(90)
+    assert last.test_error_percent == pytest.approx(90)
+    assert last.train_loss is None
+    assert "lesion" not in {row.type_name() for row in rows}
+
+
+def test_both_arms_start_from_the_same_weights_and_see_the_same_batches() -> None:
+    plain, residual = (subject(arm=arm) for arm in ("plain", "residual"))
+    first, second = plain.model.state_dict(), residual.model.state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    batches = [made.trainer.order.next() for made in (plain, residual)]
+    assert torch.equal(batches[0], batches[1])
+
+
+def test_the_same_cell_gives_the_same_bits_alone_and_beside_another() -> None:
+    cells = [small_cell(seed=s, studies=("depth", "gradients")) for s in (0, 1)]
+    alone = [
+        [without_times({"type": r.type_name(), **to_json(r)}) for r in records(cell)]
+        for cell in cells
+    ]
+    executor = ProcessExecutor()
+    job = Job(
+        module=measuring.__name__,
+        schedule="once",
+        tasks=tuple(Task(cell) for cell in cells),
+        workers=2,
+        seed=0,
+        memory_bytes=1e12,
+    )
+    beside: dict[str, list[dict[str, Any]]] = {cell.key: [] for cell in cells}
+    try:
+        for event in executor.run(job):
+            if isinstance(event, Recorded):
+                beside[event.key].append(without_times(event.content))
+    finally:
+        executor.close()
+    assert [beside[cell.key] for cell in cells] == alone
+
+
+def test_any_size_shows_what_the_global_pool_accepts_and_flattening_does_not() -> None:
+    rows = records(small_cell(task="anysize", depth=8))
+    checks = [row for row in rows if isinstance(row, SizeCheck)]
+    assert all(c.accepted for c in checks if c.pooling == "adaptive")
+    assert all(c.output_shape == (1, 10) for c in checks if c.accepted)
+    flattened = [c for c in checks if c.pooling == "flatten"]
+    assert [c.accepted for c in flattened] == [True, False, False, False]
+    assert all("multiplied" in (c.raised or "") for c in flattened[1:])
+
+
+def test_both_arms_of_torchvisions_networks_share_their_weights() -> None:
+    plain, residual = (
+        subject(arm=arm, family="imagenet", depth=18, image_size=32)
+        for arm in ("plain", "residual")
+    )
+    first, second = plain.model.state_dict(), residual.model.state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert plain.data.channels == 3
+    images = plain.data.test.images[:2]
+    logits = [made.model.eval()(images) for made in (plain, residual)]
+    assert logits[0].shape == logits[1].shape == (2, 10)
+    assert not torch.equal(logits[0], logits[1])
+
+
+@pytest.mark.parametrize("variant", ["adam", "wide", "dirac", "option-b"])
+def test_every_variant_trains(variant: str) -> None:
+    arm = "residual" if variant == "option-b" else "plain"
+    assert not result(small_cell(variant=variant, arm=arm, depth=8)).diverged
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_last_point() -> None:
+    made = subject(train_images=64, depth=8)
+    made.trainer.train()
+    points = list(errors.curve(made))
+    assert [point.step for point in points] == list(range(1, 23))
+    point = made.trainer.curve[0]
+    made.trainer.curve = [replace(point, step=i, epoch=i) for i in range(1, 502)]
+    thinned = list(errors.curve(made))
+    assert len(thinned) <= errors.CURVE_POINTS
+    assert thinned[-1].step == 501
+
+
+def test_preparing_resolves_the_device_and_reads_the_data() -> None:
+    config = measuring.prepare(Config(epochs=1, device="cpu"))
+    assert config.device == "cpu"
+    resolved = measuring.prepare(Config(epochs=1)).device
+    assert resolved == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu", "tpu:3", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(UsageError, match="--device"):
+        measuring.prepare(Config(device=device))
+
+
+def test_preparing_refuses_data_that_are_not_there(tmp_path: Path) -> None:
+    config = Config(dataset="cifar10", data_dir=tmp_path, device="cpu")
+    with pytest.raises(UsageError, match="cifar-10-batches-py"):
+        measuring.prepare(config)
+
+
+def test_an_estimate_comes_from_steps_timed_here() -> None:
+    cell = small_cell(depth=8)
+    ticks = iter([100.0, 110.0])
+    ratio = measuring.measured_over_planned(cell, clock=lambda: next(ticks))
+    assert ratio * cell.step_seconds == pytest.approx(10 / measuring.TIMED_STEPS)
+    config = Config(depths=(8,), seeds=1, epochs=1, width=4, study=("depth",))
+    assert (measuring.estimate(config, expand(config)) or 0) > 0
+
+
+def test_an_estimate_without_trainings_needs_no_step() -> None:
+    config = Config(study=("anysize",))
+    assert measuring.estimate(config, expand(config)) == 1

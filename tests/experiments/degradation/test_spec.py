@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.degradation.measurements import DegradationCell
+from resnet_bench.experiments.degradation.plan import (
+    PROFILES,
+    STUDIES,
+    TREATMENTS,
+    middle_depth,
+    reference_depth,
+)
+from resnet_bench.experiments.degradation.spec import Config, expand, parse_studies
+
+
+def cells(**options: object) -> list[DegradationCell]:
+    return expand(Config(**options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"depths": (21,)}, "--depths 21: .* 20 and 26"),
+        ({"depths": (5,)}, "--depths 5: .* 8 and 14"),
+        ({"seeds": 0}, "--seeds 0: expected at least 1"),
+        ({"epochs": 0}, "--epochs 0: expected at least 1"),
+        ({"batch_size": 1}, "--batch-size 1"),
+        ({"width": 0}, "--width 0"),
+        ({"seed": -1}, "--seed -1"),
+        ({"lr": 0.0}, "--lr 0.0"),
+        ({"image_size": 3}, "--image-size 3"),
+        ({"profile": "huge"}, "--profile huge: expected quick, standard, paper"),
+        ({"family": "imagenet", "depths": (50,)}, "--depths 50: expected 18, 34"),
+        ({"family": "imagenet", "study": ("thousand",)}, "--study thousand"),
+    ],
+)
+def test_a_value_that_cannot_be_carried_out_is_refused_in_one_line(
+    options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Config(**options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_studies_are_read_by_name_and_all_means_all() -> None:
+    assert parse_studies("lesion") == ("lesion",)
+    assert parse_studies("all") == tuple(STUDIES)
+    with pytest.raises(UsageError, match=r"unknown study 'lesions'.*lesion"):
+        parse_studies("lesions")
+
+
+def test_a_profile_fills_in_what_was_not_given() -> None:
+    config = Config(profile="standard", seeds=2)
+    assert config.depths == PROFILES["standard"].depths
+    assert config.epochs == 40
+    assert config.seeds == 2
+    assert Config(profile="paper").dataset == "cifar10"
+
+
+def test_the_quick_profile_is_the_one_of_the_design() -> None:
+    config = Config()
+    assert (config.depths, config.seeds, config.epochs) == ((8, 20, 32, 56), 3, 10)
+    assert config.study == PROFILES["quick"].studies
+
+
+def test_every_network_is_trained_once_however_many_studies_want_it() -> None:
+    grid = cells(profile="standard")
+    plain = [
+        cell
+        for cell in grid
+        if (cell.arm, cell.depth, cell.seed, cell.variant)
+        == ("plain", 56, 0, "standard")
+    ]
+    assert [cell.budget for cell in plain] in ([16, 4, 1], [1, 4, 16])
+    once = next(cell for cell in plain if cell.budget == 1)
+    assert {"depth", "gradients", "lesion", "controls"} <= set(once.studies)
+    assert len({cell.key for cell in grid}) == len(grid)
+
+
+def test_arms_are_paired_by_depth_seed_and_budget() -> None:
+    grid = cells(profile="standard", study=("depth",))
+    count = Counter((c.depth, c.seed, c.budget, c.variant) for c in grid)
+    assert set(count.values()) == {2}
+
+
+def test_all_studies_have_cells_and_all_variants_are_known() -> None:
+    grid = cells(profile="standard", study=tuple(STUDIES))
+    assert {study for cell in grid for study in cell.studies} == set(STUDIES)
+    assert {cell.variant for cell in grid} <= set(TREATMENTS)
+
+
+def test_the_longest_cells_come_first() -> None:
+    costs = [cell.cost for cell in cells(profile="standard")]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_the_thousand_layers_are_narrow_where_time_is_short() -> None:
+    grid = cells(profile="standard", study=("thousand",))
+    extreme = [cell for cell in grid if cell.depth == 1202]
+    assert [(cell.arm, cell.width) for cell in extreme] == [("residual", 8)]
+    assert {cell.arm for cell in grid if cell.depth == 110} == {"plain", "residual"}
+    paper = cells(profile="paper", study=("thousand",), data_dir=None)
+    assert {cell.width for cell in paper} == {16}
+
+
+def test_variants_change_what_their_row_says() -> None:
+    grid = cells(profile="standard", study=("controls",))
+    adam = next(cell for cell in grid if cell.variant == "adam")
+    wide = next(cell for cell in grid if cell.variant == "wide")
+    assert adam.learning_rate == 1e-3
+    assert wide.width == 32
+    assert {cell.arm for cell in grid if cell.variant != "standard"} == {"plain"}
+
+
+def test_the_shallow_plain_network_is_the_one_that_is_extended() -> None:
+    grid = cells(depths=(8, 20, 56), seeds=1, study=("constructed",))
+    deep = {(cell.depth, cell.arm): cell.deep_depths for cell in grid}
+    assert deep == {(8, "plain"): (), (20, "plain"): (56,), (56, "plain"): ()}
+
+
+def test_reference_and_middle_depth_follow_the_grid() -> None:
+    assert reference_depth((8, 20, 56)) == 20
+    assert reference_depth((8, 14)) == 8
+    assert middle_depth((8, 56, 110)) == 56
+    assert middle_depth((110,)) == 110
+
+
+def test_the_first_seed_can_be_chosen() -> None:
+    seeds = {cell.seed for cell in cells(seeds=2, seed=7, study=("depth",))}
+    assert seeds == {7, 8}
+
+
+def test_torchvisions_family_leaves_out_studies_that_it_cannot_take_part_in() -> None:
+    config = Config(family="imagenet")
+    assert config.depths == (18, 34)
+    assert "identity" not in config.study
+    assert {cell.image_size for cell in expand(config)} == {32}
+    assert {cell.variant for cell in expand(config)} == {"standard"}
+
+
+def test_labels_name_what_is_unusual() -> None:
+    cell = DegradationCell(depth=56, arm="plain", seed=2)
+    assert cell.label == "plain-56 seed 2"
+    longer = DegradationCell(budget=4, train_images=100, variant="adam")
+    assert longer.label == "residual-20 seed 0 adam x4 100 images"
+    assert DegradationCell(task="anysize").label == "any size"
+
+
+def test_where_the_data_lie_is_no_part_of_a_cells_identity() -> None:
+    here, there = (DegradationCell(data_dir=where) for where in ("a", "b"))
+    assert here.key == there.key
+    assert here.key != DegradationCell(seed=1).key
