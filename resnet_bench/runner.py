@@ -1,6 +1,7 @@
 """Config, cells, executor, run file: how an experiment is carried out."""
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ from resnet_bench.store.upgrades import SCHEMA_VERSION
 from resnet_bench.store.writing import RunWriter, create_run, reopen_run
 
 ENVIRONMENT = "resnet_bench.engine.environment"
+
+#: An absolute path, alone or behind what says its kind (`file:/…`, `--weights=/…`).
+ABSOLUTE = re.compile(r"(?P<before>(?:[a-z-]+[:=])*)(?P<path>/[^/].*)", re.DOTALL)
 
 #: Share of the free memory that living cells may plan to use together.
 MEMORY_SHARE = 0.8
@@ -68,9 +72,11 @@ def portable(value: Any, base: Path | None = None) -> Any:
         return {key: portable(item, base) for key, item in value.items()}
     if isinstance(value, list):
         return [portable(item, base) for item in value]
-    if isinstance(value, str) and value.startswith("/") and len(value) > 1:
-        path = Path(value)
-        return str(path.relative_to(base) if path.is_relative_to(base) else path.name)
+    found = ABSOLUTE.fullmatch(value) if isinstance(value, str) else None
+    if found:
+        path = Path(found["path"])
+        short = path.relative_to(base) if path.is_relative_to(base) else path.name
+        return f"{found['before']}{short}"
     return value
 
 

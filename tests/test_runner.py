@@ -174,3 +174,11 @@ def test_absolute_paths_do_not_travel(tmp_path: Path) -> None:
         "b": "relative",
         "c": 3,
     }
+
+
+def test_paths_behind_their_kind_travel_no_further_than_their_name(
+    tmp_path: Path,
+) -> None:
+    typed = ["file:/home/someone/net.pth", "--weights=file:/home/someone/net.pth"]
+    assert portable(typed) == ["file:net.pth", "--weights=file:net.pth"]
+    assert portable("https://host/net.pth") == "https://host/net.pth"

@@ -21,7 +21,7 @@ class SourceRecipe:
     dataset: str = "digits-0-4"
     stem: str = "small"
     image_size: int = 32
-    epochs: int = 6
+    epochs: int = 5
     learning_rate: float = 0.03
     batch_size: int = 32
     seed: int = 0

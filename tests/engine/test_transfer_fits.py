@@ -12,6 +12,7 @@ from resnet_bench.engine.strategies import STRATEGIES
 from resnet_bench.engine.transfer_fits import (
     Fitted,
     fit_features,
+    fit_features_out_of_fold,
     fit_pixels,
     train_strategy,
 )
@@ -55,6 +56,29 @@ def test_a_probe_fits_features_and_leaves_the_network_as_it_was() -> None:
     assert fitted.trainable_parameters == 2 * 8 + 2
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_out_of_fold_every_image_of_both_halves_is_tested_once() -> None:
+    fitted = fit_features_out_of_fold(build(), tiny_data(40))
+    assert fitted.test.images == 80
+    assert fitted.test.accuracy_percent == 100
+    assert fitted.trainable_parameters == 2 * 8 + 2
+
+
+def test_out_of_fold_labels_without_a_pattern_stay_near_chance() -> None:
+    data = tiny_data(40)
+    draw = torch.Generator().manual_seed(0)
+    halves = [
+        replace(
+            data.train,
+            images=torch.rand(40, 3, 8, 8, generator=draw),
+            labels=torch.randint(2, (40,), generator=draw),
+        )
+        for _ in range(2)
+    ]
+    patternless = replace(data, train=halves[0], test=halves[1])
+    fitted = fit_features_out_of_fold(build(), patternless)
+    assert fitted.test.accuracy_percent < 70
 
 
 def test_a_training_tells_its_steps_images_and_curve() -> None:

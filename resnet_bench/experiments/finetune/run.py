@@ -31,6 +31,7 @@ from resnet_bench.engine.transfer_data import TargetRequest, load_target
 from resnet_bench.engine.transfer_fits import (
     Fitted,
     fit_features,
+    fit_features_out_of_fold,
     fit_pixels,
     train_strategy,
 )
@@ -50,10 +51,14 @@ from resnet_bench.experiments.finetune.records import (
     TransferResult,
 )
 from resnet_bench.experiments.finetune.spec import Config, expand
+from resnet_bench.experiments.pretrain.run import result_of
 from resnet_bench.records import Record
 
 #: Seconds that a child needs before a cell begins: start, data, building a network.
-START_SECONDS = 1.0
+START_SECONDS = 1.5
+
+#: The negative control tests every image of a data set up to this size.
+OUT_OF_FOLD_IMAGES = 5000
 
 
 def prepare(config: Config) -> Config:
@@ -180,17 +185,7 @@ def _source(cell: FinetuneCell) -> SourceResult:
         data_dir=Path(cell.data_dir) if cell.data_dir else None,
         download=cell.download,
     )
-    checkpoint = train_or_reuse(source, cache_folder())
-    training = checkpoint.training
-    return SourceResult(
-        file=checkpoint.path.name,
-        sha256=checkpoint.sha256,
-        data_sha256=training.data_sha256,
-        reused=checkpoint.reused,
-        steps=training.steps,
-        source_accuracy_percent=training.source_accuracy_percent,
-        training_seconds=training.training_seconds,
-    )
+    return result_of(train_or_reuse(source, cache_folder()))
 
 
 def _start(cell: FinetuneCell) -> StartingPoint:
@@ -207,7 +202,9 @@ def _fit(cell: FinetuneCell, start: StartingPoint, data: ImageData) -> Fitted:
     if cell.strategy == RAW_PIXELS:
         return fit_pixels(data)
     if cell.strategy == RANDOM_PROBE or STRATEGIES[cell.strategy].fits_features:
-        return fit_features(_network(cell, start.weights, data), data)
+        small = len(data.train) + len(data.test) <= OUT_OF_FOLD_IMAGES
+        fit = fit_features_out_of_fold if cell.permuted and small else fit_features
+        return fit(_network(cell, start.weights, data), data)
     strategy = STRATEGIES[cell.strategy]
     extra = start.source_steps if strategy.counts_source else 0
     return train_strategy(
@@ -240,7 +237,7 @@ def _settings(cell: FinetuneCell, source_steps: int = 0) -> FitSettings:
     usual = STRATEGIES.get(cell.strategy, STRATEGIES["scratch"]).learning_rate
     rates = training.learning_rates or (usual,)
     return FitSettings(
-        epochs=training.epochs,
+        epochs=cell.epochs,
         learning_rate=rates[0],
         batch_size=training.batch_size,
         seed=cell.seed,

@@ -26,7 +26,6 @@ EXAMPLES = (
     "finetune --dataset cifar10 --data-dir ~/data --weights imagenet --device cuda",
 )
 
-#: Below 0.1 of a data set, equal epochs leave next to no steps.
 STANDARD_FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 
 
@@ -41,7 +40,7 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(("probe", "full", "scratch"), 3, 6, (0.1, 1.0)),
+    "quick": Profile(("probe", "full", "scratch"), 3, 5, (0.1, 1.0)),
     "standard": Profile(tuple(STRATEGIES), 5, 12, STANDARD_FRACTIONS),
     "thorough": Profile(tuple(STRATEGIES), 10, 30, STANDARD_FRACTIONS),
 }
@@ -98,7 +97,11 @@ class Config:
     )
     seeds: int | None = option(None, help="Trainings of each (default: by profile).")
     seed: int = option(0, help="The first seed.")
-    epochs: int | None = option(None, help="Epochs (default: by profile).")
+    epochs: int | None = option(
+        None,
+        help="Epochs; smaller --fractions get up to three times as many "
+        "(default: by profile).",
+    )
     lr: tuple[float, ...] = option(
         (),
         help="Peak learning rate; of several the best on held out training images "
@@ -120,7 +123,7 @@ class Config:
     source: str = option(
         "digits-0-4", help="Data set of the suite's checkpoint.", parse=parse_dataset
     )
-    source_epochs: int = option(6, help="Epochs of the suite's checkpoint.")
+    source_epochs: int = option(5, help="Epochs of the suite's checkpoint.")
     source_lr: float = option(0.03, help="Its peak learning rate.")
     data_dir: Path | None = option(None, help="Folder that holds the data set.")
     download: bool = option(False, help="Download the data set when it is not there.")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from scipy import stats
+
 from resnet_bench.analysis.statistics import (
     mean_interval,
     paired_difference_interval,
@@ -156,9 +158,41 @@ def control_gains(groups: Sequence[Group]) -> list[ControlGain]:
         if probe.permuted and random.permuted and probe.variant == random.variant
         if probe.strategy == PROBE and random.strategy == RANDOM_PROBE
     }
-    pooled = [pair for each in pairs.values() for pair in each]
-    named: dict[int | None, list[tuple[float, float]]] = {None: pooled, **pairs}
-    return [_judged(variant, pair) for variant, pair in named.items() if pair]
+    gains = {
+        variant: [trained - random for trained, random in each]
+        for variant, each in pairs.items()
+        if each
+    }
+    if not gains:
+        return []
+    pooled = stratified_interval(list(gains.values()))
+    named = {variant: mean_interval(each) for variant, each in gains.items()}
+    return [ControlGain(None, pooled, verdict_of(pooled))] + [
+        ControlGain(variant, gain, verdict_of(gain)) for variant, gain in named.items()
+    ]
+
+
+def stratified_interval(strata: Sequence[Sequence[float]]) -> Interval:
+    """Return the mean over strata of equal weight with its 95 % t interval.
+
+    The spread is that within the strata, pooled: variants are chosen, not drawn, so
+    that their differences are no noise. Without a stratum of two the bounds are
+    infinite.
+    """
+    means = [statistics.mean(each) for each in strata]
+    mean = statistics.mean(means)
+    samples = sum(map(len, strata))
+    freedom = samples - len(strata)
+    if freedom == 0:
+        return Interval(mean, -math.inf, math.inf, samples)
+    squares = sum(
+        (value - centre) ** 2
+        for each, centre in zip(strata, means, strict=True)
+        for value in each
+    )
+    shares = sum(1 / len(each) for each in strata) / len(strata) ** 2
+    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(squares / freedom * shares)
+    return Interval(mean, mean - half, mean + half, samples)
 
 
 def verdict_of(gain: Interval) -> Verdict:
@@ -169,12 +203,6 @@ def verdict_of(gain: Interval) -> Verdict:
     if narrow and gain.high < NO_GAIN_MARGIN_POINTS:
         return Verdict.SUPPORTED
     return Verdict.INCONCLUSIVE
-
-
-def _judged(variant: int | None, pairs: Sequence[tuple[float, float]]) -> ControlGain:
-    trained, random = zip(*pairs, strict=True)
-    gain = paired_difference_interval(trained, random)
-    return ControlGain(variant, gain, verdict_of(gain))
 
 
 def _gain(group: Group, other: Group) -> Interval | None:

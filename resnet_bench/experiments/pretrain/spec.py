@@ -17,7 +17,7 @@ EXAMPLES = (
 )
 
 #: Epochs of the source's training; `quick` is what `finetune` trains by itself.
-PROFILES = {"quick": 6, "standard": 30}
+PROFILES = {"quick": 5, "standard": 30}
 
 
 @dataclass(frozen=True, kw_only=True)

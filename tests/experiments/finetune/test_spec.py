@@ -115,6 +115,12 @@ def test_labels_say_what_a_cell_is() -> None:
     assert "no network, raw-pixels, seed 0, 10 % of the data" in labels
 
 
+def test_a_smaller_share_of_the_data_trains_more_epochs_up_to_a_limit() -> None:
+    cells = expand(resolved(seeds=1, epochs=4, fractions=(0.1, 0.5, 1.0)))
+    epochs = {c.fraction: c.epochs for c in cells if c.strategy == "full"}
+    assert epochs == {0.1: 12, 0.5: 8, 1.0: 4}
+
+
 def test_longer_cells_cost_more() -> None:
     cells = {cell.label: cell for cell in expand(resolved(seeds=1))}
     full = cells["ResNet-34, full, seed 0"].cost

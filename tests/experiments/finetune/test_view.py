@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from resnet_bench.analysis.statistics import mean_interval
 from resnet_bench.analysis.tables import markdown
 from resnet_bench.experiments.finetune import view, view_front, view_words
 from resnet_bench.experiments.finetune.view_groups import (
@@ -12,6 +13,7 @@ from resnet_bench.experiments.finetune.view_groups import (
     control_gains,
     gain_over_scratch,
     groups_of,
+    stratified_interval,
     verdict_of,
 )
 from resnet_bench.intervals import Interval
@@ -97,6 +99,19 @@ def test_the_negative_control_pools_variants_and_judges_each(run: Run) -> None:
     assert gains[0].gain.estimate == pytest.approx(1.0 - 0.3)
     assert gains[0].half_width < 3
     assert gains[0].verdict is Verdict.REFUTED  # the made-up gain excludes zero
+
+
+def test_differences_between_variants_are_no_noise_of_the_pooled_gain() -> None:
+    pooled = stratified_interval([[0.0, 0.2], [10.0, 10.2]])
+    assert pooled.estimate == pytest.approx(5.1)
+    assert pooled.samples == 4
+    # s = 0.1414 within, two degrees of freedom: 4.303 * 0.1414 / 2.
+    assert pooled.high - pooled.estimate == pytest.approx(0.3043, abs=1e-3)
+    one = stratified_interval([[1.0, 2.0, 4.0]])
+    plain = mean_interval([1.0, 2.0, 4.0])
+    assert one.low == pytest.approx(plain.low)
+    assert one.high == pytest.approx(plain.high)
+    assert math.isinf(stratified_interval([[1.0], [2.0]]).high)
 
 
 @pytest.mark.parametrize(
