@@ -89,9 +89,19 @@ class Cell:
         return ()
 
 
+#: Keys that a line of a run file has besides a record's fields and its cell's.
+RESERVED = frozenset({"kind", "cell", "attempt", "type", "seq", "crc32"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One result as observed; subclasses declare plain and measured fields."""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a field that would take the place of a line's own key."""
+        taken = RESERVED & set(cls.__dict__.get("__annotations__", {}))
+        if taken:
+            raise TypeError(f"{cls.__name__} has reserved fields: {sorted(taken)}")
 
     @classmethod
     def type_name(cls) -> str:

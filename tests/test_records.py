@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,3 +66,9 @@ def test_json_keeps_every_digit() -> None:
 
 def test_class_names_become_record_types() -> None:
     assert snake_case("ResNet18Sample") == "res_net18_sample"
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_a_record_cannot_take_a_key_of_its_line(name: str) -> None:
+    with pytest.raises(TypeError, match=f"reserved fields.*{name}"):
+        type("Bad", (Record,), {"__annotations__": {name: str}})

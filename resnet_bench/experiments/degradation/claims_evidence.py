@@ -172,7 +172,7 @@ class Evidence:
         rows = [
             row
             for row in self.rows(Lesion)
-            if network.matches(row) and row["kind"] == "delete"
+            if network.matches(row) and row["damage"] == "delete"
         ]
         return grouped(rows, "error_rise_percent", statistics.median)
 

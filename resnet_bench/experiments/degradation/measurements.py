@@ -215,7 +215,7 @@ class Lesion(Record):
     images, against `intact_error_percent`.
     """
 
-    kind: Literal["delete", "delete-many", "swap"]
+    damage: Literal["delete", "delete-many", "swap"]
     blocks: tuple[int, ...]
     stage: int | None
     count: int

@@ -146,7 +146,7 @@ def lesions(run: Run) -> Figure | None:
     single, several = made.subplots(1, 2, sharey=True)
     for arm, name in names.items():
         of_arm = shown[shown["arm"] == arm]
-        _single_deletions(single, of_arm[of_arm["kind"] == "delete"], arm, name)
+        _single_deletions(single, of_arm[of_arm["damage"] == "delete"], arm, name)
         _several(several, of_arm, arm)
     single.set_xlabel("place of the deleted block (0 bottom, 1 top)")
     single.set_ylabel("error rises by (percentage points)")
@@ -192,7 +192,7 @@ def _several(axes: Axes, frame: pd.DataFrame, arm: str) -> None:
     styles = {"delete-many": "-", "swap": ":"}
     touched = frame.assign(touched=[len(set(blocks)) for blocks in frame["blocks"]])
     for kind, style in styles.items():
-        of_kind = touched[touched["kind"] == kind]
+        of_kind = touched[touched["damage"] == kind]
         keys = ["seed", "touched"]
         by_seed = of_kind.groupby(keys)["error_rise_percent"].mean().reset_index()
         points = over_seeds(by_seed, ("touched",), "error_rise_percent", arithmetic)

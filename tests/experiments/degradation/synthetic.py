@@ -233,9 +233,9 @@ def lesions(cell: DegradationCell, world: World) -> Iterator[Lesion]:
             yield lesion("swap", (0, count), draw, rise / 2)
 
 
-def lesion(kind: Any, blocks: tuple[int, ...], draw: int, rise: float) -> Lesion:
+def lesion(damage: Any, blocks: tuple[int, ...], draw: int, rise: float) -> Lesion:
     return Lesion(
-        kind=kind,
+        damage=damage,
         blocks=blocks,
         stage=None,
         count=len(blocks),

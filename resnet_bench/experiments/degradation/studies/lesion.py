@@ -25,7 +25,7 @@ IMAGES = 500
 #: Random choices for each number of deleted blocks or of swaps.
 DRAWS = 3
 
-Kind = Literal["delete", "delete-many", "swap"]
+Damage = Literal["delete", "delete-many", "swap"]
 
 
 @dataclass
@@ -122,7 +122,7 @@ def _powers_of_two(first: int, last: int) -> list[int]:
 
 def _record(
     patient: Patient,
-    kind: Kind,
+    damage: Damage,
     blocks: Sequence[BlockPlace],
     count: int,
     draw: int,
@@ -130,7 +130,7 @@ def _record(
 ) -> Lesion:
     stages = {place.stage for place in blocks}
     return Lesion(
-        kind=kind,
+        damage=damage,
         blocks=tuple(place.index for place in blocks),
         stage=stages.pop() if len(stages) == 1 else None,
         count=count,
