@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -99,7 +100,7 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         """Refuse a field that would take the place of a line's own key."""
-        taken = RESERVED & set(cls.__dict__.get("__annotations__", {}))
+        taken = RESERVED & set(inspect.get_annotations(cls))
         if taken:
             raise TypeError(f"{cls.__name__} has reserved fields: {sorted(taken)}")
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_bench.records import (
+    RESERVED,
     Cell,
     Measure,
     Record,
