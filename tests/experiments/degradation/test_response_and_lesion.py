@@ -59,13 +59,13 @@ def test_stronger_blocks_respond_more() -> None:
 
 
 def lesions(made: Subject, kind: str = "delete") -> list[Lesion]:
-    return [row for row in lesion.observe(made) if row.kind == kind]
+    return [row for row in lesion.observe(made) if row.damage == kind]
 
 
 def test_deleting_blocks_that_do_nothing_costs_nothing() -> None:
     made = recalibrated(subject(variant="zero-gamma", depth=20))
     rows = list(lesion.observe(made))
-    assert {row.kind for row in rows} == {"delete", "delete-many", "swap"}
+    assert {row.damage for row in rows} == {"delete", "delete-many", "swap"}
     assert all(row.error_rise_percent == 0 for row in rows)
 
 
