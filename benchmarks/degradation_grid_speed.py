@@ -1,8 +1,8 @@
-"""Sets `resnet-bench degradation` against the straightforward trainer, grid for grid.
+"""Sets the degradation grid's trainings against the straightforward trainer's.
 
-Both train the depth study's networks (arms x depths x seeds, equal steps) and
-evaluate them, start-up included, turn by turn in fresh processes. Ends with 1 when
-the straightforward trainer needs less than twice as long.
+Both train and evaluate the depth study's networks (arms x depths x seeds, equal
+steps), start-up included and nothing drawn, turn by turn, each in fresh processes.
+Ends with 1 when the straightforward trainer needs less than twice as long.
 
     python -m benchmarks.degradation_grid_speed --turns 1
 """
@@ -12,34 +12,50 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 
 from resnet_bench.engine.cores import usable_cores
+from resnet_bench.errors import ResnetBenchError
+from resnet_bench.execution.events import Ended, Job, Task
+from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.degradation.plan import PROFILES
+from resnet_bench.experiments.degradation.spec import Config, expand
 
 REQUIRED_RATIO = 2.0
 
 
-def seconds(command: Sequence[str]) -> float:
-    """Return how long a command takes; its own threads settings, nothing inherited."""
+def ours(config: Config) -> float:
+    """Return the seconds in which the executor trains the grid on all cores."""
+    module = EXPERIMENTS["degradation"].run_name
+    cells = expand(config)
+    started = time.perf_counter()
+    executor = ProcessExecutor()
+    executor.warm((module,))
+    job = Job(
+        module=module,
+        schedule="once",
+        tasks=tuple(Task(cell) for cell in cells),
+        workers=usable_cores(),
+        seed=0,
+        memory_bytes=float("inf"),
+    )
+    for event in executor.run(job):
+        if isinstance(event, Ended) and event.error:
+            raise ResnetBenchError(event.error)
+    return time.perf_counter() - started
+
+
+def straightforward(config: Config) -> float:
+    """Return the seconds of the straightforward trainer, torch's threads as they are."""
+    command = [sys.executable, "-m", "benchmarks.straightforward_trainer"]
+    command += ["--depths", ",".join(map(str, config.depths))]
+    command += ["--seeds", str(config.seeds), "--epochs", str(config.epochs)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")}
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - started
-
-
-def ours(grid: Sequence[str]) -> float:
-    """Return the seconds of the command line's depth study, figures included."""
-    with tempfile.TemporaryDirectory() as results:
-        command = ["-m", "resnet_bench", "degradation", "--study", "depth", "-q"]
-        return seconds([sys.executable, *command, "-o", results, *grid])
-
-
-def straightforward(grid: Sequence[str]) -> float:
-    """Return the seconds of the straightforward trainer."""
-    return seconds([sys.executable, "-m", "benchmarks.straightforward_trainer", *grid])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,14 +64,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--depths", default=",".join(map(str, sizes.depths)))
-    parser.add_argument("--seeds", default=str(sizes.seeds))
-    parser.add_argument("--epochs", default=str(sizes.epochs))
+    parser.add_argument("--seeds", type=int, default=sizes.seeds)
+    parser.add_argument("--epochs", type=int, default=sizes.epochs)
     options = parser.parse_args(arguments)
-    grid = ["--depths", options.depths, "--seeds", options.seeds]
-    grid += ["--epochs", options.epochs]
+    config = Config(
+        study=("depth",),
+        depths=tuple(map(int, options.depths.split(","))),
+        seeds=options.seeds,
+        epochs=options.epochs,
+        device="cpu",
+    )
     ratios = []
     for turn in range(options.turns):
-        fast, slow = ours(grid), straightforward(grid)
+        fast, slow = ours(config), straightforward(config)
         ratios.append(slow / fast)
         print(
             f"turn {turn + 1}: resnet-bench {fast:.1f} s, "

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import ctypes
 import random
+import sys
 
 import numpy as np
+import pytest
 import torch
 
 from resnet_bench.engine import seeding
@@ -33,3 +36,25 @@ def test_derived_seeds_fit_torch_and_differ_between_seeds() -> None:
     seeds = {seeding.derived_seed(seed, "batches") for seed in range(20)}
     assert len(seeds) == 20
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_machine_without_glibc_keeps_its_memory_as_it_likes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[tuple[int, int]] = []
+
+    class WithMallopt:
+        def mallopt(self, parameter: int, value: int) -> None:
+            calls.append((parameter, value))
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    seeding.keep_freed_memory()
+    assert not calls
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: WithMallopt())
+    monkeypatch.setattr(sys, "platform", "linux")
+    seeding.keep_freed_memory()
+    assert {parameter for parameter, _ in calls} == {-1, -3}
+    calls.clear()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    seeding.keep_freed_memory()
+    assert not calls

@@ -210,7 +210,9 @@ def test_an_estimate_comes_from_steps_timed_here() -> None:
     ticks = iter([100.0, 110.0])
     ratio = measuring.measured_over_planned(cell, clock=lambda: next(ticks))
     assert ratio * cell.step_seconds == pytest.approx(10 / measuring.TIMED_STEPS)
-    config = Config(depths=(8,), seeds=1, epochs=1, width=4, study=("depth",))
+    config = Config(
+        depths=(8,), seeds=1, epochs=1, width=4, study=("depth",), device="cpu"
+    )
     assert (measuring.estimate(config, expand(config)) or 0) > 0
 
 
