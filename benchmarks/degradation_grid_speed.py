@@ -48,7 +48,7 @@ def ours(config: Config) -> float:
 
 
 def straightforward(config: Config) -> float:
-    """Return the seconds of the straightforward trainer, torch's threads as they are."""
+    """Return the seconds of the straightforward trainer, with torch's own threads."""
     command = [sys.executable, "-m", "benchmarks.straightforward_trainer"]
     command += ["--depths", ",".join(map(str, config.depths))]
     command += ["--seeds", str(config.seeds), "--epochs", str(config.epochs)]
