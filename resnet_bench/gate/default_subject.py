@@ -7,16 +7,17 @@ come with scikit-learn.
 
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.engine.cifar_networks import build_cifar_network
 from resnet_bench.engine.data.batches import steps_per_epoch
 from resnet_bench.engine.data.loading import DataRequest, load_data
+from resnet_bench.engine.devices import Device
 from resnet_bench.engine.evaluation import predict
 from resnet_bench.engine.models import variant_builder
 from resnet_bench.engine.network_design import NetworkDesign
+from resnet_bench.engine.phases import Setting, Training, WholeStep, make_batch
 from resnet_bench.engine.schedules import schedule_for
 from resnet_bench.engine.seeding import generator
 from resnet_bench.engine.training import Trainer, TrainingPlan
@@ -44,25 +45,22 @@ DIGITS_BATCH_SIZE = 64
 
 
 class TrainedNetwork:
-    """A network in training mode with fixed inputs and an optimizer."""
+    """A network in training mode with fixed inputs, taken apart as `speed` does."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module.train()
-        self.images = torch.randn(BATCH_SIZE, 3, IMAGE_SIZE, IMAGE_SIZE)
-        self.targets = torch.randint(CLASSES, (BATCH_SIZE,))
-        self.optimizer = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+    def __init__(self, depth: int) -> None:
+        setting = Setting(Device("cpu"), BATCH_SIZE, IMAGE_SIZE)
+        self.module = variant_builder(depth)().train()
+        batch = make_batch(setting, CLASSES)
+        self.training = Training(self.module, batch, setting)
+        self.whole_step = WholeStep(self.training)
 
     def forward(self) -> Tensor:
         """Return the logits of the fixed images."""
-        logits: Tensor = self.module(self.images)
-        return logits
+        return self.training.forward()
 
     def step(self) -> None:
         """Take one training step."""
-        self.optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(self.forward(), self.targets)
-        torch.autograd.backward(loss)
-        self.optimizer.step()
+        self.whole_step.work()
 
 
 class DigitsTraining:
@@ -81,7 +79,7 @@ class DigitsTraining:
 
 
 def _network(depth: int) -> Callable[[], TrainedNetwork]:
-    return lambda: TrainedNetwork(variant_builder(depth)())
+    return lambda: TrainedNetwork(depth)
 
 
 BUILDERS: dict[str, Callable[[], TrainedNetwork | DigitsTraining]] = {
