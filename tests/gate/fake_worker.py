@@ -1,6 +1,7 @@
 """Workers without PyTorch: what they reply is written in their tree."""
 
 import json
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ def pace(subject: Mapping[str, Any], name: str, method: str) -> dict[str, Any]:
     if name == "control":
         return {"seconds": 1e-4 * subject.get("control", 1.0)}
     seconds = subject["seconds"][f"{name}:{method}"]
-    return {"seconds": seconds * (1 + 0.01 * NOISE.random())}
+    return {"seconds": seconds * math.exp(subject.get("noise", 0.01) * NOISE.random())}
 
 
 def reply_to(subject: Mapping[str, Any], do: str, **arguments: Any) -> dict[str, Any]:

@@ -1,14 +1,21 @@
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from resnet_bench.errors import ExitCode, NotComparableError, UsageError
-from resnet_bench.gate import measuring
+from resnet_bench.errors import (
+    ExitCode,
+    InputOutputError,
+    NotComparableError,
+    UsageError,
+)
+from resnet_bench.gate import check, measuring
 from resnet_bench.gate.baselines import keep_baseline
+from resnet_bench.gate.channel import WorkerError
 from resnet_bench.gate.check import run_check
 from resnet_bench.gate.live import live_pair
 from resnet_bench.gate.observations import PairTiming
@@ -34,6 +41,14 @@ def changed(**changes: Any) -> CheckConfig:
 
 def latest() -> Run:
     return read_run(run_folders(Path("results"), "check")[-1])
+
+
+def run_id_of(config: CheckConfig, output: Output) -> str:
+    """Carry out a check; two in one second cannot be told apart as the latest."""
+    before = set(run_folders(Path("results"), "check"))
+    run_check(config, output)
+    (folder,) = set(run_folders(Path("results"), "check")) - before
+    return folder.name
 
 
 def verdicts(text: str) -> dict[tuple[str, str], str]:
@@ -62,14 +77,15 @@ def test_slower_code_is_a_regression_and_a_second_time_too(
 def test_a_baseline_is_not_moved_by_a_check(
     repository: Path, write: Write, output: Output
 ) -> None:
-    run_check(CONFIG, output)
-    keep_baseline(BaselineConfig(request=("save", "release")), output)
+    first = run_id_of(CONFIG, output)
+    keep_baseline(BaselineConfig(request=("save", "release", first)), output)
     write(seconds={"a:forward": 0.013})
     git(repository, "commit", "--quiet", "--all", "--message", "Slower")
     against_baseline = changed(against=None, baseline="release")
     assert run_check(against_baseline, output) is ExitCode.REGRESSION
+    slower = run_id_of(against_baseline, output)
     assert run_check(against_baseline, output) is ExitCode.REGRESSION
-    keep_baseline(BaselineConfig(request=("accept", "release")), output)
+    keep_baseline(BaselineConfig(request=("accept", "release", slower)), output)
     assert run_check(against_baseline, output) is ExitCode.OK
 
 
@@ -184,6 +200,45 @@ def test_a_spent_budget_leaves_times_undecided(
     assert run_check(changed(budget=1e-6), output) is ExitCode.INCOMPLETE
     row = json.loads(capsys.readouterr().out)["rows"][0]
     assert row["because"] == "the budget ended before the first pair"
+
+
+def test_a_noisy_case_is_told_what_it_would_take(
+    repository: Path,
+    write: Write,
+    output: Output,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(noise=0.8)
+    git(repository, "commit", "--quiet", "--all", "--message", "Noisy")
+    assert run_check(changed(metrics=("time",)), output) is ExitCode.OK
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["verdict"] == "inconclusive"
+    assert re.search(r"12 pairs that spread \d+ % find \d+ % or more", row["because"])
+
+
+def test_a_worker_lost_among_the_pairs_ends_the_run_file(
+    repository: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*arguments: Any) -> list[PairTiming]:
+        raise WorkerError("out of memory")
+
+    monkeypatch.setattr(measuring, "live_pair", lost)
+    with pytest.raises(WorkerError, match="out of memory"):
+        run_check(CONFIG, output)
+    assert latest().status == "partial"
+
+
+def test_a_few_pairs_are_told_to_be_too_few(
+    repository: Path,
+    output: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(check.time, "perf_counter", lambda: float(next(ticks)))
+    assert run_check(changed(metrics=("time",), budget=15.0), output) is ExitCode.OK
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert "pairs were measured, 12 decide at the least" in row["because"]
 
 
 class Stopper:
@@ -308,3 +363,42 @@ def test_every_output_is_written(
     assert text.startswith("## check: 1 regression, 6 pass")
     suite = ET.parse("check.xml").getroot()
     assert (suite.get("failures"), suite.get("tests")) == ("1", "7")
+
+
+def test_without_a_summary_to_write_to_there_is_a_warning(
+    repository: Path,
+    output: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    config = changed(metrics=("exact",), github_summary=True)
+    assert run_check(config, output) is ExitCode.OK
+    assert "GITHUB_STEP_SUMMARY is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["missing/check.xml", "."])
+def test_an_output_that_cannot_be_written_is_told_before_measuring(
+    repository: Path, output: Output, place: str
+) -> None:
+    with pytest.raises(InputOutputError, match="cannot write"):
+        run_check(changed(junit=Path(place)), output)
+    assert run_folders(Path("results"), "check") == []
+
+
+def test_a_full_disk_for_the_summary_is_an_error(
+    repository: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/dev/full")
+    config = changed(metrics=("exact",), github_summary=True)
+    with pytest.raises(InputOutputError, match="No space left"):
+        run_check(config, output)
+
+
+def test_a_full_disk_for_an_output_is_an_error(
+    repository: Path, output: Output
+) -> None:
+    (repository / "check.xml").symlink_to("/dev/full")
+    config = changed(metrics=("exact",), junit=Path("check.xml"))
+    with pytest.raises(InputOutputError, match="No space left"):
+        run_check(config, output)

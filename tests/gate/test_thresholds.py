@@ -1,7 +1,9 @@
+from typing import Any
+
 import pytest
 
 from resnet_bench.errors import UsageError
-from resnet_bench.gate.thresholds import parse_threshold, settings_for
+from resnet_bench.gate.thresholds import parse_threshold, settings_for, thresholds_in
 
 
 def test_a_threshold_names_case_metric_and_setting() -> None:
@@ -41,3 +43,25 @@ def test_a_named_case_beats_the_star() -> None:
     )
     assert settings_for("a", "seconds", rules) == {"tolerated": 0.3, "regression": 0.1}
     assert settings_for("b", "seconds", rules) == {"tolerated": 0.2, "regression": 0.1}
+
+
+def test_thresholds_of_a_file_are_nested_tables() -> None:
+    table = {
+        "subject": "a:b",
+        "thresholds": {"*": {"flops": {"gate": False}, "seconds": {"tolerated": 1}}},
+    }
+    assert thresholds_in(table) == ("*/flops/gate=0.0", "*/seconds/tolerated=1.0")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"limits": {}}, r"\[check.limits\]: expected \[check.thresholds\]"),
+        ({"thresholds": {"a": 3}}, "expected a table"),
+        ({"thresholds": {"a": {"flops": 3}}}, "expected a table"),
+        ({"thresholds": {"a": {"watts": {"gate": 0}}}}, "expected one of seconds"),
+    ],
+)
+def test_other_tables_of_a_file_are_refused(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        thresholds_in(table)

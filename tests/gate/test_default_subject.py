@@ -1,0 +1,44 @@
+import pytest
+
+from resnet_bench.gate import default_subject
+from resnet_bench.gate.cases import parse_case
+from resnet_bench.gate.default_subject import BUILDERS, CASES, subject
+from resnet_bench.gate.live import SUBJECT_API
+
+
+def test_it_speaks_the_drivers_protocol() -> None:
+    assert default_subject.SUBJECT_API == SUBJECT_API
+
+
+def test_every_case_can_be_built() -> None:
+    cases = [parse_case(text) for text in CASES]
+    assert {case.name for case in cases} == set(BUILDERS)
+    assert [case.text for case in cases if case.is_timed] == [
+        "resnet18:forward",
+        "resnet18:step",
+        "resnet50:forward",
+    ]
+
+
+def test_a_network_is_called_and_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default_subject, "IMAGE_SIZE", 32)
+    network = subject("resnet18")
+    assert isinstance(network, default_subject.TrainedNetwork)
+    assert network.forward().shape == (2, 1000)
+    before = network.module.fc.bias.detach().clone()
+    network.step()
+    assert not network.module.fc.bias.equal(before)
+
+
+def test_digits_are_learnt_the_same_way_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default_subject, "DIGITS_EPOCHS", 1)
+    digits = subject("digits")
+    assert isinstance(digits, default_subject.DigitsTraining)
+    predictions, targets = digits.evaluate(0)
+    assert len(predictions) == len(targets) > 800
+    assert digits.evaluate(0) == (predictions, targets)
+
+
+def test_an_unknown_case_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        subject("resnet19")
