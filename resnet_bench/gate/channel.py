@@ -15,11 +15,19 @@ from resnet_bench.errors import ResnetBenchError
 
 WORKER = Path(__file__).with_name("worker.py")
 
-#: Fixed in every worker before it starts; the reasons are in docs/noise.md.
-SETTINGS = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "PYTHONHASHSEED": "0",
+#: Freed memory stays with the process and lies on huge pages: the page faults of a
+#: large activation took a fifth of a training step, and differed from process to
+#: process (docs/noise.md has the figures). Other C libraries ignore these.
+MEMORY = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TOP_PAD_": str(2**26),
 }
+
+#: Fixed in every worker before it starts. A thread that waits must sleep: the other
+#: worker needs the core.
+SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "0", **MEMORY}
 
 
 class WorkerError(ResnetBenchError):
