@@ -57,13 +57,9 @@ def subject(case):
     return Net()
 """
 
-#: No freed memory goes back to the kernel, so that no page is faulted in twice.
-KEEP_MEMORY = {
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
-HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+#: What the gate sets, taken apart.
+HUGE_PAGES = {"GLIBC_TUNABLES": channel.MEMORY["GLIBC_TUNABLES"]}
+KEEP_MEMORY = {k: v for k, v in channel.MEMORY.items() if k not in HUGE_PAGES}
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,8 @@ def measured(setting: Setting, number: int, tree: Path) -> dict[str, object]:
     launch = Launch(tree, "net_subject:subject", setting.threads, 0)
     before = os.sched_getaffinity(0)
     fixed = dict(channel.SETTINGS)
+    for name in channel.MEMORY:
+        del channel.SETTINGS[name]
     channel.SETTINGS.update(setting.variables)
     if setting.cores:
         os.sched_setaffinity(0, setting.cores)

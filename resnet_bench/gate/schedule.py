@@ -29,14 +29,12 @@ class PairOrder:
         return tuple(side for block in self.blocks for side in BLOCKS[block])
 
 
-def pair_order(seed: int, pair: int, blocks: int = 2) -> PairOrder:
+def pair_order(seed: int, pair: int, blocks: int = 1) -> PairOrder:
     """Return the order of pair number `pair`; it depends on nothing else."""
     generator = random.Random(f"{seed}:{pair}")
-    # As many of one kind as of the other, so that a slow first leg cancels too.
-    drawn = [tuple(BLOCKS)[index % 2] for index in range(blocks)]
-    generator.shuffle(drawn)
+    # Another pair of processes tells more than another block within this one.
     return PairOrder(
         pair=pair,
-        blocks=tuple(drawn),
+        blocks=tuple(generator.choice(tuple(BLOCKS)) for _ in range(blocks)),
         first_started=generator.choice(("base", "head")),
     )

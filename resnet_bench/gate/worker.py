@@ -22,7 +22,6 @@ from typing import Any, TextIO
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 #: The version of the agreement with a subject's module, its SUBJECT_API.
 SUBJECT_API = 1
@@ -64,7 +63,6 @@ class Worker:
         """Return the case's object, built from the seed; it lives until the next."""
         if name != self.name:
             self.object = None
-            gc.collect()
             torch.manual_seed(self.seed)
             self.object = ControlJob() if name == CONTROL else self.build(name)
             self.name = name
@@ -81,8 +79,9 @@ class Worker:
             or time.perf_counter() - began < WARM_UP_SECONDS
         ):
             seconds += timed_calls(call, synchronize, 1)
-        gc.collect()
-        gc.freeze()
+        if name != CONTROL:
+            gc.collect()
+            gc.freeze()
         return {"seconds": statistics.median(seconds[1:])}
 
     def leg(self, name: str, method: str, loops: int) -> dict[str, Any]:
@@ -98,6 +97,9 @@ class Worker:
 
     def exact(self, name: str) -> dict[str, Any]:
         """Count what a fresh object of the case is made of and does."""
+        # Imported late: it takes longer to load than a leg takes to run.
+        from torch.utils.flop_counter import FlopCounterMode
+
         self.name = ""
         subject = self.load(name)
         output = subject.forward()

@@ -46,7 +46,7 @@ class FakeMachine:
     seed: int
     pair_spread: float
     seconds_per_call: float = 0.01
-    legs_per_side: int = 4
+    legs_per_side: int = 2
     start_seconds: float = 2.0
     now: float = 0.0
 

@@ -208,7 +208,7 @@ def test_a_noisy_case_is_told_what_it_would_take(
     output: Output,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    write(noise=0.8)
+    write(noise=3.0)
     git(repository, "commit", "--quiet", "--all", "--message", "Noisy")
     assert run_check(changed(metrics=("time",)), output) is ExitCode.OK
     (row,) = json.loads(capsys.readouterr().out)["rows"]
@@ -238,7 +238,7 @@ def test_a_few_pairs_are_told_to_be_too_few(
     monkeypatch.setattr(check.time, "perf_counter", lambda: float(next(ticks)))
     assert run_check(changed(metrics=("time",), budget=15.0), output) is ExitCode.OK
     (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert "pairs were measured, 12 decide at the least" in row["because"]
+    assert "pairs were measured, 12 are planned at least" in row["because"]
 
 
 class Stopper:
