@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,7 +14,7 @@ from resnet_bench.errors import (
     NotComparableError,
     UsageError,
 )
-from resnet_bench.gate import check, measuring
+from resnet_bench.gate import measuring
 from resnet_bench.gate.baselines import keep_baseline
 from resnet_bench.gate.channel import WorkerError
 from resnet_bench.gate.check import run_check
@@ -235,7 +236,7 @@ def test_a_few_pairs_are_told_to_be_too_few(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     ticks = iter(range(10**6))
-    monkeypatch.setattr(check.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
     assert run_check(changed(metrics=("time",), budget=15.0), output) is ExitCode.OK
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert "pairs were measured, 12 are planned at least" in row["because"]
