@@ -1,0 +1,174 @@
+"""The gate on this machine as it is: false alarms, found slowdowns, caught edits.
+
+    python benchmarks/live_gate_acceptance.py --output acceptance.jsonl
+
+Takes about 30 minutes of a quiet machine: 20 checks of unchanged code and 10 with a
+quarter more work in the forward pass, one small case and 60 s each, then one extra
+ReLU and one missing shortcut by exact metrics alone. Every outcome is appended to
+the output; a later call goes on with what is missing, and prints the figures.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+EXAMPLE = REPOSITORY / "examples" / "gated-project"
+SUBJECT = "classifier.py"
+
+FORWARD = "        return self.module(self.images)\n"
+BLOCK = "        return torch.relu(images + self.body(images))\n"
+
+#: What is edited in the working tree: the line as it is, and as it becomes.
+EDITS = {
+    "unchanged": (FORWARD, FORWARD),
+    # Two of the eight images go through once more: a quarter more work.
+    "25 % slower": (
+        FORWARD,
+        "        self.module(self.images[:2])\n" + FORWARD,
+    ),
+    "extra ReLU": (
+        BLOCK,
+        "        return torch.relu(torch.relu(images) + self.body(images))\n",
+    ),
+    "missing shortcut": (BLOCK, "        return torch.relu(self.body(images))\n"),
+}
+
+TIMED = ("--metrics", "time", "--cases", "small:forward", "--budget", "60")
+EXACT = ("--metrics", "exact", "--cases", "small:exact")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One check: which edit is in the working tree, and the seed of the order."""
+
+    edit: str
+    seed: int
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options of `check` for this trial."""
+        timed = self.edit in ("unchanged", "25 % slower")
+        return (*(TIMED if timed else EXACT), "--seed", str(self.seed))
+
+
+def trials(repeats: int) -> Iterator[Trial]:
+    """Yield all trials, two of unchanged code for each of slower code."""
+    for number in range(repeats):
+        yield Trial("unchanged", 2 * number)
+        yield Trial("25 % slower", number)
+        yield Trial("unchanged", 2 * number + 1)
+    yield Trial("extra ReLU", 0)
+    yield Trial("missing shortcut", 0)
+
+
+def git(project: Path, *arguments: str) -> None:
+    """Run git in the project, as nobody in particular."""
+    identity = ("-c", "user.name=acceptance", "-c", "user.email=a@example.org")
+    subprocess.run(["git", "-C", project, *identity, *arguments], check=True)
+
+
+def make_project(folder: Path) -> Path:
+    """Commit a copy of the example project."""
+    project = folder / "project"
+    shutil.copytree(EXAMPLE, project)
+    (project / ".gitignore").write_text("results/\n__pycache__/\n")
+    git(project, "init", "--quiet")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "Start")
+    return project
+
+
+def carry_out(trial: Trial, project: Path) -> dict[str, Any]:
+    """Edit the working tree, check it, and return what came of it."""
+    original = (EXAMPLE / SUBJECT).read_text()
+    before, after = EDITS[trial.edit]
+    (project / SUBJECT).write_text(original.replace(before, after))
+    command = (sys.executable, "-m", "resnet_bench", "check", "--against", "HEAD")
+    began = time.perf_counter()
+    answer = subprocess.run(
+        [*command, "--json", "-q", *trial.options],
+        cwd=project,
+        env={**environment(), "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - began
+    if not answer.stdout:
+        raise SystemExit(answer.stderr)
+    content = json.loads(answer.stdout)
+    identity = {"edit": trial.edit, "seed": trial.seed, "exit_code": answer.returncode}
+    kept = {key: content[key] for key in ("rows", "pairs", "machine_key", "notices")}
+    return {**identity, "seconds": seconds, **kept}
+
+
+def environment() -> dict[str, str]:
+    """Return the environment without settings of the caller's."""
+    import os
+
+    return {k: v for k, v in os.environ.items() if not k.startswith("RESNET_BENCH_")}
+
+
+def show(outcomes: Sequence[dict[str, Any]]) -> None:
+    """Print a line per edit: verdicts, pairs, seconds, estimated change."""
+    print("| edit | checks | verdicts | pairs | seconds, longest | change |")
+    print("|---|---|---|---|---|---|")
+    for edit in EDITS:
+        found = [row for row in outcomes if row["edit"] == edit]
+        if found:
+            _show_edit(edit, found)
+
+
+def _show_edit(edit: str, found: Sequence[dict[str, Any]]) -> None:
+    verdicts = Counter(worst_of(row["rows"]) for row in found)
+    counted = ", ".join(f"{count} {name}" for name, count in verdicts.items())
+    pairs = sorted(row["pairs"] for row in found)
+    longest = max(row["seconds"] for row in found)
+    ratios = sorted(r["ratio"] for row in found for r in row["rows"] if r["ratio"])
+    change = f"{ratios[0] - 1:+.1%} to {ratios[-1] - 1:+.1%}" if ratios else ""
+    print(
+        f"| {edit} | {len(found)} | {counted} | {pairs[0]} to {pairs[-1]} | "
+        f"{longest:.0f} | {change} |"
+    )
+
+
+def worst_of(rows: Sequence[dict[str, Any]]) -> str:
+    """Return regression if any row has it, else the first verdict that is no pass."""
+    verdicts = [str(row["verdict"]) for row in rows]
+    if "regression" in verdicts:
+        return "regression"
+    return next((verdict for verdict in verdicts if verdict != "pass"), "pass")
+
+
+def main() -> None:
+    """Carry out what is missing, then show everything."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("acceptance.jsonl"))
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--most", type=int, default=10**6, help="trials of this call")
+    asked = parser.parse_args()
+    asked.output.touch()
+    done = [json.loads(line) for line in asked.output.read_text().splitlines()]
+    known = {(row["edit"], row["seed"]) for row in done}
+    waiting = [t for t in trials(asked.repeats) if (t.edit, t.seed) not in known]
+    with tempfile.TemporaryDirectory() as scratch, asked.output.open("a") as output:
+        project = make_project(Path(scratch))
+        for trial in waiting[: asked.most]:
+            done.append(carry_out(trial, project))
+            output.write(json.dumps(done[-1]) + "\n")
+            output.flush()
+    show(done)
+
+
+if __name__ == "__main__":
+    main()
