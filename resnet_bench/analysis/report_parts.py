@@ -26,6 +26,7 @@ class RunPart:
     tables: list[Table]
     drawings: list[Drawing]
     notices: list[str]
+    headline: list[str]
 
     @property
     def command(self) -> str:
@@ -100,6 +101,7 @@ def part_of(run: Run) -> RunPart:
     """Return a run with its tables and figures drawn."""
     view = EXPERIMENTS[run.experiment].view
     device = str(run.config.get("device") or "cpu")
+    headline = getattr(view, "headline", None)
     return RunPart(
         run=run,
         machine=machine_title(run.environment, device),
@@ -109,6 +111,7 @@ def part_of(run: Run) -> RunPart:
             for name, figure in view.figures(run).items()
         ],
         notices=list(view.notices(run)),
+        headline=list(headline(run)) if headline else [],
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_bench.analysis.tables import Table
+from resnet_bench.experiments.degradation import view_published
 from resnet_bench.experiments.degradation.claims import claim_row, judged_claims
 from resnet_bench.experiments.degradation.measurements import TrainingResult
 from resnet_bench.experiments.degradation.view_mechanism import (
@@ -20,7 +21,7 @@ from resnet_bench.experiments.degradation.view_training import (
     training_curves,
     variants,
 )
-from resnet_bench.experiments.degradation.view_words import caveats
+from resnet_bench.experiments.degradation.view_words import caveats, summary
 from resnet_bench.store.reading import Run
 
 #: Figures by file name, in the order of the questions they answer.
@@ -33,6 +34,10 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "lesions": lesions,
     "variants": variants,
 }
+
+
+#: How the numbers were taken, for reports.
+METHOD = view_published.METHOD
 
 
 def json_object(run: Run) -> dict[str, Any]:
@@ -52,6 +57,17 @@ def tables(run: Run) -> list[Table]:
 def notices(run: Run) -> list[str]:
     """Return what a reader must know before believing the tables."""
     return caveats(run)
+
+
+def published(run: Run) -> list[Table]:
+    """Return published figures beside the run's own."""
+    table = view_published.published_table(run)
+    return [table] if table else []
+
+
+def headline(run: Run) -> list[str]:
+    """Return what the run says, in a few sentences."""
+    return summary(judged_claims(run))
 
 
 def figures(run: Run) -> dict[str, Figure]:

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_bench.analysis.tables import Table
-from resnet_bench.experiments.finetune import view_figures
+from resnet_bench.experiments.finetune import view_figures, view_published
 from resnet_bench.experiments.finetune.records import SourceResult, TransferResult
 from resnet_bench.experiments.finetune.view_groups import (
     ControlGain,
@@ -24,6 +24,10 @@ from resnet_bench.store.reading import Run
 
 #: Columns of a cell's training that a row of the JSON object carries as its own.
 TRAINING = ("dataset", "batch_size", "target_accuracy_percent", "device", "amp")
+
+
+#: How the numbers were taken, for reports.
+METHOD = view_published.METHOD
 
 
 def json_object(run: Run) -> dict[str, Any]:
@@ -46,6 +50,17 @@ def json_object(run: Run) -> dict[str, Any]:
 def tables(run: Run) -> list[Table]:
     """Return the table of accuracies and that of the negative control."""
     return run_tables(run)
+
+
+def published(run: Run) -> list[Table]:
+    """Return published figures beside the run's own."""
+    table = view_published.published_table(run)
+    return [table] if table else []
+
+
+def headline(run: Run) -> list[str]:
+    """Return what the run says, in a few sentences."""
+    return caveats(run, groups_of(run))
 
 
 def figures(run: Run) -> dict[str, Figure]:

@@ -1,0 +1,28 @@
+from resnet_bench.experiments.finetune import view
+from tests.experiments.finetune.stored import resolved, stored_run
+
+
+def test_published_accuracies_stand_beside_each_strategy() -> None:
+    (table,) = view.published(stored_run(resolved()))
+    frame = table.frame.set_index(["model", "strategy"])
+    assert frame["cifar10_percent"]["ResNet-18", "probe"] == 93.6
+    assert frame["accuracy_percent"]["ResNet-18", "full"] > 90
+
+
+def test_every_row_says_in_what_it_differs() -> None:
+    frame = view.published(stored_run(resolved()))[0].frame
+    said = frame.set_index(["model", "strategy"])["same_protocol"]
+    words = said["ResNet-18", "probe"]
+    assert words.startswith("no: digits-5-9, ResNet-18, weights suite")
+    assert "weights" not in said["ResNet-18", "scratch"]
+
+
+def test_strategies_that_nobody_published_are_left_out() -> None:
+    run = stored_run(resolved())
+    for parameters in run.grid.values():
+        parameters["strategy"] = "last-stage"
+    assert view.published(run) == []
+
+
+def test_the_headline_names_the_origin_of_the_weights() -> None:
+    assert "suite" in view.headline(stored_run(resolved()))[0]
