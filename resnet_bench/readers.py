@@ -85,8 +85,8 @@ class ReportConfig(ResultsConfig):
         help="Where the page goes [default: report.html in the results folder, with "
         "a README.md beside it].",
     )
-    readme: Path | None = option(
-        None,
-        metavar="FILE",
-        help="Render the block between the results marks of this file too.",
+    readme: tuple[Path, ...] = option(
+        (),
+        metavar="FILE,…",
+        help="Render the marked blocks of these pages too.",
     )

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import jinja2
 
-from resnet_bench.analysis.report_markdown import blocks_filled, results_page
+from resnet_bench.analysis.report_blocks import page_filled
+from resnet_bench.analysis.report_markdown import results_page
 from resnet_bench.analysis.report_parts import Page, page_of
 from resnet_bench.analysis.report_runs import choose_runs
 from resnet_bench.analysis.report_tables import PageTable, page_table
@@ -39,8 +40,8 @@ def make_report(config: ReportConfig, output: Output) -> ExitCode:
     written = {target: html_page(page)}
     if config.html is None:
         written[config.results / MARKDOWN_NAME] = results_page(page, config.results)
-    if config.readme is not None:
-        written[config.readme] = blocks_filled(config.readme, config.results)
+    for path in config.readme:
+        written[path] = page_filled(path, config.results)
     for path, text in written.items():
         _write(path, text)
         output.say(f"wrote {path}")
