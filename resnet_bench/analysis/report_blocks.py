@@ -97,7 +97,7 @@ def _claim_line(row: dict[str, Any]) -> str:
 
 def newest_runs(results: Path) -> dict[str, Run]:
     """Return the newest complete run of each experiment, by its name."""
-    found = {}
+    found: dict[str, Run] = {}
     for name in EXPERIMENTS:
         newest = next(_complete_runs(results, name), None)
         found |= {name: newest} if newest else {}
