@@ -32,7 +32,7 @@ def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
         _print(run, options, output)
     texts = {
         "json": text + "\n",
-        "csv": csv_text(tables[0]),
+        "csv": csv_text(tables[0]) if tables else "",
         "markdown": "\n".join(markdown(table, wide=options.wide) for table in tables),
     }
     for name, path in options.exports.items():

@@ -105,7 +105,7 @@ def cluster() -> Iterator[Any]:
     )
     made.add_node(num_cpus=1)
     yield made
-    made.shutdown()  # type: ignore[no-untyped-call]
+    made.shutdown()
 
 
 @pytest.fixture
