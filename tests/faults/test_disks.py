@@ -23,6 +23,7 @@ from resnet_bench.runner import Plan, open_again, open_new, run_cells
 from resnet_bench.store import folders, writing
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import RUN_FILE, read_run
+from resnet_bench.store.upgrades import SCHEMA_VERSION
 from resnet_bench.store.writing import create_run, reopen_run
 from tests.faults.programs import started
 from tests.toys.toy.spec import Config
@@ -142,7 +143,7 @@ def test_a_run_of_an_older_schema_is_not_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_run(tmp_path / "r1", HEADER).close()
-    monkeypatch.setattr(writing, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(writing, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     with pytest.raises(UsageError, match="older resnet-bench"):
         reopen_run(tmp_path / "r1")
 

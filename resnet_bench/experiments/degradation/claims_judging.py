@@ -169,13 +169,13 @@ def bracketed(interval: Interval) -> str:
 
 
 def _clean(interval: Interval, unit: str) -> Interval:
-    """Return percentages without the dust that subtracting them leaves."""
+    """Return percentages without dust: rounded to hundredths."""
     if not unit:
         return interval
     return Interval(
-        round(interval.estimate, 6),
-        round(interval.low, 6),
-        round(interval.high, 6),
+        round(interval.estimate, 2),
+        round(interval.low, 2),
+        round(interval.high, 2),
         interval.samples,
     )
 

@@ -1,6 +1,6 @@
 """What a degradation run shows: verdicts, tables, figures and sentences."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.degradation import view_published
 from resnet_bench.experiments.degradation.claims import claim_row, judged_claims
+from resnet_bench.experiments.degradation.claims_judging import known
 from resnet_bench.experiments.degradation.measurements import TrainingResult
 from resnet_bench.experiments.degradation.view_mechanism import (
     gradient_map,
@@ -45,7 +46,15 @@ def json_object(run: Run) -> dict[str, Any]:
     return {
         "run": run.id,
         "claims": [claim_row(judged, run) for judged in judged_claims(run)],
-        "rows": run.rows(TrainingResult),
+        "rows": [plain_row(row) for row in run.rows(TrainingResult)],
+    }
+
+
+def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without infinities and not-a-numbers, which JSON lacks."""
+    return {
+        name: known(value) if isinstance(value, float) else value
+        for name, value in row.items()
     }
 
 
