@@ -17,7 +17,7 @@ AGREEMENT = 0.05
 WARMUP_AT_LEAST = 6
 WARMUP_AT_MOST = 20
 #: A slow unit gets at least one group, and then no more than this share of the
-#: cell's time: the samples that follow tell whether it had settled.
+#: cell's time: the samples tell afterwards whether it had settled.
 WARMUP_AT_LEAST_WHEN_SLOW = GROUP
 WARMUP_SHARE = 0.25
 
@@ -76,12 +76,12 @@ class Series:
 
     @property
     def converged(self) -> bool | None:
-        """Whether the phase had settled when sampling began.
+        """Whether the phase had settled when sampling began; None if still unknown.
 
-        Where the warm-up was cut short, the first samples complete the groups.
+        Where the warm-up ended without telling so, the samples do: the first group
+        agrees with the next one only if no call was cold any more.
         """
-        missing = max(0, 2 * GROUP - len(self.warmup))
-        return settled(self.warmup + self.samples[:missing])
+        return settled(self.warmup) or settled(self.samples[: 2 * GROUP])
 
     def within(self, precision: float) -> bool:
         """Say whether the median is known to the relative half width asked for."""

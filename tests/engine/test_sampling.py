@@ -65,6 +65,7 @@ def test_warm_up_gives_up_after_twenty_calls_and_says_so() -> None:
     sampler = sampler_of(time, unit)
     sampler.warm_up()
     assert unit.timed == WARMUP_AT_MOST
+    sampler.visit()
     assert sampler.converged is False
     assert sampler.unsettled == ("step",)
 
@@ -76,7 +77,28 @@ def test_a_slow_unit_is_warmed_up_three_times_and_judged_by_its_first_samples() 
     sampler.warm_up()
     assert unit.timed == 3
     assert sampler.converged is None
-    for _ in range(3):
+    for _ in range(6):
+        assert sampler.converged is None
+        sampler.visit()
+    assert sampler.converged is True
+
+
+def test_a_slow_unit_that_is_still_cold_when_sampled_is_said_to_be() -> None:
+    time = FakeTime()
+    unit = FakeUnit(time, lambda call: (20.0 if call < 5 else 15.0,))
+    sampler = sampler_of(time, unit)
+    sampler.warm_up()
+    for _ in range(6):
+        sampler.visit()
+    assert sampler.converged is False
+
+
+def test_cold_calls_that_the_warm_up_took_do_not_count_against_the_samples() -> None:
+    time = FakeTime()
+    unit = FakeUnit(time, lambda call: (20.0 if call < 3 else 15.0,))
+    sampler = sampler_of(time, unit)
+    sampler.warm_up()
+    for _ in range(6):
         sampler.visit()
     assert sampler.converged is True
 

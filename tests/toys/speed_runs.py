@@ -7,6 +7,7 @@ from typing import Any
 
 from resnet_bench.experiments.speed.cells import CEILING, TIME, SpeedCell
 from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.records import to_json
 from resnet_bench.store.writing import create_run
 
 #: Seconds of a forward pass of one image, work per image and parameters.
@@ -131,7 +132,7 @@ def header_of(config: Config, **changes: Any) -> dict[str, Any]:
         "schema_version": 1,
         "run": "20260102T030405Z_abcdef0_1234",
         "experiment": "speed",
-        "config": {"device": config.device, "variants": list(config.variants)},
+        "config": to_json(config),
         "environment": ENVIRONMENT,
         "argv": ["speed", "--variants", "18,34"],
         "cells": {cell.key: cell.parameters for cell in expand(config)},

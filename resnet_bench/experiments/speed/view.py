@@ -9,6 +9,14 @@ from matplotlib.figure import Figure
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.speed import view_figures
 from resnet_bench.experiments.speed.view_grid import rows_of
+from resnet_bench.experiments.speed.view_ladder import (
+    GOALS,
+    Step,
+    ladder_figure,
+    ladder_table,
+    recommendations,
+    steps_of,
+)
 from resnet_bench.experiments.speed.view_published import published_table
 from resnet_bench.experiments.speed.view_row import (
     PHASES,
@@ -24,10 +32,18 @@ from resnet_bench.store.reading import Run
 def json_object(run: Run) -> dict[str, Any]:
     """Return the run as one JSON object, in SI units, unknown values null."""
     rows = rows_of(run)
-    return {"run": run.id, "rows": [_json_row(row, rows[0]) for row in rows]}
+    steps = {id(step.row): step for step in steps_of(rows)}
+    content: dict[str, Any] = {
+        "run": run.id,
+        "rows": [_json_row(row, rows[0], steps.get(id(row))) for row in rows],
+    }
+    if steps:
+        content["recommended"] = [each.json for each in recommendations(rows)]
+    return content
 
 
-def _json_row(row: SpeedRow, first: SpeedRow) -> dict[str, Any]:
+def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, Any]:
+    first = step.start if step else first
     return {
         **{name: row.parameters[name] for name in ("variant", "model", "architecture")},
         **row.settings,
@@ -43,10 +59,30 @@ def _json_row(row: SpeedRow, first: SpeedRow) -> dict[str, Any]:
             for phase in RATIO_PHASES
             if row.phase(phase)
         },
+        **(_json_step(step) if step else {}),
         "warmup_converged": row.warmup_converged,
         "flags": row.flags,
         "verdict": row.verdict,
         "error": row.error,
+    }
+
+
+def _json_step(step: Step) -> dict[str, Any]:
+    """Return what a step of the ladder adds to its row."""
+    row = step.row
+    return {
+        "rung": row.parameters["rung"],
+        "ratio_to_previous": {
+            phase: as_json(step.ratio_to_previous(phase)) for phase in GOALS.values()
+        },
+        "logit_error": row.known("logit_error"),
+        "top1_agreement": row.known("top1_agreement"),
+        "compile_seconds": {
+            phase: step.compile_seconds(phase) for phase in GOALS.values()
+        },
+        "break_even_calls": {
+            phase: step.break_even_calls(phase) for phase in GOALS.values()
+        },
     }
 
 
@@ -69,7 +105,10 @@ def tables(run: Run) -> list[Table]:
     if not rows:
         return []
     made = [times_table(run, rows)]
-    if len(rows) > 1 and any(row.visits for row in rows[1:]):
+    ladder = ladder_table(run, rows)
+    if ladder is not None:
+        made.append(ladder)
+    elif len(rows) > 1 and any(row.visits for row in rows[1:]):
         made.append(ratios_table(rows))
     return made
 
@@ -82,7 +121,10 @@ def live_table(run: Run) -> Table | None:
 
 def figures(run: Run) -> dict[str, Figure]:
     """Return the figures that the run can fill, by file name."""
-    return view_figures.figures(run, rows_of(run))
+    rows = rows_of(run)
+    made = view_figures.figures(run, rows)
+    ladder = ladder_figure(run, rows)
+    return made | ({"ladder": ladder} if ladder else {})
 
 
 def notices(run: Run) -> list[str]:

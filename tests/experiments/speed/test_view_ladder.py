@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from resnet_bench.experiments.speed import view
+from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.ladder import LADDER
+from resnet_bench.experiments.speed.view_grid import rows_of
+from resnet_bench.experiments.speed.view_ladder import (
+    ladder_figure,
+    recommendations,
+    refusals,
+    steps_of,
+)
+from resnet_bench.store.reading import Run
+
+MakeRun = Callable[..., Run]
+
+#: Times over those of the start, by step: autocast is slow here, bfloat16 fast.
+FACTORS = {
+    "eager": 1.0,
+    "channels-last": 0.8,
+    "amp": 0.9,
+    "bfloat16": 0.5,
+    "compiled": 0.4,
+}
+UNSUPPORTED = tuple((r.name, "needs a CUDA device") for r in LADDER if r.needs_cuda)
+FIRST_CALL_SECONDS = 20.0
+
+
+def times_by(
+    factors: dict[str, float],
+) -> Callable[[SpeedCell, dict[str, Any]], dict[str, Any]]:
+    def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if cell.rung is None or record["type"] != "speed_samples":
+            return record
+        scaled = {
+            name: [factors[cell.rung] * value for value in values]
+            for name, values in record.items()
+            if name.endswith("_seconds") and isinstance(values, list)
+        }
+        ladder = {
+            "first_inference_seconds": FIRST_CALL_SECONDS,
+            "first_step_seconds": FIRST_CALL_SECONDS,
+            "logit_error": 0.01,
+            "top1_agreement": 1.0,
+        }
+        return {**record, **scaled, **ladder}
+
+    return change
+
+
+@pytest.fixture
+def run(make_run: MakeRun) -> Run:
+    return make_run(
+        variants=(18, 50),
+        ladder=True,
+        unsupported=UNSUPPORTED,
+        change=times_by(FACTORS),
+        rounds=6,
+    )
+
+
+def test_every_step_is_a_row_of_the_json_object(run: Run) -> None:
+    content = json.loads(json.dumps(view.json_object(run), allow_nan=False))
+    assert [row["rung"] for row in content["rows"]] == [*FACTORS, *FACTORS]
+    for row in content["rows"]:
+        ratio = row["ratio_to_first"]["inference"]["median"]
+        assert ratio == pytest.approx(FACTORS[row["rung"]], rel=0.1)
+
+
+def test_each_ladder_starts_from_its_own_model(run: Run) -> None:
+    steps = steps_of(rows_of(run))
+    starts = {step.start.parameters["variant"] for step in steps if step.previous}
+    assert starts == {18, 50}
+    assert [step.row.name for step in steps if step.previous is None] == [
+        "ResNet-18",
+        "ResNet-50",
+    ]
+
+
+def test_a_step_is_set_against_the_one_before_it(run: Run) -> None:
+    rows = view.json_object(run)["rows"]
+    ratio = rows[3]["ratio_to_previous"]["inference"]["median"]
+    assert ratio == pytest.approx(0.5 / 0.9, rel=0.1)
+    assert rows[0]["ratio_to_previous"]["inference"] is None
+
+
+def test_compiling_pays_off_after_so_many_calls(run: Run) -> None:
+    rows = view.json_object(run)["rows"]
+    before, usual = (rows[index]["inference"]["median"] for index in (3, 4))
+    compiling = FIRST_CALL_SECONDS - usual
+    assert rows[4]["compile_seconds"]["inference"] == pytest.approx(compiling)
+    assert rows[4]["break_even_calls"]["inference"] == pytest.approx(
+        compiling / (before - usual)
+    )
+
+
+def test_what_is_not_compiled_has_nothing_to_pay_off(run: Run) -> None:
+    row = view.json_object(run)["rows"][3]
+    assert row["compile_seconds"] == {"step": None, "inference": None}
+    assert row["break_even_calls"] == {"step": None, "inference": None}
+
+
+def test_compiling_that_slows_down_never_pays_off(run: Run) -> None:
+    compiled = steps_of(rows_of(run))[4]
+    alike = replace(compiled, previous=compiled.row)
+    assert alike.compile_seconds("inference") is not None
+    assert alike.break_even_calls("inference") is None
+
+
+def test_the_fastest_step_is_recommended_with_its_options(run: Run) -> None:
+    found = list(recommendations(rows_of(run)))
+    assert [(each.goal, each.step.row.name) for each in found] == [
+        ("train", "ResNet-18"),
+        ("infer", "ResNet-18"),
+        ("train", "ResNet-50"),
+        ("infer", "ResNet-50"),
+    ]
+    assert {each.options for each in found} == {
+        "--dtype bfloat16 --channels-last --compile"
+    }
+    assert "times as fast as eager float32" in found[0].sentence
+    assert view.json_object(run)["recommended"][1]["rung"] == "compiled"
+
+
+def test_a_start_that_nothing_beats_is_recommended_as_it_is(make_run: MakeRun) -> None:
+    slower = {name: 1.0 if name == "eager" else 10.0 for name in FACTORS}
+    run = make_run(
+        variants=(18,), ladder=True, unsupported=UNSUPPORTED, change=times_by(slower)
+    )
+    found = next(iter(recommendations(rows_of(run))))
+    assert found.sentence == "Fastest way to train ResNet-18: the defaults"
+
+
+def test_steps_that_could_not_be_taken_are_said(run: Run) -> None:
+    assert "cuda-graphs was left out: needs a CUDA device." in refusals(run)
+    ladder = next(table for table in view.tables(run) if table.name == "ladder")
+    assert set(refusals(run)) <= set(ladder.notes)
+
+
+def test_a_failed_step_is_no_step_to_compare_with(make_run: MakeRun) -> None:
+    run = make_run(
+        variants=(18,), ladder=True, unsupported=UNSUPPORTED, failing={18: "broken"}
+    )
+    rows = rows_of(run)
+    assert list(recommendations(rows)) == []
+    assert ladder_figure(run, rows) is None
+    assert all(step.previous is None for step in steps_of(rows))
+
+
+def test_ladder_has_a_table_and_a_figure(run: Run) -> None:
+    assert [table.name for table in view.tables(run)][:2] == ["times", "ladder"]
+    assert "ladder" in view.figures(run)
+
+
+def test_a_run_without_a_ladder_has_neither(make_run: MakeRun) -> None:
+    run = make_run(variants=(18, 34))
+    assert "ladder" not in [table.name for table in view.tables(run)]
+    assert "ladder" not in view.figures(run)
+    assert "recommended" not in view.json_object(run)
