@@ -51,20 +51,38 @@ def device_of(model: nn.Module) -> torch.device:
     return next((each.device for each in model.parameters()), torch.device("cpu"))
 
 
+@dataclass(frozen=True)
+class Counted:
+    """Work, and the output that it produced."""
+
+    work: Work
+    output: torch.Tensor
+
+
+def work_between(module: nn.Module, images: torch.Tensor) -> Counted:
+    """Count a piece of a network on the meta device, given what comes into it."""
+    return _count_on(copy.deepcopy(module).to("meta"), images)
+
+
 def _count(model: nn.Module, image_size: int) -> Work:
     image = torch.zeros(1, 3, image_size, image_size, device=device_of(model))
+    return _count_on(model, image).work
+
+
+def _count_on(model: nn.Module, image: torch.Tensor) -> Counted:
     training = model.training
     model.eval()
     counter = FlopCounterMode(display=False)
     with _counting_outputs(model) as outputs, counter, torch.no_grad():
         answer = model(image)
     model.train(training)
-    return Work(
+    work = Work(
         parameters=sum(each.numel() for each in model.parameters()),
         multiply_adds=counter.get_total_flops() // 2,
         activations=sum(outputs),
         classes=answer.shape[1],
     )
+    return Counted(work, answer)
 
 
 @contextmanager

@@ -45,6 +45,13 @@ class Workload:
     inference: Inference | None
 
     @property
+    def trained(self) -> Training:
+        """What trains; raises ValueError where nothing does."""
+        if self.training is None:
+            raise ValueError("this workload does not train")
+        return self.training
+
+    @property
     def units(self) -> tuple[Unit, ...]:
         """What a visit takes in turns."""
         units: list[Unit] = []

@@ -72,6 +72,12 @@ def test_the_model_is_wrapped_for_its_ranks() -> None:
     assert len(wrapped) == 1
 
 
+def test_a_workload_that_does_not_train_has_nothing_trained() -> None:
+    workload = make_workload(tiny(), SETTING, trains=False, infers=True)
+    with pytest.raises(ValueError, match="does not train"):
+        _ = workload.trained
+
+
 def test_a_resting_workload_holds_no_gradients() -> None:
     workload = make_workload(tiny(), SETTING, trains=True, infers=False)
     assert workload.training is not None

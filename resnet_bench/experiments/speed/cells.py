@@ -17,6 +17,10 @@ TIME, MEMORY_TRAIN, MEMORY_INFERENCE, CEILING = (
     "ceiling",
 )
 
+#: Parts of the network in turn, by how finely it is cut.
+BREAKDOWN_STAGE, BREAKDOWN_LAYER = "breakdown-stage", "breakdown-layer"
+BREAKDOWNS = {"stage": BREAKDOWN_STAGE, "layer": BREAKDOWN_LAYER}
+
 #: torchvision's own network, and the same without its shortcuts.
 RESIDUAL, PLAIN = "residual", "plain"
 
@@ -87,6 +91,8 @@ class SpeedCell(Cell):
             "compiled": self.compiled,
             "CUDA graphs": self.cuda_graphs,
             "peak memory, train": self.measure == MEMORY_TRAIN,
+            "by stage": self.measure == BREAKDOWN_STAGE,
+            "by layer": self.measure == BREAKDOWN_LAYER,
             "peak memory, inference": self.measure == MEMORY_INFERENCE,
         }
         return ", ".join(parts + [name for name, given in named.items() if given])
@@ -95,6 +101,7 @@ class SpeedCell(Cell):
     def cost(self) -> float:
         """Seconds that the cell is expected to take."""
         shares = {TIME: 1.0, CEILING: CEILING_SHARE}
+        shares |= dict.fromkeys(BREAKDOWNS.values(), 1.0)
         return self.max_time_seconds * shares.get(self.measure, MEMORY_SHARE)
 
     @property

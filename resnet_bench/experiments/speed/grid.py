@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from resnet_bench.experiments.speed.cells import (
+    BREAKDOWNS,
     CEILING,
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
@@ -74,7 +75,7 @@ def _computing_types(config: Config) -> tuple[str, ...]:
 
 
 def expand(config: Config) -> list[SpeedCell]:
-    """List the cells of a resolved config: timing, then ceilings, then memory."""
+    """List a resolved config's cells: timing, parts, ceilings, then memory."""
     timing = _timing_cells(config)
     ceilings = dict.fromkeys(_ceiling_cell(cell) for cell in timing)
     memory = [
@@ -82,7 +83,13 @@ def expand(config: Config) -> list[SpeedCell]:
         for cell in timing
         for measure in _memory_passes(cell)
     ]
-    return [*timing, *ceilings, *memory]
+    return [*timing, *_breakdown_cells(config, timing), *ceilings, *memory]
+
+
+def _breakdown_cells(config: Config, timing: list[SpeedCell]) -> list[SpeedCell]:
+    if config.breakdown is None:
+        return []
+    return [replace(cell, measure=BREAKDOWNS[config.breakdown]) for cell in timing]
 
 
 def _memory_passes(cell: SpeedCell) -> list[str]:

@@ -118,6 +118,34 @@ def phase_field(phase: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BreakdownSamples(Record):
+    """Where one visit found the time to go, part by part.
+
+    The whole network's passes are timed in the same visit, so that the parts' sum
+    can be set against them.
+
+    Attributes:
+        parts: Names of the parts in the order of the forward pass.
+        forward_seconds: By part, the seconds of its forward pass.
+        backward_seconds: By part, the seconds of its backward pass.
+        whole_forward_seconds: Forward passes of the whole network.
+        whole_backward_seconds: Backward passes of the whole network.
+        multiply_adds: By part, per image, forward.
+        activations: By part, elements that its layers put out per image.
+    """
+
+    round: int
+    own_seconds: float
+    parts: tuple[str, ...]
+    forward_seconds: Mapping[str, Samples] = measured(unit="s", better="lower")
+    backward_seconds: Mapping[str, Samples] = measured(unit="s", better="lower")
+    whole_forward_seconds: Samples = measured(unit="s", better="lower")
+    whole_backward_seconds: Samples = measured(unit="s", better="lower")
+    multiply_adds: Mapping[str, int] = measured(unit="1", better="lower", exact=True)
+    activations: Mapping[str, int] = measured(unit="1", better="lower", exact=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PeakMemory(Record):
     """The most memory that a pass of its own needed, in bytes; None if unknown.
 

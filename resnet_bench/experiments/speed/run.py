@@ -5,12 +5,15 @@ from dataclasses import replace
 from itertools import product
 
 from resnet_bench.engine import devices, models
+from resnet_bench.engine.breakdown import stages_of
 from resnet_bench.engine.cores import default_threads
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.workload import check_compiler
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import (
+    BREAKDOWN_LAYER,
+    BREAKDOWN_STAGE,
     CEILING,
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
@@ -20,6 +23,7 @@ from resnet_bench.experiments.speed.cells import (
 )
 from resnet_bench.experiments.speed.ladder import LADDER, Rung
 from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
+from resnet_bench.experiments.speed.measures.parts import time_parts
 from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.timing import time_phases
 from resnet_bench.experiments.speed.records import OutOfMemory
@@ -84,6 +88,9 @@ def _check_models(config: Config) -> None:
         ),
         *((name, models.model_builder(name)()) for name in config.model),
     ]
+    if config.breakdown:
+        for name, model in candidates:
+            stages_of(model, name)
     for (name, model), (batch_size, image_size, training) in product(
         candidates, list(shapes)
     ):
@@ -108,6 +115,8 @@ MEASURES: dict[str, Callable[[SpeedCell, Ranks], Iterator[Record]]] = {
     MEMORY_TRAIN: measure_peak_memory,
     MEMORY_INFERENCE: measure_peak_memory,
     CEILING: measure_ceiling,
+    BREAKDOWN_STAGE: time_parts,
+    BREAKDOWN_LAYER: time_parts,
 }
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.speed.cells import PLAIN, RESIDUAL
+from resnet_bench.experiments.speed.cells import BREAKDOWNS, PLAIN, RESIDUAL
 from resnet_bench.experiments.speed.grid import PROFILES, expand, resolved
 from resnet_bench.experiments.speed.records import (
+    BreakdownSamples,
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
@@ -95,6 +96,12 @@ class Config:
         help="Climb from plain float32 to the fastest setting: channels-last, lower "
         "precision, compiled, CUDA graphs; each step against the one before.",
     )
+    breakdown: str | None = option(
+        None,
+        choices=tuple(BREAKDOWNS),
+        help="Time the network's parts as well: stem, layer1 to layer4 and fc, or each "
+        "residual block.",
+    )
     threads: tuple[int, ...] = option(
         (),
         help="CPU threads [default: physical cores that affinity and the container's "
@@ -159,6 +166,11 @@ class Config:
         check(0 <= self.seed < 2**63, "--seed", self.seed, "a whole number from 0")
         if self.cuda_graphs and not self.compile:
             raise UsageError("--cuda-graphs: expected together with --compile")
+        if self.breakdown and (self.compile or self.mode == "infer"):
+            raise UsageError(
+                "--breakdown: expected without --compile and --mode infer; it times "
+                "the parts of a training step, operator by operator"
+            )
 
     def _check_ladder(self) -> None:
         """Refuse settings that the ladder makes itself."""
@@ -168,13 +180,14 @@ class Config:
             "--tf32": self.tf32,
             "--channels-last": self.channels_last,
             "--compile": self.compile,
+            "--breakdown": self.breakdown is not None,
         }
         for name in (name for name, is_given in given.items() if is_given):
             if self.ladder:
-                raise UsageError(f"--ladder: expected without {name}, which it sets")
+                raise UsageError(f"--ladder: expected without {name}")
 
 
-RECORDS = (SpeedSamples, PeakMemory, CeilingSamples, OutOfMemory)
+RECORDS = (BreakdownSamples, SpeedSamples, PeakMemory, CeilingSamples, OutOfMemory)
 
 EXAMPLES = (
     "speed --variants 18,34,50",

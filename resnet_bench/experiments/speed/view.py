@@ -8,6 +8,10 @@ from matplotlib.figure import Figure
 
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.speed import view_figures
+from resnet_bench.experiments.speed.view_breakdown import (
+    breakdown_json,
+    breakdown_table,
+)
 from resnet_bench.experiments.speed.view_grid import rows_of
 from resnet_bench.experiments.speed.view_ladder import (
     GOALS,
@@ -37,6 +41,9 @@ def json_object(run: Run) -> dict[str, Any]:
         "run": run.id,
         "rows": [_json_row(row, rows[0], steps.get(id(row))) for row in rows],
     }
+    parts = breakdown_json(run)
+    if parts:
+        content["breakdown"] = parts
     if steps:
         content["recommended"] = [each.json for each in recommendations(rows)]
     return content
@@ -105,6 +112,9 @@ def tables(run: Run) -> list[Table]:
     if not rows:
         return []
     made = [times_table(run, rows)]
+    parts = breakdown_table(run)
+    if parts is not None:
+        made.append(parts)
     ladder = ladder_table(run, rows)
     if ladder is not None:
         made.append(ladder)

@@ -23,6 +23,7 @@ from resnet_bench.experiments.speed.cells import (
 from resnet_bench.experiments.speed.measures.subject import builder_of
 from resnet_bench.experiments.speed.records import (
     STEP_PARTS,
+    BreakdownSamples,
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
@@ -109,6 +110,19 @@ def test_work_of_the_model_is_in_every_record() -> None:
     assert record.parameters == 4 * 27 + 4 + 8 + 4 * 5 + 5
     assert record.multiply_adds == 4 * 64 * 27 + 4 * 5
     assert record.flop == 2 * (record.multiply_adds or 0)
+
+
+@pytest.mark.parametrize("detail", ["stage", "layer"])
+def test_parts_are_timed_in_rounds_with_the_whole(detail: str) -> None:
+    cell = cell_of(f"breakdown-{detail}", breakdown=detail)
+    records = list(speed.run(cell, Ranks()))
+    for number, record in enumerate(records):
+        assert isinstance(record, BreakdownSamples)
+        assert record.round == number
+        assert set(record.forward_seconds) == set(record.parts)
+        assert set(record.backward_seconds) == set(record.parts)
+        assert record.whole_forward_seconds
+        assert sum(record.multiply_adds.values()) == 4 * 64 * 27 + 4 * 5
 
 
 @pytest.fixture
@@ -222,6 +236,7 @@ def test_preparing_fills_in_what_the_machine_decides() -> None:
     [
         ({"device": "cuda:99"}, "--device cuda:99: "),
         ({"tf32": True}, "--tf32"),
+        ({"model": (f"{NETWORKS}:Greedy",), "breakdown": "stage"}, "--breakdown: "),
         ({"compile": True, "cuda_graphs": True}, "--cuda-graphs"),
         ({"model": ("no_such_package:make",)}, "--model no_such_package:make: "),
         ({"model": (f"{NETWORKS}:returns_a_number",)}, "an nn.Module"),

@@ -132,6 +132,11 @@ def test_compiled_cells_of_the_cpu_have_no_memory_pass() -> None:
     assert MEMORY_TRAIN in [cell.measure for cell in expand(config)]
 
 
+def test_a_breakdown_is_a_cell_beside_each_timing_cell() -> None:
+    measures = [cell.measure for cell in cells_of(variants=(18,), breakdown="layer")]
+    assert measures[:2] == [TIME, "breakdown-layer"]
+
+
 def test_grid_is_the_product_of_all_lists() -> None:
     cells = timed(
         variants=(18, 50),
@@ -210,6 +215,9 @@ def test_a_config_that_nobody_resolved_has_no_grid() -> None:
         ({"max_time": float("inf")}, "--max-time inf: "),
         ({"seed": -1}, "--seed -1: "),
         ({"cuda_graphs": True}, "--cuda-graphs: .*--compile"),
+        ({"breakdown": "stage", "compile": True}, "--breakdown: "),
+        ({"breakdown": "layer", "mode": "infer"}, "--breakdown: "),
+        ({"ladder": True, "breakdown": "stage"}, "--ladder: .*--breakdown"),
         ({"ladder": True, "amp": True}, "--ladder: expected without --amp"),
         ({"ladder": True, "dtype": ("float16",)}, "--ladder: expected without --dtype"),
     ],

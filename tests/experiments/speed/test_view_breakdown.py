@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.experiments.speed import view
+from resnet_bench.experiments.speed.cells import BREAKDOWN_STAGE
+from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.experiments.speed.view_breakdown import breakdowns_of, notes_of
+from resnet_bench.store.reading import Run, assemble
+from tests.toys.speed_runs import header_of
+
+#: By part: forward seconds, multiply-adds, activations; backward takes twice as long.
+PARTS = {
+    "stem": (0.010, 100_000_000, 800_000),
+    "layer1": (0.046, 450_000_000, 1_000_000),
+    "fc": (0.001, 500_000, 1_000),
+}
+
+
+def record(round_: int, lost: float = 0.0) -> dict[str, Any]:
+    forward = {name: [part[0]] for name, part in PARTS.items()}
+    total = sum(part[0] for part in PARTS.values()) * (1 + lost)
+    return {
+        "type": "breakdown_samples",
+        "round": round_,
+        "own_seconds": 1.0,
+        "parts": list(PARTS),
+        "forward_seconds": forward,
+        "backward_seconds": {name: [2 * v[0]] for name, v in forward.items()},
+        "whole_forward_seconds": [total],
+        "whole_backward_seconds": [2 * total],
+        "multiply_adds": {name: part[1] for name, part in PARTS.items()},
+        "activations": {name: part[2] for name, part in PARTS.items()},
+    }
+
+
+def run_of(tmp_path: Path, lost: float = 0.0) -> Run:
+    config = resolved(Config(variants=(18,), breakdown="stage"), "cpu", 2)
+    (cell,) = [each for each in expand(config) if each.measure == BREAKDOWN_STAGE]
+    lines: list[dict[str, Any]] = [header_of(config)]
+    identity = {"cell": cell.key, "attempt": 1}
+    lines += [{"kind": "record", **identity, **record(n, lost)} for n in range(3)]
+    lines.append({"kind": "cell", **identity, "status": "ok"})
+    lines.append({"kind": "end", "status": "complete"})
+    return assemble(tmp_path, lines)
+
+
+def test_parts_are_rows_of_a_table_of_their_own(tmp_path: Path) -> None:
+    table = next(t for t in view.tables(run_of(tmp_path)) if t.name == "breakdown")
+    assert [row["part"] for row in table.rows] == list(PARTS)
+    assert sum(row["share_fraction"] for row in table.rows) == pytest.approx(1.0)
+
+
+def test_parts_are_in_the_json_object(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(view.json_object(run_of(tmp_path))))
+    first = content["breakdown"][0]
+    assert (first["variant"], first["part"]) == (18, "stem")
+    assert first["backward"] == pytest.approx(2 * first["forward"])
+
+
+def test_parts_that_add_up_are_said_to(tmp_path: Path) -> None:
+    (breakdown,) = breakdowns_of(run_of(tmp_path))
+    assert breakdown.name == "ResNet-18"
+    assert breakdown.closure("forward").estimate == pytest.approx(1.0)
+    assert "the parts' sum is 1.000 of the whole." in notes_of(breakdown)[0]
+
+
+def test_parts_that_do_not_add_up_are_said_not_to(tmp_path: Path) -> None:
+    (breakdown,) = breakdowns_of(run_of(tmp_path, lost=0.2))
+    assert "which is not the whole" in notes_of(breakdown)[0]
+
+
+def test_work_explains_times_that_were_made_from_it(tmp_path: Path) -> None:
+    (breakdown,) = breakdowns_of(run_of(tmp_path))
+    fit = breakdown.explanation
+    assert fit.r_squared > 0.99
+    assert fit.seconds_per_gmac > 0
+    assert fit.seconds_per_million_activations >= 0
+
+
+def test_a_run_without_a_breakdown_has_no_such_table(tmp_path: Path) -> None:
+    config = resolved(Config(variants=(18,)), "cpu", 2)
+    run = assemble(tmp_path, [header_of(config), {"kind": "end", "status": "complete"}])
+    assert breakdowns_of(run) == []
+    assert "breakdown" not in view.json_object(run)
