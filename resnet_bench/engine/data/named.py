@@ -27,6 +27,9 @@ LOADER_ERRORS = (
     pickle.UnpicklingError,
 )
 
+#: What torchvision's errors advise, in the terms of its own parameters.
+DOWNLOAD_HINT = "You can use download=True to download it"
+
 
 @contextmanager
 def _one_line(name: str, folder: Path) -> Iterator[None]:
@@ -36,6 +39,7 @@ def _one_line(name: str, folder: Path) -> Iterator[None]:
     except LOADER_ERRORS as error:
         row = DATASETS[name]
         reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason.replace(DOWNLOAD_HINT, "--download fetches it")
         raise UsageError(
             f"{row.title} cannot be read from --data-dir {folder}: expected "
             f"{row.expected} complete and intact ({reason})"

@@ -187,6 +187,7 @@ def test_a_data_set_that_is_not_in_the_folder_says_what_is_expected(
     with pytest.raises(UsageError) as caught:
         load_data(DataRequest(name=name, data_dir=tmp_path))
     assert DATASETS[name].expected in str(caught.value)
+    assert "download=True" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
 
 
