@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from resnet_bench.errors import ExitCode, InputOutputError
-from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.output import Output
 from resnet_bench.readers import ExportOptions, ShowConfig
 from resnet_bench.store.folders import find_run
@@ -20,9 +19,10 @@ def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
 
     Raises InputOutputError when an export cannot be written.
     """
+    from resnet_bench.analysis.stored_views import view_of
     from resnet_bench.analysis.tables import csv_text, markdown
 
-    view = EXPERIMENTS[run.experiment].view
+    view = view_of(run)
     content: dict[str, Any] = finite(view.json_object(run))
     tables = view.tables(run)
     text = json.dumps(content, allow_nan=False)
@@ -52,9 +52,10 @@ def finite(value: Any) -> Any:
 
 
 def _print(run: Run, options: ExportOptions, output: Output) -> None:
+    from resnet_bench.analysis.stored_views import view_of
     from resnet_bench.analysis.terminal import print_table
 
-    view = EXPERIMENTS[run.experiment].view
+    view = view_of(run)
     console = output.console()
     for notice in view.notices(run):
         output.say(notice)

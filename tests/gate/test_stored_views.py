@@ -1,0 +1,55 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from resnet_bench.analysis.stored_views import view_of
+from resnet_bench.errors import ExitCode, UsageError
+from resnet_bench.gate.check import run_check
+from resnet_bench.gate.noise import run_noise
+from resnet_bench.gate.spec import NoiseConfig
+from resnet_bench.output import Output
+from resnet_bench.readers import ShowConfig
+from resnet_bench.showing import show_stored
+from resnet_bench.store.reading import read_run
+from tests.analysis.test_compare import speed, stored
+from tests.gate.test_check import changed
+
+
+def test_a_check_is_shown_again(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_check(changed(metrics=("exact",)), output)
+    before = json.loads(capsys.readouterr().out)
+    assert show_stored(ShowConfig(json=True), output) is ExitCode.OK
+    assert json.loads(capsys.readouterr().out) == before
+    show_stored(ShowConfig(), output)
+    shown = capsys.readouterr()
+    assert "6 quantities identical" in shown.out
+    assert "check: 6 pass" in shown.err
+
+
+def test_a_noise_measurement_is_shown_again(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = ("a:forward",)
+    config = NoiseConfig(subject="project:subject", cases=cases, pairs=12, json=True)
+    run_noise(config, output)
+    before = json.loads(capsys.readouterr().out)
+    show_stored(ShowConfig(json=True), output)
+    assert json.loads(capsys.readouterr().out) == before
+    show_stored(ShowConfig(), output)
+    assert "pair spread" in capsys.readouterr().out
+
+
+def test_an_experiment_shows_its_own_runs_and_others_are_refused(
+    tmp_path: Path,
+) -> None:
+    run = stored(tmp_path / "a", [speed(18, 0.01)])
+    assert view_of(run).__name__ == "resnet_bench.experiments.speed.view"
+    strange = dataclasses.replace(
+        read_run(run.folder), header={**run.header, "experiment": "alchemy"}
+    )
+    with pytest.raises(UsageError, match="is of alchemy"):
+        view_of(strange)
