@@ -93,7 +93,8 @@ def test_a_failed_cell_gives_exit_code_4(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_dry_run_lists_the_cells_and_writes_nothing(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert cli.run(["toy", "--dry-run", "--behaviours", "count,count"]) == ExitCode.OK
+    asked = ["toy", "--dry-run", "--behaviours", "count,count", "--jobs", "1"]
+    assert cli.run(asked) == ExitCode.OK
     out = said(capsys).out
     assert out.count("behaviour=count") == 2
     assert "2 cells, estimated time: 3 s" in out

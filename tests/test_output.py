@@ -67,7 +67,8 @@ def test_a_terminal_gets_a_live_table(
     session = Session(TOY, RunRequest(), Output(DisplayOptions()), [])
     header = {"run": "r", "experiment": "toy", "cells": {cell.key: cell.parameters}}
     with create_run(tmp_path / "r", header) as writer:
-        opened = OpenRun(writer, (), [header])
+        first = {"kind": "run", "schema_version": 1, **header}
+        opened = OpenRun(writer, (), [first])
         display = session._display(Tracker([cell]), opened)
         assert isinstance(display, LiveDisplay)
         with display:
