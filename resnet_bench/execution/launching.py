@@ -1,6 +1,7 @@
 """`--gpus N`: the ranks of one job on this machine, started without torchrun."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from collections.abc import Sequence
 from resnet_bench.errors import ExitCode, ResnetBenchError
 from resnet_bench.interrupts import Terminated
 
-#: How long ranks may take to end after one of them has, in seconds.
+#: How long ranks may take to end by themselves after one of them has, and how long
+#: after they were asked to, in seconds.
+GRACE_SECONDS = 2.0
 LEAVE_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 
@@ -36,7 +39,7 @@ def launch(count: int, command: Sequence[str]) -> ExitCode:
         return ExitCode(code)
     if culprit:
         name, ended = ranks.index(culprit), culprit.returncode
-        raise ResnetBenchError(f"rank {name} died (exit code {ended})")
+        raise ResnetBenchError(f"rank {name} died ({how_it_ended(ended)})")
     return ExitCode.OK
 
 
@@ -51,6 +54,11 @@ def _start(
         "MASTER_PORT": str(port),
     }
     return subprocess.Popen(command, env={**os.environ, **place})
+
+
+def how_it_ended(code: int) -> str:
+    """Return an exit code in words, a signal by its name."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def this_command(arguments: Sequence[str]) -> list[str]:
@@ -74,7 +82,7 @@ def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
         for rank in ranks:
             if last_resort and rank.poll() is None:
                 last_resort(rank)
-        deadline = time.monotonic() + (LEAVE_SECONDS if last_resort else 2.0)
+        deadline = time.monotonic() + (LEAVE_SECONDS if last_resort else GRACE_SECONDS)
         while any(rank.poll() is None for rank in ranks):
             if time.monotonic() > deadline:
                 break

@@ -25,11 +25,13 @@ if __name__ == "__main__":
 """
 
 
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def started(
+    folder: Path, *arguments: str, launcher: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
     """Start the tool in a session of its own, which all its children share."""
     (folder / "starter.py").write_text(STARTER)
     return subprocess.Popen(
-        [sys.executable, str(folder / "starter.py"), *arguments],
+        [sys.executable, *launcher, str(folder / "starter.py"), *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,

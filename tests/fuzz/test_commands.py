@@ -46,6 +46,8 @@ class RefusingExecutor(InlineExecutor):
             return {"machine_key": "m", "git": {"commit": None, "dirty": None}}
         if function == "estimate":
             return 1.0
+        if function == "device_count":
+            return 0
         config = arguments[0]
         spec = importlib.import_module(module.removesuffix("run") + "spec")
         if hasattr(spec, "resolved"):

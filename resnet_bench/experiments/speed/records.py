@@ -175,6 +175,18 @@ class CeilingSamples(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScalingSamples(Record):
+    """Seconds of a training step, block by block: one rank alone, all together.
+
+    Each rank has a batch of its own; `together` is the slowest rank's.
+    """
+
+    ranks: int
+    alone_step_seconds: Samples = measured(unit="s", better="lower")
+    together_step_seconds: Samples = measured(unit="s", better="lower")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutOfMemory(Record):
     """A cell that did not fit; its batch is not made smaller."""
 

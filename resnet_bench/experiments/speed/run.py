@@ -25,6 +25,7 @@ from resnet_bench.experiments.speed.ladder import LADDER, Rung
 from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
 from resnet_bench.experiments.speed.measures.parts import time_parts
 from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
+from resnet_bench.experiments.speed.measures.scaling import measure_scaling
 from resnet_bench.experiments.speed.measures.timing import time_phases
 from resnet_bench.experiments.speed.records import OutOfMemory
 from resnet_bench.experiments.speed.spec import Config, resolved
@@ -127,7 +128,9 @@ def run(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     """
     try:
         yield from MEASURES[cell.measure](cell, ranks)
+        if cell.measure == TIME and cell.trains and not ranks.alone:
+            yield from measure_scaling(cell, ranks)
     except (MemoryError, RuntimeError) as error:
-        if not devices.is_out_of_memory(error):
+        if not devices.is_out_of_memory(error) or not ranks.alone:
             raise
         yield OutOfMemory(message=" ".join(str(error).split()))

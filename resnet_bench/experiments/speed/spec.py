@@ -11,6 +11,7 @@ from resnet_bench.experiments.speed.records import (
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
+    ScalingSamples,
     SpeedSamples,
 )
 from resnet_bench.options import check, option
@@ -187,7 +188,14 @@ class Config:
                 raise UsageError(f"--ladder: expected without {name}")
 
 
-RECORDS = (BreakdownSamples, SpeedSamples, PeakMemory, CeilingSamples, OutOfMemory)
+RECORDS = (
+    BreakdownSamples,
+    SpeedSamples,
+    PeakMemory,
+    CeilingSamples,
+    ScalingSamples,
+    OutOfMemory,
+)
 
 EXAMPLES = (
     "speed --variants 18,34,50",

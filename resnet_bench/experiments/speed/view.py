@@ -28,6 +28,7 @@ from resnet_bench.experiments.speed.view_row import (
     RATIO_PHASES,
     SpeedRow,
 )
+from resnet_bench.experiments.speed.view_scaling import scaling_tables
 from resnet_bench.experiments.speed.view_tables import ratios_table, times_table
 from resnet_bench.intervals import Interval
 from resnet_bench.store.reading import Run
@@ -120,7 +121,7 @@ def tables(run: Run) -> list[Table]:
         made.append(ladder)
     elif len(rows) > 1 and any(row.visits for row in rows[1:]):
         made.append(ratios_table(rows))
-    return made
+    return [*made, *scaling_tables(run)]
 
 
 def live_table(run: Run) -> Table | None:

@@ -29,8 +29,11 @@ def run(cell: ToyCell, ranks: Any) -> Iterator[ToySample]:
             _come_to_grief(cell.behaviour)
         if cell.behaviour == "sleep":
             time.sleep(0.05)
-        if cell.behaviour.startswith("forever:"):
-            _stay_forever(Path(cell.behaviour.removeprefix("forever:")))
+        kind, _, marker = cell.behaviour.partition(":")
+        if kind == "forever" or (kind == "rank-1-forever" and ranks.rank == 1):
+            _stay_forever(Path(marker))
+        if kind == "rank-1-forever":
+            ranks.share(None)
         value = math.nan if cell.behaviour == "nan" else float(cell.index + step)
         yield ToySample(step=step, value=value)
 

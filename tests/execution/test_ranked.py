@@ -1,0 +1,186 @@
+"""Several ranks share each cell: one tool, whatever becomes of a rank."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
+from resnet_bench.execution import launching, ranked
+from resnet_bench.execution.choice import make_executor
+from resnet_bench.execution.events import Ended, Job, Recorded, Task
+from resnet_bench.execution.launching import launch
+from resnet_bench.execution.ranked import RankedExecutor, rank_of
+from resnet_bench.session import RunRequest
+from resnet_bench.store.folders import run_folders
+from resnet_bench.store.reading import read_run
+from tests.faults.programs import members, started, wait_for
+from tests.toys.toy.spec import Config, ToyCell
+
+MODULE = "tests.toys.toy.run"
+
+
+def test_a_process_is_a_rank_only_among_several() -> None:
+    assert rank_of({}) is None
+    assert rank_of({"RANK": "0", "WORLD_SIZE": "1"}) is None
+    assert rank_of({"RANK": "1", "WORLD_SIZE": "2"}) == 1
+
+
+@pytest.fixture
+def joined_alone(monkeypatch: pytest.MonkeyPatch) -> RankedExecutor:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    return RankedExecutor()
+
+
+def job(*behaviours: str) -> Job:
+    cells = [ToyCell(behaviour=b, index=i, size=2) for i, b in enumerate(behaviours)]
+    return Job(MODULE, "once", tuple(map(Task, cells)))
+
+
+def test_one_rank_runs_cells_as_if_it_were_inline(joined_alone: RankedExecutor) -> None:
+    joined_alone.warm((MODULE,))
+    assert joined_alone.ranks == 1
+    assert joined_alone.nodes() == {}
+    assert joined_alone.call(MODULE, "estimate", Config(), [1]) == 1.5
+    events = list(joined_alone.run(job("count", "count")))
+    assert len([event for event in events if isinstance(event, Recorded)]) == 4
+    joined_alone.close()
+
+
+def test_a_failed_cell_stops_the_job_after_its_end_was_told(
+    joined_alone: RankedExecutor,
+) -> None:
+    events: list[object] = []
+    with pytest.raises(ResnetBenchError, match="the ranks stop: ValueError"):
+        events.extend(joined_alone.run(job("fail", "count")))
+    assert [event.status for event in events if isinstance(event, Ended)] == ["failed"]
+    # Nobody is told to leave: nobody would listen.
+    joined_alone.close()
+
+
+def test_ranks_run_inline_and_not_on_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resnet_bench.execution.choice.rank_of", lambda _: 0)
+    assert isinstance(make_executor("processes"), RankedExecutor)
+    with pytest.raises(UsageError, match="under torchrun"):
+        make_executor("ray")
+
+
+def test_fewer_gpus_than_one_are_refused() -> None:
+    with pytest.raises(UsageError, match="--gpus 0"):
+        RunRequest(gpus=0)
+
+
+def test_a_rank_sees_one_gpu_and_followers_are_silent(tmp_path: Path) -> None:
+    program = (
+        "import os; from resnet_bench.execution.ranked import settle; settle(); "
+        "print('said'); os.write(1, os.environ['CUDA_VISIBLE_DEVICES'].encode())"
+    )
+    said = {}
+    for rank in ("0", "1"):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
+        visible = {"CUDA_VISIBLE_DEVICES": "4,7"}
+        said[rank] = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, **place, **visible},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    assert said == {"0": "4said\n", "1": "7"}
+
+
+def waiting_program(code: str) -> list[str]:
+    begin = "import os, sys, time; rank = os.environ['RANK']"
+    return [sys.executable, "-c", f"{begin}; {code}"]
+
+
+def test_launched_ranks_return_the_code_of_rank_0() -> None:
+    assert launch(2, waiting_program("pass")) == ExitCode.OK
+    code = launch(2, waiting_program("sys.exit(4 if rank == '0' else 0)"))
+    assert code == ExitCode.INCOMPLETE
+
+
+def test_when_a_launched_rank_dies_the_others_are_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launching, "GRACE_SECONDS", 0.1)
+    code = "os.kill(os.getpid(), 9) if rank == '1' else time.sleep(60)"
+    begin = time.monotonic()
+    with pytest.raises(ResnetBenchError, match=r"rank 1 died \(SIGKILL"):
+        launch(2, waiting_program(code))
+    assert time.monotonic() - begin < 30
+
+
+def test_an_interrupted_launch_ends_its_ranks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launching, "GRACE_SECONDS", 0.1)
+
+    def interrupt(seconds: float) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        launch(2, waiting_program("time.sleep(60)"))
+
+
+def test_a_rank_ends_with_what_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    ranked._end_with(2)
+    assert ended == [ExitCode.INTERNAL]
+
+
+def under_torchrun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start the tool as two ranks."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return started(folder, *arguments, launcher=launcher)
+
+
+@pytest.mark.distributed
+@pytest.mark.timeout(400)
+class TestUnderTorchrun:
+    def test_rank_0_alone_writes_and_prints(self, tmp_path: Path) -> None:
+        process = under_torchrun(tmp_path, "toy", "--size", "3", "--json")
+        out, _ = process.communicate(timeout=200)
+        assert process.returncode == 0
+        assert len(json.loads(out)["rows"]) == 3
+        (folder,) = run_folders(tmp_path / "results")
+        run = read_run(folder)
+        assert run.status == "complete"
+        assert run.config["ranks"] == 2
+
+    def test_a_bad_request_ends_all_ranks(self, tmp_path: Path) -> None:
+        process = under_torchrun(tmp_path, "toy", "--size", "0")
+        _, err = process.communicate(timeout=200)
+        assert process.returncode != 0
+        assert err.count("error: --size 0") == 1
+
+    def test_a_killed_rank_ends_the_job_soon_and_leaves_a_readable_run(
+        self, tmp_path: Path
+    ) -> None:
+        behaviours = f"count,rank-1-forever:{tmp_path / 'pid'}"
+        process = under_torchrun(tmp_path, "toy", "--behaviours", behaviours)
+        wait_for(is_written(tmp_path / "pid"), 200)
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        begin = time.monotonic()
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+        assert time.monotonic() - begin < 30
+        wait_for(lambda: not members(process.pid), 30)
+        (folder,) = run_folders(tmp_path / "results")
+        run = read_run(folder)
+        assert run.status == "partial"
+        assert len(run.rows("toy_sample")) == 2
+
+
+def is_written(marker: Path) -> Callable[[], bool]:
+    return lambda: marker.exists() and bool(marker.read_text())
