@@ -6,7 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from resnet_bench.analysis.noise import process_spread_on
 from resnet_bench.analysis.tables import Table
+from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments.speed import view_figures
 from resnet_bench.experiments.speed.view_breakdown import (
     breakdown_json,
@@ -143,10 +145,25 @@ def notices(run: Run) -> list[str]:
 
     A sentence that came back with another figure is said once, as it was last.
     """
-    return [
+    said = [
         f"{row.name}: {note}"
         for row in rows_of(run)
         for note in {re.sub(r"[\d.]+", "", note): note for note in row.notes}.values()
+    ]
+    return [*said, *between_processes(run)]
+
+
+def between_processes(run: Run) -> list[str]:
+    """Return how much processes differ on this machine, once `noise` measured it."""
+    try:
+        spread = process_spread_on(run.folder.parent.parent, run.machine_key)
+    except InputOutputError:
+        return []
+    if spread is None:
+        return []
+    return [
+        f"between processes, times of identical code differ by {spread:.1%} on this "
+        "machine (standard deviation, from its newest noise run)"
     ]
 
 

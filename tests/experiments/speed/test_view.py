@@ -2,6 +2,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from resnet_bench.analysis import theme
 from resnet_bench.analysis.tables import csv_text, markdown
 from resnet_bench.analysis.terminal import print_table
+from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.store.reading import Run
@@ -213,3 +215,23 @@ def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
     assert times.frame["step_seconds_high"][0] == math.inf
     assert ratios.frame["step_ratio"][0] == 1
     assert ratios.frame["step_ratio_low"].isna()[0]
+
+
+def test_the_spread_between_processes_is_told_once_noise_measured_it(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(variants=(18,))
+    monkeypatch.setattr(view, "process_spread_on", lambda results, key: 0.073)
+    assert "differ by 7.3% on this machine" in view.notices(run)[-1]
+    monkeypatch.setattr(view, "process_spread_on", lambda results, key: None)
+    assert view.notices(run) == []
+
+
+def test_a_damaged_noise_run_does_not_stop_the_table(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(results: Path, key: str | None) -> float | None:
+        raise InputOutputError("damaged")
+
+    monkeypatch.setattr(view, "process_spread_on", damaged)
+    assert view.notices(make_run(variants=(18,))) == []
