@@ -192,19 +192,14 @@ def _stored_channels(data: ImageData) -> int:
 def _resume(trainer: Trainer, state_file: Path) -> None:
     if not state_file.is_file():
         return
-    device = trainer.split.labels.device
     try:
-        state = torch.load(state_file, map_location=device, weights_only=True)
-        state = {k: _on_cpu(v) if "draw" in k else v for k, v in state.items()}
+        # On the CPU: random states must be there, the rest moves by itself.
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
         trainer.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError, EOFError, TypeError) as error:
         raise UsageError(
             f"--checkpoint: {state_file} is damaged or of another training; remove it"
         ) from error
-
-
-def _on_cpu(value: object) -> object:
-    return value.cpu() if isinstance(value, torch.Tensor) else value
 
 
 def _keep(trainer: Trainer, state_file: Path) -> None:
