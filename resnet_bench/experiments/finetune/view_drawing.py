@@ -33,6 +33,10 @@ LOOKS = {
 }
 
 
+#: Width that the longest name of a legend takes.
+LEGEND_ENTRY_INCHES = 2.0
+
+
 def look(strategy: str) -> dict[str, Any]:
     """Return the colour and marker of a strategy or control."""
     colour, marker = LOOKS.get(strategy, (theme.NEUTRAL, theme.USER_MARKER))
@@ -108,5 +112,5 @@ def legend_below(on: Figure, strategies: Sequence[str], controls: set[str]) -> N
         )[0]
         for name in strategies
     ]
-    columns = min(5, len(handles))
+    columns = max(1, min(len(handles), int(on.get_figwidth() / LEGEND_ENTRY_INCHES)))
     on.legend(handles=handles, loc="outside lower center", ncols=columns)

@@ -28,6 +28,10 @@ from resnet_bench.store.reading import Run
 
 ACCURACY = "test accuracy (%)"
 
+#: Factor between neighbouring curves on the logarithmic axis, so that their intervals
+#: do not hide each other.
+DODGE = 1.03
+
 
 def figures(run: Run, groups: Sequence[Group]) -> dict[str, Figure]:
     """Return the figures that the run's groups can fill, by file name."""
@@ -93,9 +97,10 @@ def data_fractions(run: Run, groups: Sequence[Group]) -> Figure | None:
     made = titled(run, "Accuracy against training images", **_size(variants))
     axes = panels(made, variants, x="training images", y=ACCURACY)
     for variant, on in axes.items():
-        for strategy in strategies_of(shown):
+        for place, strategy in enumerate(strategies_of(shown)):
             of = [g for g in shown if g.strategy == strategy]
-            _fraction_curve(on, [g for g in of if g.variant in (variant, None)])
+            own = [group for group in of if group.variant in (variant, None)]
+            _fraction_curve(on, own, DODGE**place)
         on.set_xscale("log")
         images = sorted({group.rows[0]["train_images"] for group in shown})
         on.set_xticks(images, [str(each) for each in images])
@@ -143,7 +148,7 @@ def _time_bar(axes: Axes, y: int, group: Group) -> None:
     times = group.values("seconds_to_target")
     axes.plot(times, [y] * len(times), "o", color=style["color"], markersize=4)
     axes.annotate(
-        f"{median:.3g} s",
+        f"median {median:.3g} s",
         (max([*times, median]), y),
         (6, 0),
         textcoords="offset points",
@@ -161,7 +166,7 @@ def _whole(groups: Sequence[Group]) -> list[Group]:
 def _size(variants: Sequence[int]) -> dict[str, float]:
     columns = min(3, len(variants))
     rows = math.ceil(len(variants) / 3)
-    return {"width": 2.4 + 3.0 * columns, "height": 1.6 + 2.9 * rows}
+    return {"width": 3.4 + 2.6 * columns, "height": 1.6 + 2.9 * rows}
 
 
 def _curves(run: Run) -> dict[str, list[tuple[float, float]]]:
@@ -186,12 +191,12 @@ def _mean_curve(
     ]
 
 
-def _fraction_curve(axes: Axes, groups: Sequence[Group]) -> None:
+def _fraction_curve(axes: Axes, groups: Sequence[Group], dodge: float) -> None:
     ordered = sorted(groups, key=lambda group: group.fraction)
     if not ordered:
         return
     strategy = ordered[0].strategy
-    images = [float(group.rows[0]["train_images"]) for group in ordered]
+    images = [dodge * group.rows[0]["train_images"] for group in ordered]
     levels = [mean_interval(g.values("test_accuracy_percent")) for g in ordered]
     style: dict[str, Any] = {"color": look(strategy)["color"], "linewidth": 1.4}
     axes.plot(images, [level.estimate for level in levels], **style)
