@@ -17,10 +17,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 TEXT = re.sub(r"<!--.*?-->", "", README)
 
-COMING = {
-    "recommend",
-}
-
 
 def command_lines() -> list[str]:
     """Return what follows `resnet-bench` in code blocks and in inline code."""
@@ -37,8 +33,6 @@ def commands_of_the_tool() -> list[str]:
 def test_readme_shows_only_commands_that_parse(line: str) -> None:
     name, *arguments = shlex.split(line)
     command = cli.commands.get_command(click.Context(cli.commands), name)
-    if command is None and name in COMING:
-        pytest.skip(f"{name} is on its way")
     assert command is not None, f"no command {name}"
     context = command.make_context(name, arguments)
     if name in EXPERIMENTS:
