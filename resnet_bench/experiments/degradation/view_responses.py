@@ -59,7 +59,8 @@ def responses(run: Run) -> Figure | None:
     grid[1][2].set_xlabel("depth (layers)")
     for axes in grid[0]:
         axes.set_ylim(bottom=0)
-        reference_line(axes, 1.0, "F(x) as large as x")
+        text = "F(x) as large as x" if axes is grid[0][2] else ""
+        reference_line(axes, 1.0, text)
     grid[0][1].legend(fontsize=8)
     grid[0][2].legend(fontsize=8)
     return made
