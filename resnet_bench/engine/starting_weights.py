@@ -1,6 +1,6 @@
 """From a `--weights` value to what a variant's training starts from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from resnet_bench.engine.source_recipe import SourceRecipe, cache_folder
 from resnet_bench.engine.stems import STEMS, Stem, stem_that_fits
@@ -117,14 +117,6 @@ def network_input(
     automatic = "small" if size <= SMALL_IMAGE else "imagenet"
     name = automatic if stem == "auto" else stem
     return NetworkInput(stem=STEMS[name], image_size=size)
-
-
-def check_variants(
-    source: WeightsSource, recipe: SourceRecipe, variants: tuple[int, ...]
-) -> None:
-    """Raise UsageError when a checkpoint is not of every variant asked for."""
-    for variant in variants:
-        suite_checkpoint(source, replace(recipe, variant=variant))
 
 
 def _kernel_size(weights: Weights) -> int:

@@ -5,7 +5,12 @@ import pytest
 
 from resnet_bench.engine.strategies import STRATEGIES
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.finetune.spec import Config, expand
+from resnet_bench.experiments.finetune.spec import (
+    Config,
+    checked_weights,
+    expand,
+    parse_strategy,
+)
 from tests.experiments.finetune.stored import resolved
 
 
@@ -46,6 +51,19 @@ def test_bad_values_are_named_with_what_is_accepted(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         Config(**options)
+
+
+def test_strategies_are_read_by_name_or_all_at_once() -> None:
+    assert parse_strategy("all") == tuple(STRATEGIES)
+    assert parse_strategy("freeze-drift") == ("freeze-drift",)
+    with pytest.raises(UsageError, match="--strategy freez: expected probe, freeze"):
+        parse_strategy("freez")
+
+
+def test_a_wrong_weights_value_is_refused_where_it_is_typed() -> None:
+    assert checked_weights("imagenet:V1") == "imagenet:V1"
+    with pytest.raises(UsageError, match="--weights imagenet:V3"):
+        checked_weights("imagenet:V3")
 
 
 def test_random_weights_leave_the_profiles_scratch_trainings() -> None:
