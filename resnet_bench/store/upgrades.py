@@ -10,27 +10,13 @@ from typing import Any
 
 from resnet_bench.errors import InputOutputError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 Lines = list[dict[str, Any]]
 
 
-def upgrade_1(lines: Lines) -> Lines:
-    """Free the `kind` of lines from the field of lesion records of that name.
-
-    In version 1 that field took the place of the line's own kind; since version 2
-    it is `damage`.
-    """
-    return [
-        {**line, "kind": "record", "damage": line["kind"]}
-        if line.get("type") == "lesion" and line.get("kind") != "record"
-        else line
-        for line in lines
-    ]
-
-
 #: Keyed by the version an upgrade starts from.
-UPGRADES: dict[int, Callable[[Lines], Lines]] = {1: upgrade_1}
+UPGRADES: dict[int, Callable[[Lines], Lines]] = {}
 
 
 def upgraded(lines: Lines, name: str) -> Lines:
