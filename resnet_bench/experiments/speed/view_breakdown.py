@@ -21,7 +21,8 @@ from resnet_bench.store.reading import Run
 
 DIRECTIONS = ("forward", "backward")
 
-#: The parts' sum over the whole lies in this range, or the table says so.
+#: The interval of the parts' sum over the whole meets this range, or the table says
+#: that it does not.
 CLOSURE_RANGE = (0.95, 1.05)
 
 
@@ -163,10 +164,12 @@ def notes_of(breakdown: Breakdown) -> list[str]:
     notes = []
     for direction in DIRECTIONS:
         closure = breakdown.closure(direction)
-        verdict = "" if low <= closure.estimate <= high else ", which is not the whole"
+        outside = closure.high < low or closure.low > high
+        verdict = ", which is not the whole" if outside else ""
         notes.append(
             f"{breakdown.name}, {direction}: the parts' sum is "
-            f"{closure.estimate:.3f} of the whole{verdict}."
+            f"{closure.estimate:.3f} [{closure.low:.3f}, {closure.high:.3f}] "
+            f"of the whole{verdict}."
         )
     fit = breakdown.explanation
     notes.append(

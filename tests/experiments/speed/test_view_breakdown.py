@@ -66,7 +66,7 @@ def test_parts_that_add_up_are_said_to(tmp_path: Path) -> None:
     (breakdown,) = breakdowns_of(run_of(tmp_path))
     assert breakdown.name == "ResNet-18"
     assert breakdown.closure("forward").estimate == pytest.approx(1.0)
-    assert "the parts' sum is 1.000 of the whole." in notes_of(breakdown)[0]
+    assert "1.000 [1.000, 1.000] of the whole." in notes_of(breakdown)[0]
 
 
 def test_parts_that_do_not_add_up_are_said_not_to(tmp_path: Path) -> None:
