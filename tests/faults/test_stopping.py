@@ -91,12 +91,17 @@ def test_installed_handlers_hear_both_signals() -> None:
 
 def test_a_held_signal_arrives_after_the_block() -> None:
     reached = []
+    # A shell's background job starts with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def hold_and_interrupt() -> None:
         with held():
             signal.raise_signal(signal.SIGINT)
             reached.append("the end of the block")
 
-    with pytest.raises(KeyboardInterrupt):
-        hold_and_interrupt()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            hold_and_interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert reached == ["the end of the block"]
