@@ -79,7 +79,8 @@ def test_fewer_gpus_than_one_are_refused() -> None:
 def test_a_rank_sees_one_gpu_and_followers_are_silent(tmp_path: Path) -> None:
     program = (
         "import os; from resnet_bench.execution.ranked import settle; settle(); "
-        "print('said', flush=True); os.write(1, os.environ['CUDA_VISIBLE_DEVICES'].encode())"
+        "print('said', flush=True); "
+        "os.write(1, os.environ['CUDA_VISIBLE_DEVICES'].encode())"
     )
     said = {}
     for rank in ("0", "1"):
