@@ -4,12 +4,17 @@ import contextlib
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from resnet_bench.errors import InputOutputError
 from resnet_bench.options import option
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+#: The file name that means standard output.
+STDOUT = Path("-")
 
 COLORS = ("auto", "always", "never")
 
@@ -65,6 +70,17 @@ class Output:
         """Write a result to stdout, as it is."""
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
+
+    def export(self, path: Path, text: str) -> None:
+        """Write a result to a file, or to stdout for `-`; raises InputOutputError."""
+        if path == STDOUT:
+            self.write(text)
+            return
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
+        self.say(f"wrote {path}")
 
     def say(self, text: str) -> None:
         """Write a line about what is going on to stderr, unless quiet."""

@@ -158,7 +158,7 @@ class LiveDisplay:
         self,
         tracker: Tracker,
         console: "Console",
-        table: Callable[[], "RenderableType | None"],
+        table: Callable[[], "RenderableType | None"] | None,
     ) -> None:
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn
@@ -191,8 +191,8 @@ class LiveDisplay:
         self._live.__exit__(kind, error, trace)
 
     def show(self, event: Event) -> None:
-        """Redraw after an event."""
-        if isinstance(event, (Recorded, Ended, Started)):
+        """Redraw after an event; a record alone changes nothing but the table."""
+        if self._table is not None or not isinstance(event, Recorded):
             self._draw()
 
     def _draw(self) -> None:
@@ -207,6 +207,6 @@ class LiveDisplay:
             count=f"{len(tracker.ended)}/{tracker.total}",
             description=text if left is None else text + tracker.label,
         )
-        table = self._table()
+        table = self._table() if self._table else None
         parts = [self._bar] if table is None else [table, self._bar]
         self._live.update(Group(*parts), refresh=True)

@@ -17,7 +17,7 @@ from resnet_bench.execution.events import (
     Task,
 )
 from resnet_bench.experiments import Experiment
-from resnet_bench.interrupts import Terminated as Terminated
+from resnet_bench.interrupts import Terminated
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import new_run_id
 from resnet_bench.store.reading import Run, assemble

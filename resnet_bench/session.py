@@ -239,15 +239,18 @@ class Session:
     def _display(self, tracker: Tracker, opened: OpenRun) -> Display:
         if not self.output.interactive:
             return PlainDisplay(tracker, self.output.say)
+        console = self.output.console(sys.stderr)
         live = getattr(self.experiment.view, "live_table", None)
+        if live is None:
+            return LiveDisplay(tracker, console, None)
 
         def table() -> "RenderableType | None":
             from resnet_bench.analysis.terminal import rich_table
 
-            made = live(opened.live) if live else None
+            made = live(opened.live)
             return rich_table(made, made.narrow) if made else None
 
-        return LiveDisplay(tracker, self.output.console(sys.stderr), table)
+        return LiveDisplay(tracker, console, table)
 
     def _finish(self, run: Run) -> ExitCode:
         from resnet_bench.analysis.publish import publish

@@ -2,16 +2,17 @@
 
 import json
 import math
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from resnet_bench.errors import ExitCode, InputOutputError
-from resnet_bench.output import Output
+from resnet_bench.errors import ExitCode
+from resnet_bench.output import STDOUT, Output
 from resnet_bench.readers import ExportOptions, ShowConfig
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import Run, read_run
 
-STDOUT = Path("-")
+if TYPE_CHECKING:
+    from resnet_bench.analysis.tables import Table
 
 
 def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
@@ -25,18 +26,21 @@ def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
     view = view_of(run)
     content: dict[str, Any] = finite(view.json_object(run))
     tables = view.tables(run)
-    text = json.dumps(content, allow_nan=False)
     if options.json:
-        output.write(text)
+        output.write(json.dumps(content, allow_nan=False))
     elif STDOUT not in options.exports.values():
-        _print(run, options, output)
-    texts = {
-        "json": text + "\n",
-        "csv": csv_text(tables[0]) if tables else "",
-        "markdown": "\n".join(markdown(table, wide=options.wide) for table in tables),
+        for notice in view.notices(run):
+            output.say(notice)
+        _print(tables, options, output)
+    texts: dict[str, Callable[[], str]] = {
+        "json": lambda: json.dumps(content, allow_nan=False) + "\n",
+        "csv": lambda: csv_text(tables[0]) if tables else "",
+        "markdown": lambda: "\n".join(
+            markdown(table, wide=options.wide) for table in tables
+        ),
     }
     for name, path in options.exports.items():
-        _export(path, texts[name], output)
+        output.export(path, texts[name]())
     return content
 
 
@@ -51,27 +55,12 @@ def finite(value: Any) -> Any:
     return value
 
 
-def _print(run: Run, options: ExportOptions, output: Output) -> None:
-    from resnet_bench.analysis.stored_views import view_of
+def _print(tables: Sequence["Table"], options: ExportOptions, output: Output) -> None:
     from resnet_bench.analysis.terminal import print_table
 
-    view = view_of(run)
     console = output.console()
-    for notice in view.notices(run):
-        output.say(notice)
-    for table in view.tables(run):
+    for table in tables:
         print_table(table, console, wide=options.wide)
-
-
-def _export(path: Path, text: str, output: Output) -> None:
-    if path == STDOUT:
-        output.write(text)
-        return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
-    output.say(f"wrote {path}")
 
 
 def show_stored(config: ShowConfig, output: Output) -> ExitCode:

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from resnet_bench.errors import InputOutputError
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
-from resnet_bench.output import Output
+from resnet_bench.output import STDOUT, Output
 
 if TYPE_CHECKING:
     from resnet_bench.analysis.check_report import Report
-
-STDOUT = Path("-")
 
 #: GitHub names the file here that becomes the summary of a step.
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -44,7 +42,7 @@ def emit(report: "Report", config: CheckConfig | CompareConfig, output: Output) 
     elif STDOUT not in files.values():
         _print(report, config, output)
     for name, path in files.items():
-        write_text(path, FORMATS[name](report), output)
+        output.export(path, FORMATS[name](report))
     if isinstance(config, CheckConfig) and config.github_summary:
         _tell_github(report, output)
 
@@ -63,18 +61,6 @@ def _print(
     for notice in report.notices:
         output.say(notice)
     output.write(report.summary)
-
-
-def write_text(path: Path, text: str, output: Output) -> None:
-    """Write to a file, or to stdout for `-`; raises InputOutputError."""
-    if path == STDOUT:
-        output.write(text)
-        return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
-    output.say(f"wrote {path}")
 
 
 def _tell_github(report: "Report", output: Output) -> None:

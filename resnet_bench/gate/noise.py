@@ -8,7 +8,6 @@ from pathlib import Path
 
 from resnet_bench.errors import ExitCode
 from resnet_bench.gate.cases import Case
-from resnet_bench.gate.emitting import write_text
 from resnet_bench.gate.grid import Grid
 from resnet_bench.gate.live import interview
 from resnet_bench.gate.measuring import (
@@ -85,8 +84,8 @@ def show_noise(run: Run, config: NoiseConfig, output: Output) -> None:
 
     table = noise_table(run, config.effects)
     if config.json:
-        write_text(Path("-"), noise_json(run, config.effects), output)
+        output.write(noise_json(run, config.effects))
     else:
         print_table(table, output.console(), wide=False)
     if config.markdown:
-        write_text(config.markdown, markdown(table), output)
+        output.export(config.markdown, markdown(table))
