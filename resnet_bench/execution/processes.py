@@ -79,11 +79,13 @@ class ProcessExecutor:
     def warm(self, modules: tuple[str, ...]) -> None:
         """Start the fork server, which imports torch and these modules meanwhile."""
         if self._context.get_start_method() == "forkserver":
-            from multiprocessing.forkserver import ensure_running
+            from multiprocessing import forkserver, resource_tracker
 
             self._context.set_forkserver_preload([*PRELOADED, *modules])
+            # Starting the tracker lets SIGINT through again: it must be up before.
+            resource_tracker.ensure_running()
             with held(INTERRUPT):
-                ensure_running()
+                forkserver.ensure_running()
 
     def call(self, module: str, function: str, *arguments: Any) -> Any:
         """Call the function in a child; its ResnetBenchError is raised here."""
