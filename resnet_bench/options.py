@@ -109,12 +109,19 @@ class _Item(click.ParamType[Any]):
                 )
             return self._one(value.strip())
         except (ValueError, UsageError) as error:
+            if isinstance(error, UsageError) and _names(str(error), param):
+                raise  # click would name the option once more
             self.fail(str(error), param, ctx)
 
     def _one(self, text: str) -> Any:
         if self.choices and text not in self.choices:
             raise ValueError(f"{text!r}: expected {', '.join(self.choices)}")
         return self.parse(text)
+
+
+def _names(message: str, parameter: click.Parameter | None) -> bool:
+    """Whether a message begins with the option itself."""
+    return parameter is not None and message.split(" ", 1)[0] in parameter.opts
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:

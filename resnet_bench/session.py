@@ -134,6 +134,8 @@ class Session:
         plan = make_plan(self.experiment, config, executor)
         if self.request.dry_run:
             return self._list_cells(plan, executor)
+        if self.experiment.rehearses:
+            executor.call(self.experiment.run_name, "rehearse", plan.config)
         opened = (
             open_again(plan, folder)
             if folder

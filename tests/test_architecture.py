@@ -24,7 +24,9 @@ PACKAGE = REPOSITORY / "resnet_bench"
 MAX_FUNCTION_LINES = 40
 MAX_MODULE_LINES = 300
 
-MEASURING = frozenset({"torch", "torchvision", "sklearn", "numpy", "psutil"})
+MEASURING = frozenset(
+    {"torch", "torchvision", "sklearn", "threadpoolctl", "numpy", "psutil"}
+)
 SHOWING = frozenset(
     ["numpy", "scipy", "pandas", "seaborn", "matplotlib", "rich", "jinja2", "tabulate"]
 )

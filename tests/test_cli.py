@@ -101,6 +101,18 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_a_real_run_is_rehearsed_before_its_first_cell(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsing = Experiment("toy", "A toy.", "once", rehearses=True, home="tests.toys")
+    monkeypatch.setitem(EXPERIMENTS, "toy", rehearsing)
+    asked = ["toy", "--behaviours", "unreachable"]
+    assert cli.run([*asked, "--dry-run"]) == ExitCode.OK
+    assert cli.run(asked) == ExitCode.USAGE
+    assert "--behaviours unreachable: cannot be downloaded" in said(capsys).err
+    assert not run_folders(tmp_path / "results")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

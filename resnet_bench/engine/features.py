@@ -2,10 +2,11 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models import ResNet
 
 from resnet_bench.engine.data.splits import Normalisation, Split
-from resnet_bench.engine.evaluation import predict
+from resnet_bench.engine.evaluation import EVALUATION_BATCH, predict
 
 
 def features(network: ResNet, split: Split, normalisation: Normalisation) -> Tensor:
@@ -18,12 +19,20 @@ def features(network: ResNet, split: Split, normalisation: Normalisation) -> Ten
         network.fc = head
 
 
+#: Sides of raw pixels above this are averaged down: 224 px would be 150,000 features.
+LARGEST_PIXEL_SIDE = 32
+
+
 def pixels(split: Split, normalisation: Normalisation) -> Tensor:
-    """Return the normalised pixels (N, channels x height x width).
+    """Return the normalised pixels (N, channels x height x width), at most 32 px.
 
     Of channels that are copies of each other one is kept.
     """
-    images = normalisation.apply(split.images)
-    if bool((split.images == split.images[:, :1]).all()):
-        images = images[:, :1]
-    return torch.flatten(images, 1)
+    grey = bool((split.images == split.images[:, :1]).all())
+    pieces = []
+    for piece in torch.split(split.images, EVALUATION_BATCH):
+        images = normalisation.apply(piece)[:, : 1 if grey else None]
+        if max(images.shape[2:]) > LARGEST_PIXEL_SIDE:
+            images = adaptive_avg_pool2d(images, LARGEST_PIXEL_SIDE)
+        pieces.append(torch.flatten(images, 1))
+    return torch.cat(pieces)

@@ -52,20 +52,24 @@ def resolve_auto(source: WeightsSource, variants: tuple[int, ...]) -> WeightsSou
 
 
 def starting_point(
-    source: WeightsSource, recipe: SourceRecipe, *, verify: bool
+    source: WeightsSource,
+    variant: int,
+    recipe: SourceRecipe | None = None,
+    *,
+    verify: bool,
 ) -> StartingPoint:
-    """Load the weights that `source` means for the recipe's variant.
+    """Load the weights that `source` means for the variant.
 
     Of the suite without a path it is the recipe's checkpoint in the cache folder.
     Raises UsageError and InputOutputError as the loaders do.
     """
     if source.kind == "imagenet":
-        loaded = imagenet_weights(recipe.variant, source.version, verify=verify)
+        loaded = imagenet_weights(variant, source.version, verify=verify)
         return StartingPoint(weights=loaded)
     if source.kind == "file" and source.path is not None:
         return StartingPoint(weights=file_weights(source.path, verify=verify))
     if source.kind == "suite":
-        checkpoint = suite_checkpoint(source, recipe)
+        checkpoint = suite_checkpoint(source, variant, recipe)
         return StartingPoint(
             weights=checkpoint.weights(),
             source_steps=checkpoint.training.steps,
@@ -74,17 +78,23 @@ def starting_point(
     return StartingPoint(weights=RANDOM)
 
 
-def suite_checkpoint(source: WeightsSource, recipe: SourceRecipe) -> Checkpoint:
+def suite_checkpoint(
+    source: WeightsSource, variant: int, recipe: SourceRecipe | None
+) -> Checkpoint:
     """Return the checkpoint at the given path, or the recipe's in the cache.
 
-    Raises UsageError when it is of another variant.
+    Raises UsageError when there is neither, or it is of another variant.
     """
-    checkpoint = read_checkpoint(source.path or cache_folder() / recipe.file_name)
-    variant = checkpoint.training.recipe.variant
-    if variant != recipe.variant:
+    own = cache_folder() / recipe.file_name if recipe else None
+    path = source.path or own
+    if path is None:
+        raise UsageError(f"--weights {source}: no recipe says which checkpoint")
+    checkpoint = read_checkpoint(path)
+    found = checkpoint.training.recipe.variant
+    if found != variant:
         raise UsageError(
-            f"--weights {source}: the checkpoint is of ResNet-{variant}; "
-            f"--variants {recipe.variant} needs its own"
+            f"--weights {source}: the checkpoint is of ResNet-{found}; "
+            f"--variants {variant} needs its own"
         )
     return checkpoint
 

@@ -69,6 +69,7 @@ class SourceRun:
     device: str
     data_dir: Path | None = None
     download: bool = False
+    skip_bad_images: bool = False
 
 
 def train_or_reuse(run: SourceRun, folder: Path) -> Checkpoint:
@@ -118,15 +119,22 @@ def tensors_sha256(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def source_data(run: SourceRun) -> ImageData:
+    """Return the source's data on the CPU; raises UsageError as `load_target`."""
+    return load_target(
+        TargetRequest(
+            name=run.recipe.dataset,
+            image_size=run.recipe.image_size,
+            data_dir=run.data_dir,
+            download=run.download,
+            skip_bad_images=run.skip_bad_images,
+        )
+    )
+
+
 def _train(run: SourceRun, path: Path) -> None:
     recipe = run.recipe
-    request = TargetRequest(
-        name=recipe.dataset,
-        image_size=recipe.image_size,
-        data_dir=run.data_dir,
-        download=run.download,
-    )
-    data = load_target(request)
+    data = source_data(run)
     network = build_network(
         NetworkRequest(
             variant=recipe.variant,

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from torchvision.transforms._presets import ImageClassification
 
 from resnet_bench.catalogue import DATASETS
 from resnet_bench.engine.data import DataRequest, ImageData, Normalisation, load_data
-from resnet_bench.engine.data.loading import Preprocess, resized
+from resnet_bench.engine.data.loading import resized
 from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.weights import torchvision_weights
 from resnet_bench.errors import UsageError
@@ -41,17 +42,19 @@ class TargetRequest:
     skip_bad_images: bool = False
 
 
-def imagenet_preprocess(version: str, image_size: int | None = None) -> Preprocess:
+def imagenet_preprocess(
+    version: str, image_size: int | None = None
+) -> ImageClassification:
     """Return torchvision's own transforms for the weights of this version.
 
     They are the same for all variants of a version. Another `image_size` keeps their
     ratio of resized to cropped side.
     """
-    transforms: Callable[..., Preprocess]
+    transforms: Callable[..., ImageClassification]
     transforms = torchvision_weights(_HAVING_ALL, version).transforms
+    usual = transforms()
     if image_size is None:
-        return transforms()
-    usual: Any = transforms()
+        return usual
     ratio = usual.resize_size[0] / usual.crop_size[0]
     return transforms(crop_size=image_size, resize_size=round(ratio * image_size))
 
@@ -79,7 +82,7 @@ def _load(request: TargetRequest) -> ImageData:
     side = request.image_size
     if request.imagenet:
         preprocess = imagenet_preprocess(request.imagenet, request.image_size)
-        side = preprocess.resize_size[0]  # type: ignore[attr-defined]
+        side = preprocess.resize_size[0]
     return load_data(_data_request(request, side, preprocess))
 
 
@@ -104,7 +107,7 @@ def _load_permuted(request: TargetRequest) -> ImageData:
 
 
 def _data_request(
-    request: TargetRequest, side: int | None, preprocess: Preprocess | None
+    request: TargetRequest, side: int | None, preprocess: ImageClassification | None
 ) -> DataRequest:
     return DataRequest(
         name=request.name,

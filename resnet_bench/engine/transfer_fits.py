@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor
@@ -34,7 +35,8 @@ class Fitted:
     """What a fit or a training came to on the test half, at its end.
 
     `seconds` leaves evaluation out; `images` counts images trained on, repeats
-    included; `rates` is what each learning rate of a grid did on held out images.
+    included; `rates` is what each learning rate of a grid did on held out images;
+    `right` says of each image that a probe was tested on whether its answer was.
     """
 
     test: Evaluation
@@ -47,6 +49,14 @@ class Fitted:
     learning_rate: float | None = None
     rates: dict[str, float] | None = None
     curve: tuple[EpochState, ...] = ()
+    right: Tensor | None = None
+
+    @property
+    def right_answers(self) -> str | None:
+        """A bit per tested image, the first one highest, in hexadecimal."""
+        if self.right is None:
+            return None
+        return np.packbits(self.right.numpy()).tobytes().hex()
 
     def seconds_to(self, target_percent: float) -> float | None:
         """Training time at the first evaluation that reached the target."""
@@ -96,6 +106,7 @@ def fit_features_out_of_fold(network: ResNet, data: ImageData) -> Fitted:
         seconds=time.perf_counter() - begin,
         trainable_parameters=probe.parameters,
         images=len(labels) * (_FOLDS - 1),
+        right=logits.argmax(1) == labels,
     )
 
 
@@ -168,9 +179,11 @@ def _probe(inputs: Tensor, data: ImageData) -> Probe:
 
 def _probed(data: ImageData, probe: Probe, tested: Tensor, seconds: float) -> Fitted:
     logits = torch.from_numpy(probe.logits(tested.cpu().numpy()))
+    labels = data.test.labels.cpu()
     return Fitted(
-        test=judge(logits, data.test.labels.cpu()),
+        test=judge(logits, labels),
         seconds=seconds,
         trainable_parameters=probe.parameters,
         images=len(data.train),
+        right=logits.argmax(1) == labels,
     )

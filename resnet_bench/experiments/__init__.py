@@ -21,6 +21,9 @@ class Experiment:
     schedule: Schedule
     #: Whether its results are kept as runs; otherwise they are only shown.
     kept: bool = True
+    #: Whether its measuring module has `rehearse`, which loads, and downloads if asked,
+    #: what cells need, so that nothing fails after the first; never in a dry run.
+    rehearses: bool = False
     #: The package that holds all experiments' packages.
     home: str = __name__
 
@@ -54,8 +57,18 @@ EXPERIMENTS = {
         Experiment(
             "speed", "Time forward, backward and step of each variant.", "rounds"
         ),
-        Experiment("finetune", "Measure accuracy after transfer, by strategy.", "once"),
-        Experiment("pretrain", "Train source checkpoints for finetune.", "once"),
+        Experiment(
+            "finetune",
+            "Measure accuracy after transfer, by strategy.",
+            "once",
+            rehearses=True,
+        ),
+        Experiment(
+            "pretrain",
+            "Train source checkpoints for finetune.",
+            "once",
+            rehearses=True,
+        ),
         Experiment("describe", "Show stages, layer counts and the last layer.", "once"),
         Experiment(
             "degradation", "Plain against residual by depth, with verdicts.", "once"

@@ -1,7 +1,11 @@
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info
 from torch import nn
 
 from resnet_bench.engine.linear_probe import fit_probe, put_into_head
@@ -35,6 +39,28 @@ def test_two_classes_get_two_outputs_with_the_same_probabilities() -> None:
     np.testing.assert_allclose(
         logits.softmax(1), expected.predict_proba(scaled), atol=1e-5
     )
+
+
+def test_a_fit_uses_no_more_blas_threads_than_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    honest = LogisticRegression.fit
+
+    def spy(self: Any, *data: Any) -> Any:
+        pools = threadpool_info()
+        seen.extend(pool["num_threads"] for pool in pools)
+        return honest(self, *data)
+
+    monkeypatch.setattr(LogisticRegression, "fit", spy)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        fit_probe(*clouds(3), 3)
+    finally:
+        torch.set_num_threads(threads)
+    assert seen
+    assert set(seen) == {1}
 
 
 def test_a_class_without_training_images_is_never_answered() -> None:

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ def test_the_suites_weights_come_from_the_cache_with_their_cost(
 ) -> None:
     monkeypatch.setenv("RESNET_BENCH_CACHE", str(tmp_path))
     made = train_or_reuse(SourceRun(recipe=RECIPE, device="cpu"), tmp_path)
-    start = starting_point(parse_weights("suite"), RECIPE, verify=True)
+    start = starting_point(parse_weights("suite"), 18, RECIPE, verify=True)
     assert start.weights.sha256 == made.sha256
     assert start.source_steps == made.training.steps
     assert start.source_seconds == made.training.training_seconds
@@ -59,13 +58,13 @@ def test_the_suites_weights_come_from_the_cache_with_their_cost(
 def test_a_checkpoint_of_another_variant_is_refused(tmp_path: Path) -> None:
     made = train_or_reuse(SourceRun(recipe=RECIPE, device="cpu"), tmp_path)
     named = parse_weights(f"suite:{made.path}")
-    assert suite_checkpoint(named, RECIPE).sha256 == made.sha256
+    assert suite_checkpoint(named, 18, None).sha256 == made.sha256
     with pytest.raises(UsageError, match="the checkpoint is of ResNet-18"):
-        suite_checkpoint(named, replace(RECIPE, variant=34))
+        suite_checkpoint(named, 34, None)
 
 
 def test_random_weights_cost_nothing_to_know() -> None:
-    start = starting_point(parse_weights("random"), RECIPE, verify=True)
+    start = starting_point(parse_weights("random"), 18, verify=True)
     assert start.weights.origin == "random"
     assert start.weights.state is None
 

@@ -6,7 +6,9 @@ import torch
 from torchvision.models import ResNet
 
 from resnet_bench.engine import transfer_fits
+from resnet_bench.engine.data import Split
 from resnet_bench.engine.evaluation import evaluate
+from resnet_bench.engine.features import pixels
 from resnet_bench.engine.finetuning import FitSettings
 from resnet_bench.engine.strategies import STRATEGIES
 from resnet_bench.engine.transfer_fits import (
@@ -34,6 +36,24 @@ def test_raw_pixels_are_fitted_without_a_network() -> None:
     assert fitted.test.accuracy_percent == 100
     assert fitted.trainable_parameters == 2 * (3 * 8 * 8) + 2
     assert (fitted.steps, fitted.epochs, fitted.curve) == (0, 0, ())
+
+
+def test_raw_pixels_of_large_images_are_averaged_down_to_32_px() -> None:
+    data = tiny_data()
+    large = torch.rand(6, 3, 64, 96)
+    flat = pixels(Split(large, torch.arange(6)), data.normalisation)
+    assert flat.shape == (6, 3 * 32 * 32)
+    blocks = data.normalisation.apply(large)[0, 0, :2, :3]
+    assert float(flat[0, 0]) == pytest.approx(float(blocks.mean()), abs=1e-5)
+
+
+def test_a_probe_tells_which_images_it_answered_rightly() -> None:
+    fitted = fit_features(build(), tiny_data())
+    assert fitted.right is not None
+    assert int(fitted.right.sum()) == fitted.test.images - fitted.test.errors
+    bits = replace(fitted, right=torch.tensor([1, 0, 1, 0, 0, 0, 0, 0, 1]).bool())
+    assert bits.right_answers == "a080"
+    assert replace(fitted, right=None).right_answers is None
 
 
 def test_raw_pixels_of_grey_images_are_counted_once() -> None:

@@ -1,12 +1,14 @@
-"""The cells of `finetune`: source checkpoints, strategies, and controls."""
+"""The cells of `finetune`: strategies and controls."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from resnet_bench.catalogue import VARIANTS
+from resnet_bench.engine.source_recipe import SourceRecipe
+from resnet_bench.experiments.pretrain.spec import IMAGE_COST
 from resnet_bench.records import Cell, transient
 
-Part = Literal["source", "strategy", "control"]
+Part = Literal["strategy", "control"]
 
 #: Controls by name, with what each is.
 RAW_PIXELS = "raw-pixels"
@@ -16,15 +18,17 @@ CONTROLS = {
     RANDOM_PROBE: "probe on a frozen random backbone",
 }
 
-#: Relative cost of one training image in one epoch, ResNet-18 being 1: measured on
-#: one core at 32 px with the small stem.
-IMAGE_COST = {18: 1.0, 34: 1.9, 50: 3.0, 101: 5.7, 152: 7.7}
+#: A fit on features costs as much as so many epochs of training.
 PROBE_EPOCHS = 0.4
 
 #: Smaller shares of the data train up to so many times the epochs: a tenth of the
 #: images would otherwise get a tenth of the steps, and the curve over shares would
 #: show the steps instead of the images.
 MOST_REPEATS = 3.0
+
+#: Random backbones that each seed of the negative control is compared with: they are
+#: cheap, and differ more than trained ones.
+RANDOM_DRAWS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +51,13 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneCell(Cell):
-    """One training or fit: a source checkpoint, a strategy, or a control.
+    """One training or fit: a strategy, or a control.
 
-    `strategy` names a row of STRATEGIES or CONTROLS, or is `source`. `permuted` moves
-    the target's pixels by one fixed permutation. Raw pixels have no variant. Paths,
-    and what only says how to read the data, do not identify a cell.
+    `strategy` names a row of STRATEGIES or CONTROLS. `permuted` moves the target's
+    pixels by one fixed permutation; `draw` counts the random backbones of one seed
+    that are compared there. Raw pixels have no variant. `source` is the
+    checkpoint that it starts from where the suite trains it, `source_key` the cell
+    that does. Paths, and what only says how to read the data, do not identify a cell.
     """
 
     part: Part
@@ -60,10 +66,9 @@ class FinetuneCell(Cell):
     seed: int
     fraction: float = 1.0
     permuted: bool = False
+    draw: int = 0
     weights: str
-    source_dataset: str
-    source_epochs: int
-    source_learning_rate: float
+    source: SourceRecipe | None = None
     source_key: str | None = transient(None)
     training: Training
     verify_weights: bool = True
@@ -90,6 +95,8 @@ class FinetuneCell(Cell):
             parts.append(f"{100 * self.fraction:g} % of the data")
         if self.permuted:
             parts.append("permuted pixels")
+        if self.draw:
+            parts.append(f"draw {self.draw}")
         return ", ".join(parts)
 
     @property
@@ -101,8 +108,6 @@ class FinetuneCell(Cell):
     def cost(self) -> float:
         """Relative duration: image passes, weighted by variant."""
         per_epoch = IMAGE_COST[self.variant] if self.variant else 0.05
-        if self.part == "source":
-            return per_epoch * self.source_epochs
         if self.part == "control" or self.strategy == "probe":
             return per_epoch * PROBE_EPOCHS
         rates = len(self.training.learning_rates)

@@ -4,20 +4,24 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from resnet_bench.engine.source_recipe import SourceRecipe
 from resnet_bench.engine.strategies import STRATEGIES
-from resnet_bench.engine.weights_source import parse_weights
+from resnet_bench.engine.weights_source import WeightsSource, parse_weights
+from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import (
+    RANDOM_DRAWS,
     RANDOM_PROBE,
     RAW_PIXELS,
     FinetuneCell,
     Training,
 )
+from resnet_bench.experiments.pretrain.spec import PretrainCell
 
 if TYPE_CHECKING:
     from resnet_bench.experiments.finetune.spec import Config
 
 
-def expand(config: "Config") -> list[FinetuneCell]:
+def expand(config: "Config") -> list[FinetuneCell | PretrainCell]:
     """Return every cell: source checkpoints first, then the longest first."""
     sources = list(_source_cells(config))
     rest = [
@@ -38,6 +42,21 @@ def trains_sources(config: "Config") -> bool:
     """Whether the run starts from checkpoints that it trains, or finds cached."""
     source = parse_weights(config.weights)
     return source.kind == "suite" and source.path is None and needs_weights(config)
+
+
+def possible_strategies(config: "Config", source: WeightsSource) -> tuple[str, ...]:
+    """Leave out what the weights cannot serve, unless it was all that was asked."""
+    possible = tuple(
+        name
+        for name in config.strategy
+        if source.kind == "suite" or not STRATEGIES[name].counts_source
+    )
+    if not possible:
+        raise UsageError(
+            f"--strategy {config.strategy[0]} needs --weights suite: the training "
+            f"behind {source} is not known"
+        )
+    return possible
 
 
 def _seeds(config: "Config") -> range:
@@ -65,9 +84,6 @@ def _base(config: "Config") -> FinetuneCell:
         variant=None,
         seed=config.seed,
         weights=config.weights,
-        source_dataset=config.source,
-        source_epochs=config.source_epochs,
-        source_learning_rate=config.source_lr,
         training=training,
         verify_weights=config.verify_weights,
         data_dir=str(config.data_dir) if config.data_dir else None,
@@ -77,23 +93,36 @@ def _base(config: "Config") -> FinetuneCell:
     )
 
 
-def _source_cells(config: "Config") -> Iterator[FinetuneCell]:
+def _source_cells(config: "Config") -> Iterator[PretrainCell]:
     """One checkpoint per variant and seed, so that intervals cover the source too."""
     if not trains_sources(config):
         return
     for seed in _seeds(config):
         for variant in sorted(config.variants, reverse=True):
-            yield dataclasses.replace(
-                _base(config),
-                part="source",
-                strategy="source",
-                variant=variant,
-                seed=seed,
+            yield PretrainCell(
+                **dataclasses.asdict(_recipe(config, variant, seed)),
+                device=config.device,
+                data_dir=str(config.data_dir) if config.data_dir else None,
+                download=config.download,
+                skip_bad_images=config.skip_bad_images,
             )
 
 
+def _recipe(config: "Config", variant: int, seed: int) -> SourceRecipe:
+    return SourceRecipe(
+        variant=variant,
+        dataset=config.source,
+        stem=config.stem,
+        image_size=config.image_size or 0,
+        epochs=config.source_epochs,
+        learning_rate=config.source_lr,
+        batch_size=config.batch_size,
+        seed=seed,
+    )
+
+
 def _strategy_cells(
-    config: "Config", sources: list[FinetuneCell]
+    config: "Config", sources: list[PretrainCell]
 ) -> Iterator[FinetuneCell]:
     for strategy in config.strategy:
         row = STRATEGIES[strategy]
@@ -117,7 +146,7 @@ def _control_cells(config: "Config") -> Iterator[FinetuneCell]:
 
 
 def _permuted_cells(
-    config: "Config", sources: list[FinetuneCell]
+    config: "Config", sources: list[PretrainCell]
 ) -> Iterator[FinetuneCell]:
     """The negative control: both probes on permuted pixels, whole training half."""
     if not needs_weights(config):
@@ -127,7 +156,8 @@ def _permuted_cells(
             permuted = dataclasses.replace(cell, part="control", permuted=True)
             trained = dataclasses.replace(permuted, strategy="probe")
             yield _starting_from(trained, sources)
-            yield dataclasses.replace(permuted, strategy=RANDOM_PROBE)
+            for draw in range(RANDOM_DRAWS):
+                yield dataclasses.replace(permuted, strategy=RANDOM_PROBE, draw=draw)
 
 
 def _grid(config: "Config") -> Iterator[FinetuneCell]:
@@ -140,8 +170,10 @@ def _grid(config: "Config") -> Iterator[FinetuneCell]:
                 )
 
 
-def _starting_from(cell: FinetuneCell, sources: list[FinetuneCell]) -> FinetuneCell:
+def _starting_from(cell: FinetuneCell, sources: list[PretrainCell]) -> FinetuneCell:
     for source in sources:
         if (source.variant, source.seed) == (cell.variant, cell.seed):
-            return dataclasses.replace(cell, source_key=source.key)
+            return dataclasses.replace(
+                cell, source=source.recipe, source_key=source.key
+            )
     return cell

@@ -15,7 +15,8 @@ class TransferResult(Record):
     and None when the target was not reached. `training_seconds` leaves evaluation
     out; `total_seconds` counts the source's training too and is None where nobody knows
     it (ImageNet). What a fit without steps
-    does not have (a step time) is None.
+    does not have (a step time) is None. `right_answers` is kept on permuted pixels
+    only: a bit per tested image, the first one highest, in hexadecimal.
     """
 
     weights_origin: str
@@ -32,6 +33,7 @@ class TransferResult(Record):
     learning_rate: float | None
     learning_rate_validation: dict[str, float] | None
     threads: int
+    right_answers: str | None = None
     test_accuracy_percent: float = measured(unit="%", better="higher")
     class_mean_accuracy_percent: float = measured(unit="%", better="higher")
     nll: float | None = measured(unit="1", better="lower")
@@ -54,16 +56,3 @@ class TransferEpoch(Record):
     training_seconds: float = measured(unit="s", better="lower")
     train_loss: float | None = measured(unit="1", better="lower")
     test_accuracy_percent: float = measured(unit="%", better="higher")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceResult(Record):
-    """A source checkpoint, trained now (`reused` false) or found in the cache."""
-
-    file: str
-    sha256: str
-    data_sha256: str
-    reused: bool
-    steps: int
-    source_accuracy_percent: float = measured(unit="%", better="higher")
-    training_seconds: float = measured(unit="s", better="lower")

@@ -1,6 +1,6 @@
 """Carries out a cell of `finetune`: a source checkpoint, a training, or a control."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +8,15 @@ import torch
 from torchvision.models import ResNet
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.cores import usable_cores
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.finetuning import FitSettings, seconds_per_image
 from resnet_bench.engine.memory import peak_of
 from resnet_bench.engine.ranks import Ranks, current
-from resnet_bench.engine.seeding import compute_deterministically, seed_everything
-from resnet_bench.engine.source_recipe import SourceRecipe, cache_folder
+from resnet_bench.engine.seeding import (
+    compute_deterministically,
+    derived_seed,
+    seed_everything,
+)
 from resnet_bench.engine.starting_weights import (
     StartingPoint,
     network_input,
@@ -22,11 +24,6 @@ from resnet_bench.engine.starting_weights import (
     starting_point,
 )
 from resnet_bench.engine.strategies import STRATEGIES
-from resnet_bench.engine.suite_checkpoints import (
-    SourceRun,
-    check_folder,
-    train_or_reuse,
-)
 from resnet_bench.engine.transfer_data import TargetRequest, load_target
 from resnet_bench.engine.transfer_fits import (
     Fitted,
@@ -37,22 +34,19 @@ from resnet_bench.engine.transfer_fits import (
 )
 from resnet_bench.engine.transfer_network import NetworkRequest, build_network
 from resnet_bench.engine.weights import RANDOM, Weights
-from resnet_bench.engine.weights_source import WeightsSource, parse_weights
+from resnet_bench.engine.weights_source import parse_weights
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import (
     RANDOM_PROBE,
     RAW_PIXELS,
     FinetuneCell,
 )
-from resnet_bench.experiments.finetune.grid import needs_weights, trains_sources
-from resnet_bench.experiments.finetune.records import (
-    SourceResult,
-    TransferEpoch,
-    TransferResult,
-)
+from resnet_bench.experiments.finetune.grid import needs_weights, possible_strategies
+from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
 from resnet_bench.experiments.finetune.spec import Config, expand
-from resnet_bench.experiments.pretrain.run import result_of
-from resnet_bench.records import Record
+from resnet_bench.experiments.pretrain import run as pretrain
+from resnet_bench.experiments.pretrain.spec import PretrainCell
+from resnet_bench.records import Cell, Record
 
 #: Seconds that a child needs before a cell begins: start, data, building a network.
 START_SECONDS = 1.5
@@ -62,10 +56,9 @@ OUT_OF_FOLD_IMAGES = 5000
 
 
 def prepare(config: Config) -> Config:
-    """Resolve device, weights, stem and image size, and try everything once.
+    """Resolve device, weights, stem and image size; downloads nothing.
 
-    Weights are loaded (an explicit `imagenet` downloads here), the data set is read.
-    Raises UsageError or InputOutputError before anything is trained.
+    Raises UsageError or InputOutputError for weights that cannot serve.
     """
     device = devices.choose(config.device).name
     source = resolve_auto(parse_weights(config.weights), config.variants)
@@ -76,38 +69,56 @@ def prepare(config: Config) -> Config:
         config.image_size,
         verify=config.verify_weights,
     )
-    resolved = replace(
+    return replace(
         config,
         device=device,
         weights=str(source),
         stem=chosen.stem.name,
         image_size=chosen.image_size,
-        strategy=_possible_strategies(config, source),
+        strategy=possible_strategies(config, source),
     )
-    _try_everything(resolved)
-    return resolved
 
 
-def estimate(config: Config, cells: list[FinetuneCell]) -> float:
-    """Return the seconds that the cells will take, from two timed steps."""
-    cell = next(cell for cell in cells if cell.variant is not None)
-    data = load_target(replace(_target(cell), fraction=1.0, permuted=False))
-    request = replace(_network_request(cell, len(data.classes)), variant=18)
-    compute_deterministically(threads=1)
-    epoch = len(data.train) * seconds_per_image(request, data, _settings(cell))
-    workers = usable_cores() if config.device == "cpu" else 1
-    return sum(cell.cost * epoch + START_SECONDS for cell in cells) / workers
+def rehearse(config: Config) -> None:
+    """Load weights and data once, downloading what was asked for.
+
+    Raises UsageError or InputOutputError before anything is trained.
+    """
+    cells = expand(config)
+    sources = [cell for cell in cells if isinstance(cell, PretrainCell)]
+    if sources:
+        pretrain.try_source(sources[0])
+    own = [cell for cell in cells if isinstance(cell, FinetuneCell)]
+    data = load_target(_whole_target(own[0]))
+    if needs_weights(config) and not sources:
+        _try_weights(config, own, classes=len(data.classes))
 
 
-def run(cell: FinetuneCell, ranks: Ranks) -> Iterator[Record]:
+def estimate(config: Config, cells: Sequence[Cell]) -> float | None:
+    """Return the seconds that the cells will take one by one, from two timed steps.
+
+    Sources that are cached take none. None when data has to be downloaded first.
+    """
+    try:
+        sources = [cell for cell in cells if isinstance(cell, PretrainCell)]
+        own = [cell for cell in cells if isinstance(cell, FinetuneCell)]
+        training = pretrain.estimate_sources(sources) + _estimate_own(own)
+    except UsageError:
+        if config.download:
+            return None
+        raise
+    return training + START_SECONDS * len(cells)
+
+
+def run(cell: FinetuneCell | PretrainCell, ranks: Ranks) -> Iterator[Record]:
     """Carry out one cell and yield what it came to."""
+    if isinstance(cell, PretrainCell):
+        yield from pretrain.run(cell, ranks)
+        return
     device = devices.choose(cell.training.device)
     if not device.is_cuda:
         compute_deterministically(threads=1)
     seed_everything(cell.seed)
-    if cell.part == "source":
-        yield _source(cell)
-        return
     start = _start(cell)
     data = load_target(_target(cell)).to(device.name)
     outcome: list[Fitted] = []
@@ -116,48 +127,24 @@ def run(cell: FinetuneCell, ranks: Ranks) -> Iterator[Record]:
     yield _result(cell, start, data, outcome[0], peak.peak_bytes)
 
 
-def _possible_strategies(config: Config, source: WeightsSource) -> tuple[str, ...]:
-    """Leave out what the weights cannot serve, unless it was all that was asked."""
-    possible = tuple(
-        name
-        for name in config.strategy
-        if source.kind == "suite" or not STRATEGIES[name].counts_source
-    )
-    if not possible:
-        raise UsageError(
-            f"--strategy {config.strategy[0]} needs --weights suite: the training "
-            f"behind {source} is not known"
-        )
-    return possible
-
-
-def _try_everything(config: Config) -> None:
+def _try_weights(config: Config, cells: list[FinetuneCell], classes: int) -> None:
+    """Load every variant's weights into its network."""
     source = parse_weights(config.weights)
-    cells = [cell for cell in expand(config) if cell.part == "strategy"]
-    load_target(_target(cells[0]))
-    if not needs_weights(config):
-        return
-    if trains_sources(config):
-        check_folder(cache_folder())
-        load_target(replace(_target(cells[0]), name=config.source, classes=None))
-        return
     for variant in config.variants:
-        cell = replace(cells[0], variant=variant)
-        start = starting_point(source, _recipe(cell), verify=config.verify_weights)
-        build_network(_network_request(cell, classes=2), start.weights)
+        start = starting_point(source, variant, verify=config.verify_weights)
+        request = _network_request(replace(cells[0], variant=variant), classes)
+        build_network(request, start.weights)
 
 
-def _recipe(cell: FinetuneCell) -> SourceRecipe:
-    return SourceRecipe(
-        variant=cell.variant or 0,
-        dataset=cell.source_dataset,
-        stem=cell.training.stem,
-        image_size=cell.training.image_size or 0,
-        epochs=cell.source_epochs,
-        learning_rate=cell.source_learning_rate,
-        batch_size=cell.training.batch_size,
-        seed=cell.seed,
-    )
+def _estimate_own(cells: list[FinetuneCell]) -> float:
+    cell = next(cell for cell in cells if cell.variant is not None)
+    target = replace(_whole_target(cell), download=False)
+    data = load_target(target)
+    request = replace(_network_request(cell, len(data.classes)), variant=18)
+    compute_deterministically(threads=1)
+    on_device = data.to(cell.training.device)
+    per_image = seconds_per_image(request, on_device, _settings(cell))
+    return per_image * len(data.train) * sum(cell.cost for cell in cells)
 
 
 def _target(cell: FinetuneCell) -> TargetRequest:
@@ -178,14 +165,8 @@ def _target(cell: FinetuneCell) -> TargetRequest:
     )
 
 
-def _source(cell: FinetuneCell) -> SourceResult:
-    source = SourceRun(
-        recipe=_recipe(cell),
-        device=cell.training.device,
-        data_dir=Path(cell.data_dir) if cell.data_dir else None,
-        download=cell.download,
-    )
-    return result_of(train_or_reuse(source, cache_folder()))
+def _whole_target(cell: FinetuneCell) -> TargetRequest:
+    return replace(_target(cell), fraction=1.0, permuted=False)
 
 
 def _start(cell: FinetuneCell) -> StartingPoint:
@@ -194,7 +175,9 @@ def _start(cell: FinetuneCell) -> StartingPoint:
         nothing = Weights("none") if cell.strategy == RAW_PIXELS else RANDOM
         return StartingPoint(weights=nothing, source_seconds=0.0)
     source = parse_weights(cell.weights)
-    start = starting_point(source, _recipe(cell), verify=cell.verify_weights)
+    start = starting_point(
+        source, cell.variant or 0, cell.source, verify=cell.verify_weights
+    )
     return start if row.pretrained else replace(start, weights=RANDOM)
 
 
@@ -222,7 +205,7 @@ def _network_request(cell: FinetuneCell, classes: int) -> NetworkRequest:
         variant=cell.variant or 0,
         classes=classes,
         stem=cell.training.stem,
-        seed=cell.seed,
+        seed=derived_seed(cell.seed, f"draw {cell.draw}") if cell.draw else cell.seed,
         zero_gamma=cell.strategy != RANDOM_PROBE,
     )
 
@@ -274,7 +257,7 @@ def _result(
         stem=cell.training.stem,
         image_size=data.image_size[0],
         train_images=len(data.train),
-        test_images=len(data.test),
+        test_images=fitted.test.images,
         skipped_images=data.skipped_images,
         classes=len(data.classes),
         epochs=fitted.epochs,
@@ -283,6 +266,7 @@ def _result(
         learning_rate=fitted.learning_rate,
         learning_rate_validation=fitted.rates,
         threads=torch.get_num_threads(),
+        right_answers=fitted.right_answers if cell.permuted else None,
         test_accuracy_percent=fitted.test.accuracy_percent,
         class_mean_accuracy_percent=fitted.test.class_mean_accuracy_percent,
         nll=fitted.test.loss,

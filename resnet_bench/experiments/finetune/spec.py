@@ -10,11 +10,8 @@ from resnet_bench.engine.weights_source import parse_weights
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import FinetuneCell
 from resnet_bench.experiments.finetune.grid import expand
-from resnet_bench.experiments.finetune.records import (
-    SourceResult,
-    TransferEpoch,
-    TransferResult,
-)
+from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
+from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.options import check, option
 
 __all__ = ["EXAMPLES", "RECORDS", "Config", "FinetuneCell", "expand"]

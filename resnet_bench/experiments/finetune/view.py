@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.finetune import view_figures, view_published
-from resnet_bench.experiments.finetune.records import SourceResult, TransferResult
+from resnet_bench.experiments.finetune.records import TransferResult
 from resnet_bench.experiments.finetune.view_groups import (
     ControlGain,
     Group,
@@ -19,6 +19,7 @@ from resnet_bench.experiments.finetune.view_groups import (
 )
 from resnet_bench.experiments.finetune.view_tables import run_tables
 from resnet_bench.experiments.finetune.view_words import caveats
+from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.intervals import Interval
 from resnet_bench.store.reading import Run
 
@@ -84,6 +85,7 @@ def _control(each: ControlGain) -> Row:
         "variant": each.variant,
         "gain_points": _interval(each.gain),
         "half_width_points": _finite(each.half_width),
+        "test_set_sampling_points": each.sampling_points,
         "verdict": str(each.verdict),
     }
 

@@ -112,5 +112,6 @@ def legend_below(on: Figure, strategies: Sequence[str], controls: set[str]) -> N
         )[0]
         for name in strategies
     ]
-    columns = max(1, min(len(handles), int(on.get_figwidth() / LEGEND_ENTRY_INCHES)))
+    most = max(1, min(len(handles), int(on.get_figwidth() / LEGEND_ENTRY_INCHES)))
+    columns = math.ceil(len(handles) / math.ceil(len(handles) / most))
     on.legend(handles=handles, loc="outside lower center", ncols=columns)

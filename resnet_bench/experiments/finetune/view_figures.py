@@ -13,6 +13,7 @@ from resnet_bench.analysis.statistics import mean_interval
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.finetune.cells import CONTROLS, RAW_PIXELS
 from resnet_bench.experiments.finetune.records import TransferEpoch
+from resnet_bench.experiments.finetune.view_controls import controls
 from resnet_bench.experiments.finetune.view_drawing import (
     legend_below,
     look,
@@ -32,6 +33,10 @@ ACCURACY = "test accuracy (%)"
 #: do not hide each other.
 DODGE = 1.03
 
+#: Percentage points below the target that curves over time show: what happens in the
+#: first epoch would flatten all the rest.
+SHOWN_BELOW_TARGET = 30.0
+
 
 def figures(run: Run, groups: Sequence[Group]) -> dict[str, Figure]:
     """Return the figures that the run's groups can fill, by file name."""
@@ -45,7 +50,8 @@ def accuracy_against_time(run: Run, groups: Sequence[Group]) -> Figure | None:
     if not shown:
         return None
     variants = variants_of(shown)
-    made = titled(run, "Accuracy against training time", **_size(variants))
+    title = "Accuracy against training time, 95 % intervals over seeds at the end"
+    made = titled(run, title, **_size(variants))
     axes = panels(made, variants, x="training time, no evaluation (s)", y=ACCURACY)
     curves = _curves(run)
     for group in shown:
@@ -54,12 +60,15 @@ def accuracy_against_time(run: Run, groups: Sequence[Group]) -> Figure | None:
         if points:
             times, levels = zip(*points, strict=True)
             on.plot(times, levels, linewidth=1.6, markersize=4, **look(group.strategy))
+            seconds = times[-1]
         else:
             seconds = group.median("training_seconds") or 0.0
-            whisker(on, seconds, group.accuracy, group.strategy)
+        whisker(on, seconds, group.accuracy, group.strategy, markersize=5)
+    target = float(run.config["target_accuracy"])
     for on in axes.values():
-        _level(on, float(run.config["target_accuracy"]), "target")
+        _level(on, target, "target")
         on.set_xlim(left=0)
+        on.set_ylim(bottom=max(on.get_ylim()[0], target - SHOWN_BELOW_TARGET))
     _pixel_levels(axes.values(), groups)
     legend_below(made, strategies_of(shown), set(CONTROLS))
     return made
@@ -71,13 +80,15 @@ def accuracy_by_variant(run: Run, groups: Sequence[Group]) -> Figure | None:
     if not shown:
         return None
     variants, strategies = variants_of(shown), strategies_of(shown)
-    made = titled(run, "Accuracy after transfer, 95 % intervals over seeds")
+    title = "Accuracy after transfer, 95 %: whiskers over seeds, bands over test images"
+    made = titled(run, title)
     axes = theme.axes(made, x="", y=ACCURACY)
     axes.grid(axis="y")
     step = min(0.12, 0.8 / len(strategies))
     for group in shown:
         place = strategies.index(group.strategy) - (len(strategies) - 1) / 2
         x = variants.index(group.variant or 0) + place * step
+        _sampling_band(axes, x, group)
         whisker(axes, x, group.accuracy, group.strategy)
     axes.set_xticks(range(len(variants)), [VARIANTS[v].title for v in variants])
     axes.set_xlim(-0.6, len(variants) - 0.4)
@@ -85,6 +96,13 @@ def accuracy_by_variant(run: Run, groups: Sequence[Group]) -> Figure | None:
     axes.set_ylim(top=min(100.3, axes.get_ylim()[1]))
     legend_below(made, strategies, set(CONTROLS))
     return made
+
+
+def _sampling_band(axes: Axes, x: float, group: Group) -> None:
+    """Draw behind a point what a test half of this size leaves open."""
+    low, high = group.sampling_bounds
+    colour = theme.tint(look(group.strategy)["color"], 0.3)
+    axes.vlines(x, low, high, color=colour, linewidth=9, zorder=1)
 
 
 def data_fractions(run: Run, groups: Sequence[Group]) -> Figure | None:
@@ -125,8 +143,7 @@ def time_to_accuracy(run: Run, groups: Sequence[Group]) -> Figure | None:
     axes.set_axisbelow(True)
     for y, group in enumerate(shown):
         _time_bar(axes, y, group)
-    axes.set_xlim(left=0)
-    axes.margins(x=0.15)
+    axes.set_xlim(0, 1.15 * axes.get_xlim()[1])  # room for the words
     return made
 
 
@@ -216,6 +233,7 @@ def _level(axes: Axes, level: float, words: str) -> None:
         color=theme.NEUTRAL,
         fontsize=8,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+        zorder=1,  # below the points and their whiskers
     )
 
 
@@ -233,4 +251,5 @@ FIGURES: dict[str, Callable[[Run, Sequence[Group]], Figure | None]] = {
     "data-fractions": data_fractions,
     "time-to-accuracy": time_to_accuracy,
     "accuracy-step-time-front": front,
+    "controls": controls,
 }

@@ -152,7 +152,7 @@ def _decorate(axes: Axes, title: str, where: str, y: str) -> None:
     axes.set_xlabel(f"training step (ms)\n{where}", fontsize=9)
     axes.set_ylabel(y)
     axes.grid(visible=True)
-    axes.margins(0.22)
+    axes.margins(0.3)
 
 
 def _point(

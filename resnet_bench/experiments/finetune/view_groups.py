@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from resnet_bench.analysis.statistics import (
@@ -21,6 +23,7 @@ from resnet_bench.intervals import Interval
 from resnet_bench.store.reading import Run
 
 Row = dict[str, Any]
+Answers = NDArray[np.float64]
 
 SCRATCH = "scratch"
 PROBE = "probe"
@@ -70,19 +73,37 @@ class Group:
 
     @property
     def sampling_points(self) -> float:
-        """Half of the 95 % interval that a test half of this size leaves, in points.
+        """Half of the 95 % interval that a test half of this size leaves, in points."""
+        low, high = self.sampling_bounds
+        return (high - low) / 2
 
-        Wilson's, around the seeds' mean; all seeds share the test half.
-        """
+    @property
+    def sampling_bounds(self) -> tuple[float, float]:
+        """That interval in percent: Wilson's; all seeds share the test half."""
         images = int(self.rows[0]["test_images"])
-        right = round(self.accuracy.estimate / 100 * images)
-        interval = wilson_interval(images - right, images)
-        return 100 * (interval.high - interval.low) / 2
+        wrong = images - round(self.accuracy.estimate / 100 * images)
+        errors = wilson_interval(wrong, images)
+        return 100 * (1 - errors.high), 100 * (1 - errors.low)
+
+    @property
+    def answers(self) -> Answers | None:
+        """Share of the rows that answered each test image rightly; None if not kept."""
+        kept = [str(row.get("right_answers") or "") for row in self.rows]
+        images = int(self.rows[0]["test_images"])
+        if not all(kept):
+            return None
+        packed = [np.frombuffer(bytes.fromhex(each), np.uint8) for each in kept]
+        bits = np.array([np.unpackbits(each)[:images] for each in packed], float)
+        shares: Answers = bits.mean(axis=0)
+        return shares
 
     @property
     def by_seed(self) -> dict[int, float]:
-        """Test accuracy in percent by seed."""
-        return {row["seed"]: row["test_accuracy_percent"] for row in self.rows}
+        """Test accuracy in percent by seed, the mean where a seed has several rows."""
+        found: dict[int, list[float]] = {}
+        for row in self.rows:
+            found.setdefault(row["seed"], []).append(row["test_accuracy_percent"])
+        return {seed: statistics.mean(each) for seed, each in found.items()}
 
     def values(self, field: str) -> list[float]:
         """Return the known values of a field, one per seed."""
@@ -108,11 +129,13 @@ class ControlGain:
     """What pre-training gains a probe on permuted pixels, and what that says.
 
     Both probes see the same permutation; `variant` None pools all variants.
+    `sampling_points` is half of the 95 % interval that so many test images leave.
     """
 
     variant: int | None
     gain: Interval
     verdict: Verdict
+    sampling_points: float | None
 
     @property
     def half_width(self) -> float:
@@ -151,25 +174,64 @@ def gain_over_scratch(group: Group, groups: Iterable[Group]) -> Interval | None:
 
 def control_gains(groups: Sequence[Group]) -> list[ControlGain]:
     """Return the gain on permuted pixels for all variants together, then for each."""
-    pairs = {
-        probe.variant: _paired(probe, random)
+    both = {
+        probe.variant: (probe, random)
         for probe in groups
         for random in groups
         if probe.permuted and random.permuted and probe.variant == random.variant
         if probe.strategy == PROBE and random.strategy == RANDOM_PROBE
+        if _paired(probe, random)
     }
     gains = {
-        variant: [trained - random for trained, random in each]
-        for variant, each in pairs.items()
-        if each
+        variant: [trained - random for trained, random in _paired(*each)]
+        for variant, each in both.items()
     }
     if not gains:
         return []
+    images = {variant: _gain_by_image(*each) for variant, each in both.items()}
     pooled = stratified_interval(list(gains.values()))
-    named = {variant: mean_interval(each) for variant, each in gains.items()}
-    return [ControlGain(None, pooled, verdict_of(pooled))] + [
-        ControlGain(variant, gain, verdict_of(gain)) for variant, gain in named.items()
+    return [_control(None, pooled, list(images.values()))] + [
+        _control(variant, mean_interval(each), [images[variant]])
+        for variant, each in gains.items()
     ]
+
+
+def _control(
+    variant: int | None, gain: Interval, images: Sequence[Answers | None]
+) -> ControlGain:
+    return ControlGain(variant, gain, verdict_of(gain), sampling_points(images))
+
+
+def random_probe_gain(variant: int, groups: Sequence[Group]) -> Interval | None:
+    """Return what pre-training gains a probe on intact pixels, paired by seed."""
+    whole = [g for g in groups if g.variant == variant and not g.permuted]
+    largest = max((group.fraction for group in whole), default=1.0)
+    both = {g.strategy: g for g in whole if g.fraction == largest}
+    if PROBE not in both or RANDOM_PROBE not in both:
+        return None
+    return _gain(both[PROBE], both[RANDOM_PROBE])
+
+
+def _gain_by_image(probe: Group, random: Group) -> Answers | None:
+    """Return how much more often each image is answered rightly, over all rows."""
+    trained, drawn = probe.answers, random.answers
+    if trained is None or drawn is None or trained.shape != drawn.shape:
+        return None
+    return trained - drawn
+
+
+def sampling_points(gains: Sequence[Answers | None]) -> float | None:
+    """Return half of the 95 % interval over images of a mean gain, in points.
+
+    Every entry holds a gain per image, of the same images; the normal interval of
+    their mean. None where the answers were not kept.
+    """
+    known = [gain for gain in gains if gain is not None]
+    if len(known) < len(gains) or len({len(gain) for gain in known}) != 1:
+        return None
+    each = np.mean(known, axis=0)
+    error = float(np.std(each, ddof=1)) / math.sqrt(len(each))
+    return 100 * float(stats.norm.ppf(0.975)) * error
 
 
 def stratified_interval(strata: Sequence[Sequence[float]]) -> Interval:

@@ -58,6 +58,16 @@ MEDIANS = (
 )
 
 
+CONTROL_COLUMNS = (
+    "network",
+    "pairs",
+    "gain_points",
+    "half_width_points",
+    "sampling_points",
+    "verdict",
+)
+
+
 def run_tables(run: Run) -> list[Table]:
     """Return the table of accuracies, then that of the negative control."""
     groups = groups_of(run)
@@ -130,6 +140,7 @@ def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
             "pairs": each.gain.samples,
             **bounded("gain_points", each.gain),
             "half_width_points": each.half_width,
+            "sampling_points": each.sampling_points,
             "verdict": str(each.verdict),
         }
         for each in gains
@@ -138,15 +149,16 @@ def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
         name="negative-control",
         title=f"Negative control: pixels permuted\n{setting(run)}",
         frame=pd.DataFrame(rows, dtype=object),
-        narrow=["network", "pairs", "gain_points", "half_width_points", "verdict"],
+        narrow=list(CONTROL_COLUMNS),
         notes=[
-            "Gain: probe on the trained backbone less probe on a random one, both on "
-            "pixels moved by one fixed permutation, every image of a small data set "
-            "tested once (five folds). The interval of all is over seeds within "
-            "variants. Verdict on: no gain where there is no image structure to "
-            "transfer."
+            "Gain: probe on the trained backbone less probe on a random one (the mean "
+            "of several draws), both on pixels moved by one fixed permutation, every "
+            "image of a small data set tested once (five folds). Its interval is over "
+            "seeds, for all networks within networks; test set ±: half the 95 % "
+            "interval over images. Verdict on: no gain where there is no image "
+            "structure to transfer."
         ],
-        headers={"gain_points": "gain", "half_width_points": "half-width"},
+        headers={**HEADERS, "half_width_points": "half-width"},
     )
 
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from resnet_bench.analysis.machine import machine_title
 from resnet_bench.catalogue import DATASETS
 from resnet_bench.experiments.finetune.cells import RAW_PIXELS
-from resnet_bench.experiments.finetune.records import SourceResult, TransferResult
+from resnet_bench.experiments.finetune.records import TransferResult
 from resnet_bench.experiments.finetune.view_groups import (
     NO_GAIN_MARGIN_POINTS,
     ControlGain,
     Group,
 )
+from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.store.reading import Run
 
 #: Origins that say that nothing was pre-trained.

@@ -5,76 +5,83 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.cores import usable_cores
+from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.finetuning import FitSettings, seconds_per_image
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically, seed_everything
-from resnet_bench.engine.source_recipe import SourceRecipe, cache_folder
+from resnet_bench.engine.source_recipe import cache_folder
 from resnet_bench.engine.suite_checkpoints import (
-    Checkpoint,
     SourceRun,
     check_folder,
+    source_data,
     train_or_reuse,
 )
-from resnet_bench.engine.transfer_data import TargetRequest, load_target
 from resnet_bench.engine.transfer_network import NetworkRequest
-from resnet_bench.experiments.finetune.records import SourceResult
-from resnet_bench.experiments.pretrain.spec import Config, PretrainCell, expand
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.pretrain.spec import (
+    IMAGE_COST,
+    Config,
+    PretrainCell,
+    SourceResult,
+    expand,
+)
+from resnet_bench.records import Record
 
 
 def prepare(config: Config) -> Config:
-    """Resolve the device, read the data and try the folder.
+    """Resolve the device; raises UsageError when it is not there."""
+    return replace(config, device=devices.choose(config.device).name)
 
-    Raises UsageError or InputOutputError before anything is trained.
+
+def rehearse(config: Config) -> None:
+    """Try the folder and read the data before anything is trained.
+
+    Raises UsageError or InputOutputError.
     """
-    resolved = replace(config, device=devices.choose(config.device).name)
-    check_folder(config.into or cache_folder())
-    load_target(_target(expand(resolved)[0]))
-    return resolved
+    try_source(expand(config)[0])
 
 
-def estimate(config: Config, cells: list[PretrainCell]) -> float:
-    """Return the seconds that the cells will take, from two timed steps of each."""
+def try_source(cell: PretrainCell) -> None:
+    """Try the cell's folder and read its data; raises as `rehearse`."""
+    check_folder(_folder(cell))
+    source_data(_source_run(cell))
+
+
+def estimate(config: Config, cells: list[PretrainCell]) -> float | None:
+    """Return the seconds that the cells will take one by one.
+
+    None when data has to be downloaded first.
+    """
+    try:
+        return estimate_sources(cells)
+    except UsageError:
+        if config.download:
+            return None
+        raise
+
+
+def estimate_sources(cells: list[PretrainCell]) -> float:
+    """Return the seconds of checkpoints not there yet, from two timed steps.
+
+    Downloads nothing; raises UsageError for data that cannot be read.
+    """
+    new = [cell for cell in cells if not _path(cell).is_file()]
+    if not new:
+        return 0.0
     compute_deterministically(threads=1)
-    data = load_target(_target(cells[0]))
-    total = 0.0
-    for cell in cells:
-        request = NetworkRequest(
-            variant=cell.variant,
-            classes=len(data.classes),
-            stem=cell.stem,
-            seed=cell.seed,
-        )
-        settings = FitSettings(
-            epochs=cell.epochs,
-            learning_rate=cell.learning_rate,
-            batch_size=cell.batch_size,
-            seed=cell.seed,
-        )
-        per_image = seconds_per_image(request, data, settings)
-        total += per_image * len(data.train) * cell.epochs
-    return total / (usable_cores() if config.device == "cpu" else 1)
+    data = source_data(replace(_source_run(new[0]), download=False))
+    per_image = _seconds_per_image(new[0], data) / IMAGE_COST[new[0].variant]
+    return per_image * len(data.train) * sum(cell.cost for cell in new)
 
 
-def run(cell: PretrainCell, ranks: Ranks) -> Iterator[SourceResult]:
+def run(cell: PretrainCell, ranks: Ranks) -> Iterator[Record]:
     """Train one checkpoint, or find it, and yield what is told of it."""
     if cell.device == "cpu":
         compute_deterministically(threads=1)
     seed_everything(cell.seed)
-    source = SourceRun(
-        recipe=_recipe(cell),
-        device=cell.device,
-        data_dir=Path(cell.data_dir) if cell.data_dir else None,
-        download=cell.download,
-    )
-    folder = Path(cell.into) if cell.into else cache_folder()
-    yield result_of(train_or_reuse(source, folder))
-
-
-def result_of(checkpoint: Checkpoint) -> SourceResult:
-    """Return a checkpoint as a record."""
+    checkpoint = train_or_reuse(_source_run(cell), _folder(cell))
     training = checkpoint.training
-    return SourceResult(
+    yield SourceResult(
         file=checkpoint.path.name,
         sha256=checkpoint.sha256,
         data_sha256=training.data_sha256,
@@ -85,23 +92,35 @@ def result_of(checkpoint: Checkpoint) -> SourceResult:
     )
 
 
-def _recipe(cell: PretrainCell) -> SourceRecipe:
-    return SourceRecipe(
+def _folder(cell: PretrainCell) -> Path:
+    return Path(cell.into) if cell.into else cache_folder()
+
+
+def _path(cell: PretrainCell) -> Path:
+    return _folder(cell) / cell.recipe.file_name
+
+
+def _source_run(cell: PretrainCell) -> SourceRun:
+    return SourceRun(
+        recipe=cell.recipe,
+        device=cell.device,
+        data_dir=Path(cell.data_dir) if cell.data_dir else None,
+        download=cell.download,
+        skip_bad_images=cell.skip_bad_images,
+    )
+
+
+def _seconds_per_image(cell: PretrainCell, data: ImageData) -> float:
+    request = NetworkRequest(
         variant=cell.variant,
-        dataset=cell.dataset,
+        classes=len(data.classes),
         stem=cell.stem,
-        image_size=cell.image_size,
+        seed=cell.seed,
+    )
+    settings = FitSettings(
         epochs=cell.epochs,
         learning_rate=cell.learning_rate,
         batch_size=cell.batch_size,
         seed=cell.seed,
     )
-
-
-def _target(cell: PretrainCell) -> TargetRequest:
-    return TargetRequest(
-        name=cell.dataset,
-        image_size=cell.image_size,
-        data_dir=Path(cell.data_dir) if cell.data_dir else None,
-        download=cell.download,
-    )
+    return seconds_per_image(request, data.to(cell.device), settings)

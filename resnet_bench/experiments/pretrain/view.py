@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from resnet_bench.analysis.machine import machine_title
 from resnet_bench.analysis.tables import Table
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.records import SourceResult
+from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.store.reading import Run
 
 NARROW = (

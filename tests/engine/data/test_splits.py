@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torchvision.transforms._presets import ImageClassification
 
 from resnet_bench.engine.data import DataRequest, Normalisation, Split, load_data
 from resnet_bench.engine.data.augmentation import augment, augmentation_for
 from resnet_bench.engine.data.batches import BatchOrder, steps_per_epoch
+from resnet_bench.engine.data.loading import _preprocessed
 from resnet_bench.engine.data.splits import stratified_halves
 
 
@@ -48,10 +52,28 @@ def test_digits_can_be_resized_and_given_three_channels() -> None:
     assert float(normal.std()) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_preprocessing_that_normalises_is_not_normalised_again() -> None:
-    data = load_data(DataRequest(name="digits", preprocess=lambda image: image * 2 - 1))
-    assert data.normalisation == Normalisation((0.0,), (1.0,))
-    assert data.train.images.min() == -1
+def test_torchvisions_transforms_give_size_mean_and_deviation() -> None:
+    preset = ImageClassification(
+        crop_size=14, resize_size=16, mean=(0.5,) * 3, std=(0.25,) * 3
+    )
+    data = load_data(DataRequest(name="digits", channels=3, preprocess=preset))
+    assert data.normalisation == Normalisation((0.5,) * 3, (0.25,) * 3)
+    assert data.image_size == (14, 14)
+    stored = load_data(DataRequest(name="digits", channels=3)).train.images[:9]
+    torch.testing.assert_close(
+        data.normalisation.apply(data.train.images[:9]), preset(stored)
+    )
+
+
+def test_eight_bit_images_stay_so_under_torchvisions_transforms() -> None:
+    drawn = torch.randint(256, (5, 3, 20, 26), dtype=torch.uint8)
+    data = load_data(DataRequest(name="digits", channels=3))
+    half = Split(drawn, torch.arange(5) % 2)
+    preset = ImageClassification(crop_size=14, resize_size=16)
+    made = _preprocessed(replace(data, train=half, test=half), preset)
+    assert made.train.images.dtype == torch.uint8
+    each = torch.stack([preset(image) for image in drawn])
+    torch.testing.assert_close(made.normalisation.apply(made.train.images), each)
 
 
 def test_the_hash_changes_with_a_pixel_and_with_a_label() -> None:

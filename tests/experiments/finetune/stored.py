@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from resnet_bench.experiments.finetune.cells import FinetuneCell
-from resnet_bench.experiments.finetune.records import (
-    SourceResult,
-    TransferEpoch,
-    TransferResult,
-)
+from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
 from resnet_bench.experiments.finetune.spec import Config, expand
-from resnet_bench.records import Record, to_json
+from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
+from resnet_bench.records import Cell, Record, to_json
 from resnet_bench.store.reading import Run, assemble
 
 ENVIRONMENT = {
@@ -62,14 +59,14 @@ def stored_run(
     return assemble(folder, [*lines, {"kind": "end", "status": "complete"}])
 
 
-def _line(cell: FinetuneCell, record: Record) -> dict[str, Any]:
+def _line(cell: Cell, record: Record) -> dict[str, Any]:
     content = {"type": record.type_name(), **to_json(record)}
     return {"kind": "record", "cell": cell.key, "attempt": 1, **content}
 
 
-def records_of(cell: FinetuneCell, changes: dict[str, Any]) -> Sequence[Record]:
+def records_of(cell: Cell, changes: dict[str, Any]) -> Sequence[Record]:
     """Return what a cell would have yielded."""
-    if cell.part == "source":
+    if isinstance(cell, PretrainCell):
         return [
             SourceResult(
                 file="f",
@@ -81,6 +78,7 @@ def records_of(cell: FinetuneCell, changes: dict[str, Any]) -> Sequence[Record]:
                 training_seconds=6.0,
             )
         ]
+    assert isinstance(cell, FinetuneCell)
     result = replace(_result(cell), **changes)
     if result.steps == 0:
         return [result]

@@ -13,13 +13,11 @@ from resnet_bench.engine.ranks import Ranks
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.finetune import run as finetune
 from resnet_bench.experiments.finetune.cells import FinetuneCell
-from resnet_bench.experiments.finetune.records import (
-    SourceResult,
-    TransferEpoch,
-    TransferResult,
-)
+from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
 from resnet_bench.experiments.finetune.spec import Config, expand
-from resnet_bench.records import Record
+from resnet_bench.experiments.pretrain import run as pretrain
+from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
+from resnet_bench.records import Cell, Record
 
 QUICK: dict[str, Any] = {
     "variants": (18,),
@@ -45,20 +43,23 @@ def one_place_for_files(
 
 
 def prepared(**options: Any) -> Config:
-    return finetune.prepare(Config(**{**QUICK, **options}))
+    config = finetune.prepare(Config(**{**QUICK, **options}))
+    finetune.rehearse(config)
+    return config
 
 
-def carried_out(cell: FinetuneCell) -> list[Record]:
+def carried_out(cell: Cell) -> list[Record]:
+    assert isinstance(cell, FinetuneCell | PretrainCell)
     return list(finetune.run(cell, Ranks()))
 
 
-def result_of(cell: FinetuneCell) -> TransferResult:
+def result_of(cell: Cell) -> TransferResult:
     last = carried_out(cell)[-1]
     assert isinstance(last, TransferResult)
     return last
 
 
-def cells_of(config: Config) -> dict[str, FinetuneCell]:
+def cells_of(config: Config) -> dict[str, Cell]:
     return {cell.label: cell for cell in expand(config)}
 
 
@@ -93,6 +94,17 @@ def test_the_suites_whole_grid_runs_and_its_origins_are_told() -> None:
 
 
 @pytest.mark.usefixtures("small_resnets")
+def test_draws_of_the_negative_control_are_other_networks_on_all_images() -> None:
+    cells = cells_of(prepared(fractions=(1.0,)))
+    name = "ResNet-18, random-probe, seed 0, permuted pixels"
+    first, second = (result_of(cells[n]) for n in (name, f"{name}, draw 1"))
+    assert first.test_images == 896
+    assert first.right_answers is not None
+    assert len(first.right_answers) == 896 // 4
+    assert first.right_answers != second.right_answers
+
+
+@pytest.mark.usefixtures("small_resnets")
 @pytest.mark.parametrize(
     ("strategy", "trainable"), [("freeze", 513 * 5), ("batchnorm-only", None)]
 )
@@ -100,7 +112,7 @@ def test_other_strategies_train_from_the_suite(
     strategy: str, trainable: int | None
 ) -> None:
     cells = cells_of(prepared(strategy=(strategy,), fractions=(1.0,)))
-    carried_out(cells["ResNet-18, source, seed 0"])
+    carried_out(cells["ResNet-18 on digits-0-4, seed 0"])
     result = result_of(cells[f"ResNet-18, {strategy}, seed 0"])
     assert result.weights_origin == "suite:digits-0-4"
     assert trainable in (None, result.trainable_parameters)
@@ -109,7 +121,7 @@ def test_other_strategies_train_from_the_suite(
 @pytest.mark.usefixtures("small_resnets")
 def test_scratch_at_equal_compute_adds_the_sources_steps() -> None:
     cells = cells_of(prepared(strategy=("scratch-equal-compute",), fractions=(1.0,)))
-    (source,) = carried_out(cells["ResNet-18, source, seed 0"])
+    (source,) = carried_out(cells["ResNet-18 on digits-0-4, seed 0"])
     assert isinstance(source, SourceResult)
     result = result_of(cells["ResNet-18, scratch-equal-compute, seed 0"])
     assert result.weights_origin == "random"
@@ -300,12 +312,50 @@ def test_an_image_that_does_not_decode_is_named_or_skipped_and_counted(
 def test_the_estimate_grows_with_the_grid() -> None:
     config = prepared()
     cells = expand(config)
-    few, many = finetune.estimate(config, cells[:2]), finetune.estimate(config, cells)
+    few = finetune.estimate(config, cells[:2])
+    many = finetune.estimate(config, cells)
+    assert few is not None
+    assert many is not None
     assert 0 < few < many
 
 
+@pytest.mark.usefixtures("small_resnets")
+def test_a_cached_source_takes_no_estimated_time() -> None:
+    source = expand(prepared())[0]
+    assert isinstance(source, PretrainCell)
+    assert pretrain.estimate_sources([source]) > 0
+    carried_out(source)
+    assert pretrain.estimate_sources([source]) == 0.0
+
+
+def test_the_time_of_data_that_has_to_be_downloaded_first_is_unknown(
+    tmp_path: Path,
+) -> None:
+    options = {"dataset": "cifar10", "data_dir": tmp_path, "weights": "random"}
+    config = finetune.prepare(Config(**{**QUICK, **options}, download=True))
+    assert finetune.estimate(config, expand(config)) is None
+    missing = replace(config, download=False)
+    with pytest.raises(UsageError, match="CIFAR-10 cannot be read"):
+        finetune.estimate(missing, expand(missing))
+
+
+def test_only_a_rehearsal_downloads_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    config = finetune.prepare(Config(**{**QUICK, "weights": "imagenet"}))
+    cells = expand(config)
+    assert finetune.estimate(config, cells) is not None
+    with pytest.raises(InputOutputError, match="cannot download") as caught:
+        finetune.rehearse(config)
+    assert "resnet18-f37072fd.pth" in str(caught.value)
+    assert "--weights suite" in str(caught.value)
+
+
 def test_a_cell_says_which_device_it_needs() -> None:
-    cell = expand(Config(**{**QUICK, "weights": "suite", "stem": "small"}))[0]
+    cell = expand(Config(**{**QUICK, "weights": "suite", "stem": "small"}))[-1]
+    assert isinstance(cell, FinetuneCell)
     elsewhere = replace(cell, training=replace(cell.training, device="cuda:99"))
     with pytest.raises(UsageError, match="cuda:99"):
         carried_out(elsewhere)

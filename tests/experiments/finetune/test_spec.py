@@ -1,17 +1,26 @@
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from resnet_bench import cli
 from resnet_bench.engine.strategies import STRATEGIES
-from resnet_bench.errors import UsageError
+from resnet_bench.errors import ExitCode, UsageError
+from resnet_bench.experiments.finetune.cells import RANDOM_DRAWS, FinetuneCell
 from resnet_bench.experiments.finetune.spec import (
     Config,
     checked_weights,
     expand,
     parse_strategy,
 )
+from resnet_bench.experiments.pretrain.spec import PretrainCell
+from resnet_bench.records import Cell
 from tests.experiments.finetune.stored import resolved
+
+
+def own(cells: Iterable[Cell]) -> list[FinetuneCell]:
+    return [cell for cell in cells if isinstance(cell, FinetuneCell)]
 
 
 def test_defaults_are_two_variants_three_strategies_and_three_seeds() -> None:
@@ -66,6 +75,18 @@ def test_a_wrong_weights_value_is_refused_where_it_is_typed() -> None:
         checked_weights("imagenet:V3")
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--weights", "imagenet:V3"), ("--strategy", "freez")]
+)
+def test_a_bad_value_on_the_command_line_names_its_option_once(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["finetune", flag, value]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {flag} {value}: expected ")
+    assert said.count(flag) == 1
+
+
 def test_random_weights_leave_the_profiles_scratch_trainings() -> None:
     assert Config(weights="random").strategy == ("scratch",)
     standard = Config(weights="random", profile="standard")
@@ -74,7 +95,7 @@ def test_random_weights_leave_the_profiles_scratch_trainings() -> None:
 
 def test_every_variant_and_seed_gets_a_source_that_its_dependents_need() -> None:
     cells = expand(resolved(seeds=2, fractions=(1.0,)))
-    sources = [cell for cell in cells if cell.part == "source"]
+    sources = [cell for cell in cells if isinstance(cell, PretrainCell)]
     assert {(c.variant, c.seed) for c in sources} == {
         (18, 0),
         (18, 1),
@@ -83,10 +104,10 @@ def test_every_variant_and_seed_gets_a_source_that_its_dependents_need() -> None
     }
     assert cells[: len(sources)] == sources
     by_key = {cell.key: cell for cell in sources}
-    for cell in cells:
+    for cell in own(cells):
         for key in cell.needs:
             assert (by_key[key].variant, by_key[key].seed) == (cell.variant, cell.seed)
-    needing = {(c.strategy, c.permuted) for c in cells if c.needs}
+    needing = {(c.strategy, c.permuted) for c in own(cells) if c.needs}
     assert needing == {("probe", False), ("full", False), ("probe", True)}
 
 
@@ -95,12 +116,13 @@ def test_every_variant_and_seed_gets_a_source_that_its_dependents_need() -> None
 )
 def test_weights_that_are_there_need_no_source_cells(weights: str) -> None:
     cells = expand(resolved(weights=weights))
-    assert not [cell for cell in cells if cell.part == "source" or cell.needs]
+    assert not [cell for cell in cells if cell.needs]
+    assert own(cells) == cells
 
 
 def test_controls_are_always_there() -> None:
     cells = expand(resolved(seeds=2, strategy=("full",), fractions=(0.1, 1.0)))
-    controls = [cell for cell in cells if cell.part == "control"]
+    controls = [cell for cell in own(cells) if cell.part == "control"]
     kinds = {(c.strategy, c.permuted, c.fraction) for c in controls}
     assert kinds == {
         ("raw-pixels", False, 0.1),
@@ -112,18 +134,28 @@ def test_controls_are_always_there() -> None:
     }
 
 
+def test_the_negative_control_compares_each_seed_with_several_random_backbones() -> (
+    None
+):
+    cells = [c for c in own(expand(resolved(seeds=2, variants=(18,)))) if c.permuted]
+    draws = [(c.strategy, c.seed, c.draw) for c in cells]
+    assert draws.count(("probe", 0, 0)) == draws.count(("probe", 1, 0)) == 1
+    random = [draw for name, seed, draw in draws if name == "random-probe"]
+    assert sorted(random) == sorted(2 * list(range(RANDOM_DRAWS)))
+
+
 def test_random_weights_have_nothing_to_control_on_permuted_pixels() -> None:
     cells = expand(resolved(weights="random", strategy=("scratch",)))
-    assert not any(cell.permuted for cell in cells)
+    assert not any(cell.permuted for cell in own(cells))
 
 
 def test_a_cells_key_ignores_paths_and_follows_what_changes_its_result() -> None:
     def keys(**options: Any) -> set[str]:
-        return {cell.key for cell in expand(resolved(**options))}
+        return {cell.key for cell in own(expand(resolved(**options)))}
 
     assert keys() == keys(checkpoint=Path("a"), data_dir=Path("b"))
     assert not keys() & keys(epochs=7)
-    assert len(keys()) == len(expand(resolved()))
+    assert len(keys()) == len(own(expand(resolved())))
 
 
 def test_labels_say_what_a_cell_is() -> None:
@@ -135,7 +167,7 @@ def test_labels_say_what_a_cell_is() -> None:
 
 def test_a_smaller_share_of_the_data_trains_more_epochs_up_to_a_limit() -> None:
     cells = expand(resolved(seeds=1, epochs=4, fractions=(0.1, 0.5, 1.0)))
-    epochs = {c.fraction: c.epochs for c in cells if c.strategy == "full"}
+    epochs = {c.fraction: c.epochs for c in own(cells) if c.strategy == "full"}
     assert epochs == {0.1: 12, 0.5: 8, 1.0: 4}
 
 

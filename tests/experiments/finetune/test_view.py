@@ -3,16 +3,19 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from resnet_bench.analysis.statistics import mean_interval
 from resnet_bench.analysis.tables import markdown
 from resnet_bench.experiments.finetune import view, view_front, view_words
 from resnet_bench.experiments.finetune.view_groups import (
+    Group,
     Verdict,
     control_gains,
     gain_over_scratch,
     groups_of,
+    sampling_points,
     stratified_interval,
     verdict_of,
 )
@@ -132,6 +135,29 @@ def test_verdicts_follow_the_margin_and_the_width(
     assert verdict_of(Interval(middle, low, high, 3)) is verdict
 
 
+def test_the_controls_sampling_error_is_that_of_paired_answers() -> None:
+    trained, random = np.array([1.0, 1, 1, 0]), np.array([1.0, 0, 0, 1])
+    half = sampling_points([trained - random])
+    error = np.std([0, 1, 1, -1], ddof=1) / 2
+    assert half == pytest.approx(196 * error, rel=1e-3)
+    assert sampling_points([trained - random, None]) is None
+    assert sampling_points([trained, trained[:2]]) is None
+
+
+def test_answers_of_several_draws_are_averaged_by_image_and_seed() -> None:
+    rows = [
+        {"seed": 0, "test_accuracy_percent": 50.0, "test_images": 4, "right_answers": a}
+        for a in ("c0", "a0")
+    ]
+    rows[1]["test_accuracy_percent"] = 60.0
+    group = Group(18, "random-probe", 1.0, True, rows)
+    assert group.by_seed == {0: 55.0}
+    assert group.answers is not None
+    assert group.answers.tolist() == [1.0, 0.5, 0.5, 0.0]
+    without = Group(18, "probe", 1.0, True, [{**rows[0], "right_answers": None}])
+    assert without.answers is None
+
+
 def test_tables_name_the_origin_the_controls_and_the_verdict(run: Run) -> None:
     accuracy, control = view.tables(run)
     text = markdown(accuracy)
@@ -199,6 +225,7 @@ def test_every_figure_names_data_weights_and_machine(run: Run) -> None:
         "data-fractions",
         "time-to-accuracy",
         "accuracy-step-time-front",
+        "controls",
     }
     for figure in figures.values():
         title = figure.get_suptitle()

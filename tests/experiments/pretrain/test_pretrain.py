@@ -14,7 +14,7 @@ from resnet_bench.experiments.finetune.spec import Config as FinetuneConfig
 from resnet_bench.experiments.finetune.spec import expand as finetune_cells
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain import view
-from resnet_bench.experiments.pretrain.spec import Config, expand
+from resnet_bench.experiments.pretrain.spec import Config, SourceResult, expand
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import Run, assemble
 
@@ -63,12 +63,14 @@ def stored(config: Config) -> Run:
 def test_finetune_finds_what_pretrain_left_in_the_cache() -> None:
     config = pretrain.prepare(Config(**QUICK, lr=0.03))
     (made,) = pretrain.run(expand(config)[0], Ranks())
+    assert isinstance(made, SourceResult)
     assert not made.reused
     options = {**QUICK, "source_epochs": 1, "seeds": 1, "weights": "suite"}
     cells = finetune_cells(finetune.prepare(FinetuneConfig(**options)))
     (found,) = finetune.run(cells[0], Ranks())
-    assert found.reused  # type: ignore[attr-defined]
-    assert found.sha256 == made.sha256  # type: ignore[attr-defined]
+    assert isinstance(found, SourceResult)
+    assert found.reused
+    assert found.sha256 == made.sha256
 
 
 def test_tables_and_json_tell_file_hashes_and_accuracy(tmp_path: Path) -> None:
@@ -127,7 +129,9 @@ def test_cells_are_labelled_and_the_longest_comes_first() -> None:
 
 def test_the_estimate_is_some_seconds() -> None:
     config = Config(**QUICK)
-    assert 0 < pretrain.estimate(config, expand(config)) < 600
+    seconds = pretrain.estimate(config, expand(config))
+    assert seconds is not None
+    assert 0 < seconds < 600
 
 
 @pytest.mark.parametrize(
@@ -149,4 +153,4 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(
 ) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputOutputError, match="cannot write checkpoints"):
-        pretrain.prepare(Config(**QUICK, into=tmp_path / "file" / "sub"))
+        pretrain.rehearse(Config(**QUICK, into=tmp_path / "file" / "sub"))

@@ -19,6 +19,11 @@ def prepare(config: Config) -> Config:
     return config
 
 
+def rehearse(config: Config) -> None:
+    if "unreachable" in config.behaviours:
+        refuse("--behaviours unreachable: cannot be downloaded")
+
+
 def estimate(config: Config, cells: list[ToyCell]) -> float:
     return 1.5 * len(cells)
 
