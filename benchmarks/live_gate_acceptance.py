@@ -1,15 +1,19 @@
 """The gate on this machine as it is: false alarms, found slowdowns, caught edits.
 
     python benchmarks/live_gate_acceptance.py --output acceptance.jsonl
+    python benchmarks/live_gate_acceptance.py --output acceptance.jsonl --most 4
+    python benchmarks/live_gate_acceptance.py --output acceptance.jsonl --most 0
 
-Takes about 30 minutes of a quiet machine: 20 checks of unchanged code and 10 with a
-quarter more work in the forward pass, one small case and 60 s each, then one extra
-ReLU and one missing shortcut by exact metrics alone. Every outcome is appended to
-the output; a later call goes on with what is missing, and prints the figures.
+Takes up to 30 minutes of a quiet machine: 20 checks of unchanged code and 10 with a
+quarter more work in the forward pass, one small case and at most 60 s each, then one
+extra ReLU and one missing shortcut by exact metrics alone. Every outcome is appended to
+the output; a later call goes on with what is missing, `--most` of them, and prints the
+figures. Ends with 1 when anything seen so far misses what the gate promises.
 """
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from resnet_bench.store.reading import read_run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXAMPLE = REPOSITORY / "examples" / "gated-project"
@@ -42,6 +48,9 @@ EDITS = {
     ),
     "missing shortcut": (BLOCK, "        return torch.relu(self.body(images))\n"),
 }
+
+#: Of the checks of unchanged code at least this share has to pass: 16 of 20.
+PASSES = 0.8
 
 TIMED = ("--metrics", "time", "--cases", "small:forward", "--budget", "60")
 EXACT = ("--metrics", "exact", "--cases", "small:exact")
@@ -109,13 +118,16 @@ def carry_out(trial: Trial, project: Path) -> dict[str, Any]:
     content = json.loads(answer.stdout)
     identity = {"edit": trial.edit, "seed": trial.seed, "exit_code": answer.returncode}
     kept = {key: content[key] for key in ("rows", "pairs", "machine_key", "notices")}
-    return {**identity, "seconds": seconds, **kept}
+    run = read_run(project / "results" / "check" / content["run"])
+    timings = [
+        {name: row[name] for name in ("case", "pair", "base_seconds", "head_seconds")}
+        for row in run.rows("pair_timing")
+    ]
+    return {**identity, "seconds": seconds, **kept, "timings": timings}
 
 
 def environment() -> dict[str, str]:
     """Return the environment without settings of the caller's."""
-    import os
-
     return {k: v for k, v in os.environ.items() if not k.startswith("RESNET_BENCH_")}
 
 
@@ -150,6 +162,25 @@ def worst_of(rows: Sequence[dict[str, Any]]) -> str:
     return next((verdict for verdict in verdicts if verdict != "pass"), "pass")
 
 
+def misses(outcomes: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what the outcomes so far miss of what the gate promises."""
+    found = {
+        edit: [worst_of(row["rows"]) for row in outcomes if row["edit"] == edit]
+        for edit in EDITS
+    }
+    missed = [
+        f"{edit}: {verdicts.count('regression')} of {len(verdicts)} found"
+        for edit, verdicts in found.items()
+        if edit != "unchanged" and set(verdicts) - {"regression"}
+    ]
+    same = found["unchanged"]
+    if "regression" in same:
+        missed.append(f"unchanged: {same.count('regression')} false alarms")
+    if same.count("pass") < PASSES * len(same):
+        missed.append(f"unchanged: {same.count('pass')} of {len(same)} pass")
+    return missed
+
+
 def main() -> None:
     """Carry out what is missing, then show everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -168,6 +199,8 @@ def main() -> None:
             output.write(json.dumps(done[-1]) + "\n")
             output.flush()
     show(done)
+    if missed := misses(done):
+        raise SystemExit("; ".join(missed))
 
 
 if __name__ == "__main__":

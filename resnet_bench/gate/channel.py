@@ -1,15 +1,17 @@
 """The driver's end of a worker process."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, Protocol
 
 from resnet_bench.errors import ResnetBenchError
 
@@ -34,39 +36,88 @@ class WorkerError(ResnetBenchError):
     """A worker that could not do what it was asked, in one line."""
 
 
+class SilentWorkerError(ResnetBenchError):
+    """A worker that did not answer in time: it hangs, and would hang again."""
+
+
 @dataclass(frozen=True)
 class Launch:
-    """What starts a worker: the folder to import from, the subject, the threads."""
+    """What starts a worker: the folder to import from, the subject, the threads.
+
+    A worker that has not answered within `patience` seconds hangs.
+    """
 
     tree: Path
     subject: str
     threads: int
     seed: int
+    patience: float | None = None
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The environment variables of the worker."""
-        threads = str(self.threads)
-        fixed = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **SETTINGS}
-        return {**os.environ, **fixed}
+    def arguments(self) -> list[str]:
+        """The arguments of the worker's program, the socket's number apart."""
+        return [str(self.tree), self.subject, str(self.threads), str(self.seed)]
+
+
+def environment_of(threads: int) -> dict[str, str]:
+    """Return the environment variables of a worker."""
+    count = str(threads)
+    fixed = {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, **SETTINGS}
+    return {**os.environ, **fixed}
+
+
+class Running(Protocol):
+    """A process that was started, however it was."""
+
+    def end(self) -> int:
+        """Kill it if it still runs, wait, and return its status."""
+
+
+class Spawned:
+    """A process of this one's own."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def end(self) -> int:
+        """Kill it if it still runs, wait, and return its status."""
+        if self._process.poll() is None:
+            self._process.kill()
+        return self._process.wait()
+
+
+Start = Callable[[Launch, socket.socket, IO[str]], Running]
+
+
+def spawn(launch: Launch, end: socket.socket, log: IO[str]) -> Running:
+    """Start a worker's program anew, at `end` of its socket."""
+    command = [sys.executable, "-P", str(WORKER), str(end.fileno()), *launch.arguments]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=[end.fileno()],
+        cwd=launch.tree,
+        env=environment_of(launch.threads),
+    )
+    return Spawned(process)
 
 
 class WorkerProcess:
     """A running worker; use as a context manager, which also ends it."""
 
-    def __init__(self, launch: Launch) -> None:
-        arguments = [launch.tree, launch.subject, launch.threads, launch.seed]
-        # It lives as long as the process, which __exit__ ends.
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(WORKER), *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            cwd=launch.tree,
-            env=launch.environment,
-        )
+    def __init__(self, launch: Launch, start: Start = spawn) -> None:
+        with contextlib.ExitStack() as closing:
+            self._log = closing.enter_context(tempfile.TemporaryFile("w+"))
+            self._socket, theirs = socket.socketpair()
+            closing.enter_context(self._socket)
+            self._socket.settimeout(launch.patience)
+            self._replies = closing.enter_context(self._socket.makefile("r"))
+            with theirs:
+                self._running = start(launch, theirs, self._log)
+            closing.callback(self._running.end)
+            self._closing = closing.pop_all()
 
     def __enter__(self) -> "WorkerProcess":
         return self
@@ -77,25 +128,29 @@ class WorkerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._log.close()
+        self._closing.close()
 
     def send(self, do: str, **arguments: object) -> None:
         """Ask for something without waiting for the reply."""
-        stdin = self._process.stdin
-        try:
-            if stdin is not None:
-                stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-                stdin.flush()
-        except BrokenPipeError:
-            # The worker has ended; its last words are on the reply pipe.
-            return
+        request = json.dumps({"do": do, **arguments}) + "\n"
+        # A worker that has ended does not listen; its last words are in its log.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(request.encode())
 
     def receive(self) -> Mapping[str, Any]:
-        """Wait for the reply; raises WorkerError if the worker failed."""
-        stdout = self._process.stdout
-        line = stdout.readline() if stdout is not None else ""
+        """Wait for the reply; raises WorkerError if the worker failed.
+
+        Raises SilentWorkerError when there is none in time.
+        """
+        try:
+            line = self._replies.readline()
+        except TimeoutError as error:
+            waited = self._socket.gettimeout()
+            raise SilentWorkerError(
+                f"no answer for {waited:.0f} s: it hangs"
+            ) from error
+        except ConnectionResetError:
+            line = ""
         if not line:
             raise WorkerError(self._last_words())
         reply: dict[str, Any] = json.loads(line)
@@ -104,12 +159,12 @@ class WorkerProcess:
         return reply
 
     def ask(self, do: str, **arguments: object) -> Mapping[str, Any]:
-        """Send a request and wait for its reply; raises WorkerError."""
+        """Send a request and wait for its reply; raises as `receive` does."""
         self.send(do, **arguments)
         return self.receive()
 
     def _last_words(self) -> str:
-        code = self._process.wait()
+        code = self._running.end()
         self._log.seek(0)
         lines = [line for line in self._log.read().splitlines() if line.strip()]
         return lines[-1] if lines else f"the worker ended with status {code}"

@@ -14,6 +14,7 @@ from resnet_bench.gate.emitting import check_targets, emit
 from resnet_bench.gate.grid import Grid
 from resnet_bench.gate.live import Interview, interview
 from resnet_bench.gate.measuring import (
+    Starting,
     cases_of,
     launches_for,
     record_accuracies,
@@ -28,10 +29,11 @@ from resnet_bench.gate.recording import (
     kept,
     open_recording,
 )
+from resnet_bench.gate.repository import git, resolve
 from resnet_bench.gate.schedule import Side
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
 from resnet_bench.gate.thresholds import thresholds_in
-from resnet_bench.gate.trees import Tree, checked_out, git, resolve, working_tree
+from resnet_bench.gate.trees import Tree, checked_out, working_tree
 from resnet_bench.output import Output
 from resnet_bench.store.folders import check_writable
 from resnet_bench.store.reading import Run
@@ -78,9 +80,10 @@ def measured(config: CheckConfig, output: Output, budget: Budget) -> Run:
         recording = open_recording(identity, grid, config.seeds)
         with kept(recording, output.say):
             answer(recording, asked, grid, config, budget)
+            starting = Starting(launches, asked.libraries())
             questions.close()
             still_open = open_cases_of(recording, grid, config)
-            record_pairs(recording, config, launches, budget, still_open, output.say)
+            record_pairs(recording, config, starting, budget, still_open, output.say)
     return recording.run()
 
 

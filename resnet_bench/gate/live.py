@@ -7,10 +7,12 @@ from typing import Any
 
 from resnet_bench.errors import NotComparableError
 from resnet_bench.gate.cases import Case
-from resnet_bench.gate.channel import Launch, WorkerError, WorkerProcess
+from resnet_bench.gate.channel import Launch, Start, WorkerError, WorkerProcess, spawn
 from resnet_bench.gate.observations import Accuracy, ExactMetrics, PairTiming, Trial
 from resnet_bench.gate.pairs import CONTROL, Pairs, measure_case
 from resnet_bench.gate.schedule import SIDES, PairOrder, Side
+
+OTHER: dict[Side, Side] = {"base": "head", "head": "base"}
 
 #: The version of the agreement between worker and subject that this driver speaks.
 SUBJECT_API = 1
@@ -18,24 +20,32 @@ SUBJECT_API = 1
 
 @dataclass(frozen=True)
 class LiveSide:
-    """A worker seen as a stopwatch."""
+    """A worker seen as a stopwatch; its errors name the side."""
 
+    side: Side
     worker: WorkerProcess
 
     def prepare(self, case: Case) -> float:
         """Build and warm up the case; return its seconds per call."""
-        reply = self.worker.ask("prepare", name=case.name, method=case.method)
-        return float(reply["seconds"])
+        return self._seconds("prepare", case)
 
     def leg(self, case: Case, loops: int) -> float:
         """Return the median seconds per call over `loops` calls."""
-        reply = self.worker.ask("leg", name=case.name, method=case.method, loops=loops)
+        return self._seconds("leg", case, loops=loops)
+
+    def _seconds(self, do: str, case: Case, **further: int) -> float:
+        try:
+            reply = self.worker.ask(do, name=case.name, method=case.method, **further)
+        except WorkerError as error:
+            raise WorkerError(
+                f"{case.text} of the {self.side} tree: {error}"
+            ) from error
         return float(reply["seconds"])
 
 
 @contextlib.contextmanager
 def workers(
-    launches: Mapping[Side, Launch], first: Side = "base"
+    launches: Mapping[Side, Launch], first: Side = "base", start: Start = spawn
 ) -> Iterator[dict[Side, WorkerProcess]]:
     """Start a worker for each side while the block runs; both import at once.
 
@@ -44,10 +54,11 @@ def workers(
     with contextlib.ExitStack() as stack:
         order = sorted(SIDES, key=lambda side: side != first)
         both = {
-            side: stack.enter_context(WorkerProcess(launches[side])) for side in order
+            side: stack.enter_context(WorkerProcess(launches[side], start))
+            for side in order
         }
-        for worker in both.values():
-            worker.send("open")
+        for side, worker in both.items():
+            worker.send("open", other=str(launches[OTHER[side]].tree))
         yield both
 
 
@@ -79,6 +90,12 @@ def _refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
             f"the {side} tree's subject was imported from elsewhere: --subject "
             "names the tree's own, --source the folder it is to come from"
         )
+    if offer["borrowed"]:
+        raise NotComparableError(
+            f"the {side} tree's subject takes {offer['borrowed']} from the "
+            f"{OTHER[side]} tree, where it is installed from: --source names the "
+            "folder that holds it"
+        )
 
 
 def live_pair(
@@ -86,11 +103,15 @@ def live_pair(
     order: PairOrder,
     cases: Sequence[Case],
     pairs: Pairs,
+    start: Start = spawn,
 ) -> list[PairTiming]:
-    """Measure one pair of fresh processes; only one of them is ever active."""
-    with workers(launches, order.first_started) as both:
+    """Measure one pair of fresh processes; only one of them is ever active.
+
+    Raises WorkerError when one of them fails.
+    """
+    with workers(launches, order.first_started, start) as both:
         opened(both)
-        sides = {side: LiveSide(worker) for side, worker in both.items()}
+        sides = {side: LiveSide(side, worker) for side, worker in both.items()}
         return [
             measure_case(case, order, sides, pairs.loops(case))
             for case in (*cases, CONTROL)
@@ -122,6 +143,12 @@ class Interview:
             self._workers[side] = self._stack.enter_context(WorkerProcess(launch))
             self._workers[side].ask("open")
             return {"problem": str(error)}
+
+    def libraries(self) -> list[str]:
+        """Return the installed packages that both sides have loaded by now."""
+        found = self.ask("libraries")
+        base, head = (found[side].get("libraries", []) for side in SIDES)
+        return [name for name in base if name in head]
 
     def trials(self, case: Case) -> list[Trial]:
         """Return whether the case runs on each side."""

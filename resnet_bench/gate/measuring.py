@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from resnet_bench.errors import UsageError
-from resnet_bench.gate.cases import Case, parse_case
+from resnet_bench.gate.cases import METHODS, Case, parse_case
 from resnet_bench.gate.channel import Launch
 from resnet_bench.gate.grid import Grid, pair_cell
 from resnet_bench.gate.live import Interview, live_pair
+from resnet_bench.gate.nursery import nurseries
 from resnet_bench.gate.observations import ExactCell, PairTiming, SeedCell
 from resnet_bench.gate.pairs import Budget, Pairs, measure_pairs
 from resnet_bench.gate.recording import Recording
@@ -19,10 +21,22 @@ Say = Callable[[str], None]
 Launches = Mapping[Side, Launch]
 
 
+@dataclass(frozen=True)
+class Starting:
+    """What starts the workers of a pair: of each side, and the libraries of both."""
+
+    launches: Launches
+    libraries: Sequence[str]
+
+
 def launches_for(config: SubjectConfig, trees: Mapping[Side, Tree]) -> Launches:
-    """Return what starts a worker of each side."""
+    """Return what starts a worker of each side.
+
+    A single answer may take as long as the whole check, and a minute.
+    """
+    patience = config.budget + 60
     return {
-        side: Launch(tree.folder, config.subject, config.threads, config.seed)
+        side: Launch(tree.folder, config.subject, config.threads, config.seed, patience)
         for side, tree in trees.items()
     }
 
@@ -30,16 +44,20 @@ def launches_for(config: SubjectConfig, trees: Mapping[Side, Tree]) -> Launches:
 def cases_of(config: SubjectConfig, interview: Interview) -> tuple[Case, ...]:
     """Return the cases asked for, or all that either tree's subject names.
 
-    Raises UsageError when there is none.
+    Raises UsageError when there is none, or for a name that neither tree knows.
     """
-    if config.cases:
-        return config.parsed_cases
-    named = [*interview.offers["head"]["cases"], *interview.offers["base"]["cases"]]
-    if not named:
+    offers = (interview.offers["head"], interview.offers["base"])
+    named = [parse_case(text) for offer in offers for text in offer["cases"]]
+    if not (config.cases or named):
         raise UsageError(
             f"--subject {config.subject}: names no CASES: expected --cases"
         )
-    return tuple(dict.fromkeys(parse_case(text) for text in named))
+    known = list(dict.fromkeys(case.name for case in named))
+    for case in config.parsed_cases:
+        if known and case.name not in known:
+            accepted = f"{' or '.join(METHODS)} of {', '.join(known)}"
+            raise UsageError.for_option("--cases", case.text, accepted)
+    return config.parsed_cases or tuple(dict.fromkeys(named))
 
 
 def record_exact(
@@ -86,25 +104,27 @@ def _settled(recording: Recording, cell: SeedCell) -> bool:
 def record_pairs(
     recording: Recording,
     config: SubjectConfig,
-    launches: Launches,
+    starting: Starting,
     budget: Budget,
     open_cases: Callable[[Pairs], Sequence[Case]],
     say: Say,
 ) -> None:
     """Measure pairs until no case is open or the budget is spent; keep each."""
     pairs = _stored(recording)
+    with nurseries(config.threads, starting.libraries) as start_for:
 
-    def measure(
-        order: PairOrder, cases: Sequence[Case], so_far: Pairs
-    ) -> list[PairTiming]:
-        return live_pair(launches, order, cases, so_far)
+        def measure(
+            order: PairOrder, cases: Sequence[Case], so_far: Pairs
+        ) -> list[PairTiming]:
+            start = start_for(order.pair)
+            return live_pair(starting.launches, order, cases, so_far, start)
 
-    last = budget.clock()
-    for timings in measure_pairs(pairs, config.seed, measure, open_cases, budget):
-        seconds = budget.clock() - last
-        recording.keep(pair_cell(config, len(pairs) - 1), timings, seconds)
-        say(f"pair {len(pairs)} of at most {config.pairs} in {seconds:.1f} s")
         last = budget.clock()
+        for timings in measure_pairs(pairs, config.seed, measure, open_cases, budget):
+            seconds = budget.clock() - last
+            recording.keep(pair_cell(config, len(pairs) - 1), timings, seconds)
+            say(f"pair {len(pairs)} of at most {config.pairs} in {seconds:.1f} s")
+            last = budget.clock()
 
 
 def _stored(recording: Recording) -> Pairs:

@@ -11,6 +11,7 @@ from resnet_bench.gate.cases import Case
 from resnet_bench.gate.grid import Grid
 from resnet_bench.gate.live import interview
 from resnet_bench.gate.measuring import (
+    Starting,
     cases_of,
     launches_for,
     record_exact,
@@ -60,12 +61,13 @@ def measured(config: NoiseConfig, output: Output, budget: Budget) -> Run:
         recording = open_recording(identity, grid, 0)
         with kept(recording, output.say):
             record_exact(recording, asked, grid, config.threads)
+            starting = Starting(launches, asked.libraries())
             questions.close()
 
             def still_open(pairs: Pairs) -> Sequence[Case]:
                 return grid.timed if len(pairs) < config.pairs else ()
 
-            record_pairs(recording, config, launches, budget, still_open, output.say)
+            record_pairs(recording, config, starting, budget, still_open, output.say)
     return recording.run()
 
 

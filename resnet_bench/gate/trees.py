@@ -1,18 +1,27 @@
 """The two trees that a check sets against each other."""
 
 import contextlib
+import hashlib
 import os
-import subprocess
+import re
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_bench.errors import NotComparableError, UsageError
+from resnet_bench.gate.repository import GitError, git
 
+#: The base's work tree lies in a temporary folder of this name and the check's own
+#: process id.
+PREFIX = "resnet-bench-"
 
-class GitError(UsageError):
-    """What git refused, in one line."""
+ADD = ("worktree", "add", "--detach", "--quiet")
+REMOVE = ("worktree", "remove", "--force")
+
+#: A project's own hook after a checkout has nothing to do with what is measured.
+WITHOUT_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
 @dataclass(frozen=True)
@@ -38,54 +47,41 @@ class Tree:
         }
 
 
-def git(folder: Path, *arguments: str, **variables: str) -> str:
-    """Run git in `folder` and return what it prints; raises GitError."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **variables},
-        )
-    except OSError as error:
-        raise GitError(f"git cannot be run: {error.strerror or error}") from error
-    if answer.returncode:
-        lines = answer.stderr.strip().splitlines() or ["no message"]
-        raise GitError(f"git {arguments[0]}: {lines[-1]}")
-    return answer.stdout.strip()
-
-
-def resolve(folder: Path, revision: str) -> str:
-    """Return the commit that `revision` names.
-
-    Raises GitError; for a shallow clone it says how deep to check out.
-    """
-    name = f"{revision}^{{commit}}"
-    try:
-        return git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", name)
-    except GitError:
-        pass
-    if git(folder, "rev-parse", "--is-shallow-repository") == "true":
-        raise GitError(
-            f"--against {revision}: not in this shallow clone: check out with "
-            "fetch-depth: 0 (all of it), or run git fetch --unshallow"
-        )
-    raise GitError(f"--against {revision}: expected a branch, tag or commit")
-
-
 def content_of(folder: Path, results: str) -> str:
-    """Return git's hash of all files in the work tree, ignored ones and results out.
+    """Return a hash of all files in the work tree, ignored ones and results out.
 
-    A temporary index is used, so that nobody's staged changes are touched.
+    It is git's own hash of the tree as long as every file is known to git. A temporary
+    index and object store are used, so that the repository stays as it is.
     """
     top = Path(git(folder, "rev-parse", "--show-toplevel"))
+    here = ("--", ".", f":(exclude,top){results}")
+    objects = git(top, "rev-parse", "--path-format=absolute", "--git-path", "objects")
     with tempfile.TemporaryDirectory() as scratch:
-        index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
-        git(top, "read-tree", "HEAD", **index)
-        git(top, "add", "--all", **index)
-        git(top, "reset", "--quiet", "HEAD", "--", results, **index)
-        return git(top, "write-tree", **index)
+        apart = {
+            "GIT_INDEX_FILE": str(Path(scratch) / "index"),
+            "GIT_OBJECT_DIRECTORY": scratch,
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
+        }
+        git(top, "read-tree", "HEAD", **apart)
+        git(top, "add", "--update", *here, **apart)
+        tracked = git(top, "write-tree", **apart)
+    listing = ("ls-files", "-z", "--others", "--exclude-standard")
+    unknown = git(top, *listing, *here).split("\0")
+    return _with_untracked(tracked, top, [name for name in unknown if name])
+
+
+def _with_untracked(tracked: str, top: Path, names: Sequence[str]) -> str:
+    """Return `tracked`, joined with name, size and time of files git does not know.
+
+    Their contents are not read: they may be a data set.
+    """
+    if not names:
+        return tracked
+    digest = hashlib.sha1(tracked.encode(), usedforsecurity=False)
+    for name in sorted(names):
+        status = (top / name).lstat()
+        digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
 
 
 def working_tree(folder: Path, source: str, results: Path) -> Tree:
@@ -126,11 +122,11 @@ def checked_out(folder: Path, commit: str, source: str) -> Iterator[Tree]:
     Raises GitError, and NotComparableError when the commit lacks the place.
     """
     below = git(folder, "rev-parse", "--show-prefix")
-    with tempfile.TemporaryDirectory(prefix="resnet-bench-") as scratch:
+    remove_abandoned(folder)
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as scratch:
         place = Path(scratch) / "base"
-        git(folder, "worktree", "prune")
-        git(folder, "worktree", "add", "--detach", "--quiet", str(place), commit)
         try:
+            git(folder, *WITHOUT_HOOKS, *ADD, str(place), commit)
             inside = place / below / source
             if not inside.is_dir():
                 raise NotComparableError(
@@ -139,4 +135,19 @@ def checked_out(folder: Path, commit: str, source: str) -> Iterator[Tree]:
             content = git(place, "rev-parse", f"{commit}^{{tree}}")
             yield Tree(inside.resolve(), commit, content, content)
         finally:
-            git(folder, "worktree", "remove", "--force", str(place))
+            # What could not be added can't be removed either; its error goes on.
+            with contextlib.suppress(GitError):
+                git(folder, *REMOVE, str(place))
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the work trees of checks that were killed before they could do so."""
+    import psutil
+
+    lines = git(folder, "worktree", "list", "--porcelain").splitlines()
+    for line in lines:
+        place = Path(line.removeprefix("worktree "))
+        owner = re.fullmatch(rf"{PREFIX}(\d+)-.*", place.parent.name)
+        if owner and not psutil.pid_exists(int(owner[1])):
+            git(folder, *REMOVE, str(place))
+            shutil.rmtree(place.parent, ignore_errors=True)

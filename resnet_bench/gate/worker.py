@@ -1,9 +1,9 @@
 """One measuring process: run by path, it imports the subject of any tree.
 
-Usage: `python -P worker.py TREE MODULE:FUNCTION THREADS SEED`. Requests arrive on
-stdin and replies leave on stdout, one JSON object a line; whatever else is printed
-goes to stderr. The process ends when stdin closes. Nothing of this package is
-imported here, so that an older revision is measured by the newer driver.
+Usage: `python -P worker.py SOCKET TREE MODULE:FUNCTION THREADS SEED`. Requests and
+replies are JSON objects, one a line, on the inherited socket of that number; the
+process ends when it closes. Nothing of this package is imported here, so that an older
+revision is measured by the newer driver.
 """
 
 import gc
@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import signal
+import socket
 import statistics
 import sys
 import time
@@ -22,9 +23,6 @@ from typing import Any, TextIO
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-
-#: The version of the agreement with a subject's module, its SUBJECT_API.
-SUBJECT_API = 1
 
 #: What the driver asks for to time the frozen matrix product.
 CONTROL = "control"
@@ -37,6 +35,13 @@ WARM_UP_SECONDS = 0.1
 CONTROL_SIZE = 192
 
 
+#: The folders of installed packages, by the name of one of them.
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+#: What PyTorch itself imports as late as in the first optimizer, in over a second.
+LATE = frozenset({"torch._dynamo"})
+
+
 class Worker:
     """The subject of one tree, and the object of the case last asked for."""
 
@@ -47,17 +52,34 @@ class Worker:
         self.name = ""
         self.object: Any = None
 
-    def open(self) -> dict[str, Any]:
-        """Import the subject's module and say what it offers."""
+    def open(self, other: str | None = None) -> dict[str, Any]:
+        """Import the subject's module and say what it offers.
+
+        `borrowed` names a module that came from the `other` tree.
+        """
         name, _, function = self.subject.partition(":")
         module = importlib.import_module(name)
         self.build = getattr(module, function)
+        cases = getattr(module, "CASES", ())
         return {
             "api": getattr(module, "SUBJECT_API", None),
             "inside": _is_inside(self.tree, getattr(module, "__file__", None)),
-            "cases": [str(case) for case in getattr(module, "CASES", ())],
-            "torch": torch.__version__,
+            "borrowed": other and self.borrowed_from(Path(other)),
+            # One case in brackets is a string to Python, and meant as a tuple.
+            "cases": [cases] if isinstance(cases, str) else [str(c) for c in cases],
         }
+
+    def borrowed_from(self, other: Path) -> str | None:
+        """Return a module that lies in another tree and not in this one."""
+        files = module_files(installed=False).items()
+        strange = (row for row in files if not _is_inside(self.tree, row[1]))
+        return next((name for name, file in strange if _is_inside(other, file)), None)
+
+    def libraries(self) -> dict[str, Any]:
+        """Name the installed packages that are loaded by now."""
+        names = module_files(installed=True)
+        packages = dict.fromkeys(name.partition(".")[0] for name in names)
+        return {"libraries": [*packages, *LATE.intersection(names)]}
 
     def load(self, name: str) -> Any:
         """Return the case's object, built from the seed; it lives until the next."""
@@ -209,6 +231,18 @@ def backpropagate(output: Any) -> None:
     torch.autograd.backward(roots, [torch.ones_like(root) for root in roots])
 
 
+def module_files(*, installed: bool) -> dict[str, str]:
+    """Return the file of every imported module, installed or not, by name."""
+    modules = [row for row in sys.modules.items() if row[0] != "__main__"]
+    files = {name: getattr(module, "__file__", None) for name, module in modules}
+    return {
+        name: file
+        for name, file in files.items()
+        if isinstance(file, str)
+        and installed is not INSTALLED.isdisjoint(Path(file).parts)
+    }
+
+
 def _is_inside(tree: Path, file: str | None) -> bool:
     return file is not None and Path(file).resolve().is_relative_to(tree)
 
@@ -243,20 +277,21 @@ def report_error(replies: TextIO) -> Callable[..., None]:
     return tell
 
 
-def main(tree: str, subject: str, threads: str, seed: str) -> None:
-    """Serve the subject of one tree until stdin closes."""
-    # The driver alone decides what Ctrl-C means, and closes stdin.
+def main(number: str, tree: str, subject: str, threads: str, seed: str) -> None:
+    """Serve the subject of one tree until the socket of that number closes."""
+    # The driver alone decides what Ctrl-C means, and closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    replies = os.fdopen(os.dup(1), "w")
-    # A subject may print; the replies must stay alone on their pipe.
-    os.dup2(2, 1)
+    end = socket.socket(fileno=int(number))
+    requests = end.makefile("r", encoding="utf-8")
+    replies = end.makefile("w", encoding="utf-8")
     sys.excepthook = report_error(replies)
+    os.chdir(tree)
     sys.path.insert(0, tree)
     torch.set_num_threads(int(threads))
     torch.set_num_interop_threads(1)
     # Denormal numbers are up to a hundred times slower and depend on the data.
     torch.set_flush_denormal(True)
-    serve(Worker(Path(tree).resolve(), subject, int(seed)), sys.stdin, replies)
+    serve(Worker(Path(tree).resolve(), subject, int(seed)), requests, replies)
 
 
 if __name__ == "__main__":

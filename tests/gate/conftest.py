@@ -1,12 +1,14 @@
+import contextlib
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resnet_bench.gate import check, live, noise
+from resnet_bench.gate import check, live, measuring, noise
+from resnet_bench.gate.channel import Start, spawn
 from resnet_bench.output import DisplayOptions, Output
 from tests.gate.fake_worker import FakeWorker
 
@@ -26,10 +28,16 @@ def output() -> Output:
     return Output(DisplayOptions(color="never"))
 
 
+@contextlib.contextmanager
+def no_nurseries(*arguments: object) -> Iterator[Callable[[int], Start]]:
+    yield lambda pair: spawn
+
+
 @pytest.fixture(autouse=True)
 def light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start workers without PyTorch, and know the machine without asking it."""
     monkeypatch.setattr(live, "WorkerProcess", FakeWorker)
+    monkeypatch.setattr(measuring, "nurseries", no_nurseries)
     for module in (check, noise):
         monkeypatch.setattr(module, "collect_environment", lambda: ENVIRONMENT)
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_bench.gate.channel import Launch, WorkerError
+from resnet_bench.gate.channel import Launch, Start, WorkerError, spawn
 
 NOISE = random.Random(0)
 
@@ -20,7 +20,10 @@ def pace(subject: Mapping[str, Any], name: str, method: str) -> dict[str, Any]:
 
 def reply_to(subject: Mapping[str, Any], do: str, **arguments: Any) -> dict[str, Any]:
     if do == "open":
-        return {"api": 1, "inside": True, "cases": [], **subject.get("open", {})}
+        offer: dict[str, Any] = {"api": 1, "inside": True, "borrowed": None}
+        return {**offer, "cases": [], **subject.get("open", {})}
+    if do == "libraries":
+        return {"libraries": ["torch"]}
     name = arguments["name"]
     if do in ("prepare", "leg"):
         return pace(subject, name, arguments["method"])
@@ -41,7 +44,7 @@ def reply_to(subject: Mapping[str, Any], do: str, **arguments: Any) -> dict[str,
 class FakeWorker:
     """Stands for a WorkerProcess, in this process."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, start: Start = spawn) -> None:
         self.subject = json.loads((launch.tree / "subject.json").read_text())
         self.reply: dict[str, Any] | None = None
         self.error = ""

@@ -1,9 +1,11 @@
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from resnet_bench.errors import NotComparableError, UsageError
-from resnet_bench.gate.trees import GitError, checked_out, git, resolve, working_tree
+from resnet_bench.gate.repository import GitError, git, resolve
+from resnet_bench.gate.trees import PREFIX, checked_out, working_tree
 from tests.gate.conftest import git as run_git
 
 RESULTS = Path("results")
@@ -85,3 +87,56 @@ def test_without_git_the_error_says_so(
     monkeypatch.setenv("PATH", "")
     with pytest.raises(GitError, match="git cannot be run"):
         resolve(repository, "HEAD")
+
+
+def test_outside_git_the_error_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(GitError, match="in no git repository: expected one of the"):
+        git(tmp_path, "rev-parse", "--show-toplevel")
+
+
+def test_what_git_sets_for_its_hooks_is_not_passed_on(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "another" / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    assert working_tree(repository, ".", RESULTS).commit == resolve(repository, "HEAD")
+    assert not (tmp_path / "index").exists()
+
+
+def test_reading_the_tree_leaves_no_object_in_the_repository(repository: Path) -> None:
+    before = git(repository, "count-objects")
+    (repository / "subject.json").write_text("changed")
+    working_tree(repository, ".", RESULTS)
+    assert git(repository, "count-objects") == before
+
+
+def test_an_unknown_file_that_changes_is_another_tree(repository: Path) -> None:
+    (repository / "new.py").write_text("x = 1\n")
+    before = working_tree(repository, ".", RESULTS)
+    (repository / "new.py").write_text("x = 12\n")
+    assert working_tree(repository, ".", RESULTS).content != before.content
+
+
+def test_a_projects_hook_does_not_run_for_the_base(repository: Path) -> None:
+    hook = repository / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\ntouch hook-ran\n")
+    hook.chmod(0o755)
+    with checked_out(repository, resolve(repository, "HEAD"), ".") as base:
+        assert not (base.folder / "hook-ran").exists()
+
+
+def test_the_work_tree_of_a_killed_check_is_removed_by_the_next(
+    repository: Path, tmp_path: Path
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    abandoned = tmp_path / f"{PREFIX}{ended.pid}-x" / "base"
+    run_git(repository, "worktree", "add", "--quiet", "--detach", str(abandoned))
+    mine = tmp_path / "mine"
+    run_git(repository, "worktree", "add", "--quiet", "--detach", str(mine))
+    with checked_out(repository, resolve(repository, "HEAD"), "."):
+        pass
+    assert not abandoned.parent.exists()
+    assert mine.exists()
+    assert git(repository, "worktree", "list").count("\n") == 1
