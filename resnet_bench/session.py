@@ -132,6 +132,8 @@ class Session:
         executor.warm((self.experiment.run_name,))
         self.output.say(f"{self.experiment.name}: preparing")
         plan = make_plan(self.experiment, config, executor)
+        for line in self.experiment.announcements(plan.config):
+            self.output.say(line)
         if self.request.dry_run:
             return self._list_cells(plan, executor)
         if self.experiment.rehearses:

@@ -101,6 +101,16 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_experiments_announcement_comes_before_its_first_cell(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said_first = "WHAT: of two cells"
+    monkeypatch.setattr(TOY.spec, "announce", lambda _: [said_first], raising=False)
+    assert cli.run(["toy", "--behaviours", "count,count"]) == ExitCode.OK
+    err = said(capsys).err
+    assert err.index(said_first) < err.index("[1/2]")
+
+
 def test_only_a_real_run_is_rehearsed_before_its_first_cell(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,8 +62,8 @@ def imagenet_preprocess(
 def load_target(request: TargetRequest) -> ImageData:
     """Return the target on the CPU, three channels, ready for a ResNet.
 
-    Raises UsageError for whatever is wrong with the data set, and for more classes
-    than it has.
+    Raises UsageError for whatever is wrong with the data set, for more classes than
+    it has, and for a share that holds one class.
     """
     data = _load_permuted(request) if request.permuted else _load(request)
     if request.classes is not None:
@@ -72,9 +72,20 @@ def load_target(request: TargetRequest) -> ImageData:
             raise UsageError.for_option("--classes", request.classes, accepted)
         data = data.only_classes(tuple(range(request.classes)))
     if request.fraction < 1:
-        subset = data.train.fraction(request.fraction, seed=request.seed)
-        data = replace(data, train=subset)
+        data = replace(data, train=_share_of(data, request))
     return data
+
+
+def _share_of(data: ImageData, request: TargetRequest) -> Split:
+    """Return the share of the training images; raises UsageError for one class."""
+    subset = data.train.fraction(request.fraction, seed=request.seed)
+    if len(subset.labels.unique()) < 2:
+        raise UsageError(
+            f"--fractions {request.fraction:g} leaves {len(subset)} of "
+            f"{len(data.train)} training images, which are of one class: "
+            "give a larger share"
+        )
+    return subset
 
 
 def _load(request: TargetRequest) -> ImageData:

@@ -3,7 +3,7 @@
 import importlib
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 Schedule = Literal["once", "rounds"]
 
@@ -34,6 +34,11 @@ class Experiment:
     def spec(self) -> ModuleType:
         """Config, cells and records: light to import."""
         return self._module("spec")
+
+    def announcements(self, config: Any) -> list[str]:
+        """Return what the experiment says before its first cell, if anything."""
+        announce = getattr(self.spec, "announce", None)
+        return announce(config) if announce else []
 
     @property
     def run(self) -> ModuleType:

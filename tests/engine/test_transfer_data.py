@@ -46,6 +46,12 @@ def test_fractions_of_one_seed_nest_and_leave_the_test_half_alone() -> None:
     assert rows(0.1) != rows(0.1, seed=1)
 
 
+def test_a_share_of_one_class_is_refused() -> None:
+    request = replace(DIGITS, fraction=0.001)
+    with pytest.raises(UsageError, match="--fractions 0.001 leaves 1 of 717"):
+        load_target(request)
+
+
 def test_permuted_pixels_keep_every_value_and_lose_the_picture() -> None:
     request = replace(DIGITS, image_size=None)
     plain, permuted = load_target(request), load_target(replace(request, permuted=True))

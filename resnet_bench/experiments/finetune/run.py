@@ -89,7 +89,7 @@ def rehearse(config: Config) -> None:
     if sources:
         pretrain.try_source(sources[0])
     own = [cell for cell in cells if isinstance(cell, FinetuneCell)]
-    data = load_target(_whole_target(own[0]))
+    data = load_target(replace(_whole_target(own[0]), fraction=min(config.fractions)))
     if needs_weights(config) and not sources:
         _try_weights(config, own, classes=len(data.classes))
 

@@ -9,7 +9,7 @@ from resnet_bench.engine.strategies import STRATEGIES
 from resnet_bench.engine.weights_source import parse_weights
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import FinetuneCell
-from resnet_bench.experiments.finetune.grid import expand
+from resnet_bench.experiments.finetune.grid import expand, needs_weights
 from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.options import check, option
@@ -51,6 +51,21 @@ def parse_strategy(text: str) -> tuple[str, ...]:
         return (text,)
     accepted = f"{', '.join(STRATEGIES)} or all"
     raise UsageError.for_option("--strategy", text, accepted)
+
+
+def announce(config: "Config") -> list[str]:
+    """Return what must be known before the first number: the weights' origin."""
+    source = parse_weights(config.weights)
+    if source.kind == "random" or not needs_weights(config):
+        return ["WEIGHTS: random; nothing here is pre-trained."]
+    if source.kind == "suite":
+        on = "" if source.path else f" on {config.source}"
+        return [
+            f"WEIGHTS: {source}, trained by this suite{on}; "
+            "nothing here is pre-trained on ImageNet."
+        ]
+    unverified = "" if config.verify_weights else ", the file's hash not checked"
+    return [f"WEIGHTS: {source}{unverified}."]
 
 
 def checked_weights(text: str) -> str:

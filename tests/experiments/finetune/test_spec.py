@@ -10,6 +10,7 @@ from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.experiments.finetune.cells import RANDOM_DRAWS, FinetuneCell
 from resnet_bench.experiments.finetune.spec import (
     Config,
+    announce,
     checked_weights,
     expand,
     parse_strategy,
@@ -85,6 +86,24 @@ def test_a_bad_value_on_the_command_line_names_its_option_once(
     said = capsys.readouterr().err
     assert said.startswith(f"error: {flag} {value}: expected ")
     assert said.count(flag) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "suite, trained by this suite on digits-0-4; nothing here is pre-trained"),
+        ({"weights": "suite:a.safetensors"}, "nothing here is pre-trained on ImageNet"),
+        ({"weights": "random"}, "WEIGHTS: random; nothing here is pre-trained."),
+        ({"strategy": ("scratch",)}, "WEIGHTS: random"),
+        ({"weights": "imagenet:V1"}, "WEIGHTS: imagenet:V1."),
+        ({"weights": "file:a.pth", "verify_weights": False}, "hash not checked"),
+    ],
+)
+def test_the_weights_origin_is_said_before_the_first_cell(
+    options: dict[str, Any], words: str
+) -> None:
+    (line,) = announce(resolved(**options))
+    assert words in line
 
 
 def test_random_weights_leave_the_profiles_scratch_trainings() -> None:
