@@ -48,7 +48,7 @@ def test_fractions_of_one_seed_nest_and_leave_the_test_half_alone() -> None:
 
 def test_a_share_of_one_class_is_refused() -> None:
     request = replace(DIGITS, fraction=0.001)
-    with pytest.raises(UsageError, match="--fractions 0.001 leaves 1 of 717"):
+    with pytest.raises(UsageError, match=r"--fractions 0\.001 leaves 1 of 717"):
         load_target(request)
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.finetune import view_figures, view_published
 from resnet_bench.experiments.finetune.records import TransferResult
+from resnet_bench.experiments.finetune.view_front import front_of
 from resnet_bench.experiments.finetune.view_groups import (
     ControlGain,
     Group,
@@ -44,6 +45,7 @@ def json_object(run: Run) -> dict[str, Any]:
         "controls": [row for row in results if row["part"] == "control"],
         "negative_control": [_control(each) for each in control_gains(groups)],
         "sources": [_flat(row) for row in run.rows(SourceResult)],
+        "front": _front(run, groups),
         "summary": [_summary(group, groups) for group in groups],
     }
 
@@ -106,6 +108,23 @@ def _summary(group: Group, groups: Sequence[Group]) -> Row:
         "peak_memory_bytes": group.median("peak_memory_bytes"),
         "seconds_to_target": _finite(group.seconds_to_target),
     }
+
+
+def _front(run: Run, groups: Sequence[Group]) -> Row | None:
+    found = front_of(run, groups)
+    if found is None:
+        return None
+    points = [
+        {
+            "variant": point.variant,
+            "test_accuracy_percent": _interval(point.accuracy),
+            "step_seconds": point.cost.step_seconds,
+            "peak_memory_bytes": point.cost.peak_bytes,
+            "reported_imagenet_percent": point.reported_percent,
+        }
+        for point in found.points
+    ]
+    return {"strategy": found.strategy, "measured": found.where, "points": points}
 
 
 def _interval(interval: Interval | None) -> Row | None:

@@ -1,6 +1,7 @@
 """The front of accuracy against the measured cost of a training step."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,58 +34,122 @@ class Cost:
     where: str
 
 
-def front(run: Run, groups: Sequence[Group]) -> Figure | None:
-    """Return accuracy against step time, measured here beside torchvision's reported.
+@dataclass(frozen=True)
+class Point:
+    """A variant of the front: its accuracy here, its cost, and ImageNet as reported."""
 
-    Step times and memory come from a stored `speed` run of the same machine, else
-    from this run's own training.
+    variant: int
+    accuracy: Interval
+    cost: Cost
+    reported_percent: float | None
+
+    @property
+    def step_milliseconds(self) -> float:
+        """Time of a training step."""
+        return 1e3 * self.cost.step_seconds
+
+    @property
+    def peak_mebibytes(self) -> float | None:
+        """Peak memory of training."""
+        peak = self.cost.peak_bytes
+        return None if peak is None else peak / MEBIBYTE
+
+    @property
+    def reported(self) -> Interval | None:
+        """Torchvision's ImageNet accuracy (V1), which has no interval."""
+        level = self.reported_percent
+        return None if level is None else Interval(level, level, level, 1)
+
+
+CostOf = Callable[[Point], float | None]
+LevelOf = Callable[[Point], Interval | None]
+
+
+def own_accuracy(point: Point) -> Interval | None:
+    """Return the accuracy measured here."""
+    return point.accuracy
+
+
+@dataclass(frozen=True)
+class Front:
+    """All variants of the strategy that stands for the run."""
+
+    strategy: str
+    points: Sequence[Point]
+
+    @property
+    def where(self) -> str:
+        """At which setting the costs were measured."""
+        return self.points[0].cost.where
+
+    def kept(self, cost: CostOf, level: LevelOf = own_accuracy) -> list[Point]:
+        """Return the points that no cheaper one equals in accuracy, cheapest first."""
+        best = -math.inf
+        kept = []
+        for point in sorted(self.points, key=lambda each: cost(each) or 0.0):
+            found = level(point)
+            known = cost(point) is not None and found is not None
+            if known and found is not None and found.estimate > best:
+                best = found.estimate
+                kept.append(point)
+        return kept
+
+
+def front_of(run: Run, groups: Sequence[Group]) -> Front | None:
+    """Return accuracy with step time and memory; None for less than two variants.
+
+    Costs come from a stored `speed` run of the same machine, else from this run's own
+    training.
     """
     shown = _shown(groups)
-    if not shown:
-        return None
     variants = variants_of(shown)
     costs = speed_costs(run, variants) or _own_costs(shown)
-    known = [group for group in shown if group.variant in costs]
-    if not known:
+    points = [
+        Point(v, group.accuracy, costs[v], imagenet_accuracy(v))
+        for group in shown
+        if (v := group.variant or 0) in costs
+    ]
+    return Front(shown[0].strategy, points) if len(points) > 1 else None
+
+
+def front(run: Run, groups: Sequence[Group]) -> Figure | None:
+    """Draw accuracy against step time and memory, and ImageNet's as reported."""
+    found = front_of(run, groups)
+    if found is None:
         return None
-    where = next(iter(costs.values())).where
-    strategy = known[0].strategy
-    made = titled(
-        run, f"Accuracy against the cost of a step, strategy {strategy}", width=9.0
-    )
-    left = made.add_subplot(1, 2, 1)
-    _decorate(left, "measured here", where, "test accuracy (%)")
-    measured = {group.variant or 0: group.accuracy for group in known}
-    _draw(left, measured, costs, hollow=False)
-    right = made.add_subplot(1, 2, 2)
-    _decorate(right, "ImageNet: reported, not measured here", where, "top-1 (%)")
-    _draw(right, _reported(variants), costs, hollow=True)
+    title = f"Accuracy against the cost of a step, strategy {found.strategy}"
+    made = titled(run, title, width=12.0)
+    time, memory, reported = (made.add_subplot(1, 3, place) for place in (1, 2, 3))
+    step = "training step (ms)"
+    _decorate(time, "measured here", step, "test accuracy (%)")
+    _draw(time, found, lambda p: p.step_milliseconds)
+    _decorate(memory, "measured here", "peak memory (MiB)", "test accuracy (%)")
+    _draw(memory, found, lambda p: p.peak_mebibytes)
+    _decorate(reported, "ImageNet: reported, not measured here", step, "top-1 (%)")
+    _draw(reported, found, lambda p: p.step_milliseconds, lambda p: p.reported)
+    made.supxlabel(f"steps and memory: {found.where}", fontsize=9)
     return made
 
 
-def _reported(variants: Sequence[int]) -> dict[int, Interval]:
-    """Return torchvision's ImageNet accuracies (V1), which have no interval."""
-    found = {variant: imagenet_accuracy(variant) for variant in variants}
-    return {
-        variant: Interval(level, level, level, 1)
-        for variant, level in found.items()
-        if level is not None
-    }
-
-
 def _draw(
-    axes: Axes, levels: dict[int, Interval], costs: dict[int, Cost], *, hollow: bool
+    axes: Axes, found: Front, cost: CostOf, level: LevelOf = own_accuracy
 ) -> None:
     """Draw the variants, and a line through those that no other one dominates."""
-    shown = {variant: level for variant, level in levels.items() if variant in costs}
-    front_line: list[tuple[float, float]] = []
-    for variant in sorted(shown, key=lambda each: costs[each].step_seconds):
-        level = shown[variant].estimate
-        if not front_line or level > front_line[-1][1]:
-            front_line.append((1e3 * costs[variant].step_seconds, level))
-        _point(axes, variant, costs[variant], shown[variant], hollow=hollow)
-    times, bests = zip(*front_line, strict=True)
-    axes.plot(times, bests, color="#999999", linewidth=1, linestyle=(0, (4, 4)))
+    for point in found.points:
+        x, y = cost(point), level(point)
+        if x is not None and y is not None:
+            _point(axes, x, y, point.variant)
+    kept = found.kept(cost, level)
+    levels = [(level(point) or point.accuracy).estimate for point in kept]
+    axes.plot(
+        [cost(point) or 0.0 for point in kept],
+        levels,
+        color="#999999",
+        linewidth=1,
+        dashes=(4, 4),
+    )
+    right = max((cost(point) or 0.0 for point in found.points), default=0.0)
+    axes.set_xlim(0, 1.45 * right or 1.0)  # room for the names
 
 
 def speed_costs(run: Run, variants: Sequence[int]) -> dict[int, Cost]:
@@ -147,41 +212,32 @@ def _shown(groups: Sequence[Group]) -> list[Group]:
     return []
 
 
-def _decorate(axes: Axes, title: str, where: str, y: str) -> None:
+def _decorate(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title)
-    axes.set_xlabel(f"training step (ms)\n{where}", fontsize=9)
+    axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y)
     axes.grid(visible=True)
     axes.margins(0.3)
 
 
-def _point(
-    axes: Axes,
-    variant: int,
-    cost: Cost,
-    level: Interval,
-    *,
-    hollow: bool,
-) -> None:
-    colour = theme.colour_of(variant)
+def _point(axes: Axes, x: float, level: Interval, variant: int) -> None:
+    """Draw one variant, hollow where its level has no interval of ours."""
     low, high = max(level.low, 0.0), min(level.high, 100.0)
-    style: dict[str, Any] = {"markerfacecolor": "white"} if hollow else {}
+    style: dict[str, Any] = {"markerfacecolor": "white"} if low == high else {}
     axes.errorbar(
-        [1e3 * cost.step_seconds],
+        [x],
         [level.estimate],
         yerr=[[level.estimate - low], [max(0.0, high - level.estimate)]],
         marker=theme.marker_of(variant),
         markersize=8,
         markeredgewidth=1.6,
-        color=colour,
+        color=theme.colour_of(variant),
         capsize=3,
         **style,
     )
-    known = cost.peak_bytes is not None and not hollow
-    memory = f"\n{(cost.peak_bytes or 0) / MEBIBYTE:,.0f} MiB" if known else ""
     axes.annotate(
-        f"{VARIANTS[variant].title}{memory}",
-        (1e3 * cost.step_seconds, level.estimate),
+        VARIANTS[variant].title,
+        (x, level.estimate),
         (8, -2),
         textcoords="offset points",
         va="top",

@@ -7,6 +7,7 @@ import pandas as pd
 
 from resnet_bench.analysis.tables import Table
 from resnet_bench.catalogue import VARIANTS
+from resnet_bench.experiments.finetune.view_front import Front, front_of
 from resnet_bench.experiments.finetune.view_groups import (
     ControlGain,
     Group,
@@ -69,13 +70,16 @@ CONTROL_COLUMNS = (
 
 
 def run_tables(run: Run) -> list[Table]:
-    """Return the table of accuracies, then that of the negative control."""
+    """Return the tables of accuracies, of the negative control and of the front."""
     groups = groups_of(run)
     if not groups:
         return []
     gains = control_gains(groups)
     made = [accuracy_table(run, groups, gains)]
-    return [*made, control_table(run, gains)] if gains else made
+    if gains:
+        made.append(control_table(run, gains))
+    found = front_of(run, groups)
+    return [*made, front_table(run, found)] if found else made
 
 
 def accuracy_table(
@@ -159,6 +163,43 @@ def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
             "structure to transfer."
         ],
         headers={**HEADERS, "half_width_points": "half-width"},
+    )
+
+
+def front_table(run: Run, found: Front) -> Table:
+    """Return accuracy beside step time and memory, and ImageNet's as reported."""
+    by_time = found.kept(lambda point: point.step_milliseconds)
+    by_memory = found.kept(lambda point: point.peak_mebibytes)
+    rows = [
+        {
+            "network": VARIANTS[point.variant].title,
+            **bounded("test_accuracy_percent", point.accuracy),
+            "step_seconds": point.cost.step_seconds,
+            "time_front": point in by_time,
+            "peak_memory_bytes": point.cost.peak_bytes,
+            "memory_front": point in by_memory,
+            "reported_percent": point.reported_percent,
+        }
+        for point in found.points
+    ]
+    return Table(
+        name="front",
+        title=f"Accuracy and the cost of a step: {found.strategy}\n{setting(run)}",
+        frame=pd.DataFrame(rows, dtype=object),
+        narrow=[name for name in rows[0] if not name.endswith(("_low", "_high"))],
+        notes=[
+            f"Step and peak memory: training, {found.where}. Best: no cheaper network "
+            "is as accurate. ImageNet: top-1 of torchvision's V1 weights, reported, "
+            "not measured here."
+        ],
+        headers={
+            **HEADERS,
+            "step_seconds": "step",
+            "time_front": "best by time",
+            "peak_memory_bytes": "memory",
+            "memory_front": "best by memory",
+            "reported_percent": "ImageNet",
+        },
     )
 
 

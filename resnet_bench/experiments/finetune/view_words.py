@@ -1,5 +1,6 @@
 """What is said about a run of finetune: titles, the weights' origin, caveats."""
 
+import math
 from collections.abc import Sequence
 
 from resnet_bench.analysis.machine import machine_title
@@ -101,11 +102,13 @@ def control_sentence(gains: Sequence[ControlGain]) -> str:
         return ""
     pooled = gains[0]
     low, high = pooled.gain.low, pooled.gain.high
+    known = f"[{low:+.1f}, {high:+.1f}]" if math.isfinite(low) else "[no interval]"
+    pairs = f"{pooled.gain.samples} pair{'s' if pooled.gain.samples != 1 else ''}"
     return (
         f"Negative control, pixels permuted: pre-training gains a probe "
-        f"{pooled.gain.estimate:+.1f} pp [{low:+.1f}, {high:+.1f}] over "
-        f"{pooled.gain.samples} pairs; no gain (below {NO_GAIN_MARGIN_POINTS:g} pp, "
-        f"half-width at most that): {pooled.verdict}."
+        f"{pooled.gain.estimate:+.1f} pp {known} over {pairs}; "
+        f"no gain (below {NO_GAIN_MARGIN_POINTS:g} pp, half-width at most that): "
+        f"{pooled.verdict}."
     )
 
 

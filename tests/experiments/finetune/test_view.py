@@ -1,14 +1,12 @@
 import json
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from resnet_bench.analysis.statistics import mean_interval
 from resnet_bench.analysis.tables import markdown
-from resnet_bench.experiments.finetune import view, view_front, view_words
+from resnet_bench.experiments.finetune import view, view_words
 from resnet_bench.experiments.finetune.view_groups import (
     Group,
     Verdict,
@@ -159,7 +157,7 @@ def test_answers_of_several_draws_are_averaged_by_image_and_seed() -> None:
 
 
 def test_tables_name_the_origin_the_controls_and_the_verdict(run: Run) -> None:
-    accuracy, control = view.tables(run)
+    accuracy, control, _ = view.tables(run)
     text = markdown(accuracy)
     assert "suite:digits-0-4" in text
     assert "nothing here was pre-trained on ImageNet" in text
@@ -246,73 +244,8 @@ def test_an_unreached_target_is_written_into_the_figure() -> None:
     assert set(texts) == {"not reached"}
 
 
-def texts_of(figure: Any) -> str:
-    axes = figure.axes
-    return " ".join(
-        part for a in axes for part in (a.get_title("left"), a.get_xlabel())
-    )
-
-
-def test_the_front_marks_imagenet_as_reported_and_says_where_steps_come_from(
-    run: Run,
-) -> None:
-    text = texts_of(view.figures(run)["accuracy-step-time-front"])
-    assert "reported, not measured here" in text
-    assert "during this run" in text
-
-
-def speed_row(variant: int, **changes: Any) -> dict[str, Any]:
-    return {
-        "variant": variant,
-        "device": "cpu",
-        "architecture": "residual",
-        "batch_size": 4,
-        "image_size": 224,
-        "dtype": "float32",
-        "step": {"median": 0.1},
-        "train_peak_memory_bytes": 2**30,
-        **changes,
-    }
-
-
-def test_the_front_takes_step_times_from_a_speed_run_of_the_same_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = stored_run(resolved(seeds=1), tmp_path / "finetune" / "r1")
-    stored = {
-        name: Run(
-            tmp_path / "speed" / name,
-            {"run": name, "experiment": "speed", "environment": {"machine_key": key}},
-            [],
-            {},
-            "complete",
-        )
-        for name, key in {"s1": "m1", "s2": "m1", "s3": "other"}.items()
-    }
-    rows = {
-        "s1": [speed_row(18), speed_row(34), speed_row(34, step={"median": 9.0})],
-        "s2": [speed_row(18)],  # newer, but one variant is missing
-        "s3": [speed_row(18), speed_row(34)],
-    }
-    monkeypatch.setattr(
-        view_front, "run_folders", lambda *_: [r.folder for r in stored.values()]
-    )
-    monkeypatch.setattr(view_front, "read_run", lambda folder: stored[folder.name])
-    monkeypatch.setattr(view_front, "speed_object", lambda r: {"rows": rows[r.id]})
-    costs = view_front.speed_costs(run, (18, 34))
-    assert {variant: cost.step_seconds for variant, cost in costs.items()} == {
-        18: 0.1,
-        34: 0.1,
-    }
-    assert "speed run s1" in costs[18].where
-    assert "speed run s1" in texts_of(view.figures(run)["accuracy-step-time-front"])
-
-
-def test_the_front_ignores_rows_of_another_device_or_without_a_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rows = [speed_row(18, device="cuda:0"), speed_row(34, step=None)]
-    rows.append(speed_row(50, architecture="plain"))
-    monkeypatch.setattr(view_front, "speed_object", lambda _: {"rows": rows})
-    speed = Run(Path("s"), {"run": "s", "experiment": "speed"}, [], {}, "complete")
-    assert view_front._costs_of(speed, "cpu") == {}
+def test_one_seed_gives_the_negative_control_no_interval() -> None:
+    run = stored_run(resolved(variants=(18,), seeds=1, fractions=(1.0,)))
+    said = view_words.control_sentence(control_gains(groups_of(run)))
+    assert "[no interval] over 1 pair;" in said
+    assert said.endswith("INCONCLUSIVE.")
