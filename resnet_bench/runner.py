@@ -18,6 +18,7 @@ from resnet_bench.execution.events import (
 )
 from resnet_bench.experiments import Experiment
 from resnet_bench.interrupts import Terminated
+from resnet_bench.options import option_fields
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import new_run_id
 from resnet_bench.store.reading import Run, assemble
@@ -78,6 +79,16 @@ def portable(value: Any, base: Path | None = None) -> Any:
         short = path.relative_to(base) if path.is_relative_to(base) else path.name
         return f"{found['before']}{short}"
     return value
+
+
+def shortened_paths(config: Any) -> dict[str, Path]:
+    """Return the path options that a run file does not keep as they were given."""
+    values = {name: getattr(config, name) for name in option_fields(type(config))}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, Path) and portable(str(value)) != str(value)
+    }
 
 
 def make_plan(experiment: Experiment, config: Any, executor: Executor) -> Plan:

@@ -14,7 +14,7 @@ from resnet_bench.execution.events import Ended, Event, Executor, Place
 from resnet_bench.execution.ranked import follow, rank_of
 from resnet_bench.experiments import Experiment
 from resnet_bench.interrupts import Terminated
-from resnet_bench.options import check, option, restore
+from resnet_bench.options import check, flag_name, option, restore
 from resnet_bench.output import Output
 from resnet_bench.progress import (
     Display,
@@ -31,6 +31,7 @@ from resnet_bench.runner import (
     open_again,
     open_new,
     run_cells,
+    shortened_paths,
 )
 from resnet_bench.showing import show
 from resnet_bench.store.folders import check_writable, find_run
@@ -186,7 +187,18 @@ class Session:
         stored = read_run(folder)
         if stored.experiment != self.experiment.name:
             raise UsageError(f"run {stored.id} is of experiment {stored.experiment}")
-        return config_class(**{**restore(config_class, stored.config), **given})
+        restored = restore(config_class, stored.config)
+        self._ask_for_lost_paths({**restored, **given})
+        return config_class(**{**restored, **given})
+
+    def _ask_for_lost_paths(self, values: Mapping[str, Any]) -> None:
+        """Run files keep no absolute path: one of them may have to be given again."""
+        for name, value in values.items():
+            if isinstance(value, Path) and not value.exists():
+                self.output.warn(
+                    f"{flag_name(name)} {value} is not here: give it again if it lies "
+                    "elsewhere"
+                )
 
     def _list_cells(self, plan: Plan, executor: Executor) -> ExitCode:
         seconds = executor.call(
@@ -216,7 +228,7 @@ class Session:
             with display:
                 run_cells(plan, opened, executor, self._workers(plan), listen)
         except (KeyboardInterrupt, Terminated):
-            self._say_how_to_resume(opened.writer.folder)
+            self._say_how_to_resume(plan, opened.writer.folder)
             raise
 
     def _report_failure(self, label: str, event: Ended) -> None:
@@ -224,10 +236,12 @@ class Session:
         if event.detail and self.output.display.verbose >= 2:
             sys.stderr.write(event.detail)
 
-    def _say_how_to_resume(self, folder: Path) -> None:
+    def _say_how_to_resume(self, plan: Plan, folder: Path) -> None:
         where = self.request.results
         place = "" if where == Path("results") else f" -o {where}"
         command = f"resnet-bench {self.experiment.name} --resume {folder.name}{place}"
+        for name, path in shortened_paths(plan.config).items():
+            command += f" {flag_name(name)} {path}"
         sys.stderr.write(f"stopped; what is finished is kept. Go on: {command}\n")
 
     def _workers(self, plan: Plan) -> int:

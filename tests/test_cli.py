@@ -111,6 +111,23 @@ def test_an_experiments_announcement_comes_before_its_first_cell(
     assert err.index(said_first) < err.index("[1/2]")
 
 
+def test_a_path_that_the_run_file_shortened_is_asked_for_again(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = tmp_path / "away"
+    (tmp_path / "here").mkdir()
+    away.mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    failing = ["toy", "--behaviours", "fail", "--folder", str(away)]
+    assert cli.run(failing) == ExitCode.INCOMPLETE
+    said(capsys)
+    assert cli.run(["toy", "--resume"]) == ExitCode.INCOMPLETE
+    assert "--folder away is not here: give it again" in said(capsys).err
+    again = ["toy", "--resume", "--folder", str(away)]
+    assert cli.run(again) == ExitCode.INCOMPLETE
+    assert "not here" not in said(capsys).err
+
+
 def test_only_a_real_run_is_rehearsed_before_its_first_cell(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Carrying out an experiment: run files, resuming, and being stopped."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from resnet_bench.execution.events import Event, Recorded
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import Experiment
 from resnet_bench.interrupts import Terminated
+from resnet_bench.options import option
 from resnet_bench.runner import (
     Plan,
     make_plan,
@@ -19,6 +21,7 @@ from resnet_bench.runner import (
     open_new,
     portable,
     run_cells,
+    shortened_paths,
 )
 from resnet_bench.store.reading import Run, read_run
 from tests.toys.toy.spec import Config
@@ -182,3 +185,13 @@ def test_paths_behind_their_kind_travel_no_further_than_their_name(
     typed = ["file:/home/someone/net.pth", "--weights=file:/home/someone/net.pth"]
     assert portable(typed) == ["file:net.pth", "--weights=file:net.pth"]
     assert portable("https://host/net.pth") == "https://host/net.pth"
+
+
+def test_only_paths_outside_the_working_folder_are_shortened() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Places:
+        near: Path = option(Path("data"), help="Near.")
+        far: Path = option(Path("/elsewhere/data"), help="Far.")
+        none: Path | None = option(None, help="None.")
+
+    assert shortened_paths(Places()) == {"far": Path("/elsewhere/data")}

@@ -1,6 +1,7 @@
 """A toy experiment: every cell does what its `behaviour` says."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from resnet_bench.errors import UsageError
@@ -16,6 +17,7 @@ class Config:
     size: int = option(2, help="Records per cell.")
     seed: int = option(0, help="Seed.")
     device: str = option("cpu", help="Device.")
+    folder: Path | None = option(None, help="Folder.")
 
     def __post_init__(self) -> None:
         check(self.size >= 1, "--size", self.size, "at least 1")
