@@ -79,7 +79,7 @@ def load_target(request: TargetRequest) -> ImageData:
 def _share_of(data: ImageData, request: TargetRequest) -> Split:
     """Return the share of the training images; raises UsageError for one class."""
     subset = data.train.fraction(request.fraction, seed=request.seed)
-    if len(subset.labels.unique()) < 2:
+    if int(subset.labels.min()) == int(subset.labels.max()):
         raise UsageError(
             f"--fractions {request.fraction:g} leaves {len(subset)} of "
             f"{len(data.train)} training images, which are of one class: "

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 from torch import nn
 
@@ -21,7 +20,7 @@ def clouds(classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_folded_weights_give_scikit_learns_probabilities() -> None:
     points, targets = clouds(3)
-    scaled = StandardScaler().fit_transform(points)
+    scaled = (points - points.mean(0)) / np.sqrt(points.var(0).mean())
     expected = LogisticRegression(max_iter=1000).fit(scaled, targets)
     logits = torch.from_numpy(fit_probe(points, targets, 3).logits(points))
     np.testing.assert_allclose(
@@ -31,7 +30,7 @@ def test_folded_weights_give_scikit_learns_probabilities() -> None:
 
 def test_two_classes_get_two_outputs_with_the_same_probabilities() -> None:
     points, targets = clouds(2)
-    scaled = StandardScaler().fit_transform(points)
+    scaled = (points - points.mean(0)) / np.sqrt(points.var(0).mean())
     expected = LogisticRegression(max_iter=1000).fit(scaled, targets)
     probe = fit_probe(points, targets, 2)
     assert probe.parameters == 2 * 5 + 2
@@ -39,6 +38,18 @@ def test_two_classes_get_two_outputs_with_the_same_probabilities() -> None:
     np.testing.assert_allclose(
         logits.softmax(1), expected.predict_proba(scaled), atol=1e-5
     )
+
+
+def test_a_feature_that_hardly_varies_gets_no_large_weight() -> None:
+    points, targets = clouds(3)
+    points[:, 4] = 7 + 1e-6 * np.arange(60)
+    weight = fit_probe(points, targets, 3).weight
+    assert np.abs(weight[:, 4]).max() < np.abs(weight).max()
+
+
+def test_features_that_are_all_equal_are_fitted_all_the_same() -> None:
+    points = np.ones((6, 2), np.float32)
+    assert fit_probe(points, np.arange(6) % 3, 3).parameters == 9
 
 
 def test_a_fit_uses_no_more_blas_threads_than_torch(

@@ -27,6 +27,8 @@ from resnet_bench.store.reading import Run
 #: Columns of a cell's training that a row of the JSON object carries as its own.
 TRAINING = ("dataset", "batch_size", "target_accuracy_percent", "device", "amp")
 
+#: What is shown otherwise or serves other numbers.
+LEFT_OUT = frozenset({"training", "right_answers"})
 
 #: How the numbers were taken, for reports.
 METHOD = view_published.METHOD
@@ -78,7 +80,7 @@ def notices(run: Run) -> list[str]:
 
 def _flat(row: Row) -> Row:
     training = row.get("training") or {}
-    rest = {key: value for key, value in row.items() if key != "training"}
+    rest = {key: value for key, value in row.items() if key not in LEFT_OUT}
     return {**{name: training.get(name) for name in TRAINING}, **rest}
 
 
