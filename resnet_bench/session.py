@@ -273,8 +273,9 @@ class Session:
     def _finish(self, run: Run) -> ExitCode:
         from resnet_bench.analysis.publish import publish
 
-        files = [run.folder / RUN_FILE, *publish(run)]
-        shown = show(run, self.request, self.output)
+        tables = self.experiment.view.tables(run)
+        files = [run.folder / RUN_FILE, *publish(run, tables)]
+        shown = show(run, tables, self.request, self.output)
         for path in files:
             self.output.say(f"wrote {path}")
         return self._exit_code(run, shown)

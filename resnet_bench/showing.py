@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from resnet_bench.analysis.tables import Table
 
 
-def show(run: Run, options: ExportOptions, output: Output) -> dict[str, Any]:
+def show(
+    run: Run, tables: Sequence["Table"], options: ExportOptions, output: Output
+) -> dict[str, Any]:
     """Print a run as asked, write its exports, and return its JSON object.
 
-    Raises InputOutputError when an export cannot be written.
+    `tables` are those that the run's view makes of it. Raises InputOutputError when
+    an export cannot be written.
     """
     from resnet_bench.analysis.stored_views import view_of
     from resnet_bench.analysis.tables import csv_text, markdown
 
     view = view_of(run)
     content: dict[str, Any] = finite(view.json_object(run))
-    tables = view.tables(run)
     if options.json:
         output.write(json.dumps(content, allow_nan=False))
     elif STDOUT not in options.exports.values():
@@ -65,10 +67,12 @@ def _print(tables: Sequence["Table"], options: ExportOptions, output: Output) ->
 
 def show_stored(config: ShowConfig, output: Output) -> ExitCode:
     """Show a stored run again; its files are left as they are."""
+    from resnet_bench.analysis.stored_views import view_of
+
     run = read_run(find_run(config.results, config.run))
     for problem in run.problems:
         output.warn(problem)
     if run.status != "complete":
         output.warn(f"run {run.id} is partial")
-    show(run, config, output)
+    show(run, view_of(run).tables(run), config, output)
     return ExitCode.OK

@@ -15,15 +15,14 @@ FIGURES_FOLDER = "figures"
 CLAIMS = "claims"
 
 
-def publish(run: Run) -> list[Path]:
+def publish(run: Run, tables: Sequence[Table]) -> list[Path]:
     """Write table.md, a CSV per table and the figures; return their paths.
 
-    The first table of measurements is `table.csv`; others, and claims, go by their
-    name. The files follow from the run file alone and are written again on every
-    call. Raises InputOutputError when the folder cannot be written.
+    `tables` are those that the run's view makes of it. The first one of measurements
+    is `table.csv`; others, and claims, go by their name. The files follow from the
+    run file alone and are written again on every call. Raises InputOutputError when
+    the folder cannot be written.
     """
-    view = EXPERIMENTS[run.experiment].view
-    tables: Sequence[Table] = view.tables(run)
     written = []
     if tables:
         written.append(_write(run.folder / "table.md", markdown_page(run, tables)))
@@ -31,7 +30,7 @@ def publish(run: Run) -> list[Path]:
     for table in tables:
         name = "table" if table.name in measured[:1] else table.name
         written.append(_write(run.folder / f"{name}.csv", csv_text(table)))
-    for name, figure in view.figures(run).items():
+    for name, figure in EXPERIMENTS[run.experiment].view.figures(run).items():
         written.extend(save(figure, run.folder / FIGURES_FOLDER, name))
     return written
 

@@ -5,6 +5,7 @@ Such a child builds ResNet-18 and runs three steps in 0.7 s; a spawned one needs
 """
 
 import multiprocessing
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 from resnet_bench.errors import ResnetBenchError
 from resnet_bench.execution import child
+from resnet_bench.execution.allocator import fix_allocator
 from resnet_bench.execution.children import INTERRUPT, Child, close_all
 from resnet_bench.execution.dependencies import failed_needs, lost, ready
 from resnet_bench.execution.events import (
@@ -81,6 +83,7 @@ class ProcessExecutor:
         if self._context.get_start_method() == "forkserver":
             from multiprocessing import forkserver, resource_tracker
 
+            fix_allocator(os.environ)
             self._context.set_forkserver_preload([*PRELOADED, *modules])
             # Starting the tracker lets SIGINT through again: it must be up before.
             resource_tracker.ensure_running()

@@ -1,6 +1,7 @@
 """Executors: every cell's records arrive, and no failure takes another cell along."""
 
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.execution.allocator import SETTING, VARIABLE, fix_allocator
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.events import (
     Ended,
@@ -39,6 +41,26 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     made = make_executor(request.param)
     yield made
     made.close()
+
+
+def test_a_child_runs_with_the_memory_settings_that_its_run_file_names() -> None:
+    said = ProcessExecutor().call("os", "getenv", VARIABLE)
+    assert said == os.environ[VARIABLE] != ""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
+@pytest.mark.skipif(
+    os.environ.get(VARIABLE, SETTING) != SETTING, reason="settings of somebody's own"
+)
+def test_memory_that_a_child_lets_go_of_is_not_mapped_anew() -> None:
+    faults = ProcessExecutor().call("tests.toys.memory", "faults_of_asking_again")
+    assert faults < 100  # 16,384 pages of 4 KiB
+
+
+def test_memory_settings_of_somebodys_own_stay() -> None:
+    environment = {VARIABLE: "glibc.malloc.hugetlb=0"}
+    fix_allocator(environment)
+    assert environment == {VARIABLE: "glibc.malloc.hugetlb=0"}
 
 
 def job(*behaviours: str, schedule: Schedule = "once", workers: int = 1) -> Job:

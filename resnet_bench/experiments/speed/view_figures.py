@@ -85,7 +85,7 @@ def phases_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
         step = row.phase("step")
         if step is not None:
             text = f"{amount(step.estimate * MILLISECONDS)} ms"
-            _beside(axes, text, max(end, step.high * MILLISECONDS), y)
+            _beside(axes, text, max(end, step.estimate * MILLISECONDS), y)
             axes.plot([step.estimate * MILLISECONDS], [y], "|", color="#111111", ms=17)
     axes.margins(x=0.16)
     axes.set_xlim(left=0)
@@ -101,8 +101,12 @@ def phases_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
 
 
 def _stack(axes: Axes, y: int, row: SpeedRow, colour: str) -> float:
-    """Draw one row's phases and return where the bar ends, in milliseconds."""
-    left = 0.0
+    """Draw one row's phases; returns where the drawing ends, in milliseconds.
+
+    That is past the last bar where an interval reaches further. A text beyond
+    everything drawn would be left out.
+    """
+    left = furthest = 0.0
     for phase, strength in STACKED.items():
         interval = row.phase(phase)
         if interval is None:
@@ -112,7 +116,9 @@ def _stack(axes: Axes, y: int, row: SpeedRow, colour: str) -> float:
         axes.barh(y, width, BAR_HEIGHT, left, color=shade, edgecolor="white", lw=0.8)
         left += width
         _error(axes, left, y, interval, MILLISECONDS)
-    return left
+        above = (interval.high - interval.estimate) * MILLISECONDS
+        furthest = max(furthest, left + above)
+    return furthest
 
 
 def _legend_below(on: Figure, handles: Sequence[Any]) -> None:

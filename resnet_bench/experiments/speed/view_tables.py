@@ -8,6 +8,7 @@ import pandas as pd
 
 from resnet_bench.analysis.statistics import percentile
 from resnet_bench.analysis.tables import Table
+from resnet_bench.execution.allocator import SETTING, VARIABLE
 from resnet_bench.experiments.speed.records import NOISY_HALF_WIDTH, phase_field
 from resnet_bench.experiments.speed.view_row import (
     MISSING,
@@ -145,7 +146,7 @@ def times_table(
         title=f"Speed on {conditions(run, rows)}",
         frame=frame,
         narrow=_narrow(frame, rows),
-        notes=footers(rows) if notes is None else notes,
+        notes=footers(run, rows) if notes is None else notes,
         headers=HEADERS,
     )
 
@@ -182,16 +183,29 @@ def _work_ratios(rows: Sequence[SpeedRow]) -> list[float | None]:
     return [value / work[0] if value and work[0] else None for value in work]
 
 
-def footers(rows: Sequence[SpeedRow]) -> list[str]:
+def footers(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     """Return what has to be known to read the numbers."""
     notes = [
-        "± is the wider side of the 95 % interval of the median within this process; "
-        "another process may differ by more ('resnet-bench noise' measures it)."
+        "The interval, in brackets or as ± its wider side, is the 95 % interval of the "
+        "median within this process; another process may differ by more "
+        "('resnet-bench noise' measures it)."
     ]
     flags = dict.fromkeys(flag for row in rows for flag in row.flags)
     notes += [f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags]
     notes += [f"{row.name}: {row.error}" for row in rows if row.error]
-    return notes + _ceiling_notes(rows)
+    return [*notes, *_ceiling_notes(rows), *_memory_notes(run, rows)]
+
+
+def _memory_notes(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
+    """Say what a program of one's own has to set to be as fast, if anything."""
+    variables = run.environment.get("variables") or {}
+    on_cpu = any(row.parameters["device"] == "cpu" for row in rows)
+    if not on_cpu or variables.get(VARIABLE) != SETTING:
+        return []
+    return [
+        f"Freed memory is kept, on huge pages ({VARIABLE}, docs/method.md); a program "
+        "without that setting is slower by its page faults."
+    ]
 
 
 def _ceiling_notes(rows: Sequence[SpeedRow]) -> list[str]:

@@ -2,6 +2,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from resnet_bench.analysis import theme
 from resnet_bench.analysis.tables import csv_text, markdown
 from resnet_bench.analysis.terminal import print_table
 from resnet_bench.errors import InputOutputError
+from resnet_bench.execution.allocator import SETTING, VARIABLE
 from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.store.reading import Run
@@ -141,6 +143,18 @@ def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
     assert "product 205 GFLOP/s" in notes
 
 
+def test_a_note_says_what_is_set_for_memory(make_run: MakeRun) -> None:
+    run = make_run(variants=(18,))
+    without = view.tables(run)[0].notes
+    variables = {VARIABLE: SETTING}
+    header = {
+        **run.header,
+        "environment": {**run.environment, "variables": variables},
+    }
+    added = set(view.tables(replace(run, header=header))[0].notes) - set(without)
+    assert "huge pages" in " ".join(added)
+
+
 def test_the_live_table_fills_while_cells_run(make_run: MakeRun) -> None:
     run = make_run(
         variants=(18, 34),
@@ -172,6 +186,24 @@ def test_figures_draw_intervals_labels_and_fixed_colours(make_run: MakeRun) -> N
         text = theme.svg_text(figure)
         assert "AMD EPYC 7B13" in text
         assert ">ResNet-50<" in text
+
+
+def test_a_step_is_named_beside_the_widest_interval_too(make_run: MakeRun) -> None:
+    def erratic(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if record.get("round") != 1 or "step_seconds" not in record:
+            return record
+        return {**record, "step_seconds": [50 * s for s in record["step_seconds"]]}
+
+    run = make_run(variants=(18, 34), rounds=3, change=erratic)
+    assert theme.svg_text(view.figures(run)["phases"]).count(" ms<") == 2
+
+
+def test_the_note_on_intervals_fits_brackets_as_well_as_plus_minus(
+    make_run: MakeRun,
+) -> None:
+    note = view.tables(make_run(variants=(18,)))[0].notes[0]
+    assert "in brackets" in note
+    assert "±" in note
 
 
 def test_every_kind_of_run_has_its_figures(make_run: MakeRun) -> None:
