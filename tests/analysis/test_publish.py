@@ -24,10 +24,12 @@ def small(name: str) -> Table:
     return Table(name, f"Table {name}", frame, ["depth", "step_seconds"])
 
 
+TABLES = (small("times"), small("ratios"))
+
+
 @pytest.fixture
 def view(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     made = SimpleNamespace(
-        tables=lambda run: [small("times"), small("ratios")],
         figures=lambda run: {"time": theme.figure("T", width=2, height=2)},
     )
     experiments: dict[str, Any] = {"toy": SimpleNamespace(view=made)}
@@ -38,7 +40,7 @@ def view(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_tables_and_figures_are_written_beside_the_run(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:
-    paths = publishing.publish(run_in(tmp_path))
+    paths = publishing.publish(run_in(tmp_path), TABLES)
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
         "table.md",
         "table.csv",
@@ -56,26 +58,29 @@ def test_tables_and_figures_are_written_beside_the_run(
 def test_publishing_again_gives_the_same_files(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:
-    first = {path: path.read_bytes() for path in publishing.publish(run_in(tmp_path))}
-    second = {path: path.read_bytes() for path in publishing.publish(run_in(tmp_path))}
+    first = {
+        path: path.read_bytes() for path in publishing.publish(run_in(tmp_path), TABLES)
+    }
+    second = {
+        path: path.read_bytes() for path in publishing.publish(run_in(tmp_path), TABLES)
+    }
     assert first == second
 
 
 def test_a_partial_run_says_so_on_its_page(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:
-    publishing.publish(run_in(tmp_path, "partial"))
+    publishing.publish(run_in(tmp_path, "partial"), TABLES)
     assert "(partial)" in (tmp_path / "table.md").read_text().splitlines()[0]
 
 
 def test_a_run_without_rows_writes_nothing(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:
-    view.tables = lambda run: []
     view.figures = lambda run: {}
-    assert publishing.publish(run_in(tmp_path)) == []
+    assert publishing.publish(run_in(tmp_path), []) == []
 
 
 def test_a_folder_that_is_gone_is_named(view: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(InputOutputError, match=r"cannot write .*table\.md"):
-        publishing.publish(run_in(tmp_path / "gone"))
+        publishing.publish(run_in(tmp_path / "gone"), TABLES)

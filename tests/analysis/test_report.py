@@ -8,6 +8,7 @@ import pytest
 from resnet_bench.analysis import report
 from resnet_bench.analysis.publish import publish
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
+from resnet_bench.experiments.speed import view
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.readers import ReportConfig
 from resnet_bench.store.reading import read_run
@@ -59,7 +60,8 @@ def store_small(results: Path, run: str, **environment: Any) -> Path:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two machines, one of them with hostile strings, and a damaged one."""
     results = tmp_path_factory.mktemp("results")
-    publish(read_run(store_speed_run(results, FIRST, variants=(18, 50))))
+    first = read_run(store_speed_run(results, FIRST, variants=(18, 50)))
+    publish(first, view.tables(first))
     cpu = {"model": HOSTILE, "usable_cores": 2}
     hostile = {**ENVIRONMENT, "cpu": cpu, "machine_key": '"><img src=x>'}
     models = {"variants": (18,), "model": (f"m:{HOSTILE}",), "mode": "infer"}
