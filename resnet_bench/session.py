@@ -272,10 +272,11 @@ class Session:
 
     def _finish(self, run: Run) -> ExitCode:
         from resnet_bench.analysis.publish import publish
+        from resnet_bench.analysis.stored_views import RunView
 
-        tables = self.experiment.view.tables(run)
-        files = [run.folder / RUN_FILE, *publish(run, tables)]
-        shown = show(run, tables, self.request, self.output)
+        view = RunView(run)
+        files = [run.folder / RUN_FILE, *publish(view)]
+        shown = show(view, self.request, self.output)
         for path in files:
             self.output.say(f"wrote {path}")
         return self._exit_code(run, shown)

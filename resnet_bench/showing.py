@@ -9,29 +9,26 @@ from resnet_bench.errors import ExitCode
 from resnet_bench.output import STDOUT, Output
 from resnet_bench.readers import ExportOptions, ShowConfig
 from resnet_bench.store.folders import find_run
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import read_run
 
 if TYPE_CHECKING:
+    from resnet_bench.analysis.stored_views import RunView
     from resnet_bench.analysis.tables import Table
 
 
-def show(
-    run: Run, tables: Sequence["Table"], options: ExportOptions, output: Output
-) -> dict[str, Any]:
+def show(view: "RunView", options: ExportOptions, output: Output) -> dict[str, Any]:
     """Print a run as asked, write its exports, and return its JSON object.
 
-    `tables` are those that the run's view makes of it. Raises InputOutputError when
-    an export cannot be written.
+    Raises InputOutputError when an export cannot be written.
     """
-    from resnet_bench.analysis.stored_views import view_of
     from resnet_bench.analysis.tables import csv_text, markdown
 
-    view = view_of(run)
-    content: dict[str, Any] = finite(view.json_object(run))
+    content: dict[str, Any] = finite(view.content)
+    tables = view.tables
     if options.json:
         output.write(json.dumps(content, allow_nan=False))
     elif STDOUT not in options.exports.values():
-        for notice in view.notices(run):
+        for notice in view.notices:
             output.say(notice)
         _print(tables, options, output)
     texts: dict[str, Callable[[], str]] = {
@@ -67,12 +64,12 @@ def _print(tables: Sequence["Table"], options: ExportOptions, output: Output) ->
 
 def show_stored(config: ShowConfig, output: Output) -> ExitCode:
     """Show a stored run again; its files are left as they are."""
-    from resnet_bench.analysis.stored_views import view_of
+    from resnet_bench.analysis.stored_views import RunView
 
     run = read_run(find_run(config.results, config.run))
     for problem in run.problems:
         output.warn(problem)
     if run.status != "complete":
         output.warn(f"run {run.id} is partial")
-    show(run, view_of(run).tables(run), config, output)
+    show(RunView(run), config, output)
     return ExitCode.OK

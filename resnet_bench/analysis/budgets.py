@@ -100,9 +100,10 @@ def budget_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table | None:
             "call_seconds",
             "top1_percent",
             "weights",
+            "verdict",
         ],
         notes=[
-            "The most accurate variant of this run whose inference call, upper end of "
+            "The most accurate variant whose inference call, upper end of "
             "the 95 % interval, is within the budget. Accuracy: ImageNet top-1 as "
             "published by torchvision for its best weights, not measured here."
         ],
@@ -127,6 +128,8 @@ def _line(budget: float, chosen: Candidate | None) -> dict[str, Any]:
         "call_seconds_high": chosen.seconds["high"],
         "top1_percent": chosen.accuracy_percent,
         "weights": chosen.weights,
+        "verdict": row.get("verdict"),
+        "run": row.get("run"),
     }
 
 

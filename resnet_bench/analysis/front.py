@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.analysis import theme
-from resnet_bench.analysis.budgets import Candidate, candidates
+from resnet_bench.analysis.budgets import Candidate, candidates, setting
+from resnet_bench.analysis.tables import Table
 from resnet_bench.catalogue import VARIANTS
 
 MEBIBYTE = 2.0**20
@@ -21,7 +23,7 @@ SMALLEST_AREA, LARGEST_AREA = 60.0, 900.0
 def front_figure(rows: Sequence[Mapping[str, Any]], where: str) -> Figure | None:
     """Return published accuracy against measured time; None without inference."""
     found = candidates(rows)
-    if len(found) < 2:
+    if len(by_variant(found)) < 2:
         return None
     made = theme.figure(
         f"What accuracy costs · {where}\n"
@@ -34,8 +36,10 @@ def front_figure(rows: Sequence[Mapping[str, Any]], where: str) -> Figure | None
     axes.grid(visible=True)
     axes.set_axisbelow(True)
     _line_of_front(axes, found)
-    for candidate in found:
-        _draw(axes, candidate)
+    for group in by_variant(found):
+        for candidate in group:
+            _draw(axes, candidate)
+        _name(axes, group)
     axes.margins(0.16)
     axes.set_xlim(left=0)
     if any(_memory(candidate) for candidate in found):
@@ -47,6 +51,14 @@ def per_image(candidate: Candidate) -> float:
     """Return milliseconds per image of a candidate's inference call."""
     batch = int(candidate.row["batch_size"])
     return candidate.seconds["median"] * MILLISECONDS / batch
+
+
+def by_variant(found: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Return the candidates of each variant, fastest first."""
+    groups: dict[int, list[Candidate]] = {}
+    for candidate in sorted(found, key=per_image):
+        groups.setdefault(int(candidate.row["variant"]), []).append(candidate)
+    return list(groups.values())
 
 
 def on_front(found: Sequence[Candidate]) -> list[Candidate]:
@@ -95,9 +107,15 @@ def _draw(axes: Axes, candidate: Candidate) -> None:
         edgecolor="white",
         zorder=3,
     )
+
+
+def _name(axes: Axes, group: Sequence[Candidate]) -> None:
+    """Name a variant at its fastest setting, and that setting if it has others."""
+    fastest = group[0]
+    title = VARIANTS[int(fastest.row["variant"])].title
     axes.annotate(
-        VARIANTS[variant].title,
-        (x, y),
+        f"{title}\n{setting(fastest.row)}" if len(group) > 1 else title,
+        (per_image(fastest), fastest.accuracy_percent),
         (0, 14),
         textcoords="offset points",
         ha="center",
@@ -112,3 +130,46 @@ def _say_what_areas_mean(made: Figure) -> None:
         fontsize=8.5,
         color="#444444",
     )
+
+
+def front_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table:
+    """Return what the figure draws, a row per setting, fastest first."""
+    found = sorted(candidates(rows), key=per_image)
+    front = [id(candidate) for candidate in on_front(found)]
+    lines = [_line(candidate, front=id(candidate) in front) for candidate in found]
+    return Table(
+        name="front",
+        title=f"Accuracy, time and memory, on {where}",
+        frame=pd.DataFrame(lines, dtype=object),
+        narrow=[
+            *("model", "setting", "image_seconds", "inference_peak_memory_bytes"),
+            *("top1_percent", "weights", "worth_it"),
+        ],
+        notes=[
+            "Worth it: nothing faster, per image, is as accurate. Time and peak memory "
+            "of inference measured here, accuracy as published by torchvision."
+        ],
+        headers={
+            "image_seconds": "time per image",
+            "inference_peak_memory_bytes": "memory",
+            "top1_percent": "ImageNet top-1",
+            "worth_it": "worth it",
+        },
+    )
+
+
+def _line(candidate: Candidate, *, front: bool) -> dict[str, Any]:
+    row, batch = candidate.row, int(candidate.row["batch_size"])
+    low, high = candidate.seconds["low"], candidate.seconds["high"]
+    return {
+        "model": VARIANTS[int(row["variant"])].title,
+        "setting": setting(row),
+        "image_seconds": candidate.seconds["median"] / batch,
+        "image_seconds_low": None if low is None else low / batch,
+        "image_seconds_high": None if high is None else high / batch,
+        "inference_peak_memory_bytes": _memory(candidate),
+        "top1_percent": candidate.accuracy_percent,
+        "weights": candidate.weights,
+        "worth_it": front,
+        "run": row.get("run"),
+    }

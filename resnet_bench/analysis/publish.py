@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from resnet_bench.analysis.stored_views import RunView
 from resnet_bench.analysis.tables import Table, csv_text, markdown
 from resnet_bench.analysis.theme import save
 from resnet_bench.errors import InputOutputError
-from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.reading import Run
 
 FIGURES_FOLDER = "figures"
@@ -15,14 +15,14 @@ FIGURES_FOLDER = "figures"
 CLAIMS = "claims"
 
 
-def publish(run: Run, tables: Sequence[Table]) -> list[Path]:
+def publish(shown: RunView) -> list[Path]:
     """Write table.md, a CSV per table and the figures; return their paths.
 
-    `tables` are those that the run's view makes of it. The first one of measurements
-    is `table.csv`; others, and claims, go by their name. The files follow from the
-    run file alone and are written again on every call. Raises InputOutputError when
-    the folder cannot be written.
+    The first table of measurements is `table.csv`; others, and claims, go by their
+    name. The files follow from the run file alone and are written again on every
+    call. Raises InputOutputError when the folder cannot be written.
     """
+    run, tables = shown.run, shown.tables
     written = []
     if tables:
         written.append(_write(run.folder / "table.md", markdown_page(run, tables)))
@@ -30,7 +30,7 @@ def publish(run: Run, tables: Sequence[Table]) -> list[Path]:
     for table in tables:
         name = "table" if table.name in measured[:1] else table.name
         written.append(_write(run.folder / f"{name}.csv", csv_text(table)))
-    for name, figure in EXPERIMENTS[run.experiment].view.figures(run).items():
+    for name, figure in shown.figures.items():
         written.extend(save(figure, run.folder / FIGURES_FOLDER, name))
     return written
 

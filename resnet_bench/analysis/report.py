@@ -6,9 +6,9 @@ from pathlib import Path
 import jinja2
 
 from resnet_bench.analysis.report_blocks import page_filled
-from resnet_bench.analysis.report_markdown import results_page
+from resnet_bench.analysis.report_markdown import relative, results_page
 from resnet_bench.analysis.report_parts import Page, page_of
-from resnet_bench.analysis.report_runs import choose_runs
+from resnet_bench.analysis.report_runs import Chosen, choose_runs
 from resnet_bench.analysis.report_tables import PageTable, page_table
 from resnet_bench.analysis.tables import Table
 from resnet_bench.analysis.theme import ARM_COLOURS, VARIANT_COLOURS
@@ -19,6 +19,14 @@ from resnet_bench.readers import ReportConfig
 
 PAGE_NAME = "report.html"
 MARKDOWN_NAME = "README.md"
+
+#: What the page sends its readers to.
+DOCUMENTS = {
+    "tutorial.md": "goes through the tutorial's lessons, each with its sentence, the "
+    "command that shows it and what was measured.",
+    "method.md": "says in detail how each number is taken,",
+    "claims.md": "how a verdict comes about.",
+}
 
 
 def make_report(config: ReportConfig, output: Output) -> ExitCode:
@@ -31,21 +39,27 @@ def make_report(config: ReportConfig, output: Output) -> ExitCode:
     chosen = choose_runs(config.results, config.runs)
     for problem in chosen.problems:
         output.warn(problem)
-    if chosen.empty:
-        raise UsageError(
-            f"no runs in {config.results} yet: run 'resnet-bench speed' first"
-        )
+    _refuse_nothing(config, chosen)
     page = page_of(chosen)
     target = config.html or config.results / PAGE_NAME
-    written = {target: html_page(page)}
+    written = {target: html_page(page, documents_from(target))}
     if config.html is None:
         written[config.results / MARKDOWN_NAME] = results_page(page, config.results)
     for path in config.readme:
-        written[path] = page_filled(path, config.results)
+        written[path] = page_filled(path, chosen.complete)
     for path, text in written.items():
         _write(path, text)
         output.say(f"wrote {path}")
     return ExitCode.INCOMPLETE if chosen.problems else ExitCode.OK
+
+
+def _refuse_nothing(config: ReportConfig, chosen: Chosen) -> None:
+    if not chosen.listed and chosen.problems:
+        raise InputOutputError(f"no run in {config.results} can be read")
+    if not chosen.listed:
+        raise UsageError(
+            f"no runs in {config.results} yet: run 'resnet-bench speed' first"
+        )
 
 
 def _write(path: Path, text: str) -> None:
@@ -58,8 +72,22 @@ def _write(path: Path, text: str) -> None:
         ) from error
 
 
-def html_page(page: Page) -> str:
-    """Return the report as one HTML file that asks for nothing from outside."""
+def documents_from(target: Path) -> str:
+    """Return the documents' folder as a link from a page inside of the project.
+
+    Nothing for a page elsewhere, which may be sent to people without the project.
+    """
+    project = Path(__file__).resolve().parents[2]
+    documents = project / "docs"
+    inside = target.resolve().is_relative_to(project) and documents.is_dir()
+    return relative(documents, target.parent) if inside else ""
+
+
+def html_page(page: Page, home: str = "") -> str:
+    """Return the report as one HTML file that asks for nothing from outside.
+
+    `home` is where a reader finds the documents; without it they are only named.
+    """
     keys = _keys()
 
     def prepared(table: Table) -> PageTable:
@@ -73,7 +101,11 @@ def html_page(page: Page) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("report.html").render(
-        page=page, prepared=prepared, series=series_of_page(page)
+        page=page,
+        prepared=prepared,
+        series=series_of_page(page),
+        home=home,
+        documents=DOCUMENTS,
     )
 
 
@@ -86,7 +118,7 @@ def _keys() -> Iterator[str]:
 
 def series_of_page(page: Page) -> dict[str, tuple[str, str]]:
     """Return the series that can be highlighted: key to name and colour."""
-    drawn = "".join(part.svg for each in page.shown for part in each.drawings)
+    drawn = "".join(drawing.svg for drawing in page.drawings)
     named = {
         str(depth): (VARIANTS[depth].title, colour)
         for depth, colour in VARIANT_COLOURS.items()

@@ -1,21 +1,23 @@
 """Blocks of hand-written pages that are rendered from runs.
 
-A page marks them with comments. The results block shows a table and figures of the
-newest runs; a measured block shows what one experiment, or some claims of
+A page marks them with comments. The results block shows a table and figures of each
+experiment's plainest run; a measured block shows what one experiment, or some claims of
 `degradation`, came to.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from resnet_bench.analysis.report_markdown import image, relative
+from resnet_bench.analysis.report_runs import plainest
+from resnet_bench.analysis.stored_views import RunView
 from resnet_bench.analysis.tables import markdown
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.store.folders import find_run, run_folders
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.folders import find_run
+from resnet_bench.store.reading import read_run
 
 BEGIN = "<!-- results begin"
 END = "<!-- results end -->"
@@ -25,7 +27,6 @@ HINT = ": rendered by `resnet-bench report --readme`, not by hand -->"
 README_PARTS = {
     "speed": (1, "phases"),
     "degradation": (0, "training-curves"),
-    "finetune": (0, "accuracy-against-time"),
 }
 
 #: A measured block: what it shows stands in its first mark.
@@ -35,8 +36,8 @@ MEASURED = re.compile(
 CLAIMS_OF = "degradation"
 
 
-def page_filled(page: Path, results: Path) -> str:
-    """Return a page with all its blocks rendered from the newest complete runs.
+def page_filled(page: Path, views: Sequence[RunView]) -> str:
+    """Return a page with all its blocks rendered from complete runs.
 
     Raises InputOutputError when it cannot be read, UsageError without any block.
     """
@@ -48,45 +49,52 @@ def page_filled(page: Path, results: Path) -> str:
         ) from error
     if BEGIN not in text and not MEASURED.search(text):
         raise UsageError(f"--readme {page}: expected a file with '{BEGIN} -->'")
-    runs = newest_runs(results)
-    return filled(text, runs, page.parent)
+    return filled(text, views, page.parent)
 
 
-def filled(text: str, runs: dict[str, Run], base: Path) -> str:
+def filled(text: str, views: Sequence[RunView], base: Path) -> str:
     """Return a page's text with its blocks rendered from these runs."""
     before, begin, rest = text.partition(BEGIN)
     if begin and END in rest:
-        shown = [run for name, run in runs.items() if name in README_PARTS]
         after = rest.partition(END)[2]
-        text = f"{before}{BEGIN}{HINT}\n{block(shown, base)}\n{END}{after}"
-    return MEASURED.sub(lambda found: measured_block(found["names"], runs, base), text)
+        text = f"{before}{BEGIN}{HINT}\n{block(views, base)}\n{END}{after}"
+    return MEASURED.sub(lambda found: measured_block(found["names"], views, base), text)
 
 
-def measured_block(names: str, runs: dict[str, Run], base: Path) -> str:
+def measured_block(names: str, views: Sequence[RunView], base: Path) -> str:
     """Return a measured block: an experiment's first table, or claims by name."""
     name = names.strip()
-    lines = _table_lines(runs[name]) if name in runs else _claim_lines(name, runs)
-    run = runs.get(name) or runs.get(CLAIMS_OF)
-    body = list(lines) or ["Not measured in the runs that are kept here."]
-    if run is not None and lines:
-        body.append(f"From run [`{run.id}`]({relative(run.folder, base)}/).")
-    inner = "\n\n".join(body)
+    body = (
+        _table_lines(name, views, base)
+        if name in EXPERIMENTS
+        else _claim_lines(name, views, base)
+    )
+    inner = "\n\n".join(body or ["Not measured in the runs that are kept here."])
     return f"<!-- measured begin: {name} -->\n{inner}\n<!-- measured end -->"
 
 
-def _table_lines(run: Run) -> list[str]:
-    table = next(iter(EXPERIMENTS[run.experiment].view.tables(run)), None)
-    return [markdown(table).strip()] if table else []
-
-
-def _claim_lines(names: str, runs: dict[str, Run]) -> list[str]:
-    run = runs.get(CLAIMS_OF)
-    if run is None:
+def _table_lines(name: str, views: Sequence[RunView], base: Path) -> list[str]:
+    view = plainest(views, name)
+    if view is None or not view.tables:
         return []
-    claims = EXPERIMENTS[CLAIMS_OF].view.json_object(run)["claims"]
+    return [markdown(view.tables[0]).strip(), _origin(view, base)]
+
+
+def _claim_lines(names: str, views: Sequence[RunView], base: Path) -> list[str]:
+    """Return a line per claim, from the largest run that judges any of them."""
     wanted = [name.strip() for name in names.split(",")]
-    found = [row for name in wanted for row in claims if row["name"] == name]
-    return ["\n".join(_claim_line(row) for row in found)] if found else []
+    own = [view for view in views if view.run.experiment == CLAIMS_OF]
+    largest = sorted(own, key=lambda view: (len(view.run.grid), view.run.id))
+    for view in reversed(largest):
+        claims = view.content["claims"]
+        found = [row for name in wanted for row in claims if row["name"] == name]
+        if found:
+            return ["\n".join(map(_claim_line, found)), _origin(view, base)]
+    return []
+
+
+def _origin(view: RunView, base: Path) -> str:
+    return f"From run [`{view.run.id}`]({relative(view.run.folder, base)}/)."
 
 
 def _claim_line(row: dict[str, Any]) -> str:
@@ -95,38 +103,19 @@ def _claim_line(row: dict[str, Any]) -> str:
     return "- " + text.replace("<", "&lt;")
 
 
-def newest_runs(results: Path) -> dict[str, Run]:
-    """Return the newest complete run of each experiment, by its name."""
-    found: dict[str, Run] = {}
-    for name in EXPERIMENTS:
-        newest = next(_complete_runs(results, name), None)
-        found |= {name: newest} if newest else {}
-    return found
+def block(views: Sequence[RunView], base: Path) -> str:
+    """Return what stands between the marks of a README, from the plainest runs."""
+    chosen = [plainest(views, name) for name in README_PARTS]
+    shown = [view for view in chosen if view is not None]
+    return "\n\n".join(part for view in shown for part in _block_parts(view, base))
 
 
-def _complete_runs(results: Path, name: str) -> Iterator[Run]:
-    """Return the complete runs of an experiment, newest first; skip damaged ones."""
-    for folder in reversed(run_folders(results, name)):
-        try:
-            run = read_run(folder)
-        except InputOutputError:
-            continue
-        if run.status == "complete":
-            yield run
-
-
-def block(runs: list[Run], base: Path) -> str:
-    """Return what stands between the marks of a README, for these runs."""
-    return "\n\n".join(part for run in runs for part in _block_parts(run, base))
-
-
-def _block_parts(run: Run, base: Path) -> list[str]:
-    view = EXPERIMENTS[run.experiment].view
-    tables, figure = README_PARTS[run.experiment]
-    folder = relative(run.folder, base)
-    parts = [markdown(table) for table in view.tables(run)[:tables]]
-    parts.append(image(run, figure, figure.replace("-", " "), base))
-    parts.append(f"From run [`{run.id}`]({folder}/) of `{run.experiment}`.")
+def _block_parts(view: RunView, base: Path) -> list[str]:
+    name = view.run.experiment
+    tables, figure = README_PARTS[name]
+    parts = [markdown(table) for table in view.tables[:tables]]
+    parts.append(image(view.run, figure, figure.replace("-", " "), base))
+    parts.append(f"{_origin(view, base).removesuffix('.')} of `{name}`.")
     return [part.strip() for part in parts if part]
 
 
@@ -138,7 +127,9 @@ def runs_named(text: str) -> list[str]:
 def page_as_named(page: Path, results: Path) -> str:
     """Return a page with its blocks rendered from the runs that it names."""
     text = page.read_text(encoding="utf-8")
-    found = [read_run(find_run(results, name)) for name in runs_named(text)]
-    runs = {run.experiment: run for run in found}
-    ordered = {name: runs[name] for name in EXPERIMENTS if name in runs}
-    return filled(text, ordered, page.parent)
+    named = runs_named(text)
+    return filled(
+        text,
+        [RunView(read_run(find_run(results, name))) for name in named],
+        page.parent,
+    )

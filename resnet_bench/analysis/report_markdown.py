@@ -19,6 +19,7 @@ def results_page(page: Page, results: Path) -> str:
     ]
     problems = [f"- not readable: `{problem}`" for problem in page.problems]
     budgets = [markdown(table) for table in page.budgets]
+    budgets += [markdown(front.table) for front in page.fronts]
     sections = [_section(section, results) for section in page.sections]
     closing = ["## Environments", markdown(page.environments)]
     closing += ["## All runs", markdown(page.listing)]
@@ -28,7 +29,7 @@ def results_page(page: Page, results: Path) -> str:
 
 
 def _section(section: Section, results: Path) -> str:
-    parts = [f"## {section.name}", section.summary]
+    parts = [f"## {section.title}", section.summary]
     for part in section.parts:
         parts.append(_run(part, results))
     parts += [markdown(table) for table in section.published]
@@ -38,8 +39,8 @@ def _section(section: Section, results: Path) -> str:
 def _run(part: RunPart, results: Path) -> str:
     status = "" if part.run.status == "complete" else f" ({part.run.status})"
     lines = [f"Run `{part.run.id}`{status}: `{part.command}`"]
-    lines += [f"- {notice}" for notice in part.notices]
-    lines += [markdown(table) for table in part.tables]
+    lines += [f"- {notice}" for notice in part.view.notices]
+    lines += [markdown(table) for table in part.view.tables]
     lines += [
         image(part.run, drawing.name, drawing.title, results)
         for drawing in part.drawings

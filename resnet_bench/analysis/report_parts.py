@@ -1,32 +1,43 @@
 """The parts of a report as data: what the templates are filled with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from resnet_bench.analysis.budgets import budget_table
-from resnet_bench.analysis.front import front_figure
+from resnet_bench.analysis.environments import environment_table
+from resnet_bench.analysis.front import front_figure, front_table
 from resnet_bench.analysis.listing import listed, listing_table
 from resnet_bench.analysis.machine import machine_title
 from resnet_bench.analysis.report_runs import Chosen
 from resnet_bench.analysis.report_svg import Drawing, drawing
+from resnet_bench.analysis.stored_views import RunView
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.reading import Run
 
+#: What the sections of experiments are called.
+TITLES = {
+    "speed": "Speed",
+    "degradation": "Degradation",
+    "finetune": "Fine-tuning",
+    "pretrain": "Source weights",
+    "describe": "Architecture",
+}
+
 
 @dataclass(frozen=True)
 class RunPart:
-    """One run in full: what its experiment's view has to show."""
+    """One run in full: what its experiment's view has to show, and its drawings."""
 
-    run: Run
+    view: RunView
     machine: str
-    tables: list[Table]
     drawings: list[Drawing]
-    notices: list[str]
-    headline: list[str]
+
+    @property
+    def run(self) -> Run:
+        """The run itself."""
+        return self.view.run
 
     @property
     def command(self) -> str:
@@ -39,10 +50,19 @@ class Section:
     """An experiment: its runs, what was published, and how it measures."""
 
     name: str
+    title: str
     summary: str
     parts: list[RunPart]
     published: list[Table]
     method: list[str]
+
+
+@dataclass(frozen=True)
+class Front:
+    """Accuracy against time and memory of one run, drawn and as a table."""
+
+    drawing: Drawing
+    table: Table
 
 
 @dataclass(frozen=True)
@@ -51,7 +71,7 @@ class Page:
 
     listing: Table
     budgets: list[Table]
-    fronts: list[Drawing]
+    fronts: list[Front]
     sections: list[Section]
     environments: Table
     problems: list[str] = field(default_factory=list)
@@ -62,6 +82,12 @@ class Page:
         return [part for section in self.sections for part in section.parts]
 
     @property
+    def drawings(self) -> list[Drawing]:
+        """Every figure of the page."""
+        own = [drawing for part in self.shown for drawing in part.drawings]
+        return [front.drawing for front in self.fronts] + own
+
+    @property
     def machines(self) -> int:
         """How many machines the runs are from."""
         return self.environments.frame["machine_key"].nunique()
@@ -69,49 +95,45 @@ class Page:
 
 def page_of(chosen: Chosen) -> Page:
     """Return the parts of a report on the chosen runs."""
-    sections = [section_of(name, runs) for name, runs in chosen.shown.items()]
+    sections = [section_of(name, views) for name, views in chosen.shown.items()]
     speed = next((each.parts for each in sections if each.name == "speed"), [])
-    tables = [_budgets(part) for part in speed]
+    timed = rows_by_machine(speed)
+    tables = [budget_table(rows, machine) for machine, rows in timed]
+    fronts = [front_of(*each, f"front-{index}") for index, each in enumerate(timed)]
     return Page(
         listing=listing_table([listed(run) for run in chosen.listed]),
         budgets=[table for table in tables if table is not None],
-        fronts=[front for part in speed for front in _front(part)],
+        fronts=[front for front in fronts if front is not None],
         sections=sections,
         environments=environment_table(chosen.listed),
         problems=chosen.problems,
     )
 
 
-def section_of(name: str, runs: Sequence[Run]) -> Section:
+def section_of(name: str, views: Sequence[RunView]) -> Section:
     """Return an experiment's part of the report, through its view."""
     experiment = EXPERIMENTS[name]
-    view = experiment.view
-    published = getattr(view, "published", None)
-    found = [table for run in runs for table in (published(run) if published else [])]
     return Section(
         name=name,
+        title=TITLES[name],
         summary=experiment.summary,
-        parts=[part_of(run) for run in runs],
-        published=found,
-        method=list(getattr(view, "METHOD", ())),
+        parts=[part_of(view) for view in views],
+        published=[table for view in views for table in view.published],
+        method=list(getattr(experiment.view, "METHOD", ())),
     )
 
 
-def part_of(run: Run) -> RunPart:
-    """Return a run with its tables and figures drawn."""
-    view = EXPERIMENTS[run.experiment].view
+def part_of(view: RunView) -> RunPart:
+    """Return a run with its figures drawn."""
+    run = view.run
     device = str(run.config.get("device") or "cpu")
-    headline = getattr(view, "headline", None)
     return RunPart(
-        run=run,
+        view=view,
         machine=machine_title(run.environment, device),
-        tables=list(view.tables(run)),
         drawings=[
             drawing(name, figure, f"{short_id(run)}-{name}")
-            for name, figure in view.figures(run).items()
+            for name, figure in view.figures.items()
         ],
-        notices=list(view.notices(run)),
-        headline=list(headline(run)) if headline else [],
     )
 
 
@@ -120,64 +142,28 @@ def short_id(run: Run) -> str:
     return f"r{run.id.rpartition('_')[2]}-{run.experiment}"
 
 
-def speed_rows(part: RunPart) -> list[dict[str, Any]]:
-    """Return the rows of a speed run as its JSON contract has them."""
-    rows: list[dict[str, Any]] = EXPERIMENTS["speed"].view.json_object(part.run)["rows"]
-    return rows
+#: A machine, by the words of a title, and what was timed there.
+Timed = tuple[str, list[dict[str, Any]]]
 
 
-def _budgets(part: RunPart) -> Table | None:
-    return budget_table(speed_rows(part), part.machine)
+def rows_by_machine(parts: Sequence[RunPart]) -> list[Timed]:
+    """Return the rows of speed runs as their JSON contract has them, by machine.
+
+    Runs of one machine stand side by side, each row with its run; none are averaged.
+    """
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for part in parts:
+        key = (part.run.machine_key or part.run.id, part.machine)
+        rows = [{**row, "run": part.run.id} for row in part.view.content["rows"]]
+        found.setdefault(key, []).extend(rows)
+    return [(machine, rows) for (_, machine), rows in found.items()]
 
 
-def _front(part: RunPart) -> list[Drawing]:
-    figure = front_figure(speed_rows(part), part.machine)
-    return [drawing("front", figure, f"{short_id(part.run)}-front")] if figure else []
-
-
-def environment_table(runs: Sequence[Run]) -> Table:
-    """Return one row per run: machine, software and settings it belongs to."""
-    rows = [environment_row(run) for run in runs]
-    return Table(
-        name="environments",
-        title="Machines and software",
-        frame=pd.DataFrame(rows, columns=list(ENVIRONMENT), dtype=object),
-        narrow=["run", "machine", "memory_bytes", "gpu", "torch", "python", "system"],
-    )
-
-
-#: Columns of the environments, and where each stands in a run file's environment.
-ENVIRONMENT: dict[str, tuple[str, ...]] = {
-    "run": (),
-    "machine": (),
-    "machine_key": ("machine_key",),
-    "cores": ("cpu", "usable_cores"),
-    "memory_bytes": ("memory", "total_bytes"),
-    "gpu": ("gpus",),
-    "torch": ("libraries", "torch"),
-    "torchvision": ("libraries", "torchvision"),
-    "cuda": ("libraries", "cuda"),
-    "python": ("python", "version"),
-    "system": ("system", "distribution"),
-    "kernel": ("system", "kernel"),
-    "governors": ("cpu", "governors"),
-    "virtual_machine": ("cpu", "virtual_machine"),
-    "load": ("load",),
-    "commit": ("git", "commit"),
-    "dirty": ("git", "dirty"),
-}
-
-
-def environment_row(run: Run) -> dict[str, Any]:
-    """Return what is known of a run's environment; None where it is not."""
-    found = {name: _found(run.environment, path) for name, path in ENVIRONMENT.items()}
-    gpus = found["gpu"] if isinstance(found["gpu"], list) else []
-    names = ", ".join(str(gpu.get("name")) for gpu in gpus) or None
-    machine = machine_title(run.environment)
-    return {**found, "run": run.id, "machine": machine, "gpu": names}
-
-
-def _found(environment: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        environment = environment.get(name) if isinstance(environment, dict) else None
-    return environment
+def front_of(
+    machine: str, rows: Sequence[Mapping[str, Any]], prefix: str
+) -> Front | None:
+    """Return accuracy against time on one machine; None without two variants."""
+    figure = front_figure(rows, machine)
+    if figure is None:
+        return None
+    return Front(drawing("front", figure, prefix), front_table(rows, machine))

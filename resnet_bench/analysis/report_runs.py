@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from resnet_bench.analysis.stored_views import RunView
 from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.folders import find_run, run_folders
 from resnet_bench.store.reading import Run, read_run
 
-#: Machines and settings of one experiment that are shown in full unless runs are
-#: named; the others are listed. It bounds the size of the page.
-SHOWN_PER_EXPERIMENT = 4
+#: Experiments in the order of a report, and how many machines and settings of each
+#: are shown in full unless runs are named; the others are listed. It keeps a page
+#: below 3 MB: a run of degradation takes up to 0.4 MB of it, others 0.1 MB.
+SHOWN = {"speed": 8, "degradation": 3, "finetune": 4, "pretrain": 2, "describe": 2}
+
+#: Options that say where a run is kept and how it is shown, not what is measured.
+ASIDE = frozenset({"-o", "--results", "-q", "--quiet", "-v", "-vv", "--verbose"})
 
 
 @dataclass(frozen=True)
@@ -23,13 +28,9 @@ class Chosen:
     """
 
     listed: list[Run]
-    shown: dict[str, list[Run]]
+    shown: dict[str, list[RunView]]
+    complete: list[RunView]
     problems: list[str] = field(default_factory=list)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to show."""
-        return not self.listed
 
 
 def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
@@ -41,7 +42,7 @@ def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
     folders = [find_run(results, name) for name in names] or run_folders(results)
     runs: list[Run] = []
     problems: list[str] = []
-    for folder in folders:
+    for folder in dict.fromkeys(folders):
         try:
             run = read_run(folder)
         except InputOutputError as error:
@@ -49,29 +50,31 @@ def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
             continue
         runs.append(run)
         problems.extend(run.problems)
-    known = [run for run in runs if run.experiment in EXPERIMENTS]
+    views = [RunView(run) for run in runs if run.experiment in EXPERIMENTS]
     shown = {
-        name: [run for run in reversed(known) if run.experiment == name]
-        for name in EXPERIMENTS
+        name: [view for view in reversed(views) if view.run.experiment == name]
+        for name in SHOWN
     }
     if not names:
-        shown = {name: newest_of_each(group) for name, group in shown.items()}
-    return Chosen(
-        runs, {name: group for name, group in shown.items() if group}, problems
-    )
+        shown = {
+            name: newest_of_each(group)[: SHOWN[name]] for name, group in shown.items()
+        }
+    complete = [view for view in views if view.run.status == "complete"]
+    shown = {name: group for name, group in shown.items() if group}
+    return Chosen(runs, shown, complete, problems)
 
 
-def newest_of_each(runs: Sequence[Run]) -> list[Run]:
+def newest_of_each(views: Sequence[RunView]) -> list[RunView]:
     """Return the newest run of each machine and question, complete ones first.
 
-    `runs` is sorted from new to old. A partial run is shown only where its machine
+    `views` is sorted from new to old. A partial run is shown only where its machine
     has no complete one.
     """
-    found: dict[tuple[str, ...], Run] = {}
-    for run in sorted(runs, key=lambda run: run.status != "complete"):
-        found.setdefault((str(run.machine_key), *question(run)), run)
-    order = sorted(found.values(), key=lambda run: run.id, reverse=True)
-    return order[:SHOWN_PER_EXPERIMENT]
+    found: dict[tuple[str, ...], RunView] = {}
+    for view in sorted(views, key=lambda view: view.run.status != "complete"):
+        key = (str(view.run.machine_key), *question(view.run))
+        found.setdefault(key, view)
+    return sorted(found.values(), key=lambda view: view.run.id, reverse=True)
 
 
 def question(run: Run) -> tuple[str, ...]:
@@ -79,3 +82,16 @@ def question(run: Run) -> tuple[str, ...]:
     effort = {"precision", "max_time", "seed", "seeds", "threads"}
     asked = sorted(run.config.items())
     return tuple(f"{name}={value}" for name, value in asked if name not in effort)
+
+
+def plainest(views: Sequence[RunView], experiment: str) -> RunView | None:
+    """Return the newest of an experiment's runs that were given the fewest options."""
+    own = [view for view in views if view.run.experiment == experiment]
+    order = sorted(own, key=lambda view: view.run.id, reverse=True)
+    return min(order, key=lambda view: options_given(view.run), default=None)
+
+
+def options_given(run: Run) -> int:
+    """Return how many options a run's command line holds."""
+    words = [str(word).partition("=")[0] for word in run.header.get("argv") or []]
+    return sum(word.startswith("-") and word not in ASIDE for word in words)

@@ -32,7 +32,6 @@ _STYLE = re.compile(r'style="([^"]*)"')
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _STROKE = re.compile(r"stroke: #")
 _IDENTITY = re.compile(r'(id="|href="#|url\(#)([^")]+)')
-_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Drawing:
     subtitle: str
     description: str
     svg: str
+    #: Width in inches, by which the page keeps text readable.
+    inches: float
 
 
 def series_colours() -> dict[str, str]:
@@ -61,7 +62,12 @@ def drawing(name: str, figure: Figure, prefix: str) -> Drawing:
     title, _, subtitle = figure.get_suptitle().partition("\n")
     described = description(figure)
     return Drawing(
-        name, title, subtitle, described, page_svg(figure, prefix, described)
+        name=name,
+        title=title,
+        subtitle=subtitle,
+        description=described,
+        svg=page_svg(figure, prefix, described),
+        inches=round(float(figure.get_figwidth()), 2),
     )
 
 
@@ -86,7 +92,6 @@ def page_svg(figure: Figure, prefix: str, label: str) -> str:
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = _IDENTITY.sub(rf"\g<1>{prefix}-\g<2>", text)
     text = _STYLE.sub(_themed, text)
-    text = _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", text)
     text = re.sub(r">\s+<", "><", text)
     opening = f'<svg role="img" aria-label="{escape(label)}"'
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)

@@ -16,6 +16,9 @@ from resnet_bench.analysis.tables import (
     shown_rows,
 )
 
+#: Characters of Chinese, which a screen reader has to be told of.
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
 
 @dataclass(frozen=True)
 class Head:
@@ -33,6 +36,11 @@ class PageCell:
 
     shown: Shown
     sort: str
+
+    @property
+    def language(self) -> str:
+        """The language of a quotation, by its script; nothing for English."""
+        return "zh" if HAN.search(self.shown.text) else ""
 
 
 @dataclass(frozen=True)
@@ -60,10 +68,11 @@ class PageTable:
 
 
 def page_table(table: Table, key: str) -> PageTable:
-    """Return a table with its narrow columns first, the others hidden at first."""
+    """Return a table with a page's columns first, the others hidden at first."""
+    first = table.page or table.narrow
     every = columns_shown(table, wide=True)
-    names = [*table.narrow, *(name for name in every if name not in table.narrow)]
-    heads = [_head(table, name, extra=name not in table.narrow) for name in names]
+    names = [*first, *(name for name in every if name not in first)]
+    heads = [_head(table, name, extra=name not in first) for name in names]
     rows = [
         PageRow(
             series=series_of(row),

@@ -53,7 +53,8 @@ class Table:
     """A table as data, with what is shown at 80 columns and what stands below it.
 
     `frame` is in SI units; `narrow` names at most eight of its columns; `headers`
-    overrides the words of a column (not its unit).
+    overrides the words of a column (not its unit); `page` names the columns that the
+    report, which is wider, shows at first instead of `narrow`.
     """
 
     name: str
@@ -62,10 +63,13 @@ class Table:
     narrow: Sequence[str]
     notes: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    page: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check that the narrow columns exist and are few enough."""
-        missing = [name for name in self.narrow if name not in self.frame.columns]
+        missing = [
+            name for name in (*self.narrow, *self.page) if name not in self.frame
+        ]
         if missing:
             raise ValueError(f"table {self.name} lacks columns {', '.join(missing)}")
         if len(self.narrow) > MAXIMUM_NARROW_COLUMNS:

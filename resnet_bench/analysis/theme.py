@@ -19,6 +19,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
+from resnet_bench.analysis.compact_svg import compact
 from resnet_bench.errors import InputOutputError
 
 #: Okabe and Ito's colours (Color Universal Design, 2008), which stay apart under
@@ -154,7 +155,7 @@ def svg_text(drawn: Figure) -> str:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": SVG_SALT}):
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return compact(buffer.getvalue())
 
 
 def save(drawn: Figure, folder: Path, name: str) -> tuple[Path, Path]:

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from resnet_bench.analysis import publish as publishing
-from resnet_bench.analysis import theme
+from resnet_bench.analysis import stored_views, theme
+from resnet_bench.analysis.stored_views import RunView
 from resnet_bench.analysis.tables import Table
 from resnet_bench.errors import InputOutputError
 from resnet_bench.store.reading import Run
@@ -14,9 +15,9 @@ from resnet_bench.store.reading import Run
 RUN_ID = "20260102T030405Z_abcdef0_1234"
 
 
-def run_in(folder: Path, status: str = "complete") -> Run:
+def view_in(folder: Path, status: str = "complete") -> RunView:
     header = {"run": RUN_ID, "experiment": "toy"}
-    return Run(folder, header, [], {}, status)
+    return RunView(Run(folder, header, [], {}, status))
 
 
 def small(name: str) -> Table:
@@ -24,23 +25,21 @@ def small(name: str) -> Table:
     return Table(name, f"Table {name}", frame, ["depth", "step_seconds"])
 
 
-TABLES = (small("times"), small("ratios"))
-
-
 @pytest.fixture
 def view(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     made = SimpleNamespace(
+        tables=lambda run: [small("times"), small("ratios")],
         figures=lambda run: {"time": theme.figure("T", width=2, height=2)},
     )
     experiments: dict[str, Any] = {"toy": SimpleNamespace(view=made)}
-    monkeypatch.setattr(publishing, "EXPERIMENTS", experiments)
+    monkeypatch.setattr(stored_views, "EXPERIMENTS", experiments)
     return made
 
 
 def test_tables_and_figures_are_written_beside_the_run(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:
-    paths = publishing.publish(run_in(tmp_path), TABLES)
+    paths = publishing.publish(view_in(tmp_path))
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
         "table.md",
         "table.csv",
@@ -58,29 +57,26 @@ def test_tables_and_figures_are_written_beside_the_run(
 def test_publishing_again_gives_the_same_files(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:
-    first = {
-        path: path.read_bytes() for path in publishing.publish(run_in(tmp_path), TABLES)
-    }
-    second = {
-        path: path.read_bytes() for path in publishing.publish(run_in(tmp_path), TABLES)
-    }
+    first = {path: path.read_bytes() for path in publishing.publish(view_in(tmp_path))}
+    second = {path: path.read_bytes() for path in publishing.publish(view_in(tmp_path))}
     assert first == second
 
 
 def test_a_partial_run_says_so_on_its_page(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:
-    publishing.publish(run_in(tmp_path, "partial"), TABLES)
+    publishing.publish(view_in(tmp_path, "partial"))
     assert "(partial)" in (tmp_path / "table.md").read_text().splitlines()[0]
 
 
 def test_a_run_without_rows_writes_nothing(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:
+    view.tables = lambda run: []
     view.figures = lambda run: {}
-    assert publishing.publish(run_in(tmp_path), []) == []
+    assert publishing.publish(view_in(tmp_path)) == []
 
 
 def test_a_folder_that_is_gone_is_named(view: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(InputOutputError, match=r"cannot write .*table\.md"):
-        publishing.publish(run_in(tmp_path / "gone"), TABLES)
+        publishing.publish(view_in(tmp_path / "gone"))

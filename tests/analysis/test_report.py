@@ -7,8 +7,8 @@ import pytest
 
 from resnet_bench.analysis import report
 from resnet_bench.analysis.publish import publish
+from resnet_bench.analysis.stored_views import RunView
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
-from resnet_bench.experiments.speed import view
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.readers import ReportConfig
 from resnet_bench.store.reading import read_run
@@ -60,8 +60,7 @@ def store_small(results: Path, run: str, **environment: Any) -> Path:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two machines, one of them with hostile strings, and a damaged one."""
     results = tmp_path_factory.mktemp("results")
-    first = read_run(store_speed_run(results, FIRST, variants=(18, 50)))
-    publish(first, view.tables(first))
+    publish(RunView(read_run(store_speed_run(results, FIRST, variants=(18, 50)))))
     cpu = {"model": HOSTILE, "usable_cores": 2}
     hostile = {**ENVIRONMENT, "cpu": cpu, "machine_key": '"><img src=x>'}
     models = {"variants": (18,), "model": (f"m:{HOSTILE}",), "mode": "infer"}

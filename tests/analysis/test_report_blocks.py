@@ -9,6 +9,8 @@ from resnet_bench.analysis.report_blocks import (
     page_filled,
     runs_named,
 )
+from resnet_bench.analysis.report_runs import choose_runs
+from resnet_bench.analysis.stored_views import RunView
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.readers import ReportConfig
@@ -19,6 +21,10 @@ FIRST = "20260102T030405Z_abcdef0_1111"
 SECOND = "20260203T040506Z_abcdef0_2222"
 EMPTY = "Before.\n<!-- results begin -->\n<!-- results end -->\nAfter.\n"
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def kept(results: Path) -> list[RunView]:
+    return choose_runs(results, ()).complete
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def readme(tmp_path: Path) -> Path:
 
 
 def test_a_block_holds_table_figure_and_run_id(readme: Path) -> None:
-    text = page_filled(readme, readme.parent / "results")
+    text = page_filled(readme, kept(readme.parent / "results"))
     assert text.startswith("Before.\n<!-- results begin: rendered by")
     assert text.endswith("<!-- results end -->\nAfter.\n")
     assert "| ResNet-50" in text
@@ -47,26 +53,26 @@ def test_rendering_a_block_again_changes_nothing(readme: Path) -> None:
     make_report(config, Output(DisplayOptions(quiet=True)))
     first = readme.read_text()
     assert first != EMPTY
-    assert page_filled(readme, results) == first
+    assert page_filled(readme, kept(results)) == first
 
 
 def test_a_block_is_checked_against_the_runs_it_names(readme: Path) -> None:
     results = readme.parent / "results"
-    readme.write_text(page_filled(readme, results))
+    readme.write_text(page_filled(readme, kept(results)))
     store_speed_run(results, SECOND, variants=(18, 50))
     assert page_as_named(readme, results) == readme.read_text()
-    assert SECOND in page_filled(readme, results)
+    assert SECOND in page_filled(readme, kept(results))
 
 
 def test_a_file_without_marks_is_refused(readme: Path) -> None:
     readme.write_text("no marks")
     with pytest.raises(UsageError, match="results begin"):
-        page_filled(readme, readme.parent / "results")
+        page_filled(readme, kept(readme.parent / "results"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputOutputError, match="cannot read"):
-        page_filled(tmp_path / "none.md", tmp_path)
+        page_filled(tmp_path / "none.md", [])
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
@@ -80,18 +86,18 @@ def test_this_projects_pages_show_what_their_runs_hold(page: str) -> None:
 
 def test_a_measured_block_shows_the_table_of_an_experiment(readme: Path) -> None:
     readme.write_text("<!-- measured begin: speed -->\nold\n<!-- measured end -->\n")
-    text = page_filled(readme, readme.parent / "results")
+    text = page_filled(readme, kept(readme.parent / "results"))
     assert "old" not in text
     assert "| ResNet-50" in text
     assert runs_named(text) == [FIRST]
     readme.write_text(text)
-    assert page_filled(readme, readme.parent / "results") == text
+    assert page_filled(readme, kept(readme.parent / "results")) == text
 
 
 def test_a_measured_block_without_a_run_says_so(readme: Path) -> None:
     mark = "<!-- measured begin: depth-degradation -->\n<!-- measured end -->\n"
     readme.write_text(mark)
-    assert "Not measured" in page_filled(readme, readme.parent / "results")
+    assert "Not measured" in page_filled(readme, kept(readme.parent / "results"))
 
 
 def test_a_measured_block_shows_the_verdicts_of_claims(tmp_path: Path) -> None:
@@ -99,7 +105,7 @@ def test_a_measured_block_shows_the_verdicts_of_claims(tmp_path: Path) -> None:
     text = filled(
         "<!-- measured begin: depth-degradation, gradients-vanish -->\n"
         "<!-- measured end -->",
-        {"degradation": run},
+        [RunView(run)],
         tmp_path,
     )
     assert "- **SUPPORTED**: After" in text
@@ -111,4 +117,4 @@ def test_a_damaged_run_is_passed_over(readme: Path) -> None:
     results = readme.parent / "results"
     damaged = store_speed_run(results, SECOND, variants=(18,)) / "run.jsonl"
     damaged.write_text("broken")
-    assert runs_named(page_filled(readme, results)) == [FIRST]
+    assert runs_named(page_filled(readme, kept(results))) == [FIRST]

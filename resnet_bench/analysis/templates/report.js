@@ -5,6 +5,14 @@
 
   for (const tools of document.querySelectorAll(".tools, .highlight")) tools.hidden = false;
 
+  // A region is a stop of the tab key only while there is something to scroll to.
+  const measure = (region) => {
+    if (region.scrollWidth > region.clientWidth) region.tabIndex = 0;
+    else region.removeAttribute("tabindex");
+  };
+  const watch = new ResizeObserver((entries) => entries.forEach(({ target }) => measure(target)));
+  for (const region of document.querySelectorAll(".scroll")) watch.observe(region);
+
   const byValue = (index, direction, numeric) => (one, other) => {
     const [a, b] = [one, other].map((row) => row.cells[index].dataset.sort);
     // What is unknown stands last, whichever way the column is sorted.
@@ -53,6 +61,7 @@
       const all = document.querySelector(`#${button.dataset.extra} table`).classList.toggle("all");
       button.setAttribute("aria-expanded", String(all));
       button.textContent = all ? "Fewer columns" : "All columns";
+      measure(button.closest(".table").querySelector(".scroll"));
     });
   }
 

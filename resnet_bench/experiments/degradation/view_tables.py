@@ -38,14 +38,23 @@ def claims_table(run: Run, judged: Sequence[Judged]) -> Table:
         for each in judged
     ]
     narrow = ["title", "measured", "seeds", "verdict"]
-    columns = list(rows[0]) if rows else narrow
+    page = ["claim", "verdict", "measured", "tutorial_sentence", "tutorial_translation"]
+    page.append("seeds")
+    columns = list(rows[0]) if rows else [*narrow, *page]
     return Table(
         name="claims",
         title=f"Claims: {setting(run)}",
         frame=pd.DataFrame(rows, columns=columns),
         narrow=narrow,
         notes=[MEASURED, *summary(judged)],
-        headers={"title": "claim", "sign_flip_p": "sign-flip p"},
+        headers={
+            "title": "claim",
+            "claim": "claim, with its terms",
+            "sign_flip_p": "sign-flip p",
+            "tutorial_sentence": "the tutorial says",
+            "tutorial_translation": "translated",
+        },
+        page=page,
     )
 
 
