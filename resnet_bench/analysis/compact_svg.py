@@ -10,7 +10,9 @@ FINE, COARSE = 2, 1
 LONG = 100
 
 _TAG = re.compile(r"<[a-zA-Z][^>]*>")
-_GEOMETRY = re.compile(r'(?<= )(d|x|y|width|height|points)="([^"]*)"')
+_GEOMETRY = re.compile(
+    r'(?<= )(d|x|y|width|height|points|transform)="((?!scale|matrix)[^"]*)"'
+)
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _IDENTITY = re.compile(r' id="([^"]+)"')
 _REFERENCE = re.compile(r'(?:href="|url\()#([^")]+)')

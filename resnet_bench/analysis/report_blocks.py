@@ -13,7 +13,7 @@ from typing import Any
 from resnet_bench.analysis.report_markdown import image, relative
 from resnet_bench.analysis.report_runs import plainest
 from resnet_bench.analysis.stored_views import RunView
-from resnet_bench.analysis.tables import markdown
+from resnet_bench.analysis.tables import escaped, markdown
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.folders import find_run
@@ -99,8 +99,8 @@ def _origin(view: RunView, base: Path) -> str:
 
 def _claim_line(row: dict[str, Any]) -> str:
     seeds = f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"
-    text = f"**{row['verdict']}**: {row['claim']} Measured: {row['why']} ({seeds})."
-    return "- " + text.replace("<", "&lt;")
+    said = escaped(f"{row['claim']} Measured: {row['why']} ({seeds}).")
+    return f"- **{row['verdict']}**: {said}"
 
 
 def block(views: Sequence[RunView], base: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from resnet_bench.analysis.publish import FIGURES_FOLDER
 from resnet_bench.analysis.report_parts import Page, RunPart, Section
-from resnet_bench.analysis.tables import markdown
+from resnet_bench.analysis.tables import code, escaped, markdown
 from resnet_bench.store.reading import Run
 
 
@@ -17,7 +17,7 @@ def results_page(page: Page, results: Path) -> str:
         "edited by hand. The same with figures to sort, filter and highlight: "
         "[report.html](report.html).",
     ]
-    problems = [f"- not readable: `{problem}`" for problem in page.problems]
+    problems = [f"- not readable: {code(problem)}" for problem in page.problems]
     budgets = [markdown(table) for table in page.budgets]
     budgets += [markdown(front.table) for front in page.fronts]
     sections = [_section(section, results) for section in page.sections]
@@ -38,8 +38,8 @@ def _section(section: Section, results: Path) -> str:
 
 def _run(part: RunPart, results: Path) -> str:
     status = "" if part.run.status == "complete" else f" ({part.run.status})"
-    lines = [f"Run `{part.run.id}`{status}: `{part.command}`"]
-    lines += [f"- {notice}" for notice in part.view.notices]
+    lines = [f"Run `{part.run.id}`{status}: {code(part.command)}"]
+    lines += [f"- {escaped(notice)}" for notice in part.view.notices]
     lines += [markdown(table) for table in part.view.tables]
     lines += [
         image(part.run, drawing.name, drawing.title, results)
@@ -53,7 +53,7 @@ def image(run: Run, name: str, title: str, base: Path) -> str:
     path = run.folder / FIGURES_FOLDER / f"{name}.png"
     if not path.is_file():
         return ""
-    words = title.replace("[", "(").replace("]", ")")
+    words = escaped(title.replace("[", "(").replace("]", ")"))
     return f"![{words}]({relative(path, base)})"
 
 

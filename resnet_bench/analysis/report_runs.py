@@ -23,8 +23,8 @@ ASIDE = frozenset({"-o", "--results", "-q", "--quiet", "-v", "-vv", "--verbose"}
 class Chosen:
     """The runs of a report: `listed` holds all that could be read, oldest first.
 
-    `shown` are those drawn in full, by experiment, newest first; `problems` name
-    what could not be read.
+    `shown` are those drawn in full, by experiment, the plainest question first;
+    `complete` are those that pages may quote; `problems` name what could not be read.
     """
 
     listed: list[Run]
@@ -59,6 +59,7 @@ def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
         shown = {
             name: newest_of_each(group)[: SHOWN[name]] for name, group in shown.items()
         }
+    shown = {name: sorted(group, key=plainness) for name, group in shown.items()}
     complete = [view for view in views if view.run.status == "complete"]
     shown = {name: group for name, group in shown.items() if group}
     return Chosen(runs, shown, complete, problems)
@@ -88,10 +89,10 @@ def plainest(views: Sequence[RunView], experiment: str) -> RunView | None:
     """Return the newest of an experiment's runs that were given the fewest options."""
     own = [view for view in views if view.run.experiment == experiment]
     order = sorted(own, key=lambda view: view.run.id, reverse=True)
-    return min(order, key=lambda view: options_given(view.run), default=None)
+    return min(order, key=plainness, default=None)
 
 
-def options_given(run: Run) -> int:
-    """Return how many options a run's command line holds."""
-    words = [str(word).partition("=")[0] for word in run.header.get("argv") or []]
+def plainness(view: RunView) -> int:
+    """Return how many options a run's command line holds: fewer are plainer."""
+    words = [str(word).partition("=")[0] for word in view.run.header.get("argv") or []]
     return sum(word.startswith("-") and word not in ASIDE for word in words)

@@ -7,6 +7,7 @@ their own on screen.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -221,26 +222,33 @@ def markdown(table: Table, *, wide: bool = False) -> str:
     names = columns_shown(table, wide=wide)
     body = tabulate(
         [[_inline(value) for value in row] for row in shown_rows(table, names)],
-        headers=[_escaped(heading(table, name)) for name in names],
+        headers=[escaped(heading(table, name)) for name in names],
         tablefmt="pipe",
         disable_numparse=True,
         colalign=["right" if is_numeric(table, name) else "left" for name in names],
     )
-    notes = "\n".join(f"- {_escaped(note)}" for note in table.notes)
-    parts = [f"### {_escaped(table.title.replace(NEW_LINE, ' · '))}", body, notes]
+    notes = "\n".join(f"- {escaped(note)}" for note in table.notes)
+    parts = [f"### {escaped(table.title.replace(NEW_LINE, ' · '))}", body, notes]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _inline(value: Shown) -> str:
-    return _escaped(f"{value.text} {value.bounds}".strip())
+    return escaped(f"{value.text} {value.bounds}".strip())
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
     flat = " ".join(text.split())
     for special in "\\|<>*_`":
         flat = flat.replace(special, f"\\{special}" if special != "<" else "&lt;")
-    return flat
+    return flat.replace("](", "]\\(")
+
+
+def code(text: str) -> str:
+    """Return text as a Markdown code span, whatever backticks it holds."""
+    flat = " ".join(text.split())
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", flat)), default=0))
+    return f"{fence} {flat} {fence}" if len(fence) > 1 else f"`{flat}`"
 
 
 def csv_text(table: Table) -> str:

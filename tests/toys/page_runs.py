@@ -1,0 +1,134 @@
+"""A results folder with a run of everything that a report can show, none measured."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.experiments.speed.spec import Config, resolved
+from resnet_bench.store.reading import CellEnd, Run, assemble
+from resnet_bench.store.writing import create_run
+from tests.experiments.degradation.synthetic import synthetic_run
+from tests.experiments.finetune.stored import resolved as finetune_config
+from tests.experiments.finetune.stored import stored_run
+from tests.experiments.speed.test_view_breakdown import run_of as breakdown_run
+from tests.experiments.speed.test_view_ladder import FACTORS, UNSUPPORTED, times_by
+from tests.toys.speed_runs import ENVIRONMENT, Change, header_of, lines_of, unchanged
+
+#: Small enough to be drawn in seconds, with every study that has a figure.
+DEGRADATION = {
+    "depths": (8, 20),
+    "seeds": 2,
+    "study": ("depth", "gradients", "response", "lesion", "anysize", "identity"),
+}
+
+
+def speed_run(change: Change = unchanged, **options: Any) -> Run:
+    """Return a run of `speed` with the options given."""
+    config = resolved(Config(**options), "cpu", 2)
+    end = {"kind": "end", "status": "complete"}
+    lines = [header_of(config), *lines_of(config, 4, change, {}), end]
+    return assemble(Path("unused"), lines)
+
+
+def runs_of_everything() -> dict[str, Run]:
+    """Return a run per thing that the page has to show, by the end of its id."""
+    ladder = {"ladder": True, "unsupported": UNSUPPORTED, "change": times_by(FACTORS)}
+    return {
+        "0001": speed_run(variants=(18, 34, 50, 101, 152)),
+        "0002": speed_run(variants=(18, 50), batch_size=(1, 2, 4, 8, 16, 32)),
+        "0003": speed_run(variants=(18,), **ladder),
+        "0004": breakdown_run(Path("unused")),
+        "0005": synthetic_run(**DEGRADATION),
+        "0006": stored_run(finetune_config(variants=(18, 50))),
+    }
+
+
+#: Words of the format itself; every other string of a run file may be anything.
+FORMAT = frozenset(
+    [
+        "type",
+        "cell",
+        "run",
+        "experiment",
+        "kind",
+        "moment",
+        "damage",
+        "task",
+        "arm",
+        "studies",
+        "study",
+        "part",
+        "parts",
+        "strategy",
+        "measure",
+        "rung",
+        "device",
+        "mode",
+        "breakdown",
+        "architecture",
+        "source_key",
+    ]
+)
+
+
+def spoiled(value: Any, text: str, name: str = "") -> Any:
+    """Return run content with `text` behind every string that is not of the format."""
+    if name in FORMAT:
+        return value
+    if isinstance(value, dict):
+        return {key: spoiled(each, text, key) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [spoiled(each, text, name) for each in value]
+    return value + text if isinstance(value, str) else value
+
+
+def store_spoiled(results: Path, text: str) -> None:
+    """Write a run of everything, with `text` in every string, a failed cell each."""
+    environment = spoiled(ENVIRONMENT, text)
+    for end, run in runs_of_everything().items():
+        bad = replace(
+            run,
+            header=spoiled(run.header, text),
+            records=spoiled(run.records, text),
+            cells={key: _failing(cell, key, text) for key, cell in run.cells.items()},
+        )
+        run_id = f"20260203T040506Z_abcdef0_{end}"
+        store(results, bad, run_id, environment, argv=["speed", text])
+
+
+def _failing(cell: CellEnd, key: str, text: str) -> CellEnd:
+    """Return a cell's end; one in sixteen, by its key, has failed."""
+    failed = key.endswith("0")
+    return CellEnd("failed", 1, f"ValueError: {text}") if failed else cell
+
+
+def store_everything(
+    results: Path, environment: dict[str, Any] | None = None, **changes: Any
+) -> list[Path]:
+    """Write all of them below `results`, on one machine; `changes` alter headers."""
+    known = environment or ENVIRONMENT
+    return [
+        store(results, run, f"20260102T03040{number}Z_abcdef0_{end}", known, **changes)
+        for number, (end, run) in enumerate(runs_of_everything().items())
+    ]
+
+
+def store(
+    results: Path, run: Run, run_id: str, environment: dict[str, Any], **changes: Any
+) -> Path:
+    """Write a run below `results` under another id and machine; return its folder."""
+    own = {"run": run_id, "environment": environment, **changes}
+    header = {**run.header, **own}
+    for name in ("kind", "schema_version"):
+        header.pop(name, None)
+    folder = results / run.experiment / run_id
+    with create_run(folder, header) as writer:
+        for key, end in run.cells.items():
+            for record in run.records:
+                if record["cell"] == key:
+                    content = dict(record)
+                    del content["cell"], content["attempt"]
+                    writer.record(key, end.attempt, content)
+            writer.commit(key, end.attempt, end.status, error=end.error)
+        writer.end("complete")
+    return folder
