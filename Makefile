@@ -23,7 +23,7 @@ help:
 	@echo 'make test     run the tests'
 	@echo 'make check    lint and check types'
 	@echo 'make bench    run the micro-benchmarks'
-	@echo 'make report   render results/ into results/report.html and README.md'
+	@echo 'make report   render results/ again: its tables, figures and report.html, README.md, docs'
 	@echo 'make venv     create an empty .venv, to install another PyTorch build first'
 	@echo 'make clean    remove .venv and caches; results/ stays'
 
@@ -44,7 +44,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python -m pytest benchmarks $(or $(ARGS),--benchmark-only)
 
 report: $(VENV)/installed
-	$(BIN)/resnet-bench report --readme README.md,docs/tutorial.md $(ARGS)
+	$(BIN)/resnet-bench report --refresh --readme README.md,docs/tutorial.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage htmlcov

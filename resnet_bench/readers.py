@@ -90,3 +90,6 @@ class ReportConfig(ResultsConfig):
         metavar="FILE,…",
         help="Render the marked blocks of these pages too.",
     )
+    refresh: bool = option(
+        False, help="Write tables and figures beside the runs shown again too."
+    )

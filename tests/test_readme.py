@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import click
 import pytest
 
 from resnet_bench import cli
+from resnet_bench.errors import ExitCode
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import given
+from resnet_bench.store.reading import RUN_FILE
+from tests.toys.speed_runs import store_speed_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+RUNS = ("20260102T030405Z_abcdef0_1111", "20260203T040506Z_abcdef0_2222")
 TEXT = re.sub(r"<!--.*?-->", "", README)
 
 
@@ -38,6 +43,50 @@ def test_readme_shows_only_commands_that_parse(line: str) -> None:
     if name in EXPERIMENTS:
         config_class = EXPERIMENTS[name].spec.Config
         assert config_class(**given(config_class, context.params))
+
+
+MODEL = """
+from torch import nn
+
+def function():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+"""
+
+#: These measure pairs of processes for minutes; .ci/run tries them for real.
+TRIED_ELSEWHERE = frozenset({"check", "noise"})
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with results: two runs to read, the newest of them cut short."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for run in RUNS:
+        newest = store_speed_run(folder / "results", run, variants=(18, 50))
+    lines = (newest / RUN_FILE).read_bytes().splitlines(keepends=True)
+    (newest / RUN_FILE).write_bytes(b"".join(lines[:-3]))
+    (folder / "package").mkdir()
+    (folder / "package" / "module.py").write_text(MODEL)
+    return folder
+
+
+def carried_out(line: str) -> list[str]:
+    """Return the words of a README line, with runs that exist; experiments dry."""
+    words = [RUNS[0] if word == "RUN" else word for word in shlex.split(line)]
+    dry = ["--dry-run", "--executor", "inline"] if words[0] in EXPERIMENTS else []
+    return [*words, *(word for word in dry if word not in words)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [line for line in command_lines() if line.split()[0] not in TRIED_ELSEWHERE],
+)
+def test_readme_shows_only_commands_that_run(
+    line: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+    monkeypatch.syspath_prepend(workspace)
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    assert cli.run(carried_out(line)) == ExitCode.OK
 
 
 @pytest.mark.parametrize("name", commands_of_the_tool())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jinja2
 
+from resnet_bench.analysis.publish import publish
 from resnet_bench.analysis.report_blocks import page_filled
 from resnet_bench.analysis.report_markdown import relative, results_page
 from resnet_bench.analysis.report_parts import Page, page_of
@@ -40,6 +41,10 @@ def make_report(config: ReportConfig, output: Output) -> ExitCode:
     for problem in chosen.problems:
         output.warn(problem)
     _refuse_nothing(config, chosen)
+    if config.refresh:
+        for view in (view for group in chosen.shown.values() for view in group):
+            publish(view)
+            output.say(f"wrote tables and figures in {view.run.folder}")
     page = page_of(chosen)
     target = config.html or config.results / PAGE_NAME
     written = {target: html_page(page, documents_from(target))}

@@ -313,3 +313,14 @@ def test_a_page_inside_of_the_project_links_to_the_tutorial(everything: Path) ->
     assert report.documents_from(everything / "report.html") == ""
     page = page_of(choose_runs(everything, ()))
     assert 'href="../docs/tutorial.md"' in report.html_page(page, "../docs")
+
+
+def test_refreshing_writes_tables_and_figures_beside_the_runs(tmp_path: Path) -> None:
+    folder = store_small(tmp_path, FIRST)
+    rendered(tmp_path)
+    assert not (folder / "table.md").exists()
+    assert "![" not in (tmp_path / "README.md").read_text()
+    report.make_report(ReportConfig(results=tmp_path, refresh=True), OUTPUT)
+    assert (folder / "table.md").is_file()
+    assert list((folder / "figures").glob("*.png"))
+    assert "![" in (tmp_path / "README.md").read_text()

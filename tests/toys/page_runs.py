@@ -45,29 +45,11 @@ def runs_of_everything() -> dict[str, Run]:
 
 #: Words of the format itself; every other string of a run file may be anything.
 FORMAT = frozenset(
-    [
-        "type",
-        "cell",
-        "run",
-        "experiment",
-        "kind",
-        "moment",
-        "damage",
-        "task",
-        "arm",
-        "studies",
-        "study",
-        "part",
-        "parts",
-        "strategy",
-        "measure",
-        "rung",
-        "device",
-        "mode",
-        "breakdown",
-        "architecture",
-        "source_key",
-    ]
+    {
+        *("type", "cell", "run", "experiment", "kind", "moment", "damage", "task"),
+        *("arm", "studies", "study", "part", "parts", "strategy", "measure", "rung"),
+        *("device", "mode", "breakdown", "architecture", "source_key"),
+    }
 )
 
 
