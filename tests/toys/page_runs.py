@@ -15,7 +15,7 @@ from tests.experiments.speed.test_view_ladder import FACTORS, UNSUPPORTED, times
 from tests.toys.speed_runs import ENVIRONMENT, Change, header_of, lines_of, unchanged
 
 #: Small enough to be drawn in seconds, with every study that has a figure.
-DEGRADATION = {
+DEGRADATION: dict[str, Any] = {
     "depths": (8, 20),
     "seeds": 2,
     "study": ("depth", "gradients", "response", "lesion", "anysize", "identity"),
@@ -32,7 +32,11 @@ def speed_run(change: Change = unchanged, **options: Any) -> Run:
 
 def runs_of_everything() -> dict[str, Run]:
     """Return a run per thing that the page has to show, by the end of its id."""
-    ladder = {"ladder": True, "unsupported": UNSUPPORTED, "change": times_by(FACTORS)}
+    ladder: dict[str, Any] = {
+        "ladder": True,
+        "unsupported": UNSUPPORTED,
+        "change": times_by(FACTORS),
+    }
     return {
         "0001": speed_run(variants=(18, 34, 50, 101, 152)),
         "0002": speed_run(variants=(18, 50), batch_size=(1, 2, 4, 8, 16, 32)),
