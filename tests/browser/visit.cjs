@@ -10,7 +10,7 @@ const [file, folder, executablePath = "/usr/bin/chromium"] = process.argv.slice(
 const axeSource = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const firstColumn = (page, table) =>
-  page.$$eval(`${table} tbody tr:not([hidden])`, (rows) => rows.map((row) => row.cells[0].textContent.trim()));
+  page.$$eval(`${table} tbody tr:not([hidden])`, (rows) => rows.map((row) => row.cells[0].dataset.sort));
 
 async function sorted(page, table, column) {
   const head = page.locator(`${table} thead th:visible`).nth(column);
@@ -28,6 +28,35 @@ async function violations(page) {
   return result.violations.map(({ id, impact, nodes }) => ({
     id, impact, nodes: nodes.slice(0, 3).map((node) => node.html.slice(0, 200)),
   }));
+}
+
+// What is too wide for the screen scrolls inside itself, by touch and by key.
+async function regions(page) {
+  const wide = page.locator(".scroll[tabindex]");
+  const first = wide.first();
+  await first.focus();
+  await page.keyboard.press("ArrowRight");
+  await page.waitForFunction(() => document.activeElement.scrollLeft > 0);
+  return page.$$eval(".scroll", (all) => {
+    const wider = all.filter((one) => one.scrollWidth > one.clientWidth);
+    for (const one of wider) one.scrollLeft = 1e6;
+    return {
+      wide: wider.length,
+      tables: wider.filter((one) => one.querySelector("table")).length,
+      stuck: wider.filter((one) => one.scrollLeft === 0).length,
+      unreachable: wider.filter((one) => one.tabIndex !== 0).length,
+      idle_stops: all.filter((one) => one.scrollWidth <= one.clientWidth && one.hasAttribute("tabindex")).length,
+    };
+  });
+}
+
+// The smallest letters of the figures, in pixels.
+async function smallestText(page) {
+  return page.$$eval("figure svg text", (all) =>
+    Math.min(...all.map((one) => {
+      const { a, b } = one.getScreenCTM();
+      return Math.hypot(a, b) * parseFloat(getComputedStyle(one).fontSize);
+    })));
 }
 
 async function overflow(page) {
@@ -48,6 +77,8 @@ async function main() {
     page.on("dialog", async (dialog) => { seen.dialogs.push(dialog.message()); await dialog.dismiss(); });
     await page.goto(pathToFileURL(path.resolve(file)).href, { waitUntil: "load" });
     seen.requests.shift();
+    await page.keyboard.press("Tab");
+    seen.firstStop = await page.evaluate(() => document.activeElement.textContent);
 
     seen.overflow.wide = await overflow(page);
     await page.screenshot({ path: path.join(folder, "wide-light.png"), fullPage: true });
@@ -84,12 +115,16 @@ async function main() {
     await page.emulateMedia({ colorScheme: "dark" });
     await page.screenshot({ path: path.join(folder, "wide-dark.png"), fullPage: true });
     seen.violations.dark = await violations(page);
-    await page.emulateMedia({ colorScheme: "light" });
 
     await page.setViewportSize({ width: 390, height: 844 });
+    await page.screenshot({ path: path.join(folder, "phone-dark.png"), fullPage: true });
+    seen.violations.phoneDark = await violations(page);
+    await page.emulateMedia({ colorScheme: "light" });
     seen.overflow.phone = await overflow(page);
     await page.screenshot({ path: path.join(folder, "phone.png"), fullPage: true });
     seen.violations.phone = await violations(page);
+    seen.regions = await regions(page);
+    seen.smallestText = await smallestText(page);
 
     await page.emulateMedia({ media: "print" });
     await page.pdf({ path: path.join(folder, "print.pdf"), format: "A4" });
