@@ -17,6 +17,7 @@ VARIABLES = {
     "#000000": "ink",
     "#262626": "ink",
     "#444444": "axis",
+    "#5a5a5a": "muted",
     "#999999": "muted",
     "#cccccc": "axis",
     "#e3e3e3": "grid",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from resnet_bench.analysis.noise import process_spread_on
 from resnet_bench.analysis.tables import Table
 from resnet_bench.errors import InputOutputError
-from resnet_bench.experiments.speed import view_figures
+from resnet_bench.experiments.speed import view_figures, view_words
 from resnet_bench.experiments.speed.view_breakdown import (
     breakdown_json,
     breakdown_table,
@@ -138,6 +138,11 @@ def figures(run: Run) -> dict[str, Figure]:
     made = view_figures.figures(run, rows)
     ladder = ladder_figure(run, rows)
     return made | ({"ladder": ladder} if ladder else {})
+
+
+def headline(run: Run) -> list[str]:
+    """Return what the run says, in a few sentences."""
+    return view_words.headline(rows_of(run))
 
 
 def notices(run: Run) -> list[str]:

@@ -267,3 +267,12 @@ def test_a_damaged_noise_run_does_not_stop_the_table(
 
     monkeypatch.setattr(view, "process_spread_on", damaged)
     assert view.notices(make_run(variants=(18,))) == []
+
+
+def test_the_headline_sets_networks_side_by_side(make_run: MakeRun) -> None:
+    (said,) = view.headline(make_run(variants=(18, 50)))
+    assert said.startswith("A training step takes, beside that of ResNet-18: ResNet-50")
+    assert "2.25 times the multiply-adds" in said
+    (said,) = view.headline(make_run(variants=(18, 50), mode="infer"))
+    assert said.startswith("Inference takes")
+    assert view.headline(make_run(variants=(18,), batch_size=(1, 8))) == []
