@@ -87,8 +87,9 @@ def identity_of(
 ) -> dict[str, Any]:
     """Return what tells a row from the others, its seed apart.
 
-    That is the cell's parameters; and the record's own plain fields where a cell
-    has `several` of its kind that are not merely repeated looks.
+    That is the cell's parameters, but for those that name another cell; and the
+    record's own plain fields where a cell has `several` of its kind that are not
+    merely repeated looks.
     """
     if run.experiment not in EXPERIMENTS:
         return {"case": row["case"]}
@@ -100,8 +101,20 @@ def identity_of(
             for name, value in row.items()
             if name not in ignored and isinstance(value, (int, str, list))
         }
-    identity = {k: v for k, v in own.items() if k not in REPEATED and k != "seed"}
-    return {"record": record_class.type_name(), **identity}
+    identity = {
+        name: value
+        for name, value in own.items()
+        if name not in REPEATED and not (isinstance(value, str) and value in run.grid)
+    }
+    return {"record": record_class.type_name(), **_without_seed(identity)}
+
+
+def _without_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_seed(value) if isinstance(value, Mapping) else value
+        for name, value in parameters.items()
+        if name != "seed"
+    }
 
 
 def labels_of(identities: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -188,8 +188,9 @@ class Config:
             check(value is None or value >= least, flag, value, f"at least {least}")
         for share in self.fractions:
             check(0 < share <= 1, "--fractions", share, "shares above 0, up to 1")
-        for rate in (*self.lr, self.source_lr):
+        for rate in self.lr:
             check(rate > 0, "--lr", rate, "a rate above 0")
+        check(self.source_lr > 0, "--source-lr", self.source_lr, "a rate above 0")
         target = self.target_accuracy
         check(0 < target <= 100, "--target-accuracy", target, "a percentage")
         known = DATASETS[self.dataset].classes

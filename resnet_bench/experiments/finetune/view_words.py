@@ -56,10 +56,24 @@ def origin_sentence(run: Run) -> str:
     return f"WEIGHTS: {origin}."
 
 
+def share_images(dataset: str, source: str) -> bool:
+    """Whether two data sets hold some of the same images."""
+    both = {dataset, source}
+    return len(both) == 1 or (
+        "digits" in both and all(name.startswith("digits") for name in both)
+    )
+
+
 def caveats(run: Run, groups: Sequence[Group]) -> list[str]:
     """Return what a reader must know before believing the numbers."""
     rows = run.rows(TransferResult)
     said = [origin_sentence(run)]
+    dataset, source = str(run.config.get("dataset")), str(run.config.get("source"))
+    if run.rows(SourceResult) and share_images(dataset, source):
+        said.append(
+            f"{source}, on which the backbone was trained, shares training images with "
+            f"{dataset}: this is no transfer to unseen data"
+        )
     diverged = sorted({row["cell"] for row in rows if row["diverged"]})
     if diverged:
         said.append(f"{len(diverged)} trainings diverged and count as they ended")

@@ -47,6 +47,7 @@ def test_the_standard_profile_runs_every_strategy() -> None:
         ({"fractions": (0.0,)}, "--fractions 0.0: expected shares above 0"),
         ({"fractions": (1.5,)}, "--fractions 1.5: expected shares above 0"),
         ({"lr": (-1.0,)}, "--lr -1.0: expected a rate above 0"),
+        ({"source_lr": 0.0}, "--source-lr 0.0: expected a rate above 0"),
         ({"target_accuracy": 0.0}, "--target-accuracy 0.0: expected a percentage"),
         ({"profile": "huge"}, "--profile huge: expected quick, standard, thorough"),
         ({"weights": "imagenet:V2"}, "variant 18: torchvision has V2 weights for 50"),

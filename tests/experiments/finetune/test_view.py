@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from resnet_bench.analysis.observations import observations_of
 from resnet_bench.analysis.statistics import mean_interval
 from resnet_bench.analysis.tables import markdown
 from resnet_bench.experiments.finetune import view, view_words
@@ -154,6 +155,31 @@ def test_answers_of_several_draws_are_averaged_by_image_and_seed() -> None:
     assert group.answers.tolist() == [1.0, 0.5, 0.5, 0.0]
     without = Group(18, "probe", 1.0, True, [{**rows[0], "right_answers": None}])
     assert without.answers is None
+
+
+def test_a_source_that_shares_images_with_the_target_is_told() -> None:
+    options = {"variants": (18,), "seeds": 1, "fractions": (1.0,)}
+    shared = " ".join(view.notices(stored_run(resolved(dataset="digits", **options))))
+    assert "digits-0-4, on which the backbone was trained, shares" in shared
+    apart = " ".join(view.notices(stored_run(resolved(**options))))
+    assert "shares" not in apart
+    assert view_words.share_images("cifar10", "cifar10")
+    assert not view_words.share_images("cifar10", "digits")
+
+
+def test_seeds_are_one_case_when_runs_are_compared_and_origins_are_not() -> None:
+    options = {"variants": (18,), "fractions": (1.0,), "strategy": ("full",)}
+    seen = observations_of(stored_run(resolved(**options)))
+    name = "test_accuracy_percent"
+    full = [
+        observed
+        for (_, metric), observed in seen.items()
+        if metric == name and observed.identity.get("strategy") == "full"
+    ]
+    assert [set(observed.by_seed) for observed in full] == [{0, 1, 2}]
+    other = observations_of(stored_run(resolved(weights="imagenet:V1", **options)))
+    cases = {case for case, metric in seen if metric == name}
+    assert not cases & {case for case, metric in other if metric == name}
 
 
 def test_tables_name_the_origin_the_controls_and_the_verdict(run: Run) -> None:
