@@ -135,10 +135,12 @@ def _draw(
     axes: Axes, found: Front, cost: CostOf, level: LevelOf = own_accuracy
 ) -> None:
     """Draw the variants, and a line through those that no other one dominates."""
-    for point in found.points:
+    ordered = sorted(found.points, key=lambda point: cost(point) or 0.0)
+    for place, point in enumerate(ordered):
         x, y = cost(point), level(point)
         if x is not None and y is not None:
-            _point(axes, x, y, point.variant)
+            # Neighbours' names do not hide each other: one above, the next below.
+            _point(axes, x, y, point.variant, rise=-10 if place % 2 else 4)
     kept = found.kept(cost, level)
     levels = [(level(point) or point.accuracy).estimate for point in kept]
     axes.plot(
@@ -220,8 +222,11 @@ def _decorate(axes: Axes, title: str, x: str, y: str) -> None:
     axes.margins(0.3)
 
 
-def _point(axes: Axes, x: float, level: Interval, variant: int) -> None:
-    """Draw one variant, hollow where its level has no interval of ours."""
+def _point(axes: Axes, x: float, level: Interval, variant: int, *, rise: float) -> None:
+    """Draw one variant, hollow where its level has no interval of ours.
+
+    Its name stands `rise` points above the marker's middle.
+    """
     low, high = max(level.low, 0.0), min(level.high, 100.0)
     style: dict[str, Any] = {"markerfacecolor": "white"} if low == high else {}
     axes.errorbar(
@@ -238,8 +243,7 @@ def _point(axes: Axes, x: float, level: Interval, variant: int) -> None:
     axes.annotate(
         VARIANTS[variant].title,
         (x, level.estimate),
-        (8, -2),
+        (8, rise),
         textcoords="offset points",
-        va="top",
         fontsize=8,
     )

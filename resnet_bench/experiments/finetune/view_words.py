@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from resnet_bench.analysis.machine import machine_title
-from resnet_bench.catalogue import DATASETS
+from resnet_bench.catalogue import DATASETS, VARIANTS
 from resnet_bench.experiments.finetune.cells import RAW_PIXELS
 from resnet_bench.experiments.finetune.records import TransferResult
 from resnet_bench.experiments.finetune.view_groups import (
@@ -122,8 +122,19 @@ def control_sentence(gains: Sequence[ControlGain]) -> str:
         f"Negative control, pixels permuted: pre-training gains a probe "
         f"{pooled.gain.estimate:+.1f} pp {known} over {pairs}; "
         f"no gain (below {NO_GAIN_MARGIN_POINTS:g} pp, half-width at most that): "
-        f"{pooled.verdict}."
+        f"{pooled.verdict}{_exceptions(gains)}."
     )
+
+
+def _exceptions(gains: Sequence[ControlGain]) -> str:
+    """Name the networks whose own verdict is another than that of all together."""
+    pooled, *each = gains
+    other = [
+        f"{VARIANTS[gain.variant].title} {gain.verdict}"
+        for gain in each
+        if gain.variant and gain.verdict is not pooled.verdict
+    ]
+    return f"; alone: {', '.join(other)}" if other else ""
 
 
 def source_sentences(run: Run) -> list[str]:

@@ -19,7 +19,7 @@ PROFILES = {"quick": 5, "standard": 30}
 
 #: Relative cost of one training image in one epoch, ResNet-18 being 1: measured on
 #: one core at 32 px with the small stem.
-IMAGE_COST = {18: 1.0, 34: 1.9, 50: 3.0, 101: 5.7, 152: 7.7}
+IMAGE_COST = {18: 1.0, 34: 1.8, 50: 3.1, 101: 6.1, 152: 8.9}
 
 
 @dataclass(frozen=True, kw_only=True)

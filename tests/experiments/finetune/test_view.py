@@ -9,6 +9,7 @@ from resnet_bench.analysis.statistics import mean_interval
 from resnet_bench.analysis.tables import markdown
 from resnet_bench.experiments.finetune import view, view_words
 from resnet_bench.experiments.finetune.view_groups import (
+    ControlGain,
     Group,
     Verdict,
     control_gains,
@@ -174,12 +175,24 @@ def test_seeds_are_one_case_when_runs_are_compared_and_origins_are_not() -> None
     full = [
         observed
         for (_, metric), observed in seen.items()
-        if metric == name and observed.identity.get("strategy") == "full"
+        if metric == name
+        and observed.identity["record"] == "transfer_result"
+        and observed.identity.get("strategy") == "full"
     ]
     assert [set(observed.by_seed) for observed in full] == [{0, 1, 2}]
     other = observations_of(stored_run(resolved(weights="imagenet:V1", **options)))
     cases = {case for case, metric in seen if metric == name}
     assert not cases & {case for case, metric in other if metric == name}
+
+
+def test_a_network_with_another_verdict_than_all_together_is_named() -> None:
+    def gain(variant: int | None, verdict: Verdict) -> ControlGain:
+        return ControlGain(variant, Interval(1.0, 0.0, 2.0, 3), verdict, None)
+
+    gains = [gain(None, Verdict.SUPPORTED), gain(18, Verdict.SUPPORTED)]
+    assert view_words.control_sentence(gains).endswith("that): SUPPORTED.")
+    said = view_words.control_sentence([*gains, gain(152, Verdict.REFUTED)])
+    assert said.endswith("SUPPORTED; alone: ResNet-152 REFUTED.")
 
 
 def test_tables_name_the_origin_the_controls_and_the_verdict(run: Run) -> None:
