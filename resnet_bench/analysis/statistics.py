@@ -4,6 +4,7 @@ Samples come in and an `Interval` goes out. Where there are too few samples for 
 bound, the bound is infinite: a wide answer is honest, a narrow guess is not.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -102,6 +103,7 @@ def ratio_interval(
     return exponential(mean_interval(differences, confidence))
 
 
+@functools.cache
 def signed_rank_bound(samples: int, confidence: float = 0.95) -> int:
     """Return the 1-based rank of the Walsh average that bounds the interval.
 

@@ -7,6 +7,11 @@ from resnet_bench.errors import UsageError
 #: What can be done with the object that `subject(name)` returns.
 METHODS = ("forward", "step", "exact", "accuracy")
 
+ACCEPTED = " or ".join(f"NAME:{method}" for method in METHODS)
+
+#: The frozen matrix product that runs along has this name.
+RESERVED = "control"
+
 #: The methods that are timed.
 TIMED = ("forward", "step")
 
@@ -32,11 +37,12 @@ class Case:
 def parse_case(text: str) -> Case:
     """Read `NAME:METHOD`; a name alone means its forward pass.
 
-    Raises UsageError for an unknown method.
+    Raises UsageError for an unknown method and for the name that is taken.
     """
     name, separator, method = text.strip().partition(":")
     method = method if separator else "forward"
     if not name or method not in METHODS:
-        accepted = " or ".join(f"NAME:{method}" for method in METHODS)
-        raise UsageError(f"--cases {text}: expected {accepted}")
+        raise UsageError.for_option("--cases", text, ACCEPTED)
+    if name == RESERVED:
+        raise UsageError(f"--cases {text}: the name {RESERVED} is the gate's own")
     return Case(name, method)

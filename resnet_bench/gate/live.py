@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_bench.errors import NotComparableError
-from resnet_bench.gate.cases import Case
+from resnet_bench.errors import NotComparableError, UsageError
+from resnet_bench.gate.cases import Case, parse_case
 from resnet_bench.gate.channel import Launch, Start, WorkerError, WorkerProcess, spawn
 from resnet_bench.gate.observations import Accuracy, ExactMetrics, PairTiming, Trial
 from resnet_bench.gate.pairs import CONTROL, Pairs, measure_case
@@ -90,6 +90,8 @@ def _refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
             f"the {side} tree's subject was imported from elsewhere: --subject "
             "names the tree's own, --source the folder it is to come from"
         )
+    for text in offer["cases"]:
+        _refuse_an_unknown_case(side, text)
     if offer["borrowed"]:
         raise NotComparableError(
             f"the {side} tree's subject takes {offer['borrowed']} from the "
@@ -170,6 +172,16 @@ class Interview:
             Accuracy(case=name, side=side, training_seed=seed, **found[side])
             for side in SIDES
         ]
+
+
+def _refuse_an_unknown_case(side: Side, text: str) -> None:
+    try:
+        parse_case(text)
+    except UsageError as error:
+        reason = str(error).removeprefix("--cases ")
+        raise NotComparableError(
+            f"CASES of the {side} tree's subject: {reason}"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -57,7 +57,7 @@ def cases_of(config: SubjectConfig, interview: Interview) -> tuple[Case, ...]:
         if known and case.name not in known:
             accepted = f"{' or '.join(METHODS)} of {', '.join(known)}"
             raise UsageError.for_option("--cases", case.text, accepted)
-    return config.parsed_cases or tuple(dict.fromkeys(named))
+    return tuple(dict.fromkeys(config.parsed_cases or named))
 
 
 def record_exact(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from resnet_bench.gate.cases import Case
+from resnet_bench.gate.cases import RESERVED, Case
 from resnet_bench.gate.observations import PairTiming
 from resnet_bench.gate.schedule import PairOrder, Side, pair_order
 
@@ -16,7 +16,7 @@ LEG_SECONDS = 0.25
 CONTROL_LEG_SECONDS = 0.05
 
 #: The frozen matrix product of the worker.
-CONTROL = Case("control", "forward")
+CONTROL = Case(RESERVED, "forward")
 
 
 class Stopwatch(Protocol):

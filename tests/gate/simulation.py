@@ -22,6 +22,8 @@ class FakeProcess:
     def prepare(self, case: Case) -> float:
         generator = self.machine.generator
         pace = math.exp(generator.gauss(0, self.machine.process_spread))
+        if case != CONTROL and generator.random() < self.machine.slow_processes:
+            pace *= 1.2
         slowdown = 1.0 if case == CONTROL else self.slowdown
         self.paces[case] = self.machine.seconds_per_call * slowdown * pace
         return self.paces[case]
@@ -40,11 +42,13 @@ class FakeMachine:
     """A shared machine: paces of processes, of legs, and a slow swing for all.
 
     Half of the pair's variance stays with the process, half comes with each leg,
-    so that `pair_spread` is the standard deviation of a pair's log-ratio.
+    so that `pair_spread` is the standard deviation of a pair's log-ratio; beyond
+    that, a share of `slow_processes` takes a fifth longer for life.
     """
 
     seed: int
     pair_spread: float
+    slow_processes: float = 0.0
     seconds_per_call: float = 0.01
     legs_per_side: int = 2
     start_seconds: float = 2.0

@@ -18,3 +18,8 @@ def test_a_method_follows_a_colon() -> None:
 def test_an_unknown_method_or_no_name_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="NAME:forward"):
         parse_case(text)
+
+
+def test_the_gates_own_name_is_taken() -> None:
+    with pytest.raises(UsageError, match="control is the gate's own"):
+        parse_case("control:step")

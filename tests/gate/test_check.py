@@ -179,6 +179,48 @@ def test_a_subject_without_cases_needs_some(repository: Path, output: Output) ->
         run_check(changed(cases=()), output)
 
 
+def test_a_case_that_neither_tree_knows_is_refused_by_name(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(open={"cases": ["a:forward", "b:step", "a:exact"]})
+    with pytest.raises(UsageError, match=r"--cases foo:step: .* of a, b") as caught:
+        run_check(changed(cases=("a:forward", "foo:step")), output)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert not Path("results/check").exists()
+
+
+def test_a_case_asked_for_twice_is_measured_once(
+    repository: Path, output: Output
+) -> None:
+    run_check(changed(cases=("a:forward", "a:forward")), output)
+    assert len(latest().rows(PairTiming)) == 12 * len(("a:forward", "control"))
+
+
+def test_a_subject_that_names_no_proper_case_is_not_comparable(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(open={"cases": ["a:sideways"]})
+    with pytest.raises(NotComparableError, match="CASES of the head tree's subject: a"):
+        run_check(CONFIG, output)
+
+
+def test_a_module_taken_from_the_other_tree_is_not_comparable(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(open={"borrowed": "mylibrary"})
+    with pytest.raises(NotComparableError, match="takes mylibrary from the base tree"):
+        run_check(CONFIG, output)
+
+
+def test_outside_git_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: Output
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="in no git repository") as caught:
+        run_check(CONFIG, output)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_moved_control_leaves_times_undecided(
     repository: Path,
     write: Write,
@@ -265,6 +307,7 @@ def test_an_interrupted_check_goes_on_with_the_same_pairs(
         patch.setattr(measuring, "live_pair", Stopper())
         with pytest.raises(KeyboardInterrupt):
             run_check(CONFIG, output)
+    assert git(repository, "worktree", "list").count("\n") == 0
     stopped = latest()
     assert stopped.status == "partial"
     assert "--resume" in capsys.readouterr().err

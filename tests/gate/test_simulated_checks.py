@@ -25,9 +25,8 @@ def paired(pairs: Pairs, cases: Sequence[Case]) -> dict[str, PairedSeconds]:
 
 
 def simulated_check(
-    seed: int, spread: float, slowdown: float, cases: Sequence[Case]
+    machine: FakeMachine, slowdown: float, cases: Sequence[Case]
 ) -> list[Verdict]:
-    machine = FakeMachine(seed, spread)
     rules = {case.text: TimingRule() for case in cases}
 
     def measure(
@@ -43,24 +42,25 @@ def simulated_check(
 
     pairs = Pairs()
     budget = Budget(1e9, machine.clock, 0.0)
-    for _ in measure_pairs(pairs, seed, measure, still_open, budget):
+    for _ in measure_pairs(pairs, machine.seed, measure, still_open, budget):
         pass
     looks = final_looks(PLAN, len(pairs))
     decisions = decide_in_turn(paired(pairs, cases), rules, PLAN, looks)
     return [decision.verdict for decision in decisions.values()]
 
 
-def verdicts(checks: int, spread: float, slowdown: float) -> Counter[Verdict]:
-    return Counter(
-        verdict
-        for seed in range(checks)
-        for verdict in simulated_check(seed, spread, slowdown, CASES[:1])
-    )
+def verdicts(
+    checks: int, spread: float, slowdown: float, slow_processes: float = 0.0
+) -> Counter[Verdict]:
+    machines = (FakeMachine(seed, spread, slow_processes) for seed in range(checks))
+    found = (simulated_check(machine, slowdown, CASES[:1]) for machine in machines)
+    return Counter(verdict for rows in found for verdict in rows)
 
 
-@pytest.mark.parametrize("spread", [0.07, 0.21])
-def test_unchanged_code_is_called_slower_in_at_most_one_percent(spread: float) -> None:
-    checks = 1600 if spread == 0.07 else 400
+@pytest.mark.parametrize(("spread", "checks"), [(0.07, 2000), (0.21, 800)])
+def test_unchanged_code_is_called_slower_in_at_most_one_percent(
+    spread: float, checks: int
+) -> None:
     assert verdicts(checks, spread, 1.0)[Verdict.REGRESSION] <= 0.01 * checks
 
 
@@ -69,17 +69,30 @@ def test_unchanged_code_passes_on_an_ordinary_machine() -> None:
 
 
 def test_fifteen_percent_slower_is_found_on_an_ordinary_machine() -> None:
-    assert verdicts(200, 0.07, 1.15)[Verdict.REGRESSION] >= 0.95 * 200
+    assert verdicts(1000, 0.07, 1.15)[Verdict.REGRESSION] >= 0.95 * 1000
 
 
 def test_fifteen_percent_slower_seldom_passes_on_a_very_noisy_machine() -> None:
-    assert verdicts(200, 0.21, 1.15)[Verdict.PASS] <= 0.10 * 200
+    assert verdicts(500, 0.21, 1.15)[Verdict.PASS] <= 0.10 * 500
+
+
+def test_processes_that_are_slow_for_life_are_no_regression_and_hide_none() -> None:
+    # One process in twenty, a fifth slower: seen on a virtual machine (docs/noise.md).
+    same = verdicts(300, 0.02, 1.0, slow_processes=0.05)
+    assert same[Verdict.REGRESSION] <= 0.01 * 300
+    assert same[Verdict.PASS] >= 0.9 * 300
+    slower = verdicts(100, 0.02, 1.25, slow_processes=0.05)
+    assert slower[Verdict.REGRESSION] >= 0.95 * 100
 
 
 def test_no_case_of_several_is_called_slower_more_often_than_one() -> None:
-    found = [simulated_check(seed, 0.21, 1.0, CASES) for seed in range(100)]
+    machines = [FakeMachine(seed, 0.21) for seed in range(100)]
+    found = [simulated_check(machine, 1.0, CASES) for machine in machines]
     assert sum(Verdict.REGRESSION in rows for rows in found) <= 1
 
 
 def test_the_same_seed_gives_the_same_verdict() -> None:
-    assert simulated_check(3, 0.21, 1.1, CASES) == simulated_check(3, 0.21, 1.1, CASES)
+    first, second = (
+        simulated_check(FakeMachine(3, 0.21), 1.1, CASES) for _ in range(2)
+    )
+    assert first == second

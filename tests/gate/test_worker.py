@@ -147,3 +147,35 @@ def test_an_error_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> Non
     report_error(replies)(KeyError, error, None)
     assert json.loads(replies.getvalue()) == {"error": "KeyError: 'nowhere'"}
     assert "KeyError" in capsys.readouterr().err
+
+
+def test_a_module_of_the_other_tree_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    for place in (own, other):
+        place.mkdir()
+    (own / "uses_library.py").write_text("import borrowed_library\nsubject = print\n")
+    (other / "borrowed_library.py").write_text("")
+    for place in (other, own):
+        monkeypatch.syspath_prepend(place)
+    worker = Worker(own.resolve(), "uses_library:subject", seed=0)
+    assert worker.open(str(other))["borrowed"] == "borrowed_library"
+    assert worker.open(str(tmp_path / "third"))["borrowed"] is None
+    for name in ("uses_library", "borrowed_library"):
+        sys.modules.pop(name)
+
+
+def test_one_case_in_brackets_is_one_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one_case.py").write_text("CASES = ('small:step')\nsubject = print\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Worker(tmp_path, "one_case:subject", 0).open()["cases"] == ["small:step"]
+    sys.modules.pop("one_case")
+
+
+def test_installed_packages_are_named(worker: Worker) -> None:
+    found = worker.libraries()["libraries"]
+    assert "torch" in found
+    assert "toy_subject" not in found
