@@ -71,6 +71,22 @@ class Output:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
 
+    def check_export(self, path: Path) -> None:
+        """Try a file out before the work that fills it; raises InputOutputError.
+
+        What is there stays as it is; a pipe is left alone, since its reader would
+        take the closing for the end.
+        """
+        there = path.exists()
+        if path == STDOUT or (there and not (path.is_file() or path.is_dir())):
+            return
+        try:
+            path.open("a").close()
+            if not there:
+                path.unlink()
+        except OSError as error:
+            raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
+
     def export(self, path: Path, text: str) -> None:
         """Write a result to a file, or to stdout for `-`; raises InputOutputError."""
         if path == STDOUT:

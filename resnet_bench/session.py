@@ -123,6 +123,9 @@ class Session:
         config = self._config(given, folder)
         if not self.request.dry_run and self.experiment.kept:
             check_writable(self.request.results)
+        if not self.request.dry_run:
+            for path in self.request.exports.values():
+                self.output.check_export(path)
         executor = make_executor(self.request.executor, self.request.place)
         try:
             return self._with(executor, config, folder)

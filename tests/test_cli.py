@@ -75,12 +75,21 @@ def test_exports_go_to_files_and_to_stdout(
     assert "Toy samples" in (tmp_path / "x.md").read_text()
 
 
-def test_an_export_that_cannot_be_written_is_an_io_error(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize("path", ["absent/x.json", "."])
+def test_an_export_that_cannot_be_written_is_refused_before_the_run(
+    path: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert cli.run(["toy", "--export-json", "absent/x.json"]) == ExitCode.INTERNAL
-    assert "cannot write absent/x.json" in said(capsys).err
-    assert run_folders(tmp_path / "results")
+    assert cli.run(["toy", "--export-json", path]) == ExitCode.INTERNAL
+    assert f"cannot write {path}" in said(capsys).err
+    assert not run_folders(tmp_path / "results")
+
+
+def test_an_export_is_left_as_it_was_when_the_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("old")
+    asked = ["--export-json", "old.json", "--export-markdown", "new.md"]
+    assert cli.run(["toy", *asked, "--export-csv", "absent/x"]) == ExitCode.INTERNAL
+    assert (tmp_path / "old.json").read_text() == "old"
+    assert not (tmp_path / "new.md").exists()
 
 
 def test_a_failed_cell_gives_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:

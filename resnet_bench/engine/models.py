@@ -84,7 +84,8 @@ def _function(name: str, module_name: str, function_name: str) -> Builder:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ANY_MISTAKE as error:
+    except (*ANY_MISTAKE, SystemExit) as error:
+        # A script without the usual guard leaves when it is imported.
         raise _wrong(name, "a module that can be imported", error) from error
     function: Builder | None = getattr(module, function_name, None)
     if not callable(function):

@@ -91,6 +91,15 @@ def test_a_module_that_cannot_be_read_is_refused(
         model_builder("broken_networks:make")
 
 
+def test_a_script_that_leaves_when_it_is_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leaving_networks.py").write_text("raise SystemExit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"can be imported .*SystemExit"):
+        model_builder("leaving_networks:make")
+
+
 def test_a_function_that_returns_no_module_is_refused() -> None:
     with pytest.raises(UsageError, match=r"an nn\.Module, not int"):
         model_builder(f"{HERE}:returns_a_number")()
