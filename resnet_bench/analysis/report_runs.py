@@ -12,8 +12,8 @@ from resnet_bench.store.reading import Run, read_run
 
 #: Experiments in the order of a report, and how many machines and settings of each
 #: are shown in full unless runs are named; the others are listed. It keeps a page
-#: below 3 MB: a run of degradation takes up to 0.4 MB of it, others 0.1 MB.
-SHOWN = {"speed": 8, "degradation": 3, "finetune": 4, "pretrain": 2, "describe": 2}
+#: below 3 MB and 10 s: a run takes up to 0.4 MB of it and a second to draw.
+SHOWN = {"speed": 6, "degradation": 2, "finetune": 3, "pretrain": 1, "describe": 1}
 
 #: Options that say where a run is kept and how it is shown, not what is measured.
 ASIDE = frozenset({"-o", "--results", "-q", "--quiet", "-v", "-vv", "--verbose"})
@@ -56,10 +56,10 @@ def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
         for name in SHOWN
     }
     if not names:
-        shown = {
-            name: newest_of_each(group)[: SHOWN[name]] for name, group in shown.items()
-        }
+        shown = {name: newest_of_each(group) for name, group in shown.items()}
     shown = {name: sorted(group, key=plainness) for name, group in shown.items()}
+    if not names:
+        shown = {name: group[: SHOWN[name]] for name, group in shown.items()}
     complete = [view for view in views if view.run.status == "complete"]
     shown = {name: group for name, group in shown.items() if group}
     return Chosen(runs, shown, complete, problems)
