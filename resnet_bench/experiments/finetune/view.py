@@ -19,7 +19,7 @@ from resnet_bench.experiments.finetune.view_groups import (
     groups_of,
 )
 from resnet_bench.experiments.finetune.view_tables import run_tables
-from resnet_bench.experiments.finetune.view_words import caveats
+from resnet_bench.experiments.finetune.view_words import accuracy_sentences, caveats
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.intervals import Interval
 from resnet_bench.store.reading import Run
@@ -64,8 +64,10 @@ def published(run: Run) -> list[Table]:
 
 
 def headline(run: Run) -> list[str]:
-    """Return what the run says, in a few sentences."""
-    return caveats(run, groups_of(run))
+    """Return what the run says, in a few sentences, the weights' origin first."""
+    groups = groups_of(run)
+    origin, *others = caveats(run, groups)
+    return [origin, *accuracy_sentences(groups), *others]
 
 
 def figures(run: Run) -> dict[str, Figure]:

@@ -56,6 +56,20 @@ def origin_sentence(run: Run) -> str:
     return f"WEIGHTS: {origin}."
 
 
+def accuracy_sentences(groups: Sequence[Group]) -> list[str]:
+    """Return what each network reached with the whole data, by strategy."""
+    largest = max((group.fraction for group in groups), default=1.0)
+    told: dict[str, list[str]] = {}
+    for group in groups:
+        if group.fraction == largest and not group.is_control:
+            words = f"{group.strategy} {group.accuracy.estimate:.1f}"
+            told.setdefault(group.name, []).append(words)
+    return [
+        f"{name}, test accuracy in percent: {', '.join(words)}."
+        for name, words in told.items()
+    ]
+
+
 def share_images(dataset: str, source: str) -> bool:
     """Whether two data sets hold some of the same images."""
     both = {dataset, source}

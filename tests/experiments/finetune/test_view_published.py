@@ -26,3 +26,9 @@ def test_strategies_that_nobody_published_are_left_out() -> None:
 
 def test_the_headline_names_the_origin_of_the_weights() -> None:
     assert "suite" in view.headline(stored_run(resolved()))[0]
+
+
+def test_the_headline_tells_what_each_network_reached() -> None:
+    said = view.headline(stored_run(resolved(variants=(18, 34))))
+    told = "test accuracy in percent: probe 95.2, full 98.5, scratch 97.5."
+    assert said[1:3] == [f"ResNet-18, {told}", f"ResNet-34, {told}"]
