@@ -40,6 +40,11 @@ class RunPart:
         return self.view.run
 
     @property
+    def key(self) -> str:
+        """The anchor of the run in the page."""
+        return short_id(self.run)
+
+    @property
     def command(self) -> str:
         """The command line that made the run, as far as it is stored."""
         return " ".join(["resnet-bench", *map(str, self.run.header.get("argv") or [])])
