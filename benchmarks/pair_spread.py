@@ -8,6 +8,7 @@ is appended to the output at once; a later call adds to it. Run it on a quiet ma
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -22,8 +23,9 @@ from scipy import stats
 
 from resnet_bench.gate import channel
 from resnet_bench.gate.cases import Case
-from resnet_bench.gate.channel import Launch
+from resnet_bench.gate.channel import Launch, Start, spawn
 from resnet_bench.gate.live import live_pair
+from resnet_bench.gate.nursery import Nursery
 from resnet_bench.gate.pairs import CONTROL, Pairs
 from resnet_bench.gate.schedule import pair_order
 
@@ -57,6 +59,9 @@ def subject(case):
     return Net()
 """
 
+#: What the subject makes a process import.
+PRELOADED = ("torch", "torch._dynamo")
+
 #: What the gate sets, taken apart.
 HUGE_PAGES = {"GLIBC_TUNABLES": channel.MEMORY["GLIBC_TUNABLES"]}
 KEEP_MEMORY = {k: v for k, v in channel.MEMORY.items() if k not in HUGE_PAGES}
@@ -70,6 +75,7 @@ class Setting:
     variables: Mapping[str, str]
     threads: int = 1
     cores: frozenset[int] | None = None
+    forked: bool = False
 
 
 SETTINGS = (
@@ -81,6 +87,10 @@ SETTINGS = (
     Setting("pinned to a core", {}, cores=frozenset({1})),
     Setting("two threads", {}, threads=2),
     Setting("two threads, active wait", {"OMP_WAIT_POLICY": "ACTIVE"}, threads=2),
+    Setting("forked", HUGE_PAGES | KEEP_MEMORY, forked=True),
+    Setting(
+        "forked, pinned", HUGE_PAGES | KEEP_MEMORY, cores=frozenset({1}), forked=True
+    ),
 )
 
 
@@ -95,9 +105,13 @@ def measured(setting: Setting, number: int, tree: Path) -> dict[str, object]:
     if setting.cores:
         os.sched_setaffinity(0, setting.cores)
     began = time.perf_counter()
+    sides = {"base": launch, "head": launch}
     try:
-        sides = {"base": launch, "head": launch}
-        timings = live_pair(sides, pair_order(0, number), [NET], Pairs())
+        with contextlib.ExitStack() as stack:
+            start: Start = spawn
+            if setting.forked:
+                start = stack.enter_context(Nursery(setting.threads, PRELOADED)).fork
+            timings = live_pair(sides, pair_order(0, number), [NET], Pairs(), start)
     finally:
         os.sched_setaffinity(0, before)
         channel.SETTINGS.clear()
@@ -119,9 +133,10 @@ def spread_of(log_ratios: Sequence[float]) -> tuple[float, tuple[float, float]]:
 def show(rows: Sequence[Mapping[str, object]]) -> None:
     """Print a line per setting and case."""
     print(
-        "| setting | case | pairs | ms | pair spread | interval | between processes |"
+        "| setting | case | pairs | ms | pair spread | interval | robust | "
+        "between processes |"
     )
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     for name in dict.fromkeys(str(row["setting"]) for row in rows):
         for case in (NET.text, CONTROL.text):
             _show_case(name, case, [row for row in rows if row["setting"] == name])
@@ -131,12 +146,15 @@ def _show_case(name: str, case: str, rows: Sequence[Mapping[str, object]]) -> No
     if len(rows) < 3:
         return
     sides = [[_logs(legs) for legs in row[case]] for row in rows]  # type: ignore[attr-defined]
-    deviation, (low, high) = spread_of([head - base for base, head in sides])
+    ratios = [head - base for base, head in sides]
+    deviation, (low, high) = spread_of(ratios)
+    # The median absolute deviation, scaled to a normal distribution's standard one.
+    robust = float(stats.median_abs_deviation(ratios, scale="normal"))
     processes = statistics.stdev([value for pair in sides for value in pair])
     middle = math.exp(statistics.median(value for pair in sides for value in pair))
     print(
         f"| {name} | {case} | {len(rows)} | {1e3 * middle:.3g} | {deviation:.1%} | "
-        f"{low:.1%} to {high:.1%} | {processes:.1%} |"
+        f"{low:.1%} to {high:.1%} | {robust:.1%} | {processes:.1%} |"
     )
 
 
@@ -149,7 +167,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=math.inf)
-    parser.add_argument("--settings", default=",".join(str(i) for i in range(8)))
+    parser.add_argument(
+        "--settings", default=",".join(str(i) for i in range(len(SETTINGS)))
+    )
     parser.add_argument("--output", type=Path, default=Path("spread.jsonl"))
     asked = parser.parse_args()
     chosen = [SETTINGS[int(index)] for index in asked.settings.split(",")]

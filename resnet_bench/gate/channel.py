@@ -32,6 +32,10 @@ MEMORY = {
 SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "0", **MEMORY}
 
 
+#: A worker that has closed its socket is about to exit: so long it may, by itself.
+GRACE_SECONDS = 5.0
+
+
 class WorkerError(ResnetBenchError):
     """A worker that could not do what it was asked, in one line."""
 
@@ -69,8 +73,8 @@ def environment_of(threads: int) -> dict[str, str]:
 class Running(Protocol):
     """A process that was started, however it was."""
 
-    def end(self) -> int:
-        """Kill it if it still runs, wait, and return its status."""
+    def end(self, grace: float = 0.0) -> int:
+        """Kill it if it still runs after `grace` seconds, and return its status."""
 
 
 class Spawned:
@@ -79,10 +83,11 @@ class Spawned:
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
 
-    def end(self) -> int:
-        """Kill it if it still runs, wait, and return its status."""
-        if self._process.poll() is None:
-            self._process.kill()
+    def end(self, grace: float = 0.0) -> int:
+        """Kill it if it still runs after `grace` seconds, and return its status."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(grace)
+        self._process.kill()
         return self._process.wait()
 
 
@@ -164,7 +169,7 @@ class WorkerProcess:
         return self.receive()
 
     def _last_words(self) -> str:
-        code = self._running.end()
+        code = self._running.end(GRACE_SECONDS)
         self._log.seek(0)
         lines = [line for line in self._log.read().splitlines() if line.strip()]
         return lines[-1] if lines else f"the worker ended with status {code}"

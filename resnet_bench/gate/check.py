@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from resnet_bench.configuration import read_configuration
-from resnet_bench.errors import ExitCode, NotComparableError
+from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.gate.baselines import commit_of
 from resnet_bench.gate.cases import Case
-from resnet_bench.gate.emitting import check_targets, emit
+from resnet_bench.gate.emitting import check_targets, emit, emit_refusal
 from resnet_bench.gate.grid import Grid
 from resnet_bench.gate.live import Interview, interview
 from resnet_bench.gate.measuring import (
@@ -32,7 +32,7 @@ from resnet_bench.gate.recording import (
 from resnet_bench.gate.repository import git, resolve
 from resnet_bench.gate.schedule import Side
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
-from resnet_bench.gate.thresholds import thresholds_in
+from resnet_bench.gate.thresholds import ANY_CASE, parse_threshold, thresholds_in
 from resnet_bench.gate.trees import Tree, checked_out, working_tree
 from resnet_bench.output import Output
 from resnet_bench.store.folders import check_writable
@@ -49,7 +49,7 @@ def run_check(config: CheckConfig, output: Output) -> ExitCode:
     Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and
     Terminated after the run file was closed.
     """
-    from resnet_bench.analysis.check_report import refusal, report_of
+    from resnet_bench.analysis.check_report import report_of
 
     check_writable(config.results)
     check_targets(config)
@@ -57,7 +57,7 @@ def run_check(config: CheckConfig, output: Output) -> ExitCode:
     try:
         run = measured(config, output, budget)
     except NotComparableError as error:
-        emit(refusal(EXPERIMENT, error), config, output)
+        emit_refusal(EXPERIMENT, error, config, output)
         raise
     report = report_of(run)
     emit(report, config, output)
@@ -76,6 +76,7 @@ def measured(config: CheckConfig, output: Output, budget: Budget) -> Run:
         grid = Grid(cases_of(config, asked), config.metrics)
         facts = {side: tree.facts for side, tree in trees.items()}
         thresholds = all_thresholds(config)
+        refuse_unknown_thresholds(thresholds, grid, asked)
         identity = Identity(EXPERIMENT, config, facts, thresholds, environment)
         recording = open_recording(identity, grid, config.seeds)
         with kept(recording, output.say):
@@ -126,6 +127,19 @@ def all_thresholds(config: CheckConfig | CompareConfig) -> tuple[str, ...]:
     """Return the thresholds of the configuration file, then those of the options."""
     table = read_configuration(Path.cwd()).table(EXPERIMENT)
     return (*thresholds_in(table), *config.threshold)
+
+
+def refuse_unknown_thresholds(
+    thresholds: Sequence[str], grid: Grid, asked: Interview
+) -> None:
+    """Raise UsageError for a rule whose case neither tree has: it would do nothing."""
+    known = dict.fromkeys([*asked.names, *(case.name for case in grid.cases)])
+    for rule in map(parse_threshold, thresholds):
+        name, _, _ = rule.case.partition(":")
+        if name not in (*known, ANY_CASE):
+            raise UsageError.for_option(
+                "--threshold", rule.text, f"a case of {', '.join(known)}, or {ANY_CASE}"
+            )
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.gate.baselines import exists, run_file_of
 from resnet_bench.gate.check import all_thresholds
-from resnet_bench.gate.emitting import check_targets, emit
+from resnet_bench.gate.emitting import check_targets, emit, emit_refusal
 from resnet_bench.gate.spec import CompareConfig
 from resnet_bench.output import Output
 from resnet_bench.store.folders import find_run
@@ -18,7 +18,6 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
     Raises UsageError for an unknown run and NotComparableError for two that have
     nothing to do with each other.
     """
-    from resnet_bench.analysis.check_report import refusal
     from resnet_bench.analysis.compare import compare_runs
     from resnet_bench.analysis.noise import process_spread_on
 
@@ -28,7 +27,7 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
     try:
         report = compare_runs(base, head, all_thresholds(config), spread)
     except NotComparableError as error:
-        emit(refusal("compare", error), config, output)
+        emit_refusal("compare", error, config, output)
         raise
     emit(report, config, output)
     return report.strict_exit_code if config.strict else report.exit_code

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_bench.errors import InputOutputError
+from resnet_bench.errors import InputOutputError, NotComparableError
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
 from resnet_bench.output import STDOUT, Output
 
@@ -33,15 +33,32 @@ def check_targets(config: CheckConfig | CompareConfig) -> None:
 
 def emit(report: "Report", config: CheckConfig | CompareConfig, output: Output) -> None:
     """Print the report and write what was asked for; raises InputOutputError."""
+    if not config.json and STDOUT not in targets(config).values():
+        _print(report, config, output)
+    _export(report, config, output)
+
+
+def emit_refusal(
+    command: str,
+    error: NotComparableError,
+    config: CheckConfig | CompareConfig,
+    output: Output,
+) -> None:
+    """Write a refusal for machines; a person gets the error itself, in one line."""
+    from resnet_bench.analysis.check_report import refusal
+
+    _export(refusal(command, error), config, output)
+
+
+def _export(
+    report: "Report", config: CheckConfig | CompareConfig, output: Output
+) -> None:
     from resnet_bench.analysis.check_formats import FORMATS
     from resnet_bench.analysis.check_report import report_json
 
-    files = targets(config)
     if config.json:
         output.write(json.dumps(report_json(report), allow_nan=False))
-    elif STDOUT not in files.values():
-        _print(report, config, output)
-    for name, path in files.items():
+    for name, path in targets(config).items():
         output.export(path, FORMATS[name](report))
     if isinstance(config, CheckConfig) and config.github_summary:
         _tell_github(report, output)

@@ -15,11 +15,15 @@ import runpy
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 #: Longer than any message.
 MESSAGE_BYTES = 65536
+
+#: How often a worker that is about to exit is looked at.
+POLL_SECONDS = 0.02
 
 
 class Parent:
@@ -48,7 +52,7 @@ class Parent:
         if request["do"] == "fork":
             return self.fork(request["arguments"], files)
         if request["do"] == "end":
-            return self.kill(request["process"])
+            return self.kill(request["process"], request["grace"])
         for name in request["names"]:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
@@ -71,10 +75,16 @@ class Parent:
         self.children.add(child)
         return child
 
-    def kill(self, child: int) -> int:
-        """End a worker and return its status, negative for a signal."""
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
+    def kill(self, child: int, grace: float = 0.0) -> int:
+        """End a worker after `grace` seconds; return its status, minus a signal's."""
+        deadline = time.monotonic() + grace
+        ended, status = os.waitpid(child, os.WNOHANG)
+        while not ended and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            ended, status = os.waitpid(child, os.WNOHANG)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
         self.children.discard(child)
         return os.waitstatus_to_exitcode(status)
 

@@ -146,6 +146,13 @@ class Interview:
             self._workers[side].ask("open")
             return {"problem": str(error)}
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the cases that either tree's subject lists, head's first."""
+        offers = (self.offers["head"], self.offers["base"])
+        cases = [parse_case(text) for offer in offers for text in offer["cases"]]
+        return list(dict.fromkeys(case.name for case in cases))
+
     def libraries(self) -> list[str]:
         """Return the installed packages that both sides have loaded by now."""
         found = self.ask("libraries")

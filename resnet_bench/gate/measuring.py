@@ -52,10 +52,9 @@ def cases_of(config: SubjectConfig, interview: Interview) -> tuple[Case, ...]:
         raise UsageError(
             f"--subject {config.subject}: names no CASES: expected --cases"
         )
-    known = list(dict.fromkeys(case.name for case in named))
     for case in config.parsed_cases:
-        if known and case.name not in known:
-            accepted = f"{' or '.join(METHODS)} of {', '.join(known)}"
+        if named and case.name not in interview.names:
+            accepted = f"{' or '.join(METHODS)} of {', '.join(interview.names)}"
             raise UsageError.for_option("--cases", case.text, accepted)
     return tuple(dict.fromkeys(config.parsed_cases or named))
 

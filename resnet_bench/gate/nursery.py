@@ -44,10 +44,11 @@ class Forked:
         self._number = number
         self._status: int | None = None
 
-    def end(self) -> int:
-        """Kill it if it still runs, wait, and return its status."""
+    def end(self, grace: float = 0.0) -> int:
+        """Kill it if it still runs after `grace` seconds, and return its status."""
         if self._status is None:
-            self._status = self._nursery.ask({"do": "end", "process": self._number})
+            request = {"do": "end", "process": self._number, "grace": grace}
+            self._status = self._nursery.ask(request)
         return self._status
 
 

@@ -36,6 +36,8 @@ for line in end.makefile("r"):
     if request["do"] == "fail":
         print(json.dumps({"error": "ValueError: no"}), file=replies, flush=True)
         continue
+    if request["do"] == "leave":
+        end.close(), replies.close(), time.sleep(0.3), os._exit(7)
     if request["do"] == "hang":
         time.sleep(60)
     print("chatter of a subject")
@@ -90,6 +92,16 @@ def test_a_worker_that_vanished_is_told_by_its_status(
         pytest.raises(WorkerError, match="status 9"),
     ):
         worker.ask("vanish")
+
+
+def test_a_worker_that_leaves_slowly_is_told_by_its_own_status(
+    launch: Launch, start: Start
+) -> None:
+    with (
+        WorkerProcess(launch, start) as worker,
+        pytest.raises(WorkerError, match="status 7"),
+    ):
+        worker.ask("leave")
 
 
 def test_a_worker_that_hangs_is_given_up(launch: Launch, start: Start) -> None:

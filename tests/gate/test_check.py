@@ -189,6 +189,26 @@ def test_a_case_that_neither_tree_knows_is_refused_by_name(
     assert not Path("results/check").exists()
 
 
+def test_a_rule_for_a_case_that_nobody_has_is_refused(
+    repository: Path, output: Output
+) -> None:
+    rule = "aa:forward/seconds/tolerated=0.5"
+    with pytest.raises(UsageError, match=r"--threshold aa.*: expected a case of a, or"):
+        run_check(changed(threshold=(rule,)), output)
+
+
+def test_a_refusal_is_one_line_to_a_person(
+    repository: Path,
+    write: Write,
+    output: Output,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(open={"api": None})
+    with pytest.raises(NotComparableError, match="SUBJECT_API = None"):
+        run_check(changed(json=False), output)
+    assert capsys.readouterr().out == ""
+
+
 def test_a_case_asked_for_twice_is_measured_once(
     repository: Path, output: Output
 ) -> None:
