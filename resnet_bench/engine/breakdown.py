@@ -1,7 +1,7 @@
-"""A training step cut into the network's parts, each timed forward and backward.
+"""A training step with its time told by part of the network, forward and backward.
 
-The parts run one after the other on detached inputs, so that the backward pass of
-each is a call of its own. What is computed is what the whole network computes.
+The parts are timed inside of the step that they make up, with the same graph and the
+same memory; taken apart, each would hold on to what the step frees on its way.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 
 from resnet_bench.engine.clock import Clock
-from resnet_bench.engine.phases import Training, set_training
+from resnet_bench.engine.phases import Training, WholeStep, set_training
 from resnet_bench.engine.work import Work, work_between
 from resnet_bench.errors import UsageError
 
@@ -79,7 +79,11 @@ def backward_phase(part: str) -> str:
 
 @dataclass(frozen=True)
 class PartedStep:
-    """Forward and backward through all parts, with a clock mark after each."""
+    """A whole training step with a clock mark wherever one part ends.
+
+    Backward, a mark is taken when the gradient of what came into a part is complete:
+    all that lies behind it has run by then, and nothing before it has begun.
+    """
 
     training: Training
     pieces: Sequence[Part]
@@ -88,42 +92,46 @@ class PartedStep:
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """Parts forward, then the loss, then parts backward from the last one."""
+        """Parts forward, the loss, parts backward from the last one, the update."""
         names = [part.name for part in self.pieces]
         return (
             *map(forward_phase, names),
             "parts:loss",
             *map(backward_phase, reversed(names)),
+            "parts:optimizer",
         )
 
     def call(self, clock: Clock) -> Sequence[float]:
-        """Make one pass and return the seconds of each phase."""
+        """Make one step and return the seconds of each phase."""
         training = self.training
         set_training(training.model, True)
         training.forget()
-        inputs: list[Tensor] = []
-        outputs: list[Tensor] = []
         with training.setting.context():
             marks = [clock.begin()]
-            for piece in self.pieces:
-                before = outputs[-1] if outputs else training.batch.images
-                # As in the whole network, images need no gradient.
-                inputs.append(before.detach().requires_grad_(bool(outputs)))
-                outputs.append(piece.module(inputs[-1]))
+
+            def note(_: Tensor) -> None:
                 marks.append(clock.mark())
-            last = outputs[-1].detach().requires_grad_()
-            training.backward(training.loss(last))
-            marks.append(clock.mark())
-        gradient = last.grad
-        for start, end in zip(reversed(inputs), reversed(outputs), strict=True):
-            torch.autograd.backward(end, gradient)
-            gradient = start.grad
-            marks.append(clock.mark())
+
+            hidden = training.batch.images
+            without_gradient = 0
+            for piece in self.pieces:
+                hidden = piece.module(hidden)
+                marks.append(clock.mark())
+                if hidden.requires_grad:
+                    hidden.register_hook(note)
+                else:
+                    without_gradient += 1
+            loss = training.loss(hidden)
+        training.backward(loss)
+        # The first part with weights ends now; what is before it has no backward.
+        marks += [clock.mark() for _ in range(1 + without_gradient)]
+        training.update()
+        marks.append(clock.mark())
         return clock.between(marks)
 
     def work(self) -> None:
-        """Make one pass without timing it."""
-        self.training.backward(self.training.loss(self.training.forward()))
+        """Make one step without timing it."""
+        WholeStep(self.training).work()
 
 
 def work_of_parts(pieces: Sequence[Part], image_size: int) -> dict[str, Work]:

@@ -4,9 +4,12 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 #: Layers whose outputs count as activations (Radosavovic et al. 2020, "Designing
@@ -20,12 +23,14 @@ class Work:
     """What one image costs in a forward pass, and how many numbers a model holds.
 
     `activations` are the elements that convolutions and fully connected layers put
-    out; `classes` the numbers that the model returns per image.
+    out; `moved` those that all operators read and write, weights left out; `classes`
+    the numbers that the model returns per image.
     """
 
     parameters: int
     multiply_adds: int
     activations: int
+    moved: int
     classes: int
 
     @property
@@ -73,16 +78,55 @@ def _count_on(model: nn.Module, image: torch.Tensor) -> Counted:
     training = model.training
     model.eval()
     counter = FlopCounterMode(display=False)
-    with _counting_outputs(model) as outputs, counter, torch.no_grad():
+    traffic = TrafficMode(model)
+    with _counting_outputs(model) as outputs, counter, traffic, torch.no_grad():
         answer = model(image)
     model.train(training)
     work = Work(
         parameters=sum(each.numel() for each in model.parameters()),
         multiply_adds=counter.get_total_flops() // 2,
         activations=sum(outputs),
+        moved=traffic.elements,
         classes=answer.shape[1],
     )
     return Counted(work, answer)
+
+
+class TrafficMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the elements that operators read and write, if none stay in a cache.
+
+    A view moves nothing. Weights and statistics are left out: whatever the number of
+    images, they are read once.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.elements = 0
+        self._resident = [*model.parameters(), *model.buffers()]
+        self._known = set(map(id, self._resident))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Run an operator and add what it moves."""
+        output = func(*args, **(kwargs or {}))
+        read = [each for each in tree_leaves(args) if isinstance(each, torch.Tensor)]
+        if func.is_view:
+            self._keep_in_mind(read, output)
+            return output
+        written = tree_leaves(output)
+        self.elements += sum(
+            each.numel()
+            for each in (*read, *written)
+            if isinstance(each, torch.Tensor) and id(each) not in self._known
+        )
+        return output
+
+    def _keep_in_mind(self, read: list[torch.Tensor], view: torch.Tensor) -> None:
+        """Take a view of weights, such as their transpose, for weights."""
+        if any(id(each) in self._known for each in read):
+            self._resident.append(view)  # an id is free again once its owner is gone
+            self._known.add(id(view))
 
 
 @contextmanager

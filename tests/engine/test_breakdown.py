@@ -7,6 +7,7 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from resnet_bench.engine.breakdown import (
     CUTS,
+    Part,
     PartedStep,
     layers_of,
     stages_of,
@@ -15,9 +16,16 @@ from resnet_bench.engine.breakdown import (
 from resnet_bench.engine.clock import WallClock
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models import meta_variant
-from resnet_bench.engine.phases import Setting, Training, WholeStep, make_batch
+from resnet_bench.engine.phases import (
+    Batch,
+    Setting,
+    Training,
+    WholeStep,
+    make_batch,
+)
 from resnet_bench.engine.work import work_of
 from resnet_bench.errors import UsageError
+from tests.engine.fake_time import FakeTime
 from tests.engine.tiny_networks import Counting, tiny
 
 SETTING = Setting(Device("cpu"), batch_size=2, image_size=32)
@@ -71,8 +79,7 @@ def test_work_of_the_parts_adds_up_to_that_of_the_network(
 def test_parts_in_turn_compute_the_gradients_of_the_whole_network() -> None:
     model, same = small_resnet(), small_resnet()
     parted(model).call(WallClock())
-    whole = parted(same)
-    whole.work()
+    parted(same).work()
     for mine, theirs in zip(model.parameters(), same.parameters(), strict=True):
         assert mine.grad is not None
         assert theirs.grad is not None
@@ -81,9 +88,9 @@ def test_parts_in_turn_compute_the_gradients_of_the_whole_network() -> None:
 
 def test_every_part_has_a_time_forward_and_backward() -> None:
     unit = parted(small_resnet())
-    assert len(unit.call(WallClock())) == len(unit.phases) == 6 + 1 + 6
+    assert len(unit.call(WallClock())) == len(unit.phases) == 6 + 1 + 6 + 1
     assert unit.phases[0] == "stem:forward"
-    assert unit.phases[-1] == "stem:backward"
+    assert unit.phases[-2] == "stem:backward"
 
 
 def test_images_need_no_gradient_in_parts_as_in_the_whole() -> None:
@@ -91,3 +98,52 @@ def test_images_need_no_gradient_in_parts_as_in_the_whole() -> None:
     WholeStep(unit.training).work()
     unit.call(WallClock())
     assert unit.training.batch.images.grad is None
+
+
+class Costly(nn.Module):
+    """A layer that takes a known time forward and another backward."""
+
+    def __init__(self, time: FakeTime, forward: float, backward: float) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 5)
+        self.time, self.costs = time, (forward, backward)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        forward, backward = self.costs
+        self.time.seconds += forward
+        answer: torch.Tensor = self.layer(inputs)
+
+        def spend(_: torch.Tensor) -> None:
+            self.time.seconds += backward
+
+        # Runs when the gradient of the answer is there: the layer's turn begins.
+        answer.register_hook(spend)  # type: ignore[no-untyped-call]
+        return answer + 0.0
+
+
+def test_every_part_is_charged_what_it_takes_and_nothing_else() -> None:
+    time = FakeTime()
+    costs = {"a": (1.0, 2.0), "b": (3.0, 5.0), "c": (7.0, 11.0)}
+    pieces = [Part(name, Costly(time, *cost)) for name, cost in costs.items()]
+    model = nn.Sequential(nn.Flatten(1), *(piece.module for piece in pieces))
+    batch = Batch(images=torch.ones(2, 5), targets=torch.zeros(2, dtype=torch.long))
+    unit = PartedStep(Training(model, batch, SETTING), pieces)
+    seconds = dict(zip(unit.phases, unit.call(time.clock), strict=True))
+    for name, (forward, backward) in costs.items():
+        assert seconds[f"{name}:forward"] == pytest.approx(forward)
+        assert seconds[f"{name}:backward"] == pytest.approx(backward)
+
+
+def test_parts_without_weights_before_the_first_layer_have_no_backward() -> None:
+    model = nn.Sequential(nn.Flatten(1), nn.Identity(), nn.Linear(3 * 32 * 32, 5))
+    unit = parted(model)
+    seconds = dict(zip(unit.phases, unit.call(WallClock()), strict=True))
+    assert seconds["0:backward"] < seconds["2:backward"]
+
+
+def test_a_part_may_change_its_input_in_place() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(3600, 5)
+    )
+    unit = parted(model)
+    assert len(unit.call(WallClock())) == len(unit.phases)

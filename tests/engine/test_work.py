@@ -46,6 +46,21 @@ def test_convolution_and_linear_layer_are_counted_by_hand() -> None:
     assert work.parameters == 4 * 27 + 4 + 36 * 2 + 2
 
 
+def test_traffic_is_what_each_operator_reads_and_writes_without_weights() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(36, 2)
+    )
+    convolution, relu, linear = 75 + 36, 36 + 36, 36 + 2
+    assert work_of(model, image_size=5).moved == convolution + relu + linear
+
+
+def test_traffic_of_a_resnet_grows_with_its_activations() -> None:
+    small, large = (work_of(meta_variant(depth), 224) for depth in (34, 50))
+    assert large.moved / small.moved == pytest.approx(
+        large.activations / small.activations, rel=0.05
+    )
+
+
 class NeedsNumbers(nn.Module):
     def __init__(self) -> None:
         super().__init__()

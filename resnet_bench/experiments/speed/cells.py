@@ -29,7 +29,7 @@ TRAIN_PHASES = ("forward", "loss", "backward", "optimizer", "step")
 INFERENCE_PHASES = ("inference",)
 
 #: Parameters that two cells share when one's ceiling limits the other's speed.
-CEILING_FIELDS = ("device", "dtype", "amp", "tf32", "threads")
+CEILING_FIELDS = ("device", "dtype", "tf32", "threads")
 
 
 def title_of(variant: int, architecture: str | None) -> str:

@@ -189,6 +189,7 @@ def _ceiling_cell(cell: SpeedCell) -> SpeedCell:
         batch_size=None,
         requested_batch_size=None,
         image_size=None,
+        amp=False,
         channels_last=False,
         compiled=False,
         cuda_graphs=False,

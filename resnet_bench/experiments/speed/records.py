@@ -63,6 +63,8 @@ class SpeedSamples(Record):
         flop: Twice that, per image, forward.
         activations: Elements that convolutions and fully connected layers put out,
             per image.
+        moved_elements: Elements that all operators read and write per image, weights
+            left out; None in runs from before they were counted.
         observed_threads: Threads that torch said it used inside operators.
         interop_threads: Threads that torch said it used between operators.
         observed_tf32: Whether float32 products could be rounded to TF32.
@@ -101,6 +103,9 @@ class SpeedSamples(Record):
     multiply_adds: int | None = measured(unit="1", better="lower", exact=True)
     flop: int | None = measured(unit="1", better="lower", exact=True)
     activations: int | None = measured(unit="1", better="lower", exact=True)
+    moved_elements: int | None = measured(
+        unit="1", better="lower", exact=True, default=None
+    )
     observed_threads: int
     interop_threads: int
     observed_tf32: bool

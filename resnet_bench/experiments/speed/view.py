@@ -1,6 +1,5 @@
 """What a person sees of `speed`: JSON, tables, figures and sentences."""
 
-import math
 import re
 from typing import Any
 
@@ -14,6 +13,7 @@ from resnet_bench.experiments.speed.view_breakdown import (
     breakdown_json,
     breakdown_table,
 )
+from resnet_bench.experiments.speed.view_explanation import explanation_figures
 from resnet_bench.experiments.speed.view_grid import rows_of
 from resnet_bench.experiments.speed.view_ladder import (
     GOALS,
@@ -24,6 +24,7 @@ from resnet_bench.experiments.speed.view_ladder import (
     steps_of,
 )
 from resnet_bench.experiments.speed.view_published import published_table
+from resnet_bench.experiments.speed.view_roofline import roofline_figures
 from resnet_bench.experiments.speed.view_row import (
     PHASES,
     RATES,
@@ -31,8 +32,11 @@ from resnet_bench.experiments.speed.view_row import (
     SpeedRow,
 )
 from resnet_bench.experiments.speed.view_scaling import scaling_tables
-from resnet_bench.experiments.speed.view_tables import ratios_table, times_table
-from resnet_bench.intervals import Interval
+from resnet_bench.experiments.speed.view_tables import (
+    as_json,
+    ratios_table,
+    times_table,
+)
 from resnet_bench.store.reading import Run
 
 
@@ -96,19 +100,6 @@ def _json_step(step: Step) -> dict[str, Any]:
     }
 
 
-def as_json(interval: Interval | None, *, samples: bool = True) -> Any:
-    """Return an interval as JSON; bounds that cannot be told are null."""
-    if interval is None:
-        return None
-    told = math.isfinite(interval.high)
-    return {
-        "median": interval.estimate,
-        "low": interval.low if told else None,
-        "high": interval.high if told else None,
-        **({"samples": interval.samples} if samples else {}),
-    }
-
-
 def tables(run: Run) -> list[Table]:
     """Return the table of times and, with more than one row, that of ratios."""
     rows = rows_of(run)
@@ -136,6 +127,7 @@ def figures(run: Run) -> dict[str, Figure]:
     """Return the figures that the run can fill, by file name."""
     rows = rows_of(run)
     made = view_figures.figures(run, rows)
+    made |= roofline_figures(run, rows) | explanation_figures(run)
     ladder = ladder_figure(run, rows)
     return made | ({"ladder": ladder} if ladder else {})
 

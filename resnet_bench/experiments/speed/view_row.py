@@ -152,23 +152,22 @@ class SpeedRow:
         ]
         return max(found, key=lambda interval: interval.estimate, default=None)
 
-    @property
-    def achieved(self) -> float | None:
-        """FLOP/s of the forward pass, of inference where nothing is trained."""
-        time = self.phase("forward") or self.phase("inference")
-        flop = self.known("flop")
+    def achieved(self, phase: str) -> Interval | None:
+        """Return the FLOP/s of a phase that does the work of a forward pass."""
+        time, flop = self.phase(phase), self.known("flop")
         if time is None or flop is None:
             return None
-        images = int(self.parameters["batch_size"])
-        return float(flop) * images / time.estimate
+        work = float(flop) * int(self.parameters["batch_size"])
+        low, high = work / time.high, work / time.low
+        return Interval(work / time.estimate, low, high, time.samples)
 
     @property
     def efficiency(self) -> float | None:
-        """Achieved FLOP/s over the ceiling of the same run."""
-        achieved, ceiling = self.achieved, self.ceiling
-        if achieved is None or ceiling is None:
+        """FLOP/s of the forward pass, or of inference, over the same run's ceiling."""
+        achieved = self.achieved("forward") or self.achieved("inference")
+        if achieved is None or self.ceiling is None:
             return None
-        return achieved / ceiling.estimate
+        return achieved.estimate / self.ceiling.estimate
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What the rows of a run have in common, and what tells them apart, in words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from resnet_bench.analysis.machine import machine_title
 from resnet_bench.experiments.speed.view_row import SETTINGS, SpeedRow
@@ -34,7 +34,15 @@ def said(parameters: Mapping[str, Any], name: str) -> str:
     return f"{value} px" if name == "image_size" else str(value)
 
 
-def varying(rows: Sequence[SpeedRow]) -> list[str]:
+class HasParameters(Protocol):
+    """What was measured under some parameters: a row, or the parts of a model."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The cell's parameters."""
+
+
+def varying(rows: Sequence[HasParameters]) -> list[str]:
     """Return the settings in which the rows differ."""
     return [
         name
@@ -49,7 +57,7 @@ def described(parameters: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(word for word in words if word)
 
 
-def shared(rows: Sequence[SpeedRow]) -> str:
+def shared(rows: Sequence[HasParameters]) -> str:
     """Return in words what all rows have in common, threads and device left out."""
     differ = {*varying(rows), "device", "threads"}
     same = [name for name in SETTINGS if name not in differ]

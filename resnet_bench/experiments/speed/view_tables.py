@@ -136,6 +136,19 @@ def bounded(
     return columns
 
 
+def as_json(interval: Interval | None, *, samples: bool = True) -> Any:
+    """Return an interval as JSON; bounds that cannot be told are null."""
+    if interval is None:
+        return None
+    told = math.isfinite(interval.high)
+    return {
+        "median": interval.estimate,
+        "low": interval.low if told else None,
+        "high": interval.high if told else None,
+        **({"samples": interval.samples} if samples else {}),
+    }
+
+
 def times_table(
     run: Run, rows: Sequence[SpeedRow], notes: Sequence[str] | None = None
 ) -> Table:

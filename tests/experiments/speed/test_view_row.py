@@ -124,7 +124,7 @@ def test_a_failed_cell_has_its_error_and_no_numbers(make_run: MakeRun) -> None:
     _, row = rows_of(make_run(variants=(18, 34), failing={34: "RuntimeError: no"}))
     assert (row.verdict, row.error) == ("failed", "RuntimeError: no")
     assert row.phase("step") is None
-    assert (row.closure, row.achieved, row.efficiency) == (None, None, None)
+    assert (row.closure, row.achieved("forward"), row.efficiency) == (None,) * 3
     assert (row.first_call_seconds, row.device_share) == (None, None)
 
 
@@ -157,7 +157,9 @@ def test_only_the_last_attempt_counts(make_run: MakeRun) -> None:
 def test_efficiency_is_achieved_over_the_fastest_ceiling(make_run: MakeRun) -> None:
     change = changed(forward_seconds=[0.5] * 6)
     row = only_row(make_run(variants=(18,), batch_size=(2,), change=change))
-    assert row.achieved == pytest.approx(2 * 1_814_073_344 * 2 / 0.5)
+    achieved = row.achieved("forward")
+    assert achieved is not None
+    assert achieved.estimate == pytest.approx(2 * 1_814_073_344 * 2 / 0.5)
     assert row.efficiency == pytest.approx(4 * 1_814_073_344 / 0.5 / 2.05e11)
 
 
@@ -174,7 +176,7 @@ def test_inference_alone_has_neither_step_nor_closure(make_run: MakeRun) -> None
     row = only_row(make_run(variants=(18,), mode="infer"))
     assert row.phase("step") is None
     assert row.closure is None
-    assert row.achieved is not None
+    assert row.achieved("inference") is not None
     assert row.first_call_seconds == 0.2
 
 

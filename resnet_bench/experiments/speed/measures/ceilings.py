@@ -5,13 +5,10 @@ from collections.abc import Iterator
 from resnet_bench.engine import ceiling, devices
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.sampling import Sampler
-from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.cells import CEILING_SHARE, SpeedCell
 from resnet_bench.experiments.speed.measures.subject import device_of
 from resnet_bench.experiments.speed.records import CeilingSamples
 from resnet_bench.records import Record
-
-#: A ceiling is sampled for this share of what a timing cell may take.
-CEILING_TIME = 0.4
 
 
 def measure_ceiling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
@@ -23,7 +20,7 @@ def measure_ceiling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     sampler = Sampler(
         units=limits,
         clock=clock,
-        max_seconds=CEILING_TIME * cell.max_time_seconds,
+        max_seconds=CEILING_SHARE * cell.max_time_seconds,
         precision=cell.precision,
         decisive=[phase for limit in limits for phase in limit.phases],
         agree=ranks.slowest,

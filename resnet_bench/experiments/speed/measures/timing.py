@@ -67,6 +67,7 @@ class _Subject:
             multiply_adds=work.multiply_adds,
             flop=work.flop,
             activations=work.activations,
+            moved_elements=work.moved,
             observed_threads=self.observed.threads,
             interop_threads=self.observed.interop_threads,
             observed_tf32=self.observed.tf32,
