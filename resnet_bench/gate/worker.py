@@ -38,6 +38,8 @@ CONTROL_SIZE = 192
 #: The folders of installed packages, by the name of one of them.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
+PROGRAM = frozenset({"__main__", "__mp_main__"})
+
 #: What PyTorch itself imports as late as in the first optimizer, in over a second.
 LATE = frozenset({"torch._dynamo"})
 
@@ -233,7 +235,7 @@ def backpropagate(output: Any) -> None:
 
 def module_files(*, installed: bool) -> dict[str, str]:
     """Return the file of every imported module, installed or not, by name."""
-    modules = [row for row in sys.modules.items() if row[0] != "__main__"]
+    modules = [row for row in sys.modules.items() if row[0] not in PROGRAM]
     files = {name: getattr(module, "__file__", None) for name, module in modules}
     return {
         name: file

@@ -3,6 +3,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -179,3 +180,14 @@ def test_installed_packages_are_named(worker: Worker) -> None:
     found = worker.libraries()["libraries"]
     assert "torch" in found
     assert "toy_subject" not in found
+
+
+def test_the_program_itself_is_no_module_of_the_other_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = ModuleType("program")
+    program.__file__ = str(tmp_path / "other" / "worker.py")
+    for name in ("__main__", "__mp_main__"):
+        monkeypatch.setitem(sys.modules, name, program)
+    worker = Worker(tmp_path / "own", "json:loads", seed=0)
+    assert worker.open(str(tmp_path / "other"))["borrowed"] is None
