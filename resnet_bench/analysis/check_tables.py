@@ -12,6 +12,7 @@ from resnet_bench.analysis.tables import Table
 
 TIME_COLUMNS = (
     "case",
+    "metric",
     "verdict",
     "base_seconds",
     "head_seconds",
@@ -31,14 +32,18 @@ def tables_of(report: Report) -> list[Table]:
 
 
 def _times(rows: Sequence[Row]) -> Table:
+    # A check times one thing of each case, a comparison as many as the runs did.
+    several = len({row.metric for row in rows}) > 1
+    columns = [name for name in TIME_COLUMNS if several or name != "metric"]
     frame = pd.DataFrame(
-        [_time_row(row) for row in rows], columns=list(TIME_COLUMNS), dtype=object
+        [_time_row(row) for row in rows], columns=columns, dtype=object
     )
+    hidden = ("change_percent_low", "change_percent_high", "pairs")
     return Table(
         name="times",
         title="Seconds per call, head against base",
         frame=frame,
-        narrow=["case", "verdict", "base_seconds", "head_seconds", "change_percent"],
+        narrow=[name for name in columns if name not in hidden],
         notes=["Interval: exact signed-rank over pairs of processes."],
     )
 
@@ -47,6 +52,7 @@ def _time_row(row: Row) -> dict[str, Any]:
     ratio = row.ratio
     return {
         "case": row.case,
+        "metric": row.metric,
         "verdict": str(row.verdict),
         "base_seconds": row.base,
         "head_seconds": row.head,

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,15 +123,33 @@ def labels_of(identities: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     Keyed by the identity as JSON.
     """
     everything = list(identities)
-    names = {name for identity in everything for name in identity}
-    telling = [
-        name
-        for name in sorted(names)
-        if len({json.dumps(identity.get(name)) for identity in everything}) > 1
-    ]
+    telling = sorted(
+        {name for kind in _by_record(everything) for name in _differing(kind)}
+    )
+    if len({identity.get("record") for identity in everything}) > 1:
+        telling = ["record", *telling]
     return {
         json.dumps(identity, sort_keys=True): _label(identity, telling)
         for identity in everything
+    }
+
+
+def _by_record(
+    identities: Iterable[Mapping[str, Any]],
+) -> list[list[Mapping[str, Any]]]:
+    kinds: dict[Any, list[Mapping[str, Any]]] = {}
+    for identity in identities:
+        kinds.setdefault(identity.get("record"), []).append(identity)
+    return list(kinds.values())
+
+
+def _differing(identities: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Return the fields that are not the same in all records of one kind."""
+    names = {name for identity in identities for name in identity}
+    return {
+        name
+        for name in names
+        if len({json.dumps(identity.get(name)) for identity in identities}) > 1
     }
 
 

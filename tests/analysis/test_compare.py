@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from resnet_bench.analysis.check_report import Report
+from resnet_bench.analysis.check_tables import tables_of
 from resnet_bench.analysis.compare import compare_runs
 from resnet_bench.analysis.decide import Verdict
+from resnet_bench.analysis.observations import labels_of
+from resnet_bench.analysis.rows import Row
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.store.reading import Run, read_run
 from resnet_bench.store.writing import create_run
@@ -160,3 +163,29 @@ def test_zero_has_no_ratio(tmp_path: Path) -> None:
     assert found["speed_samples", "first_step_seconds"] is Verdict.INCONCLUSIVE
     same = verdicts(compared(base, base))
     assert same["speed_samples", "first_step_seconds"] is Verdict.PASS
+
+
+def test_a_label_holds_only_what_differs_within_its_kind_of_record() -> None:
+    found = labels_of(
+        [
+            {"record": "speed", "batch": 4, "variant": 18},
+            {"record": "speed", "batch": 4, "variant": 34},
+            {"record": "ceiling", "batch": None, "variant": None},
+        ]
+    )
+    assert [*found.values()] == [
+        "record=speed variant=18",
+        "record=speed variant=34",
+        "record=ceiling",
+    ]
+
+
+def test_times_of_several_metrics_name_theirs() -> None:
+    rows = [
+        Row(case="a", metric=metric, verdict=Verdict.PASS, unit="s")
+        for metric in ("forward_seconds", "step_seconds")
+    ]
+    (both,) = tables_of(Report(command="compare", rows=rows))
+    (one,) = tables_of(Report(command="check", rows=rows[:1]))
+    assert [*both.frame["metric"]] == ["forward_seconds", "step_seconds"]
+    assert "metric" not in one.frame
