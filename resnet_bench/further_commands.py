@@ -36,6 +36,16 @@ READERS = {
             ("show latest", "show latest --wide"),
         ),
         Reader(
+            "recommend",
+            "Name the most accurate ResNet within a budget, from this machine's runs.",
+            "resnet_bench.readers:RecommendConfig",
+            "resnet_bench.showing:show_recommendation",
+            (
+                "recommend --latency-ms 50 --device cpu",
+                "recommend --images-per-second 100 --mode train --json",
+            ),
+        ),
+        Reader(
             "report",
             "Render the stored runs as one HTML page and as Markdown.",
             "resnet_bench.readers:ReportConfig",

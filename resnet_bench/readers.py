@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_bench.options import option
+from resnet_bench.errors import UsageError
+from resnet_bench.options import check, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,51 @@ class ShowConfig(ResultsConfig, ExportOptions):
         metavar="[RUN]",
         help="A run id, its beginning, a folder, or latest.",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecommendConfig(ResultsConfig, ExportOptions):
+    """`recommend`: which ResNet fits a budget on this machine."""
+
+    latency_ms: float | None = option(
+        None, help="Milliseconds that a call on one batch may take."
+    )
+    images_per_second: float | None = option(
+        None, help="Images that have to go through each second."
+    )
+    mode: str = option(
+        "infer", choices=("infer", "train"), help="What a call is: inference or a step."
+    )
+    device: str = option(
+        "auto",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Whose times count; auto prefers CUDA.",
+    )
+    batch_size: tuple[int, ...] = option(
+        (), flags=("-b",), help="Only these batches [default: all that were timed]."
+    )
+    accuracy: str = option(
+        "published",
+        choices=("published", "finetune"),
+        help="torchvision's ImageNet top-1, or that of this machine's newest finetune.",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values; raises UsageError."""
+        if (self.latency_ms is None) == (self.images_per_second is None):
+            raise UsageError(
+                "recommend: expected one of --latency-ms and --images-per-second"
+            )
+        budgets = {
+            "--latency-ms": self.latency_ms,
+            "--images-per-second": self.images_per_second,
+        }
+        for name, value in budgets.items():
+            # Beyond these a time in seconds or its inverse is no number any more.
+            accepted = value is None or 1e-9 <= value <= 1e15
+            check(accepted, name, value, "a number above 0")
+        for size in self.batch_size:
+            check(size >= 1, "--batch-size", size, "a whole number from 1")
 
 
 @dataclass(frozen=True, kw_only=True)

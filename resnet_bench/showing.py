@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_bench.errors import ExitCode
+from resnet_bench.execution.choice import make_executor
 from resnet_bench.output import STDOUT, Output
-from resnet_bench.readers import ExportOptions, ShowConfig
+from resnet_bench.readers import ExportOptions, RecommendConfig, ShowConfig
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import read_run
 
@@ -21,15 +22,34 @@ def show(view: "RunView", options: ExportOptions, output: Output) -> dict[str, A
 
     Raises InputOutputError when an export cannot be written.
     """
-    from resnet_bench.analysis.tables import csv_text, markdown
-
     content: dict[str, Any] = finite(view.content)
     tables = view.tables
-    if options.json:
-        output.write(json.dumps(content, allow_nan=False))
-    elif STDOUT not in options.exports.values():
+    if _for_people(options):
         for notice in view.notices:
             output.say(notice)
+    present(content, tables, options, output)
+    return content
+
+
+def _for_people(options: ExportOptions) -> bool:
+    return not options.json and STDOUT not in options.exports.values()
+
+
+def present(
+    content: dict[str, Any],
+    tables: Sequence["Table"],
+    options: ExportOptions,
+    output: Output,
+) -> None:
+    """Print a result as JSON or as tables, and write its exports.
+
+    Raises InputOutputError when an export cannot be written.
+    """
+    from resnet_bench.analysis.tables import csv_text, markdown
+
+    if options.json:
+        output.write(json.dumps(content, allow_nan=False))
+    elif _for_people(options):
         _print(tables, options, output)
     texts: dict[str, Callable[[], str]] = {
         "json": lambda: json.dumps(content, allow_nan=False) + "\n",
@@ -40,7 +60,6 @@ def show(view: "RunView", options: ExportOptions, output: Output) -> dict[str, A
     }
     for name, path in options.exports.items():
         output.export(path, texts[name]())
-    return content
 
 
 def finite(value: Any) -> Any:
@@ -73,3 +92,21 @@ def show_stored(config: ShowConfig, output: Output) -> ExitCode:
         output.warn(f"run {run.id} is partial")
     show(RunView(run), config, output)
     return ExitCode.OK
+
+
+def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
+    """Answer which ResNet fits the budget on this machine.
+
+    INCOMPLETE when nothing does. Raises NotComparableError without a run to answer
+    from, and UsageError for a device that is not there.
+    """
+    executor = make_executor("inline")
+    device = executor.call("resnet_bench.engine.devices", "choose", config.device).name
+    environment = executor.call("resnet_bench.engine.environment", "collect")
+    from resnet_bench.analysis.machine import machine_title
+    from resnet_bench.analysis.recommend import Machine, recommend
+
+    title = machine_title(environment, device)
+    found = recommend(config, Machine(environment["machine_key"], device, title))
+    present(finite(found.json), [found.table], config, output)
+    return ExitCode.OK if found.chosen else ExitCode.INCOMPLETE

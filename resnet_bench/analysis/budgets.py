@@ -1,65 +1,121 @@
-"""Which variant for which latency budget, from a run of `speed`."""
+"""Which variant for which budget of time: one rule for `recommend` and the report."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
 
-from resnet_bench.analysis.reference import reference
+from resnet_bench.analysis.accuracies import (
+    Accuracies,
+    Accuracy,
+    published_accuracies,
+)
+from resnet_bench.analysis.compare import ASSUMED_PROCESS_SPREAD, DEVIATIONS
 from resnet_bench.analysis.tables import Table
 from resnet_bench.catalogue import VARIANTS
 
-#: torchvision's accuracies are for this image size.
-IMAGENET_SIZE = 224
+#: What is timed for each goal: the call, and how many images a second go through.
+CALLS = {"infer": "inference", "train": "step"}
+RATES = {"infer": "inference_images_per_second", "train": "train_images_per_second"}
+
+#: Least chance of staying within the budget for each degree of certainty, surest
+#: first: 0.975 is where a 95 % interval ends on one side.
+CERTAINTIES = {"sure": 0.975, "likely": 0.8, "borderline": 0.5}
+UNLIKELY = "unlikely"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The seconds that a call may take, or an image where throughput is asked for.
+
+    `goal` is `infer` or `train`.
+    """
+
+    seconds: float
+    goal: str = "infer"
+    per_image: bool = False
+
+    @property
+    def words(self) -> str:
+        """What the budget asks for, as a person gave it."""
+        doing = "train" if self.goal == "train" else "infer"
+        if self.per_image:
+            return f"{doing} at least {1 / self.seconds:g} images per second"
+        return f"{doing} within {1e3 * self.seconds:g} ms"
+
+    def time_of(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what a row took of what the budget limits: median, low, high."""
+        if not self.per_image:
+            return row.get(CALLS[self.goal])
+        rate = row.get(RATES[self.goal])
+        if not rate:
+            return None
+        low, high = (rate[end] and 1 / rate[end] for end in ("high", "low"))
+        return {"median": 1 / rate["median"], "low": low, "high": high}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant in one setting: seconds of a call, and published accuracy."""
+    """A variant in one setting: the seconds that count, and its accuracy."""
 
     row: Mapping[str, Any]
-    accuracy_percent: float
-    weights: str
+    accuracy: Accuracy
+    seconds: Mapping[str, Any]
 
     @property
-    def seconds(self) -> Mapping[str, float]:
-        """The interval of the inference call, in seconds."""
-        interval: Mapping[str, float] = self.row["inference"]
-        return interval
+    def accuracy_percent(self) -> float:
+        """Top-1 accuracy in percent."""
+        return self.accuracy.percent
 
-    @property
-    def highest(self) -> float:
-        """The upper bound of the call; its median where there is none."""
-        high = self.seconds.get("high")
-        return self.seconds["median"] if high is None else high
+    def chance(self, budget_seconds: float, process_spread: float) -> float:
+        """Return how probable it is that another process stays within the budget.
 
-
-def best_weights(variant: int) -> tuple[str, float] | None:
-    """Return torchvision's best weights of a variant and their top-1 in percent."""
-    table = reference("torchvision_weights")
-    found = table[table["variant"] == variant]
-    if found.empty:
-        return None
-    best = found.sort_values("acc1_percent").iloc[-1]
-    return str(best["weights"]), float(best["acc1_percent"])
+        Logarithms of times are taken as normal; the interval within the process and
+        the spread from one process to the next (a standard deviation of log-ratios)
+        add up in quadrature.
+        """
+        low, high = self.seconds["low"], self.seconds["high"]
+        within = math.log(high / low) / (2 * DEVIATIONS) if low and high else 0.0
+        deviation = math.hypot(within, process_spread)
+        distance = math.log(budget_seconds / self.seconds["median"])
+        if deviation == 0:
+            return float(distance >= 0)
+        return NormalDist().cdf(distance / deviation)
 
 
-def candidates(rows: Sequence[Mapping[str, Any]]) -> list[Candidate]:
-    """Return the rows whose speed was measured and whose accuracy is published."""
-    found = []
+def certainty(chance: float) -> str:
+    """Return in a word how sure a budget is kept."""
+    return next((word for word, at in CERTAINTIES.items() if chance >= at), UNLIKELY)
+
+
+def candidates(
+    rows: Sequence[Mapping[str, Any]],
+    budget: Budget | None = None,
+    accuracies: Accuracies | None = None,
+) -> list[Candidate]:
+    """Return the rows whose time is measured and whose accuracy is known.
+
+    Without a budget the call of inference counts, without accuracies the published
+    ones. A row counts at the image size that its accuracy is for.
+    """
+    known = published_accuracies() if accuracies is None else accuracies
+    return list(_candidates(rows, budget or Budget(math.inf), known))
+
+
+def _candidates(
+    rows: Sequence[Mapping[str, Any]], budget: Budget, known: Accuracies
+) -> Iterator[Candidate]:
     for row in rows:
-        best = best_weights(row["variant"]) if row.get("variant") else None
+        accuracy = known.get(row["variant"]) if row.get("variant") else None
+        seconds = budget.time_of(row)
         standard = row.get("architecture") in (None, "residual")
-        if (
-            best
-            and standard
-            and row["inference"]
-            and row["image_size"] == IMAGENET_SIZE
-        ):
-            found.append(Candidate(row, best[1], best[0]))
-    return found
+        if not (accuracy and standard and seconds):
+            continue
+        if row["image_size"] == accuracy.image_size:
+            yield Candidate(row, accuracy, seconds)
 
 
 def budgets_for(seconds: Sequence[float]) -> list[float]:
@@ -75,20 +131,79 @@ def budgets_for(seconds: Sequence[float]) -> list[float]:
     return steps[max(0, first - 1) : last + 1]
 
 
-def recommended(found: Sequence[Candidate], budget: float) -> Candidate | None:
-    """Return the most accurate candidate whose whole interval is within the budget."""
-    within = [candidate for candidate in found if candidate.highest <= budget]
-    order = sorted(within, key=lambda each: (-each.accuracy_percent, each.highest))
-    return next(iter(order), None)
+def _order(candidate: Candidate) -> tuple[float, float]:
+    return -candidate.accuracy_percent, candidate.seconds["median"]
 
 
-def budget_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table | None:
+def recommended(
+    found: Sequence[Candidate], budget_seconds: float, process_spread: float
+) -> Candidate | None:
+    """Return the most accurate candidate that is likely to stay within the budget.
+
+    Of two settings of a variant that is the faster one. Where none is likely, the
+    most accurate one that is at least borderline; None where even that is missing.
+    """
+    for least in ("likely", "borderline"):
+        within = [
+            candidate
+            for candidate in found
+            if candidate.chance(budget_seconds, process_spread) >= CERTAINTIES[least]
+        ]
+        if within:
+            return min(within, key=_order)
+    return None
+
+
+def best_settings(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the fastest setting of each variant, the most accurate variant first."""
+    fastest: dict[int, Candidate] = {}
+    for candidate in sorted(found, key=_order):
+        fastest.setdefault(candidate.row["variant"], candidate)
+    return list(fastest.values())
+
+
+HEADERS = {
+    "budget_seconds": "time for a call",
+    "top1_percent": "top-1",
+    "call_seconds": "takes",
+    "image_seconds": "per image",
+    "sure": "within it?",
+}
+
+
+def spread_note(measured_spread: float | None) -> str:
+    """Return how much processes differ, and whether that was measured."""
+    if measured_spread is None:
+        return (
+            f"Between processes times are taken to differ by "
+            f"{ASSUMED_PROCESS_SPREAD:.0%}; 'resnet-bench noise' measures it."
+        )
+    return (
+        f"Between processes times differ by {measured_spread:.1%} here, by the "
+        "newest noise run."
+    )
+
+
+RULE_NOTE = (
+    "Sure: 97.5 %, likely: 80 %, borderline: 50 % chance that another process stays "
+    "within it, by the interval and the spread between processes."
+)
+
+
+def budget_table(
+    rows: Sequence[Mapping[str, Any]],
+    where: str,
+    measured_spread: float | None = None,
+) -> Table | None:
     """Return the recommended variant per budget; None without a timed inference."""
     found = candidates(rows)
     if not found:
         return None
+    spread = measured_spread or ASSUMED_PROCESS_SPREAD
     budgets = budgets_for([candidate.seconds["median"] for candidate in found])
-    lines = [_line(budget, recommended(found, budget)) for budget in budgets]
+    lines = [
+        _line(budget, recommended(found, budget, spread), spread) for budget in budgets
+    ]
     return Table(
         name="budgets",
         title=f"Which ResNet within which time, on {where}",
@@ -98,43 +213,57 @@ def budget_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table | None:
             "model",
             "setting",
             "call_seconds",
+            "sure",
             "top1_percent",
             "weights",
             "verdict",
         ],
         notes=[
-            "The most accurate variant whose inference call, upper end of "
-            "the 95 % interval, is within the budget. Accuracy: ImageNet top-1 as "
-            "published by torchvision for its best weights, not measured here."
+            "The most accurate variant of this run whose inference call is likely to "
+            "stay within the budget. Accuracy: ImageNet top-1 as published by "
+            "torchvision for its best weights, not measured here.",
+            RULE_NOTE,
+            spread_note(measured_spread),
         ],
-        headers={
-            "budget_seconds": "time for a call",
-            "top1_percent": "ImageNet top-1",
-            "call_seconds": "takes",
-        },
+        headers={**HEADERS, "top1_percent": "ImageNet top-1"},
     )
 
 
-def _line(budget: float, chosen: Candidate | None) -> dict[str, Any]:
+def _line(
+    budget_seconds: float, chosen: Candidate | None, spread: float
+) -> dict[str, Any]:
     if chosen is None:
-        return {"budget_seconds": budget, "model": "none fits"}
-    row = chosen.row
+        return {"budget_seconds": budget_seconds, "model": "none fits"}
     return {
-        "budget_seconds": budget,
-        "model": VARIANTS[row["variant"]].title,
-        "setting": setting(row),
-        "call_seconds": chosen.seconds["median"],
-        "call_seconds_low": chosen.seconds["low"],
-        "call_seconds_high": chosen.seconds["high"],
-        "top1_percent": chosen.accuracy_percent,
-        "weights": chosen.weights,
-        "verdict": row.get("verdict"),
-        "run": row.get("run"),
+        "budget_seconds": budget_seconds,
+        **described(chosen, "call"),
+        "sure": certainty(chosen.chance(budget_seconds, spread)),
+    }
+
+
+def described(candidate: Candidate, per: str) -> dict[str, Any]:
+    """Return a candidate as the columns of a table; `per` is `call` or `image`."""
+    return {
+        "model": VARIANTS[candidate.row["variant"]].title,
+        "setting": setting(candidate.row),
+        f"{per}_seconds": candidate.seconds["median"],
+        f"{per}_seconds_low": candidate.seconds["low"],
+        f"{per}_seconds_high": candidate.seconds["high"],
+        "top1_percent": candidate.accuracy_percent,
+        "weights": candidate.accuracy.weights,
+        "verdict": candidate.row.get("verdict"),
+        "run": candidate.row.get("run"),
     }
 
 
 def setting(row: Mapping[str, Any]) -> str:
     """Return what a call does, in words: batch, number format, layout, compilation."""
-    switches = {"amp": "amp", "channels_last": "channels last", "compiled": "compiled"}
+    switches = {
+        "amp": "amp",
+        "tf32": "TF32",
+        "channels_last": "channels last",
+        "compiled": "compiled",
+        "cuda_graphs": "CUDA graphs",
+    }
     named = [words for name, words in switches.items() if row.get(name)]
     return ", ".join([f"batch {row['batch_size']}", str(row["dtype"]), *named])

@@ -169,7 +169,7 @@ def _line(candidate: Candidate, *, front: bool) -> dict[str, Any]:
         "image_seconds_high": None if high is None else high / batch,
         "inference_peak_memory_bytes": _memory(candidate),
         "top1_percent": candidate.accuracy_percent,
-        "weights": candidate.weights,
+        "weights": candidate.accuracy.weights,
         "worth_it": front,
         "run": row.get("run"),
     }

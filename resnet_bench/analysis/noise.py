@@ -14,6 +14,7 @@ from resnet_bench.analysis.check_rows import paired_seconds, pairs_of, plan_for
 from resnet_bench.analysis.decide import PairedSeconds, Plan, TimingRule
 from resnet_bench.analysis.power import detectable_effect, pair_spread, pairs_needed
 from resnet_bench.analysis.tables import Table
+from resnet_bench.errors import InputOutputError
 from resnet_bench.gate.pairs import CONTROL
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run
@@ -141,3 +142,11 @@ def process_spread_on(results: Path, machine_key: str | None) -> float | None:
             spreads = [row.process_spread for row in rows]
             return max(spreads, default=None)
     return None
+
+
+def known_process_spread(results: Path, machine_key: str | None) -> float | None:
+    """Return the process spread, None too where a noise run cannot be read."""
+    try:
+        return process_spread_on(results, machine_key)
+    except InputOutputError:
+        return None

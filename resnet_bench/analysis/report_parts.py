@@ -9,6 +9,7 @@ from resnet_bench.analysis.environments import environment_table
 from resnet_bench.analysis.front import front_figure, front_table
 from resnet_bench.analysis.listing import listed, listing_table
 from resnet_bench.analysis.machine import machine_title
+from resnet_bench.analysis.noise import known_process_spread
 from resnet_bench.analysis.report_runs import Chosen
 from resnet_bench.analysis.report_svg import Drawing, drawing
 from resnet_bench.analysis.stored_views import RunView
@@ -103,8 +104,11 @@ def page_of(chosen: Chosen) -> Page:
     sections = [section_of(name, views) for name, views in chosen.shown.items()]
     speed = next((each.parts for each in sections if each.name == "speed"), [])
     timed = rows_by_machine(speed)
-    tables = [budget_table(rows, machine) for machine, rows in timed]
-    fronts = [front_of(*each, f"front-{index}") for index, each in enumerate(timed)]
+    tables = [budget_table(each.rows, each.machine, each.spread) for each in timed]
+    fronts = [
+        front_of(each.machine, each.rows, f"front-{index}")
+        for index, each in enumerate(timed)
+    ]
     return Page(
         listing=listing_table([listed(run) for run in chosen.listed]),
         budgets=[table for table in tables if table is not None],
@@ -147,8 +151,16 @@ def short_id(run: Run) -> str:
     return f"r{run.id.rpartition('_')[2]}-{run.experiment}"
 
 
-#: A machine, by the words of a title, and what was timed there.
-Timed = tuple[str, list[dict[str, Any]]]
+@dataclass(frozen=True)
+class Timed:
+    """A machine, by the words of a title, and what was timed there.
+
+    `spread` is how much processes differ there, None where `noise` never ran.
+    """
+
+    machine: str
+    spread: float | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 def rows_by_machine(parts: Sequence[RunPart]) -> list[Timed]:
@@ -156,12 +168,17 @@ def rows_by_machine(parts: Sequence[RunPart]) -> list[Timed]:
 
     Runs of one machine stand side by side, each row with its run; none are averaged.
     """
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str], Timed] = {}
     for part in parts:
-        key = (part.run.machine_key or part.run.id, part.machine)
-        rows = [{**row, "run": part.run.id} for row in part.view.content["rows"]]
-        found.setdefault(key, []).extend(rows)
-    return [(machine, rows) for (_, machine), rows in found.items()]
+        run = part.run
+        key = (run.machine_key or run.id, part.machine)
+        if key not in found:
+            results = run.folder.parent.parent
+            spread = known_process_spread(results, run.machine_key)
+            found[key] = Timed(part.machine, spread)
+        rows = [{**row, "run": run.id} for row in part.view.content["rows"]]
+        found[key].rows.extend(rows)
+    return list(found.values())
 
 
 def front_of(

@@ -1,12 +1,16 @@
+import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from resnet_bench.analysis.accuracies import best_weights
 from resnet_bench.analysis.budgets import (
-    best_weights,
     budget_table,
     budgets_for,
     candidates,
+    certainty,
     recommended,
     setting,
 )
@@ -30,22 +34,22 @@ def row(variant: int | None, seconds: float, **changes: Any) -> dict[str, Any]:
 
 def test_the_most_accurate_variant_within_the_budget_is_recommended() -> None:
     found = candidates([row(18, 0.010), row(34, 0.018), row(50, 0.030)])
-    chosen = recommended(found, 0.020)
+    chosen = recommended(found, 0.020, 0.0)
     assert chosen is not None
     assert chosen.row["variant"] == 34
-    assert recommended(found, 0.005) is None
+    assert recommended(found, 0.005, 0.0) is None
 
 
-def test_the_whole_interval_has_to_fit_the_budget() -> None:
-    found = candidates([row(18, 0.010), row(34, 0.0196)])
-    chosen = recommended(found, 0.020)
+def test_a_likely_variant_goes_before_a_more_accurate_borderline_one() -> None:
+    found = candidates([row(18, 0.010), row(34, 0.0198)])
+    chosen = recommended(found, 0.020, 0.0)
     assert chosen is not None
     assert chosen.row["variant"] == 18
 
 
 def test_of_two_settings_of_a_variant_the_faster_is_recommended() -> None:
     slow, fast = row(50, 0.03), row(50, 0.02, channels_last=True)
-    chosen = recommended(candidates([slow, fast]), 0.05)
+    chosen = recommended(candidates([slow, fast]), 0.05, 0.0)
     assert chosen is not None
     assert setting(chosen.row) == "batch 4, float32, channels last"
 
@@ -68,6 +72,31 @@ def test_rows_whose_accuracy_nobody_published_are_left_out(
     assert budget_table(rows, "here") is None
 
 
+def test_a_borderline_variant_is_better_than_none() -> None:
+    found = candidates([row(34, 0.0198)])
+    chosen = recommended(found, 0.020, 0.0)
+    assert chosen is not None
+    assert certainty(chosen.chance(0.020, 0.0)) == "borderline"
+    assert recommended(found, 0.0197, 0.0) is None
+
+
+@given(st.floats(0.01, 0.5), st.floats(0.001, 1.0), st.floats(0.001, 1.0))
+def test_a_larger_budget_is_never_less_likely_kept(
+    spread: float, one: float, other: float
+) -> None:
+    (candidate,) = candidates([row(18, 0.02)])
+    chances = [candidate.chance(each, spread) for each in sorted((one, other))]
+    assert chances == sorted(chances)
+
+
+def test_half_of_all_processes_keep_a_budget_of_the_median() -> None:
+    (candidate,) = candidates([row(18, 0.02)])
+    assert candidate.chance(0.02, 0.1) == pytest.approx(0.5)
+    bare = {"median": 0.02, "low": None, "high": None}
+    (alone,) = candidates([row(18, 0.02, inference=bare)])
+    assert alone.chance(0.02 * math.exp(0.196), 0.1) == pytest.approx(0.975, abs=1e-4)
+
+
 def test_budgets_are_round_and_span_the_times() -> None:
     assert budgets_for([0.012, 0.09]) == pytest.approx([0.01, 0.02, 0.05, 0.1])
     assert budgets_for([0.02]) == pytest.approx([0.01, 0.02])
@@ -84,7 +113,7 @@ def test_the_table_names_budget_setting_and_weights() -> None:
 def test_a_call_without_bounds_counts_by_its_median() -> None:
     bare = {"median": 0.01, "low": None, "high": None}
     found = candidates([row(18, 0.01, inference=bare)])
-    assert recommended(found, 0.01) is not None
+    assert recommended(found, 0.01, 0.0) is not None
 
 
 def test_the_best_published_weights_are_taken() -> None:

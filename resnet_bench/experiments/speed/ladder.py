@@ -1,6 +1,8 @@
 """The steps from plain float32 to the fastest setting, in their order."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,19 @@ RUNGS = {rung.name: rung for rung in LADDER}
 
 def options_of(rung: Rung) -> str:
     """Return the options that reproduce a step without the ladder."""
+    return setting_options(asdict(rung))
+
+
+def setting_options(parameters: Mapping[str, Any]) -> str:
+    """Return the options that set number format, layout and compilation so."""
     switches = {
-        "--channels-last": rung.channels_last,
-        "--amp": rung.amp,
-        "--tf32": rung.tf32,
-        "--compile": rung.compiled,
-        "--cuda-graphs": rung.cuda_graphs,
+        "--channels-last": "channels_last",
+        "--amp": "amp",
+        "--tf32": "tf32",
+        "--compile": "compiled",
+        "--cuda-graphs": "cuda_graphs",
     }
-    dtype = [] if rung.dtype == "float32" else [f"--dtype {rung.dtype}"]
-    return " ".join([*dtype, *(name for name, given in switches.items() if given)])
+    dtype = parameters["dtype"]
+    chosen = [] if dtype == "float32" else [f"--dtype {dtype}"]
+    given = (name for name, field in switches.items() if parameters.get(field))
+    return " ".join([*chosen, *given])

@@ -5,9 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from resnet_bench.analysis.noise import process_spread_on
+from resnet_bench.analysis.noise import known_process_spread
 from resnet_bench.analysis.tables import Table
-from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments.speed import view_figures, view_words
 from resnet_bench.experiments.speed.view_breakdown import (
     breakdown_json,
@@ -152,10 +151,7 @@ def notices(run: Run) -> list[str]:
 
 def between_processes(run: Run) -> list[str]:
     """Return how much processes differ on this machine, once `noise` measured it."""
-    try:
-        spread = process_spread_on(run.folder.parent.parent, run.machine_key)
-    except InputOutputError:
-        return []
+    spread = known_process_spread(run.folder.parent.parent, run.machine_key)
     if spread is None:
         return []
     return [

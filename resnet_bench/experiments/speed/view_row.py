@@ -53,6 +53,7 @@ SETTINGS = (
     "tf32",
     "channels_last",
     "compiled",
+    "cuda_graphs",
     "threads",
 )
 
@@ -172,7 +173,7 @@ class SpeedRow:
     @property
     def settings(self) -> dict[str, Any]:
         """The parameters that are neither the model nor how it was measured."""
-        return {name: self.parameters[name] for name in SETTINGS}
+        return {name: self.parameters.get(name) for name in SETTINGS}
 
     @property
     def work(self) -> dict[str, Any]:

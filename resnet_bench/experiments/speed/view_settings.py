@@ -16,12 +16,13 @@ SWITCHES = {
     "tf32": "TF32",
     "channels_last": "channels last",
     "compiled": "compiled",
+    "cuda_graphs": "CUDA graphs",
 }
 
 
 def said(parameters: Mapping[str, Any], name: str) -> str:
     """Return one setting in words; nothing for a switch that is off."""
-    value = parameters[name]
+    value = parameters.get(name)
     if name in SWITCHES:
         return SWITCHES[name] if value else ""
     if name == "requested_batch_size":
@@ -47,7 +48,7 @@ def varying(rows: Sequence[HasParameters]) -> list[str]:
     return [
         name
         for name in SETTINGS
-        if len({str(row.parameters[name]) for row in rows}) > 1
+        if len({str(row.parameters.get(name)) for row in rows}) > 1
     ]
 
 

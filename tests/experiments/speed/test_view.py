@@ -10,7 +10,7 @@ import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
 
-from resnet_bench.analysis import theme
+from resnet_bench.analysis import noise, theme
 from resnet_bench.analysis.tables import csv_text, markdown
 from resnet_bench.analysis.terminal import print_table
 from resnet_bench.errors import InputOutputError
@@ -253,9 +253,9 @@ def test_the_spread_between_processes_is_told_once_noise_measured_it(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(variants=(18,))
-    monkeypatch.setattr(view, "process_spread_on", lambda results, key: 0.073)
+    monkeypatch.setattr(view, "known_process_spread", lambda results, key: 0.073)
     assert "differ by 7.3% on this machine" in view.notices(run)[-1]
-    monkeypatch.setattr(view, "process_spread_on", lambda results, key: None)
+    monkeypatch.setattr(view, "known_process_spread", lambda results, key: None)
     assert view.notices(run) == []
 
 
@@ -265,7 +265,7 @@ def test_a_damaged_noise_run_does_not_stop_the_table(
     def damaged(results: Path, key: str | None) -> float | None:
         raise InputOutputError("damaged")
 
-    monkeypatch.setattr(view, "process_spread_on", damaged)
+    monkeypatch.setattr(noise, "process_spread_on", damaged)
     assert view.notices(make_run(variants=(18,))) == []
 
 
