@@ -16,6 +16,7 @@ from resnet_bench.analysis.accuracies import (
 from resnet_bench.analysis.compare import ASSUMED_PROCESS_SPREAD, DEVIATIONS
 from resnet_bench.analysis.tables import Table
 from resnet_bench.catalogue import VARIANTS
+from resnet_bench.experiments.speed.protocols import OWN
 
 #: What is timed for each goal: the call, and how many images a second go through.
 CALLS = {"infer": "inference", "train": "step"}
@@ -112,6 +113,8 @@ def _candidates(
         accuracy = known.get(row["variant"]) if row.get("variant") else None
         seconds = budget.time_of(row)
         standard = row.get("architecture") in (None, "residual")
+        # Times by another project's rules stand for something else.
+        standard = standard and row.get("protocol") in (None, OWN)
         if not (accuracy and standard and seconds):
             continue
         if row["image_size"] == accuracy.image_size:

@@ -50,7 +50,7 @@ def front_figure(rows: Sequence[Mapping[str, Any]], where: str) -> Figure | None
 def per_image(candidate: Candidate) -> float:
     """Return milliseconds per image of a candidate's inference call."""
     batch = int(candidate.row["batch_size"])
-    return candidate.seconds["median"] * MILLISECONDS / batch
+    return float(candidate.seconds["median"]) * MILLISECONDS / batch
 
 
 def by_variant(found: Sequence[Candidate]) -> list[list[Candidate]]:

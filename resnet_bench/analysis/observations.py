@@ -104,7 +104,9 @@ def identity_of(
     identity = {
         name: value
         for name, value in own.items()
-        if name not in REPEATED and not (isinstance(value, str) and value in run.grid)
+        if name not in REPEATED
+        and value is not None  # what an older run did not have yet
+        and not (isinstance(value, str) and value in run.grid)
     }
     return {"record": record_class.type_name(), **_without_seed(identity)}
 

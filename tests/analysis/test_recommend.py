@@ -255,3 +255,9 @@ def test_the_exit_code_tells_an_answer_from_none(
         assert json.loads(out)["recommended"]["variant"] == 50
     elif code == ExitCode.OK:
         assert "Reproduce: resnet-bench speed --variants 50" in out
+
+
+def test_times_by_another_projects_rules_are_not_used(tmp_path: Path) -> None:
+    store(tmp_path, protocol="timm")
+    with pytest.raises(NotComparableError, match="first"):
+        answer(tmp_path, latency_ms=100)

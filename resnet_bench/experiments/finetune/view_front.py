@@ -14,6 +14,7 @@ from resnet_bench.catalogue import VARIANTS
 from resnet_bench.errors import ResnetBenchError
 from resnet_bench.experiments.finetune.view_drawing import titled, variants_of
 from resnet_bench.experiments.finetune.view_groups import Group
+from resnet_bench.experiments.speed.protocols import OWN
 from resnet_bench.experiments.speed.view import json_object as speed_object
 from resnet_bench.intervals import Interval
 from resnet_bench.store.folders import run_folders
@@ -178,6 +179,8 @@ def _costs_of(speed: Run, device: str) -> dict[int, Cost]:
     for row in speed_object(speed)["rows"]:
         same = row["device"].partition(":")[0] == device.partition(":")[0]
         plain = row["architecture"] not in (None, "residual")
+        # Another project's rules stand for another time.
+        same = same and row["protocol"] == OWN
         if row["step"] and row["variant"] and same and not plain:
             where = (
                 f"{row['batch_size']} images of {row['image_size']} px, "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.records import Cell, transient
+from resnet_bench.records import Cell, added_later, transient
 
 #: What one cell measures. Memory has cells of its own because a peak is only
 #: believable in a fresh process that does nothing else.
@@ -42,7 +42,8 @@ def title_of(variant: int, architecture: str | None) -> str:
 class SpeedCell(Cell):
     """One setting of one model, or the ceiling of one setting of the machine.
 
-    `rung` names the step of the ladder, None outside of one.
+    `rung` names the step of the ladder, None outside of one; `protocol` the other
+    project whose rules are followed, None for this one's.
     `device` is `cpu` or `cuda`; which GPU is no part of the identity. `batch_size`
     is the actual, `requested_batch_size` the one asked for. Of a ceiling, `variant`,
     `model`, batch and image size are None.
@@ -69,6 +70,7 @@ class SpeedCell(Cell):
     seed: int
     precision: float
     max_time_seconds: float
+    protocol: str | None = added_later()
 
     @property
     def name(self) -> str:
@@ -90,6 +92,7 @@ class SpeedCell(Cell):
             "channels-last": self.channels_last,
             "compiled": self.compiled,
             "CUDA graphs": self.cuda_graphs,
+            f"{self.protocol} protocol": self.protocol is not None,
             "peak memory, train": self.measure == MEMORY_TRAIN,
             "by stage": self.measure == BREAKDOWN_STAGE,
             "by layer": self.measure == BREAKDOWN_LAYER,
@@ -147,7 +150,7 @@ ROW_FIELDS = tuple(
 
 def row_of(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what cells of the same row have in common."""
-    return tuple(parameters[name] for name in ROW_FIELDS)
+    return tuple(parameters.get(name) for name in ROW_FIELDS)
 
 
 def ceiling_of(parameters: Mapping[str, Any]) -> tuple[Any, ...]:

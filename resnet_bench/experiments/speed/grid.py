@@ -15,6 +15,7 @@ from resnet_bench.experiments.speed.cells import (
     SpeedCell,
 )
 from resnet_bench.experiments.speed.ladder import LADDER, Rung
+from resnet_bench.experiments.speed.protocols import TIMM, TORCH_TIMER
 
 if TYPE_CHECKING:
     from resnet_bench.experiments.speed.spec import Config
@@ -59,11 +60,17 @@ def resolved(config: Config, device: str, threads: int) -> Config:
         device=device,
         variants=config.variants or (() if config.model else DEFAULT_VARIANTS),
         batch_size=config.batch_size or (batch_size,),
-        threads=config.threads or (threads,),
+        threads=config.threads or _default_threads(config, threads),
+        tf32=config.tf32 or (config.protocol == TIMM and not on_cpu),
         dtype=_computing_types(config),
         precision=config.precision or profile.precision,
         max_time=config.max_time or seconds,
     )
+
+
+def _default_threads(config: Config, threads: int) -> tuple[int, ...]:
+    """Timer runs on one thread unless it is told otherwise."""
+    return (1,) if config.protocol == TORCH_TIMER else (threads,)
 
 
 def _computing_types(config: Config) -> tuple[str, ...]:
@@ -128,6 +135,7 @@ def _timing_cells(config: Config) -> list[SpeedCell]:
             seed=config.seed,
             precision=config.precision,
             max_time_seconds=config.max_time,
+            protocol=config.protocol,
             **subject,
             **setting,
         )
@@ -194,5 +202,6 @@ def _ceiling_cell(cell: SpeedCell) -> SpeedCell:
         compiled=False,
         cuda_graphs=False,
         rung=None,
+        protocol=None,
         mode="both",
     )

@@ -6,6 +6,7 @@ from resnet_bench.catalogue import VARIANTS, parse_variants
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import BREAKDOWNS, PLAIN, RESIDUAL
 from resnet_bench.experiments.speed.grid import PROFILES, expand, resolved
+from resnet_bench.experiments.speed.protocols import PROTOCOLS
 from resnet_bench.experiments.speed.records import (
     BreakdownSamples,
     CeilingSamples,
@@ -103,6 +104,12 @@ class Config:
         help="Time the network's parts as well: stem, layer1 to layer4 and fc, or each "
         "residual block.",
     )
+    protocol: str | None = option(
+        None,
+        choices=tuple(PROTOCOLS),
+        help="Follow another project's rules of what is inside a time, how many calls "
+        "and which statistic, to compare with its figures.",
+    )
     threads: tuple[int, ...] = option(
         (),
         help="CPU threads [default: physical cores that affinity and the container's "
@@ -167,6 +174,12 @@ class Config:
         check(0 <= self.seed < 2**63, "--seed", self.seed, "a whole number from 0")
         if self.cuda_graphs and not self.compile:
             raise UsageError("--cuda-graphs: expected together with --compile")
+        self._check_breakdown()
+
+    def _check_breakdown(self) -> None:
+        """Refuse what parts are not timed with."""
+        if self.breakdown and self.protocol:
+            raise UsageError("--breakdown: expected without --protocol")
         if self.breakdown and (self.compile or self.mode == "infer"):
             raise UsageError(
                 "--breakdown: expected without --compile and --mode infer; it times "
@@ -182,6 +195,7 @@ class Config:
             "--channels-last": self.channels_last,
             "--compile": self.compile,
             "--breakdown": self.breakdown is not None,
+            "--protocol": self.protocol is not None,
         }
         for name in (name for name, is_given in given.items() if is_given):
             if self.ladder:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from resnet_bench.analysis.noise import known_process_spread
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.speed import view_figures, view_words
+from resnet_bench.experiments.speed.protocols import OWN
 from resnet_bench.experiments.speed.view_breakdown import (
     breakdown_json,
     breakdown_table,
@@ -60,10 +61,17 @@ def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, An
     return {
         **{name: row.parameters[name] for name in ("variant", "model", "architecture")},
         **row.settings,
+        "protocol": row.parameters.get("protocol") or OWN,
+        "statistic": row.statistic,
         **row.work,
-        **{phase: as_json(row.phase(phase)) for phase in PHASES},
+        **{
+            phase: as_json(row.phase(phase), statistic=row.statistic)
+            for phase in PHASES
+        },
         "first_call_seconds": row.first_call_seconds,
-        **{name: as_json(row.interval(name)) for name in RATES},
+        **{
+            name: as_json(row.interval(name), statistic=row.statistic) for name in RATES
+        },
         **row.peak_memory,
         "closure": as_json(row.closure, samples=False),
         "efficiency": row.efficiency,

@@ -10,13 +10,14 @@ from itertools import chain
 from statistics import median
 from typing import Any
 
-from resnet_bench.analysis.statistics import ratio_interval
+from resnet_bench.analysis.statistics import mean_interval, ratio_interval
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.speed.cells import (
     INFERENCE_PHASES,
     TRAIN_PHASES,
     title_of,
 )
+from resnet_bench.experiments.speed.protocols import statistic_of
 from resnet_bench.experiments.speed.records import (
     CLOSURE_RANGE,
     HOST_BOUND_SHARE,
@@ -55,6 +56,7 @@ SETTINGS = (
     "compiled",
     "cuda_graphs",
     "threads",
+    "protocol",
 )
 
 Visit = Mapping[str, Any]
@@ -94,13 +96,21 @@ class SpeedRow:
         """Return one field's samples, pooled over the rounds."""
         return list(chain.from_iterable(visit[name] or () for visit in self.visits))
 
+    @property
+    def statistic(self) -> str:
+        """What its times are: `median`, or `mean` by a protocol that says so."""
+        return statistic_of(self.parameters.get("protocol"))
+
     def interval(self, name: str) -> Interval | None:
-        """Return the median of a field with its interval, None without samples."""
+        """Return the median (mean) of a field with its interval, None without any."""
         values = self.samples(name)
-        return median_interval(values) if values else None
+        if not values:
+            return None
+        mean = self.statistic == "mean"
+        return mean_interval(values) if mean else median_interval(values)
 
     def phase(self, phase: str) -> Interval | None:
-        """Return the median seconds of a phase with its interval."""
+        """Return the median (mean) seconds of a phase with its interval."""
         return self.interval(phase_field(phase))
 
     def rounds(self, phase: str) -> dict[int, float]:

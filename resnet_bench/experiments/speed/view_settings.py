@@ -28,6 +28,8 @@ def said(parameters: Mapping[str, Any], name: str) -> str:
     if name == "requested_batch_size":
         asked = value != parameters["batch_size"]
         return f"asked for {value}" if asked else ""
+    if name == "protocol":
+        return f"{value} protocol" if value else ""
     if name == "batch_size":
         return f"batch {value}"
     if name == "threads":

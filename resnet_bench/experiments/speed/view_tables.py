@@ -9,6 +9,7 @@ import pandas as pd
 from resnet_bench.analysis.statistics import percentile
 from resnet_bench.analysis.tables import Table
 from resnet_bench.execution.allocator import SETTING, VARIABLE
+from resnet_bench.experiments.speed.protocols import PROTOCOLS
 from resnet_bench.experiments.speed.records import NOISY_HALF_WIDTH, phase_field
 from resnet_bench.experiments.speed.view_row import (
     MISSING,
@@ -136,13 +137,15 @@ def bounded(
     return columns
 
 
-def as_json(interval: Interval | None, *, samples: bool = True) -> Any:
+def as_json(
+    interval: Interval | None, *, samples: bool = True, statistic: str = "median"
+) -> Any:
     """Return an interval as JSON; bounds that cannot be told are null."""
     if interval is None:
         return None
     told = math.isfinite(interval.high)
     return {
-        "median": interval.estimate,
+        statistic: interval.estimate,
         "low": interval.low if told else None,
         "high": interval.high if told else None,
         **({"samples": interval.samples} if samples else {}),
@@ -203,6 +206,8 @@ def footers(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
         "median within this process; another process may differ by more "
         "('resnet-bench noise' measures it)."
     ]
+    followed = dict.fromkeys(row.parameters.get("protocol") for row in rows)
+    notes += [PROTOCOLS[name].boundaries for name in followed if name in PROTOCOLS]
     flags = dict.fromkeys(flag for row in rows for flag in row.flags)
     notes += [f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags]
     notes += [f"{row.name}: {row.error}" for row in rows if row.error]

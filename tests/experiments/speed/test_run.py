@@ -298,3 +298,22 @@ class FakeGpu(Device):
     @property
     def torch(self) -> torch.device:
         return torch.device("cpu")
+
+
+@pytest.mark.parametrize("protocol", ["timm", "torch-timer"])
+def test_a_protocol_gives_one_record_in_the_same_form(protocol: str) -> None:
+    (record,) = visits(cell_of(TIME, protocol=protocol))
+    assert record.forward_seconds
+    assert record.backward_seconds
+    assert record.step_seconds
+    assert record.inference_seconds
+    assert record.loss_seconds == ()
+    json.dumps(to_json(record), allow_nan=False)
+
+
+def test_several_processes_follow_no_protocol() -> None:
+    class Two(Ranks):
+        alone = False
+
+    with pytest.raises(UsageError, match="--protocol timm: expected with one process"):
+        list(speed.run(cell_of(TIME, protocol="timm"), Two()))

@@ -245,3 +245,19 @@ def test_what_is_no_fraction_is_refused(text: str) -> None:
 
 def test_two_examples_are_shown() -> None:
     assert len(EXAMPLES) == 2
+
+
+def test_timm_allows_tf32_on_a_gpu_and_timer_takes_one_thread() -> None:
+    def cell(device: str, protocol: str | None) -> Any:
+        return expand(resolved(Config(protocol=protocol), device, threads=8))[0]
+
+    assert [cell("cuda:0", each).tf32 for each in (None, "timm")] == [False, True]
+    assert cell("cpu", "timm").tf32 is False
+    threads = [cell("cpu", each).threads for each in (None, "timm", "torch-timer")]
+    assert threads == [8, 8, 1]
+
+
+@pytest.mark.parametrize("options", [{"ladder": True}, {"breakdown": "stage"}], ids=str)
+def test_a_protocol_is_refused_where_it_says_nothing(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="expected without --protocol"):
+        Config(protocol="timm", **options)

@@ -1,6 +1,9 @@
 from collections.abc import Callable
 
+import pytest
+
 from resnet_bench.experiments.speed import view
+from resnet_bench.experiments.speed.view_grid import rows_of
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]
@@ -40,3 +43,34 @@ def test_one_variant_alone_has_nothing_to_be_compared(make_run: MakeRun) -> None
 def test_inference_alone_is_compared_with_inference(make_run: MakeRun) -> None:
     frame = view.published(make_run(variants=(18, 34), mode="infer"))[0].frame
     assert set(frame["phase"]) == {"inference"}
+
+
+def test_timms_figures_have_the_same_protocol_only_under_timms_rules(
+    make_run: MakeRun,
+) -> None:
+    options = {"variants": (18, 34), "batch_size": (1,), "mode": "infer"}
+    run = make_run(protocol="timm", **options)
+    frame = view.published(run)[0].frame
+    said = frame.set_index("device")["same_protocol"]
+    assert said["Core i9-10940X"] == "no: compiled"
+    compiled = view.published(make_run(protocol="timm", compile=True, **options))
+    said = compiled[0].frame.set_index("device")["same_protocol"]
+    assert said["Core i9-10940X"] == "yes"
+    own = view.published(make_run(compile=True, **options))[0].frame
+    said = own.set_index("device")["same_protocol"]
+    assert said["Core i9-10940X"] == "no: mean, not median"
+
+
+def test_a_row_says_its_protocol_and_which_statistic_its_times_are(
+    make_run: MakeRun,
+) -> None:
+    (own,) = view.json_object(make_run(variants=(18,)))["rows"]
+    assert (own["protocol"], own["statistic"]) == ("resnet-bench", "median")
+    run = make_run(variants=(18,), protocol="timm")
+    (row,) = view.json_object(run)["rows"]
+    assert (row["protocol"], row["statistic"]) == ("timm", "mean")
+    samples = rows_of(run)[0].samples("step_seconds")
+    assert row["step"]["mean"] == pytest.approx(sum(samples) / len(samples))
+    table = view.tables(run)[0]
+    assert "timm protocol" in table.title
+    assert any(note.startswith("timm protocol: means of 40") for note in table.notes)

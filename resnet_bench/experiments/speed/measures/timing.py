@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from resnet_bench.engine import devices
@@ -11,9 +12,11 @@ from resnet_bench.engine.conditions import Watch, Watched
 from resnet_bench.engine.devices import Observed
 from resnet_bench.engine.difference import Reference, difference, make_reference
 from resnet_bench.engine.models import seeded
+from resnet_bench.engine.protocols import TAKERS, ProtocolSampler
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.sampling import Sampler, Visit
 from resnet_bench.engine.workload import Workload, cold_compile_cache, make_workload
+from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.measures.subject import (
     builder_of,
@@ -100,6 +103,8 @@ def _tuples(samples: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ..
 
 def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     """Build, call for the first time, warm up and sample; then sample per visit."""
+    if cell.protocol is not None and not ranks.alone:
+        raise UsageError(f"--protocol {cell.protocol}: expected with one process only")
     device = device_of(cell)
     observed = devices.settle(device, threads=cell.threads, tf32=cell.tf32)
     watch = Watch(cell.threads, device.index)
@@ -130,22 +135,30 @@ def _subject(cell: SpeedCell, ranks: Ranks, observed: Observed) -> _Subject:
     workload = make_workload(
         model, setting, trains=cell.trains, infers=cell.infers, wrap=ranks.wrap
     )
-    sampler = Sampler(
-        units=workload.units,
-        clock=device.clock,
-        max_seconds=cell.max_time_seconds,
-        precision=cell.precision,
-        decisive=NOISE_PHASES,
-        device_clock=device.device_clock,
-        agree=ranks.slowest,
-    )
     return _Subject(
         cell=cell,
         observed=observed,
         workload=workload,
-        sampler=sampler,
+        sampler=_sampler(cell, ranks, workload),
         first=_first_calls(workload, device.clock, reference),
     )
+
+
+def _sampler(cell: SpeedCell, ranks: Ranks, workload: Workload) -> Sampler:
+    """Return what takes the samples, by this project's rules or another's."""
+    device = device_of(cell)
+    settings: dict[str, Any] = {
+        "units": workload.units,
+        "clock": device.clock,
+        "max_seconds": cell.max_time_seconds,
+        "precision": cell.precision,
+        "decisive": NOISE_PHASES,
+        "device_clock": device.device_clock,
+        "agree": ranks.slowest,
+    }
+    if cell.protocol is None:
+        return Sampler(**settings)
+    return ProtocolSampler(**settings, take=partial(TAKERS[cell.protocol], workload))
 
 
 def _first_calls(
