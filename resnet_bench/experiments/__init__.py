@@ -76,7 +76,10 @@ EXPERIMENTS = {
         ),
         Experiment("describe", "Show stages, layer counts and the last layer.", "once"),
         Experiment(
-            "degradation", "Plain against residual by depth, with verdicts.", "once"
+            "degradation",
+            "Plain against residual by depth, with verdicts.",
+            "once",
+            rehearses=True,
         ),
     )
 }

@@ -1,5 +1,6 @@
 """What a claim is: a sentence, and criteria with margins fixed before any run."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -82,13 +83,28 @@ class Case:
     lacks: str = ""
 
     def fill(self, text: str) -> str:
-        """Return `text` with this case's depths and words in their places."""
-        depths = {
-            "deep": self.deep or "deep",
-            "other": self.other or "other",
-            "multiple": self.multiple,
-        }
+        """Return `text` with this case's depths and words in their places.
+
+        A network that the grid lacks is described: "a deeper plain net".
+        """
+        for name, depth in (("deep", self.deep), ("other", self.other)):
+            if not depth:
+                text = _describe_missing(text, name)
+        depths = {"deep": self.deep, "other": self.other, "multiple": self.multiple}
         return text.format(**{**depths, **self.words})
+
+
+#: What stands for a depth that the grid lacks: of a network, and of its layers.
+MISSING = {"deep": ("deeper", "more"), "other": ("shallower", "fewer")}
+
+
+def _describe_missing(text: str, name: str) -> str:
+    """Put words in the place of the networks that `name` would have named."""
+    adjective, count = MISSING[name]
+    place = rf"\{{{name}\}}"
+    text = re.sub(rf"the trained (plain|residual)-{place}", r"a trained \1 net", text)
+    text = re.sub(rf"(plain|residual)-{place}", rf"a {adjective} \1 net", text)
+    return re.sub(place, count, text)
 
 
 #: What a claim compares: a number per seed, from the run and the case's networks.

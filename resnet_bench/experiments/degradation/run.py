@@ -45,15 +45,18 @@ UNTIMED_STEPS = 2
 
 
 def prepare(config: Config) -> Config:
-    """Resolve the device and see that the data can be loaded.
+    """Resolve the device; raises UsageError for one that is not there."""
+    return dataclasses.replace(config, device=_device(config.device))
 
-    Raises UsageError for a device or data that are not there.
+
+def rehearse(config: Config) -> None:
+    """Load the data once, downloading them if asked.
+
+    Raises UsageError or InputOutputError before anything is trained.
     """
-    resolved = dataclasses.replace(config, device=_device(config.device))
-    cells = [cell for cell in expand(resolved) if cell.task == "train"]
-    if cells:
-        load_data(data_request(cells[0]))
-    return resolved
+    trained = [cell for cell in expand(config) if cell.task == "train"]
+    if trained:
+        load_data(data_request(trained[0]))
 
 
 def _device(name: str) -> str:
@@ -105,13 +108,22 @@ def _look_at_the_end(subject: Subject) -> Iterator[Record]:
 
 
 def estimate(config: Config, cells: Sequence[DegradationCell]) -> float | None:
-    """Return the seconds that one worker would need, from steps timed here."""
+    """Return the seconds that one worker would need, from steps timed here.
+
+    None when the data have to be downloaded first.
+    """
     trained = [cell for cell in cells if cell.task == "train"]
     if not trained:
         return sum(cell.cost for cell in cells)
     compute_deterministically()
     probe = sorted(trained, key=lambda cell: cell.depth)[len(trained) // 2]
-    return sum(cell.cost for cell in cells) * measured_over_planned(probe)
+    try:
+        slower = measured_over_planned(dataclasses.replace(probe, download=False))
+    except UsageError:
+        if probe.download:
+            return None
+        raise
+    return sum(cell.cost for cell in cells) * slower
 
 
 def measured_over_planned(

@@ -12,7 +12,7 @@ from resnet_bench.experiments.degradation.claims import (
     judged_claims,
 )
 from resnet_bench.experiments.degradation.claims_judging import Judged, number
-from resnet_bench.experiments.degradation.claims_rules import Scale, Verdict
+from resnet_bench.experiments.degradation.claims_rules import Case, Scale, Verdict
 from resnet_bench.experiments.degradation.measurements import DegradationCell
 from resnet_bench.experiments.degradation.plan import STUDIES
 from tests.experiments.degradation.synthetic import (
@@ -258,7 +258,7 @@ def test_a_grid_without_deeper_networks_leaves_the_claim_open() -> None:
     judged = judge_claim("depth-degradation", depths=(8, 14, 20))
     assert judged.verdict is INCONCLUSIVE
     assert judged.why == "the grid has no network deeper than 20 layers"
-    assert "deep layers instead of 20" in judged.sentence
+    assert "more layers instead of 20" in judged.sentence
 
 
 def test_a_grid_without_shallower_networks_leaves_the_claim_open() -> None:
@@ -359,3 +359,19 @@ def test_the_conclusion_follows_the_verdict() -> None:
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_networks_that_the_grid_lacks_are_described_in_words() -> None:
+    run = synthetic_run(None, study=("depth", "lesion"), depths=(8,), seeds=2)
+    found = {each.claim.name: each for each in judged_claims(run)}
+    degrades, beats = found["depth-degradation"], found["depth-helps-at-first"]
+    assert degrades.title == "only a deeper plain net degrades"
+    assert "more layers instead of 8" in degrades.sentence
+    assert beats.title == "plain-8 beats a shallower plain net"
+    assert beats.sentence.endswith("a lower training error than that of fewer.")
+
+
+def test_a_trained_network_that_is_missing_is_not_called_deeper() -> None:
+    case = Case(lacks="no residual and no plain network trained")
+    text = "the trained residual-{deep} and the trained plain-{other}"
+    assert case.fill(text) == "a trained residual net and a trained plain net"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.errors import UsageError
 from resnet_bench.execution.events import Job, Recorded, Task
@@ -20,6 +21,7 @@ from resnet_bench.experiments.degradation.measurements import (
 )
 from resnet_bench.experiments.degradation.spec import Config, expand
 from resnet_bench.experiments.degradation.studies import errors
+from resnet_bench.experiments.degradation.studies import subject as subjects
 from resnet_bench.records import Record, to_json
 
 from .tiny import small_cell, subject
@@ -186,7 +188,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_last_point() -> None:
     assert thinned[-1].step == 501
 
 
-def test_preparing_resolves_the_device_and_reads_the_data() -> None:
+def test_preparing_resolves_the_device() -> None:
     config = measuring.prepare(Config(epochs=1, device="cpu"))
     assert config.device == "cpu"
     resolved = measuring.prepare(Config(epochs=1)).device
@@ -199,10 +201,31 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
         measuring.prepare(Config(device=device))
 
 
-def test_preparing_refuses_data_that_are_not_there(tmp_path: Path) -> None:
+def test_data_that_are_not_there_are_refused_before_any_training(
+    tmp_path: Path,
+) -> None:
     config = Config(dataset="cifar10", data_dir=tmp_path, device="cpu")
     with pytest.raises(UsageError, match="cifar-10-batches-py"):
-        measuring.prepare(config)
+        measuring.rehearse(config)
+    with pytest.raises(UsageError, match="cifar-10-batches-py"):
+        measuring.estimate(config, expand(config))
+
+
+def test_a_dry_run_downloads_nothing_and_estimates_nothing_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def load(request: DataRequest) -> ImageData:
+        asked.append(request.download)
+        return load_data(request)
+
+    monkeypatch.setattr(subjects, "load_data", load)
+    monkeypatch.setattr(measuring, "load_data", load)
+    wanted = Config(dataset="cifar10", data_dir=tmp_path, device="cpu", download=True)
+    config = measuring.prepare(wanted)
+    assert measuring.estimate(config, expand(config)) is None
+    assert asked == [False]
 
 
 def test_an_estimate_comes_from_steps_timed_here() -> None:
