@@ -6,7 +6,7 @@ in pyplot's global list and nothing needs a display.
 
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from resnet_bench.analysis.compact_svg import compact
 from resnet_bench.errors import InputOutputError
@@ -139,6 +141,16 @@ def axes(on: Figure, *, x: str, y: str) -> Axes:
 
 
 @lru_cache
+def plain_log_ticks(axis: Axis, label: Callable[[float], str]) -> None:
+    """Put plain numbers at 1, 2 and 5 times each power of ten of a log axis.
+
+    Mathematics is off in this theme, so the usual powers would show as markup.
+    """
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _characters() -> frozenset[int]:
     return frozenset(FT2Font(font_manager.findfont(FONT)).get_charmap())
 

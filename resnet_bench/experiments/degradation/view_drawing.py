@@ -10,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from resnet_bench.analysis.statistics import mean_interval, ratio_interval
-from resnet_bench.analysis.theme import NEUTRAL, figure
+from resnet_bench.analysis.theme import NEUTRAL, figure, plain_log_ticks
 from resnet_bench.experiments.degradation.claims_judging import number
 from resnet_bench.experiments.degradation.measurements import Arm
 from resnet_bench.experiments.degradation.view_words import setting
@@ -91,14 +90,7 @@ def number_ticks(axes: Axes, numbers: Sequence[int]) -> None:
 def log_scale(axes: Axes) -> None:
     """Make the vertical axis logarithmic, with plain numbers at its ticks."""
     axes.set_yscale("log")
-    # Mathematics is off in this theme, so the usual powers would show as markup.
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _tick(value: float, _place: int | None) -> str:
-    return number(value)
+    plain_log_ticks(axes.yaxis, number)
 
 
 def reference_line(axes: Axes, y: float, text: str) -> None:

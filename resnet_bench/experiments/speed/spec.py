@@ -194,6 +194,7 @@ class Config:
             "--tf32": self.tf32,
             "--channels-last": self.channels_last,
             "--compile": self.compile,
+            "--cuda-graphs": self.cuda_graphs,
             "--breakdown": self.breakdown is not None,
             "--protocol": self.protocol is not None,
         }

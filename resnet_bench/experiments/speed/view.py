@@ -32,6 +32,10 @@ from resnet_bench.experiments.speed.view_row import (
     SpeedRow,
 )
 from resnet_bench.experiments.speed.view_scaling import scaling_tables
+from resnet_bench.experiments.speed.view_shortcut import (
+    shortcut_json,
+    shortcut_table,
+)
 from resnet_bench.experiments.speed.view_tables import (
     as_json,
     ratios_table,
@@ -51,6 +55,9 @@ def json_object(run: Run) -> dict[str, Any]:
     parts = breakdown_json(run)
     if parts:
         content["breakdown"] = parts
+    shortcuts = shortcut_json(rows)
+    if shortcuts:
+        content["shortcut"] = shortcuts
     if steps:
         content["recommended"] = [each.json for each in recommendations(rows)]
     return content
@@ -121,7 +128,8 @@ def tables(run: Run) -> list[Table]:
         made.append(ladder)
     elif len(rows) > 1 and any(row.visits for row in rows[1:]):
         made.append(ratios_table(rows))
-    return [*made, *scaling_tables(run)]
+    shortcut = shortcut_table(rows)
+    return [*made, *([shortcut] if shortcut else []), *scaling_tables(run)]
 
 
 def live_table(run: Run) -> Table | None:

@@ -124,9 +124,11 @@ class Recommendation:
         speedup = self.step.speedup(GOALS[self.goal])
         gain = ""
         if speedup is not None and row is not self.step.start:
-            gain = (
-                f", {speedup.estimate:.2f} times as fast as eager float32 "
+            gain = f", {speedup.estimate:.2f} times as fast as eager float32 "
+            gain += (
                 f"[{speedup.low:.2f}, {speedup.high:.2f}]"
+                if speedup.low > 1 and math.isfinite(speedup.high)
+                else "by these samples, which do not settle that it is faster at all"
             )
         verb = "train" if self.goal == "train" else "infer"
         return f"Fastest way to {verb} {row.name}: {self.options}{gain}"

@@ -50,7 +50,9 @@ def roofline_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
     )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.grid(visible=True, which="both", lw=0.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        theme.plain_log_ticks(axis, "{:,g}".format)
+    axes.grid(visible=True, lw=0.5)
     intensities = [intensity for row in rows if (intensity := intensity_of(row))]
     roofs = {ceiling_of(row.parameters): row for row in rows}
     for dashes, row in zip(DASHES, roofs.values(), strict=False):

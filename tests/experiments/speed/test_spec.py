@@ -218,6 +218,7 @@ def test_a_config_that_nobody_resolved_has_no_grid() -> None:
         ({"breakdown": "stage", "compile": True}, "--breakdown: "),
         ({"breakdown": "layer", "mode": "infer"}, "--breakdown: "),
         ({"ladder": True, "breakdown": "stage"}, "--ladder: .*--breakdown"),
+        ({"ladder": True, "cuda_graphs": True}, "--ladder: .*--cuda-graphs"),
         ({"ladder": True, "amp": True}, "--ladder: expected without --amp"),
         ({"ladder": True, "dtype": ("float16",)}, "--ladder: expected without --dtype"),
     ],

@@ -164,3 +164,15 @@ def test_a_run_without_a_ladder_has_neither(make_run: MakeRun) -> None:
     assert "ladder" not in [table.name for table in view.tables(run)]
     assert "ladder" not in view.figures(run)
     assert "recommended" not in view.json_object(run)
+
+
+def test_a_single_visit_settles_no_recommendation(make_run: MakeRun) -> None:
+    run = make_run(
+        variants=(18,),
+        ladder=True,
+        unsupported=UNSUPPORTED,
+        change=times_by(FACTORS),
+        rounds=1,
+    )
+    found = next(iter(recommendations(rows_of(run))))
+    assert "do not settle that it is faster" in found.sentence

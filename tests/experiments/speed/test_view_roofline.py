@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from resnet_bench.analysis.theme import svg_text
 from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
 from resnet_bench.experiments.speed.view_grid import rows_of
@@ -53,3 +54,8 @@ def test_a_run_from_before_traffic_was_counted_has_no_roofline(
     run = make_run(variants=(18,))
     assert intensity_of(rows_of(run)[0]) is None
     assert "roofline" not in view.figures(run)
+
+
+def test_ticks_are_plain_numbers(make_run: MakeRun) -> None:
+    drawn = view.figures(make_run(variants=(18,), change=with_traffic))["roofline"]
+    assert "mathdefault" not in svg_text(drawn)

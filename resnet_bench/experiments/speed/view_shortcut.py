@@ -1,0 +1,125 @@
+"""What the shortcuts cost: each residual network against itself without them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from resnet_bench.analysis.tables import Table
+from resnet_bench.experiments.speed.cells import PLAIN, RESIDUAL
+from resnet_bench.experiments.speed.view_row import RATIO_PHASES, SETTINGS, SpeedRow
+from resnet_bench.experiments.speed.view_settings import described, varying
+from resnet_bench.experiments.speed.view_tables import as_json, bounded
+
+MEMORY = {
+    "train_memory_ratio": "train_peak_memory_bytes",
+    "inference_memory_ratio": "inference_peak_memory_bytes",
+}
+
+NOTE = (
+    "x: with shortcuts over without, times paired by round with their 95 % interval; "
+    "memory from one pass each, so without one. Extra: what the 1x1 convolutions and "
+    "norms of projection shortcuts add; the additions themselves count no MAC."
+)
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A residual row and the plain one of the same model and setting."""
+
+    residual: SpeedRow
+    plain: SpeedRow
+
+    @property
+    def memory(self) -> dict[str, float | None]:
+        """Peak memory with over without, None where either is unknown."""
+        return {name: self._over(field) for name, field in MEMORY.items()}
+
+    def _over(self, field: str) -> float | None:
+        with_it, without = (
+            self.residual.peak_memory[field],
+            self.plain.peak_memory[field],
+        )
+        return with_it / without if with_it and without else None
+
+    @property
+    def extras(self) -> dict[str, float | None]:
+        """How much more work and weights there are with shortcuts."""
+        return {f"extra_{name}": self._more(name) for name in ("gmac", "parameters")}
+
+    def _more(self, name: str) -> float | None:
+        with_it, without = self.residual.work[name], self.plain.work[name]
+        return None if with_it is None or without is None else with_it - without
+
+
+def shortcuts_of(rows: Sequence[SpeedRow]) -> list[Shortcut]:
+    """Return every residual row that has its plain counterpart."""
+    plain = {_key(row): row for row in rows if row.parameters["architecture"] == PLAIN}
+    return [
+        Shortcut(row, plain[_key(row)])
+        for row in rows
+        if row.parameters["architecture"] == RESIDUAL
+        and _key(row) in plain
+        and row.visits
+        and plain[_key(row)].visits
+    ]
+
+
+def _key(row: SpeedRow) -> tuple[Any, ...]:
+    names = ("variant", "rung", *SETTINGS)
+    return tuple(row.parameters.get(name) for name in names)
+
+
+def shortcut_table(rows: Sequence[SpeedRow]) -> Table | None:
+    """Return the cost of each network's shortcuts; None without such a pair."""
+    found = shortcuts_of(rows)
+    if not found:
+        return None
+    differ = varying([each.residual for each in found])
+    frame = pd.DataFrame([_frame_row(each, differ) for each in found], dtype=object)
+    first = ["model", "setting"] if differ else ["model"]
+    ratios = [*(f"{phase}_ratio" for phase in RATIO_PHASES), *MEMORY]
+    known = [name for name in ratios if not frame[name].isna().all()]
+    return Table(
+        name="shortcut",
+        title="What the shortcuts cost: residual over plain",
+        frame=frame,
+        narrow=[*first, *known[: 6 - len(first)], "extra_gmac", "extra_parameters"],
+        notes=[NOTE],
+        headers={
+            **{f"{phase}_ratio": phase for phase in RATIO_PHASES},
+            "train_memory_ratio": "memory",
+            "inference_memory_ratio": "infer memory",
+            "extra_gmac": "extra GMAC",
+            "extra_parameters": "extra param.",
+        },
+    )
+
+
+def _frame_row(each: Shortcut, differ: Sequence[str]) -> dict[str, Any]:
+    row = each.residual
+    columns: dict[str, Any] = {"model": row.name}
+    if differ:
+        columns["setting"] = described(row.parameters, differ)
+    for phase in RATIO_PHASES:
+        columns |= bounded(f"{phase}_ratio", row.ratio_to(each.plain, phase))
+    columns |= each.memory
+    return columns | each.extras
+
+
+def shortcut_json(rows: Sequence[SpeedRow]) -> list[dict[str, Any]]:
+    """Return the cost of each network's shortcuts for machines."""
+    return [
+        {
+            "variant": each.residual.parameters["variant"],
+            **each.residual.settings,
+            "ratio_to_plain": {
+                phase: as_json(each.residual.ratio_to(each.plain, phase))
+                for phase in RATIO_PHASES
+            },
+            **each.memory,
+            **each.extras,
+        }
+        for each in shortcuts_of(rows)
+    ]
