@@ -11,11 +11,12 @@ import click
 import pytest
 
 from resnet_bench import cli
+from resnet_bench.engine.environment import collect
 from resnet_bench.errors import ExitCode
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import given
 from resnet_bench.store.reading import RUN_FILE
-from tests.toys.speed_runs import store_speed_run
+from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -60,8 +61,9 @@ TRIED_ELSEWHERE = frozenset({"check", "noise"})
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with results: two runs to read, the newest of them cut short."""
     folder = tmp_path_factory.mktemp("workspace")
+    here = {**ENVIRONMENT, "machine_key": collect()["machine_key"]}
     for run in RUNS:
-        newest = store_speed_run(folder / "results", run, variants=(18, 50))
+        newest = store_speed_run(folder / "results", run, here, variants=(18, 50))
     lines = (newest / RUN_FILE).read_bytes().splitlines(keepends=True)
     (newest / RUN_FILE).write_bytes(b"".join(lines[:-3]))
     (folder / "package").mkdir()
