@@ -26,6 +26,10 @@ class ResnetBenchError(Exception):
     exit_code = ExitCode.INTERNAL
 
 
+class ChildDiedError(ResnetBenchError):
+    """A child process that was ended from outside, for want of memory as a rule."""
+
+
 class InputOutputError(ResnetBenchError):
     """A file or folder that cannot be read or written."""
 

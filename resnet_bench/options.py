@@ -63,6 +63,15 @@ def check(condition: bool, option_name: str, value: object, accepted: str) -> No
         raise UsageError.for_option(option_name, value, accepted)
 
 
+def kept(default: Any) -> Any:
+    """Declare a field that is no option, but stays when a run is resumed."""
+    return dataclasses.field(default=default, metadata={"kept": True})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def flag_name(field_name: str) -> str:
     """Return the option's long spelling: `batch_size` is `--batch-size`."""
     return "--" + field_name.replace("_", "-")
@@ -261,7 +270,13 @@ def restore(config_class: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     Fields that this version does not know are left out.
     """
     hints = typing.get_type_hints(config_class)
-    fields = {}
+    fields: dict[str, Any] = {}
+    kept_fields = {
+        field.name
+        for field in dataclasses.fields(config_class)
+        if "kept" in field.metadata
+    }
+    fields |= {name: _tuples(stored[name]) for name in kept_fields & stored.keys()}
     for name in option_fields(config_class):
         if name not in stored:
             continue

@@ -91,12 +91,18 @@ def shortened_paths(config: Any) -> dict[str, Path]:
     }
 
 
-def make_plan(experiment: Experiment, config: Any, executor: Executor) -> Plan:
+def make_plan(
+    experiment: Experiment, config: Any, executor: Executor, *, dry: bool = False
+) -> Plan:
     """Resolve the config where cells will run, expand it, and note the environment.
+
+    With `dry` nothing is tried out that takes long.
 
     Raises UsageError when the config asks for what that machine cannot do.
     """
     resolved = executor.call(experiment.run_name, "prepare", config)
+    if not dry:
+        resolved = experiment.fitted(resolved, executor)
     environment = executor.call(ENVIRONMENT, "collect")
     cells = tuple(experiment.spec.expand(resolved))
     if not cells:

@@ -135,7 +135,7 @@ class Session:
     def _with(self, executor: Executor, config: Any, folder: Path | None) -> ExitCode:
         executor.warm((self.experiment.run_name,))
         self.output.say(f"{self.experiment.name}: preparing")
-        plan = make_plan(self.experiment, config, executor)
+        plan = make_plan(self.experiment, config, executor, dry=self.request.dry_run)
         for line in self.experiment.announcements(plan.config):
             self.output.say(line)
         if self.request.dry_run:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from resnet_bench.errors import ResnetBenchError
+from resnet_bench.errors import ChildDiedError, ResnetBenchError
 from resnet_bench.execution import child
 from resnet_bench.execution.allocator import fix_allocator
 from resnet_bench.execution.children import INTERRUPT, Child, close_all
@@ -71,6 +71,8 @@ class ProcessExecutor:
     """Runs every cell in a fresh child process."""
 
     ranks = 1
+    #: Whether a call that dies leaves everything else alive.
+    isolates = True
 
     def __init__(self, place: Place = HERE) -> None:
         methods = multiprocessing.get_all_start_methods()
@@ -102,7 +104,8 @@ class ProcessExecutor:
         if kind == "error":
             error_class, message = content
             raise error_class(message)
-        raise ResnetBenchError(f"{module}.{function} failed: {content[0]}")
+        failure = ChildDiedError if kind == "died" else ResnetBenchError
+        raise failure(f"{module}.{function} failed: {content[0]}")
 
     def nodes(self) -> dict[str, Any]:
         """Cells run on this machine alone."""

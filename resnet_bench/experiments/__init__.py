@@ -40,6 +40,11 @@ class Experiment:
         announce = getattr(self.spec, "announce", None)
         return announce(config) if announce else []
 
+    def fitted(self, config: Any, executor: Any) -> Any:
+        """Return the config with what only trying tells, if there is anything."""
+        fit = getattr(self.spec, "fitted", None)
+        return fit(config, executor) if fit else config
+
     @property
     def run(self) -> ModuleType:
         """What measures; imports torch."""

@@ -21,6 +21,9 @@ TIME, MEMORY_TRAIN, MEMORY_INFERENCE, CEILING = (
 BREAKDOWN_STAGE, BREAKDOWN_LAYER = "breakdown-stage", "breakdown-layer"
 BREAKDOWNS = {"stage": BREAKDOWN_STAGE, "layer": BREAKDOWN_LAYER}
 
+#: The batch that stands for the largest that fits.
+AUTO = "auto"
+
 #: torchvision's own network, and the same without its shortcuts.
 RESIDUAL, PLAIN = "residual", "plain"
 
@@ -45,7 +48,8 @@ class SpeedCell(Cell):
     `rung` names the step of the ladder, None outside of one; `protocol` the other
     project whose rules are followed, None for this one's.
     `device` is `cpu` or `cuda`; which GPU is no part of the identity. `batch_size`
-    is the actual, `requested_batch_size` the one asked for. Of a ceiling, `variant`,
+    is the actual, `requested_batch_size` the one asked for (`auto`: the largest that
+    fits, which is None as long as it was not searched). Of a ceiling, `variant`,
     `model`, batch and image size are None.
     """
 
@@ -56,7 +60,7 @@ class SpeedCell(Cell):
     device: str
     device_index: int | None = transient(None)
     batch_size: int | None = None
-    requested_batch_size: int | None = None
+    requested_batch_size: int | str | None = None
     image_size: int | None = None
     dtype: str
     amp: bool
@@ -85,6 +89,8 @@ class SpeedCell(Cell):
         parts = [self.name]
         if self.batch_size is not None:
             parts.append(f"batch {self.batch_size}, {self.image_size} px")
+        elif self.requested_batch_size is not None:
+            parts.append(f"batch {self.requested_batch_size}, {self.image_size} px")
         parts.append(self.dtype)
         named = {
             "amp": self.amp,

@@ -83,7 +83,11 @@ def _computing_types(config: Config) -> tuple[str, ...]:
 
 def expand(config: Config) -> list[SpeedCell]:
     """List a resolved config's cells: timing, parts, ceilings, then memory."""
-    timing = _timing_cells(config)
+    sizes = {key: batch_size for key, _, batch_size in config.fitted or ()}
+    timing = [
+        replace(cell, batch_size=cell.batch_size or sizes.get(cell.key))
+        for cell in timing_cells(config)
+    ]
     ceilings = dict.fromkeys(_ceiling_cell(cell) for cell in timing)
     memory = [
         replace(cell, measure=measure)
@@ -110,8 +114,11 @@ def _memory_passes(cell: SpeedCell) -> list[str]:
     return [measure for measure, wanted in asked.items() if wanted]
 
 
-def _timing_cells(config: Config) -> list[SpeedCell]:
-    """Return the grid in the order of the options, repeats left out."""
+def timing_cells(config: Config) -> list[SpeedCell]:
+    """Return the grid in the order of the options, repeats left out.
+
+    Where the largest batch is asked for, `batch_size` is None.
+    """
     if config.precision is None or config.max_time is None:
         raise ValueError("expand() takes a config that resolved() has filled in")
     device, _, index = config.device.partition(":")
@@ -127,7 +134,7 @@ def _timing_cells(config: Config) -> list[SpeedCell]:
             measure=TIME,
             device=device,
             device_index=int(index) if index else None,
-            batch_size=batch_size,
+            batch_size=batch_size if isinstance(batch_size, int) else None,
             requested_batch_size=batch_size,
             image_size=image_size,
             threads=threads,

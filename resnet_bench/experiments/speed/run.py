@@ -21,8 +21,10 @@ from resnet_bench.experiments.speed.cells import (
     SpeedCell,
     title_of,
 )
+from resnet_bench.experiments.speed.fitting import FIRST
 from resnet_bench.experiments.speed.ladder import LADDER, Rung
 from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
+from resnet_bench.experiments.speed.measures.fits import fits
 from resnet_bench.experiments.speed.measures.parts import time_parts
 from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.scaling import measure_scaling
@@ -30,6 +32,8 @@ from resnet_bench.experiments.speed.measures.timing import time_phases
 from resnet_bench.experiments.speed.records import OutOfMemory
 from resnet_bench.experiments.speed.spec import Config, resolved
 from resnet_bench.records import Record
+
+__all__ = ["estimate", "fits", "prepare", "run"]
 
 #: What a run takes besides its cells' own time, in seconds: loading torch, and per
 #: cell a child that builds a model; compiling takes longer (two CPU cores).
@@ -80,7 +84,8 @@ def _reason_against(rung: Rung, device: Device) -> str | None:
 
 def _check_models(config: Config) -> None:
     names = {"train": [True], "infer": [False], "both": [True, False]}
-    shapes = product(config.batch_size, config.image_size, names[config.mode])
+    sizes = [size if isinstance(size, int) else FIRST for size in config.batch_size]
+    shapes = product(sizes, config.image_size, names[config.mode])
     candidates = [
         *(
             (title_of(depth, each), models.meta_variant(depth, each))

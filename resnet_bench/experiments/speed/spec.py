@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.speed.cells import BREAKDOWNS, PLAIN, RESIDUAL
+from resnet_bench.experiments.speed.cells import AUTO, BREAKDOWNS, PLAIN, RESIDUAL
+from resnet_bench.experiments.speed.fitting import announce, fitted
 from resnet_bench.experiments.speed.grid import PROFILES, expand, resolved
 from resnet_bench.experiments.speed.protocols import PROTOCOLS
 from resnet_bench.experiments.speed.records import (
@@ -15,9 +16,18 @@ from resnet_bench.experiments.speed.records import (
     ScalingSamples,
     SpeedSamples,
 )
-from resnet_bench.options import check, option
+from resnet_bench.options import check, kept, option
 
-__all__ = ["EXAMPLES", "PROFILES", "RECORDS", "Config", "expand", "resolved"]
+__all__ = [
+    "EXAMPLES",
+    "PROFILES",
+    "RECORDS",
+    "Config",
+    "announce",
+    "expand",
+    "fitted",
+    "resolved",
+]
 
 DTYPES = ("float32", "bfloat16", "float16")
 ARCHITECTURES = (RESIDUAL, PLAIN)
@@ -34,6 +44,19 @@ def parse_fraction(text: str) -> float:
         return float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
     except ValueError:
         raise ValueError(f"{text!r}: expected a fraction such as 0.02 or 2%") from None
+
+
+def parse_batch_size(text: str) -> int | str:
+    """Read a number of images, or `auto`.
+
+    Raises ValueError for anything else.
+    """
+    if text == AUTO:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r}: expected a whole number or {AUTO}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +86,13 @@ class Config:
         metavar="auto|cpu|cuda|cuda:N",
         help="Where to run; auto prefers CUDA.",
     )
-    batch_size: tuple[int, ...] = option(
+    batch_size: tuple[int | str, ...] = option(
         (),
         flags=("-b",),
-        help="Images per call [default: 4 on the CPU, 128 on CUDA].",
+        parse=parse_batch_size,
+        metavar="N,…|auto",
+        help="Images per call; auto: the largest that fits, found in child processes "
+        "[default: 4 on the CPU, 128 on CUDA].",
     )
     image_size: tuple[int, ...] = option(
         (224,), help="Height and width of the images, in pixels."
@@ -139,17 +165,22 @@ class Config:
     #: out before the run.
     unsupported: tuple[tuple[str, str], ...] = ()
 
+    #: The largest batches that fit: the cell's key, what was found in words, the batch.
+    #: A resumed run keeps them.
+    fitted: tuple[tuple[str, str, int], ...] | None = kept(None)
+
     def __post_init__(self) -> None:
         """Check what can be checked without torch; raises UsageError."""
         self._check_ladder()
-        sizes = {
+        sizes: dict[str, tuple[int | str, ...]] = {
             "--batch-size": self.batch_size,
             "--image-size": self.image_size,
             "--threads": self.threads,
         }
         for name, values in sizes.items():
             for value in values:
-                check(value >= 1, name, value, "a whole number from 1")
+                positive = value == AUTO or (isinstance(value, int) and value >= 1)
+                check(positive, name, value, "a whole number from 1")
         for variant in self.variants:
             check(
                 variant in VARIANTS,
@@ -196,6 +227,7 @@ class Config:
             "--compile": self.compile,
             "--cuda-graphs": self.cuda_graphs,
             "--breakdown": self.breakdown is not None,
+            f"--batch-size {AUTO}": AUTO in self.batch_size,
             "--protocol": self.protocol is not None,
         }
         for name in (name for name, is_given in given.items() if is_given):
