@@ -1,0 +1,145 @@
+"""Each detector from a stand-in GPU to the verdict of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from resnet_bench.engine import devices
+from resnet_bench.engine.clock import Clock, EventClock, WallClock
+from resnet_bench.engine.conditions import Watch
+from resnet_bench.engine.devices import Device
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.sampling import Sampler
+from resnet_bench.experiments.speed import run as speed
+from resnet_bench.experiments.speed.cells import TIME, SpeedCell
+from resnet_bench.experiments.speed.records import NOISE_PHASES, OutOfMemory
+from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.experiments.speed.view_row import SpeedRow
+from tests.engine.fake_cuda import FakeCuda
+
+#: Seconds of the device for each phase.
+PARTS = {"forward": 0.004, "loss": 0.001, "backward": 0.008, "optimizer": 0.001}
+ROUNDS = 6
+
+
+@dataclass
+class Launching:
+    """A unit that launches work of so many seconds for each of its phases."""
+
+    cuda: FakeCuda
+    seconds: dict[str, float]
+    parts: tuple[str, ...] = ()
+    block: str | None = None
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return tuple(self.seconds)
+
+    def call(self, clock: Clock) -> Sequence[float]:
+        marks = [clock.begin()]
+        for seconds in self.seconds.values():
+            self.cuda.launch(seconds)
+            marks.append(clock.mark())
+        return clock.between(marks)
+
+    def work(self) -> None:
+        for seconds in self.seconds.values():
+            self.cuda.launch(seconds)
+
+
+def gpu_cell() -> SpeedCell:
+    config = Config(variants=(18,), mode="train")
+    cells = expand(resolved(config, "cuda:0", threads=2))
+    return next(cell for cell in cells if cell.measure == TIME)
+
+
+def row_of(
+    cuda: FakeCuda, step: float, throttled: Sequence[str] = (), waited: float = 0.0
+) -> SpeedRow:
+    """Sample a training step on the stand-in and make a row of what was seen."""
+    sampler = Sampler(
+        units=[
+            Launching(cuda, PARTS),
+            Launching(cuda, {"step": step}, parts=tuple(PARTS), block="train"),
+        ],
+        clock=WallClock(cuda.synchronize, cuda.now),
+        max_seconds=10.0,
+        precision=0.02,
+        decisive=NOISE_PHASES,
+        device_clock=lambda head_start: EventClock(head_start, cuda),
+    )
+    waiting = iter([0.0, waited] * ROUNDS)
+    watch = Watch(2, 0, 8, lambda: next(waiting), lambda _: tuple(throttled))
+    sampler.warm_up()
+    visits = []
+    for number in range(ROUNDS):
+        watch.begin()
+        visit = sampler.visit()
+        flags = [each.flag for each in watch.end(1.0).conditions]
+        visits.append(
+            {
+                "round": number,
+                **{f"{name}_seconds": all_ for name, all_ in visit.samples.items()},
+                "inference_seconds": [],
+                "device_seconds": visit.device,
+                "warmup_converged": sampler.converged,
+                "flags": flags,
+            }
+        )
+    return SpeedRow(gpu_cell().parameters, "ok", visits)
+
+
+WHOLE = sum(PARTS.values())
+
+
+def test_a_busy_gpu_that_adds_up_is_ok() -> None:
+    row = row_of(FakeCuda(), WHOLE)
+    assert (row.verdict, row.device_share) == ("ok", pytest.approx(1.0))
+
+
+def test_a_gpu_that_waits_for_its_host_is_host_bound() -> None:
+    # A launch of 6 ms before the step's 14 ms: the device works 70 % of the time.
+    row = row_of(FakeCuda(launch_seconds=0.006), WHOLE + 3 * 0.006)
+    assert "host-bound" not in row.flags
+    row = row_of(FakeCuda(launch_seconds=0.006), WHOLE)
+    assert row.device_share == pytest.approx(0.7)
+    assert "host-bound" in row.flags
+
+
+def test_a_gpu_that_is_held_back_is_throttled() -> None:
+    row = row_of(FakeCuda(), WHOLE, throttled=["sw_thermal_slowdown"])
+    assert row.flags == ["throttled"]
+
+
+def test_a_step_that_does_more_than_its_parts_fails_the_closure() -> None:
+    row = row_of(FakeCuda(), 1.2 * WHOLE)
+    assert row.flags == ["closure-failed"]
+
+
+def test_threads_that_wait_beside_a_gpu_are_oversubscribed() -> None:
+    assert row_of(FakeCuda(), WHOLE, waited=0.5).flags == ["oversubscribed"]
+    assert row_of(FakeCuda(), WHOLE, waited=0.1).flags == []
+
+
+def test_what_cuda_raises_without_memory_is_a_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setitem(speed.MEASURES, TIME, full)
+    (record,) = speed.run(gpu_cell(), Ranks())
+    assert isinstance(record, OutOfMemory)
+    assert record.message.startswith("CUDA out of memory")
+    assert devices.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+
+
+def test_a_row_gives_cached_memory_back_between_visits() -> None:
+    cuda = FakeCuda()
+    Device("cuda", 0, cuda).release()
+    assert cuda.emptied == 1
