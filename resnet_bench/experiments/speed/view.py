@@ -36,8 +36,14 @@ from resnet_bench.experiments.speed.view_shortcut import (
     shortcut_json,
     shortcut_table,
 )
+from resnet_bench.experiments.speed.view_sweep import (
+    sweep_figures,
+    sweep_table,
+    sweeps_of,
+)
 from resnet_bench.experiments.speed.view_tables import (
     as_json,
+    percentiles,
     ratios_table,
     times_table,
 )
@@ -52,6 +58,9 @@ def json_object(run: Run) -> dict[str, Any]:
         "run": run.id,
         "rows": [_json_row(row, rows[0], steps.get(id(row))) for row in rows],
     }
+    sweeps = sweeps_of(rows)
+    if sweeps:
+        content["sweeps"] = [sweep.json for sweep in sweeps]
     parts = breakdown_json(run)
     if parts:
         content["breakdown"] = parts
@@ -74,6 +83,9 @@ def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, An
         **{
             phase: as_json(row.phase(phase), statistic=row.statistic)
             for phase in PHASES
+        },
+        "percentiles": {
+            phase: percentiles(row, phase) for phase in PHASES if row.phase(phase)
         },
         "first_call_seconds": row.first_call_seconds,
         **{
@@ -129,6 +141,9 @@ def tables(run: Run) -> list[Table]:
     elif len(rows) > 1 and any(row.visits for row in rows[1:]):
         made.append(ratios_table(rows))
     shortcut = shortcut_table(rows)
+    sweeps = sweeps_of(rows)
+    if sweeps:
+        made.append(sweep_table(sweeps))
     return [*made, *([shortcut] if shortcut else []), *scaling_tables(run)]
 
 
@@ -143,6 +158,7 @@ def figures(run: Run) -> dict[str, Figure]:
     rows = rows_of(run)
     made = view_figures.figures(run, rows)
     made |= roofline_figures(run, rows) | explanation_figures(run)
+    made |= sweep_figures(run, rows)
     ladder = ladder_figure(run, rows)
     return made | ({"ladder": ladder} if ladder else {})
 

@@ -91,7 +91,10 @@ def _frame_row(row: SpeedRow, rows: Sequence[SpeedRow]) -> dict[str, Any]:
     }
     for phase in PHASES:
         columns |= bounded(phase_field(phase), row.phase(phase), counted=True)
-        columns |= _percentiles(row, phase) if phase in ("step", "inference") else {}
+        columns |= {
+            f"{phase}_{name}": seconds
+            for name, seconds in percentiles(row, phase).items()
+        }
     columns |= {"first_call_seconds": row.first_call_seconds}
     for name in RATES:
         columns |= bounded(name, row.interval(name))
@@ -111,10 +114,11 @@ def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> dict[str, float | None
     return bounded(f"{phase}_ratio", row.ratio_to(first, phase))
 
 
-def _percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
+def percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
+    """Return p90 and p99 of a phase, None where the samples cannot carry them."""
     samples = row.samples(phase_field(phase))
     return {
-        f"{phase}_p{percent}_seconds": percentile(samples, percent) if samples else None
+        f"p{percent}_seconds": percentile(samples, percent) if samples else None
         for percent in (90, 99)
     }
 

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resnet_bench.analysis.theme import svg_text
+from resnet_bench.experiments.speed import view
+from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.view_grid import rows_of
+from resnet_bench.experiments.speed.view_sweep import Sweep, sweeps_of
+from resnet_bench.store.reading import Run
+
+MakeRun = Callable[..., Run]
+
+
+def rates(by_value: dict[int, float], name: str) -> Any:
+    """Give each cell the images per second that belong to its value."""
+
+    def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if record["type"] != "speed_samples":
+            return record
+        rate = by_value[getattr(cell, name)]
+        wanted = {"train_images_per_second": [rate] * 3} if cell.trains else {}
+        return {**record, **wanted, "inference_images_per_second": [3 * rate] * 3}
+
+    return change
+
+
+BATCHES = {1: 40.0, 2: 70.0, 4: 96.0, 8: 100.0, 16: 99.0}
+
+
+@pytest.fixture
+def run(make_run: MakeRun) -> Run:
+    return make_run(
+        variants=(18,),
+        batch_size=tuple(BATCHES),
+        change=rates(BATCHES, "batch_size"),
+    )
+
+
+def test_the_knee_is_the_smallest_batch_with_95_percent_of_the_best(run: Run) -> None:
+    train, inference = sweeps_of(rows_of(run))
+    assert (train.mode, inference.mode) == ("train", "inference")
+    assert train.value(train.knee) == 4
+    assert train.value(train.best) == 8
+    assert train.json["values"] == [1, 2, 4, 8, 16]
+    assert train.json["best_is_last"] is False
+
+
+def test_the_knee_stands_in_table_json_and_figure(run: Run) -> None:
+    (table,) = [each for each in view.tables(run) if each.name == "sweeps"]
+    assert list(table.frame["knee"]) == ["4", "4"]
+    assert list(table.frame["knee_images_per_second"]) == [96.0, 288.0]
+    assert [each["knee"] for each in view.json_object(run)["sweeps"]] == [4, 4]
+    text = svg_text(view.figures(run)["sweep-batch-size"])
+    assert "knee (95 %)" in text
+    assert "ResNet-18, inference" in text
+
+
+def test_pixels_count_where_the_images_size_is_swept(make_run: MakeRun) -> None:
+    by_size = {64: 1000.0, 128: 300.0, 224: 100.0}
+    run = make_run(
+        variants=(18,),
+        image_size=tuple(by_size),
+        change=rates(by_size, "image_size"),
+        mode="infer",
+    )
+    (sweep,) = sweeps_of(rows_of(run))
+    assert sweep.name == "image_size"
+    assert sweep.value(sweep.knee) == 128
+
+
+def test_a_sweep_over_threads_is_none_over_batches(make_run: MakeRun) -> None:
+    by_threads = {1: 10.0, 2: 19.0, 4: 19.5}
+    run = make_run(
+        variants=(18, 50),
+        threads=tuple(by_threads),
+        change=rates(by_threads, "threads"),
+        mode="infer",
+    )
+    found: list[Sweep] = sweeps_of(rows_of(run))
+    assert [(each.name, each.value(each.knee)) for each in found] == [
+        ("threads", 2),
+        ("threads", 2),
+    ]
+
+
+def test_two_values_have_no_knee(make_run: MakeRun) -> None:
+    run = make_run(variants=(18,), batch_size=(1, 4))
+    assert sweeps_of(rows_of(run)) == []
+    assert "sweeps" not in view.json_object(run)
+
+
+def test_percentiles_are_told_where_the_samples_carry_them(make_run: MakeRun) -> None:
+    for rounds, known in ((3, set()), (4, {"p90_seconds"})):
+        (row,) = view.json_object(make_run(variants=(18,), rounds=rounds))["rows"]
+        step = row["percentiles"]["step"]
+        assert {name for name, value in step.items() if value} == known
+    (row,) = view.json_object(make_run(variants=(18,), rounds=20))["rows"]
+    forward = row["percentiles"]["forward"]
+    assert row["forward"]["median"] < forward["p90_seconds"] < forward["p99_seconds"]
