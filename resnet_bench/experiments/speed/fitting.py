@@ -66,11 +66,12 @@ def fitted(config: Any, executor: Any) -> Any:
         raise UsageError(
             f"--batch-size {AUTO}: expected with --executor processes and one GPU"
         )
-    found = [_largest_of(cell, executor) for cell in open_cells]
+    results = ((cell, _largest_of(cell, executor)) for cell in open_cells)
+    found = [(cell.key, _words(cell, each), each.batch_size) for cell, each in results]
     return replace(config, fitted=(*(config.fitted or ()), *found))
 
 
-def _largest_of(cell: SpeedCell, executor: Any) -> tuple[str, str, int]:
+def _largest_of(cell: SpeedCell, executor: Any) -> Largest:
     def fits(batch_size: int) -> bool:
         try:
             tried = replace(cell, batch_size=batch_size)
@@ -84,11 +85,14 @@ def _largest_of(cell: SpeedCell, executor: Any) -> tuple[str, str, int]:
             f"--batch-size {AUTO}: {cell.name} does not fit with a single image of "
             f"{cell.image_size} px: choose a smaller --image-size"
         )
-    what = (
-        f"{cell.name}, {cell.image_size} px, {cell.dtype}: batch {result.batch_size} "
-        f"({result.because})"
+    return result
+
+
+def _words(cell: SpeedCell, found: Largest) -> str:
+    return (
+        f"{cell.name}, {cell.image_size} px, {cell.dtype}: batch {found.batch_size} "
+        f"({found.because})"
     )
-    return cell.key, what, result.batch_size
 
 
 def announce(config: Any) -> list[str]:
