@@ -180,7 +180,10 @@ class Config:
         for name, values in sizes.items():
             for value in values:
                 positive = value == AUTO or (isinstance(value, int) and value >= 1)
-                check(positive, name, value, "a whole number from 1")
+                accepted = "a whole number from 1"
+                if name == "--batch-size":
+                    accepted += f" or {AUTO}"
+                check(positive, name, value, accepted)
         for variant in self.variants:
             check(
                 variant in VARIANTS,
