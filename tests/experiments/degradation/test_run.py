@@ -14,7 +14,9 @@ from resnet_bench.errors import UsageError
 from resnet_bench.execution.events import Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.degradation import run as measuring
+from resnet_bench.experiments.degradation.grid import ARMS
 from resnet_bench.experiments.degradation.measurements import (
+    Arm,
     DegradationCell,
     SizeCheck,
     TrainingResult,
@@ -97,6 +99,52 @@ def test_few_images_are_learnt_by_heart_at_equal_steps() -> None:
     assert few.steps == 44
     assert few.train_error_recalibrated_percent == 0
     assert few.test_error_percent > 3
+
+
+def test_all_images_leave_a_smaller_gap_than_a_few_learnt_by_heart() -> None:
+    few, many = (
+        result(small_cell(train_images=images, epochs=2, width=8, depth=8))
+        for images in (50, 1000)
+    )
+    gaps = [
+        row.test_error_percent - row.train_error_recalibrated_percent
+        for row in (few, many)
+    ]
+    assert gaps[1] < gaps[0] - 5
+
+
+@pytest.mark.parametrize(("depth", "least", "most"), [(8, -15, 15), (56, 20, 90)])
+def test_only_a_deep_plain_network_falls_behind_its_residual_twin(
+    depth: int, least: float, most: float
+) -> None:
+    plain, residual = (
+        result(small_cell(arm=arm, depth=depth, epochs=2)) for arm in ARMS
+    )
+    behind = (
+        plain.train_error_recalibrated_percent
+        - residual.train_error_recalibrated_percent
+    )
+    assert least < behind < most
+
+
+@pytest.mark.parametrize(
+    ("arm", "variant"), [("residual", "lambda-0.25"), ("plain", "dirac")]
+)
+def test_weak_shortcuts_and_other_remedies_stand_between_plain_and_residual(
+    arm: Arm, variant: str
+) -> None:
+    plain, between, residual = (
+        result(small_cell(arm=arm, variant=variant, depth=56, epochs=2))
+        for arm, variant in (
+            ("plain", "standard"),
+            (arm, variant),
+            ("residual", "standard"),
+        )
+    )
+    errors_percent = [
+        row.train_error_recalibrated_percent for row in (plain, between, residual)
+    ]
+    assert errors_percent[0] - 5 > errors_percent[1] > errors_percent[2] + 5
 
 
 def test_a_diverged_network_stands_at_chance_and_is_not_looked_into(
