@@ -180,7 +180,7 @@ def _costs_of(speed: Run, device: str) -> dict[int, Cost]:
         same = row["device"].partition(":")[0] == device.partition(":")[0]
         plain = row["architecture"] not in (None, "residual")
         # Another project's rules stand for another time.
-        same = same and row["protocol"] == OWN
+        same = same and row.get("protocol", OWN) == OWN
         if row["step"] and row["variant"] and same and not plain:
             where = (
                 f"{row['batch_size']} images of {row['image_size']} px, "
