@@ -47,11 +47,12 @@ def study(grid: Sequence[str], *where: str) -> Timed:
             text=True,
         )
         seconds = time.perf_counter() - begin
-    rows = json.loads(finished.stdout)["rows"]
-    return Timed(
-        seconds,
-        [{k: v for k, v in row.items() if k not in OF_THE_RUN} for row in rows],
-    )
+    rows = [
+        {name: value for name, value in row.items() if name not in OF_THE_RUN}
+        for row in json.loads(finished.stdout)["rows"]
+    ]
+    # Rows stand in the order in which cells ended.
+    return Timed(seconds, sorted(rows, key=repr))
 
 
 def on_nodes(count: int, grid: Sequence[str]) -> Timed:
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Time both clusters turn by turn, print the share and whether rows agree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=1)
-    parser.add_argument("--depths", default="8,20,32")
+    parser.add_argument("--depths", default="8,20,32,56")
     parser.add_argument("--seeds", default="3")
     parser.add_argument("--epochs", default="10")
     asked = parser.parse_args(arguments)
