@@ -1,8 +1,9 @@
 """Sets the degradation grid's trainings against the straightforward trainer's.
 
-Both train and evaluate the depth study's networks (arms x depths x seeds, equal
-steps), start-up included and nothing drawn, turn by turn, each in fresh processes.
-Ends with 1 when the straightforward trainer needs less than twice as long.
+Both train and evaluate the depth study's networks (arms x depths x seeds, equal steps;
+ours evaluates more, which counts against it), start-up included and nothing drawn, turn
+by turn, each in fresh processes. Ends with 1 when the straightforward trainer needs
+less than twice as long.
 
     python -m benchmarks.degradation_grid_speed --turns 1
 """

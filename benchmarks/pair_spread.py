@@ -21,6 +21,7 @@ from pathlib import Path
 
 from scipy import stats
 
+from resnet_bench.execution.allocator import SETTING, VARIABLE, setting_of
 from resnet_bench.gate import channel
 from resnet_bench.gate.cases import Case
 from resnet_bench.gate.channel import Launch, Start, spawn
@@ -63,8 +64,9 @@ def subject(case):
 PRELOADED = ("torch", "torch._dynamo")
 
 #: What the gate sets, taken apart.
-HUGE_PAGES = {"GLIBC_TUNABLES": channel.MEMORY["GLIBC_TUNABLES"]}
-KEEP_MEMORY = {k: v for k, v in channel.MEMORY.items() if k not in HUGE_PAGES}
+HUGE_PAGES = {VARIABLE: setting_of("hugetlb")}
+KEEP_MEMORY = {VARIABLE: setting_of("mmap_threshold", "trim_threshold", "top_pad")}
+BOTH = {VARIABLE: SETTING}
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,13 @@ SETTINGS = (
     Setting("plain", {}),
     Setting("huge pages", HUGE_PAGES),
     Setting("keep memory", KEEP_MEMORY),
-    Setting("huge pages, keep memory", HUGE_PAGES | KEEP_MEMORY),
+    Setting("huge pages, keep memory", BOTH),
     Setting("one arena", {"MALLOC_ARENA_MAX": "1"}),
     Setting("pinned to a core", {}, cores=frozenset({1})),
     Setting("two threads", {}, threads=2),
     Setting("two threads, active wait", {"OMP_WAIT_POLICY": "ACTIVE"}, threads=2),
-    Setting("forked", HUGE_PAGES | KEEP_MEMORY, forked=True),
-    Setting(
-        "forked, pinned", HUGE_PAGES | KEEP_MEMORY, cores=frozenset({1}), forked=True
-    ),
+    Setting("forked", BOTH, forked=True),
+    Setting("forked, pinned", BOTH, cores=frozenset({1}), forked=True),
 )
 
 
@@ -99,8 +99,7 @@ def measured(setting: Setting, number: int, tree: Path) -> dict[str, object]:
     launch = Launch(tree, "net_subject:subject", setting.threads, 0)
     before = os.sched_getaffinity(0)
     fixed = dict(channel.SETTINGS)
-    for name in channel.MEMORY:
-        del channel.SETTINGS[name]
+    del channel.SETTINGS[VARIABLE]
     channel.SETTINGS.update(setting.variables)
     if setting.cores:
         os.sched_setaffinity(0, setting.cores)

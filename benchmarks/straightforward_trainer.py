@@ -2,7 +2,9 @@
 
 TensorDataset and DataLoader without workers, `.item()` at each step, one process,
 torch's default number of threads, an optimizer and a schedule from torch. Networks,
-data, steps and the final evaluation are those of `resnet-bench degradation`.
+data and steps are those of `resnet-bench degradation`. At the end it does less: one
+evaluation of each half, where ours recalibrates batch norm exactly and evaluates the
+training half before and after.
 
     python -m benchmarks.straightforward_trainer --depths 8,20 --seeds 1
 """

@@ -17,6 +17,7 @@ from resnet_bench.analysis.compare import ASSUMED_PROCESS_SPREAD, DEVIATIONS
 from resnet_bench.analysis.tables import Table
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.speed.protocols import OWN
+from resnet_bench.experiments.speed.view_settings import SWITCHES
 
 #: What is timed for each goal: the call, and how many images a second go through.
 CALLS = {"infer": "inference", "train": "step"}
@@ -261,12 +262,5 @@ def described(candidate: Candidate, per: str) -> dict[str, Any]:
 
 def setting(row: Mapping[str, Any]) -> str:
     """Return what a call does, in words: batch, number format, layout, compilation."""
-    switches = {
-        "amp": "amp",
-        "tf32": "TF32",
-        "channels_last": "channels last",
-        "compiled": "compiled",
-        "cuda_graphs": "CUDA graphs",
-    }
-    named = [words for name, words in switches.items() if row.get(name)]
+    named = [words for name, words in SWITCHES.items() if row.get(name)]
     return ", ".join([f"batch {row['batch_size']}", str(row["dtype"]), *named])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch.utils.benchmark import Timer
 
 from resnet_bench.engine.clock import Clock
 from resnet_bench.engine.phases import Training, WholeStep, set_training
-from resnet_bench.engine.sampling import Sampler, Unit, Visit
+from resnet_bench.engine.sampling import Sampler, Visit
 from resnet_bench.engine.workload import Workload
 
 #: timm's `benchmark.py`: --num-warm-iter and --num-bench-iter, and its SGD
@@ -59,6 +60,21 @@ class Taken:
     rates: dict[str, list[float]] = field(default_factory=dict)
 
 
+class Timed(Protocol):
+    """What a protocol calls again and again: as a Unit, but always timed."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases of one call, in their order."""
+
+    @property
+    def block(self) -> str | None:
+        """Which throughput a row of calls tells; None for no throughput."""
+
+    def call(self, clock: Clock) -> Sequence[float]:
+        """Make one call and return the seconds of each phase."""
+
+
 @dataclass(frozen=True)
 class TimmStep:
     """timm's training step: forgetting gradients is outside, targets are inside.
@@ -69,7 +85,6 @@ class TimmStep:
 
     training: Training
     split: bool
-    parts: tuple[str, ...] = ()
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -99,10 +114,6 @@ class TimmStep:
         marks.append(clock.mark())
         return clock.between(marks)
 
-    def work(self) -> None:
-        """Never asked for: every call is timed."""
-        raise NotImplementedError
-
 
 def _targets(output: torch.Tensor) -> torch.Tensor:
     images, classes = output.shape
@@ -129,7 +140,7 @@ def timm(workload: Workload, clock: Clock) -> Taken:
     return taken
 
 
-def _timm_run(unit: Unit, clock: Clock, taken: Taken, warmup: int) -> None:
+def _timm_run(unit: Timed, clock: Clock, taken: Taken, warmup: int) -> None:
     _add(taken.warmup, unit, [unit.call(clock) for _ in range(warmup)])
     begin = clock.begin()
     calls = [unit.call(clock) for _ in range(TIMM_CALLS)]
@@ -140,7 +151,7 @@ def _timm_run(unit: Unit, clock: Clock, taken: Taken, warmup: int) -> None:
 
 
 def _add(
-    found: dict[str, list[float]], unit: Unit, calls: Sequence[Sequence[float]]
+    found: dict[str, list[float]], unit: Timed, calls: Sequence[Sequence[float]]
 ) -> None:
     for index, phase in enumerate(unit.phases):
         found.setdefault(phase, []).extend(call[index] for call in calls)

@@ -21,7 +21,14 @@ TUNABLES = {
     "trim_threshold": 2**32,
     "top_pad": 2**26,
 }
-SETTING = ":".join(f"glibc.malloc.{name}={value}" for name, value in TUNABLES.items())
+
+
+def setting_of(*names: str) -> str:
+    """Return some of the tunables as the variable's value."""
+    return ":".join(f"glibc.malloc.{name}={TUNABLES[name]}" for name in names)
+
+
+SETTING = setting_of(*TUNABLES)
 
 
 def fix_allocator(environment: MutableMapping[str, str]) -> None:

@@ -14,23 +14,14 @@ from types import TracebackType
 from typing import IO, Any, Protocol
 
 from resnet_bench.errors import ResnetBenchError
+from resnet_bench.execution.allocator import SETTING, VARIABLE
 
 WORKER = Path(__file__).with_name("worker.py")
 
-#: Freed memory stays with the process and lies on huge pages: the page faults of a
-#: large activation took a fifth of a training step, and differed from process to
-#: process (docs/noise.md has the figures). Other C libraries ignore these.
-MEMORY = {
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
-
 #: Fixed in every worker before it starts. A thread that waits must sleep: the other
-#: worker needs the core.
-SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "0", **MEMORY}
-
+#: worker needs the core. Page faults took a fifth of a training step, and differed from
+#: process to process (docs/noise.md has the figures).
+SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONHASHSEED": "0", VARIABLE: SETTING}
 
 #: A worker that has closed its socket is about to exit: so long it may, by itself.
 GRACE_SECONDS = 5.0

@@ -200,11 +200,16 @@ def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figu
 
 def _curve(axes: Axes, sweep: Sweep, *, several: bool) -> None:
     first = sweep.rows[0]
-    rates = [rate.estimate for row in sweep.rows if (rate := sweep.rate(row))]
+    rates = [rate for row in sweep.rows if (rate := sweep.rate(row))]
     words = [first.name, sweep.mode, *([sweep.setting] if several else [])]
-    axes.plot(
+    axes.errorbar(
         [sweep.value(row) for row in sweep.rows],
-        rates,
+        [rate.estimate for rate in rates],
+        yerr=[
+            [rate.estimate - rate.low for rate in rates],
+            [rate.high - rate.estimate for rate in rates],
+        ],
+        capsize=3,
         marker=theme.marker_of(first.identity),
         color=theme.colour_of(first.identity),
         ls="-" if sweep.mode == "train" else (0, (4, 2)),
