@@ -7,7 +7,6 @@ from typing import Protocol
 
 import torch
 from torch import nn
-from torch.utils.benchmark import Timer
 
 from resnet_bench.engine.clock import Clock
 from resnet_bench.engine.phases import Training, WholeStep, set_training
@@ -196,6 +195,9 @@ def _timed_training(training: Training) -> dict[str, list[float]]:
 
 def _block_means(statement: Callable[[], object]) -> list[float]:
     """Return the seconds of a call, block by block."""
+    # Here, since it brings torch's C++ builder, which complains of a missing GPU.
+    from torch.utils.benchmark import Timer
+
     timer = Timer(
         "statement()",
         globals={"statement": statement},
