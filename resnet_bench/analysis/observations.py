@@ -12,7 +12,7 @@ from resnet_bench.records import Measure, Record, measures
 from resnet_bench.store.reading import Run
 
 #: A record with one of these is one of several looks at the same thing.
-REPEATED = frozenset({"round", "pair"})
+REPEATED = frozenset({"round", "pair", "repeat"})
 
 #: What a stored row carries besides the record's own fields.
 BOOKKEEPING = frozenset({"type", "cell", "attempt"})

@@ -6,7 +6,7 @@ bound, the bound is infinite: a wide answer is honest, a narrow guess is not.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,18 @@ def ratio_interval(
     """
     differences = paired(logarithms(numerators), logarithms(denominators))
     return exponential(mean_interval(differences, confidence))
+
+
+def ratio_by_key(
+    numerators: Mapping[int, float], denominators: Mapping[int, float]
+) -> Interval | None:
+    """Return the ratio paired by what both have (rounds, say); None without any."""
+    common = sorted(numerators.keys() & denominators.keys())
+    if not common:
+        return None
+    return ratio_interval(
+        [numerators[key] for key in common], [denominators[key] for key in common]
+    )
 
 
 @functools.cache

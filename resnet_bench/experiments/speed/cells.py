@@ -50,7 +50,8 @@ class SpeedCell(Cell):
     `device` is `cpu` or `cuda`; which GPU is no part of the identity. `batch_size`
     is the actual, `requested_batch_size` the one asked for (`auto`: the largest that
     fits, which is None as long as it was not searched). Of a ceiling, `variant`,
-    `model`, batch and image size are None.
+    `model`, batch and image size are None. `repeat` counts further passes of a memory
+    cell, each in a fresh child; the first has None.
     """
 
     measure: str
@@ -75,6 +76,7 @@ class SpeedCell(Cell):
     precision: float
     max_time_seconds: float
     protocol: str | None = added_later()
+    repeat: int | None = added_later()
 
     @property
     def name(self) -> str:
@@ -103,6 +105,7 @@ class SpeedCell(Cell):
             "by stage": self.measure == BREAKDOWN_STAGE,
             "by layer": self.measure == BREAKDOWN_LAYER,
             "peak memory, inference": self.measure == MEMORY_INFERENCE,
+            f"repeat {self.repeat}": self.repeat is not None,
         }
         return ", ".join(parts + [name for name, given in named.items() if given])
 
@@ -145,12 +148,12 @@ BYTES_PER_IMAGE = 1e8
 CEILING_SHARE = 0.4
 MEMORY_SHARE = 0.2
 
-#: The parameters that make a row of the table; cells that differ only in `measure`
-#: belong to the same row.
+#: The parameters that make a row of the table; cells that differ only in what they
+#: measure, and how often, belong to the same row.
 ROW_FIELDS = tuple(
     field.name
     for field in dataclasses.fields(SpeedCell)
-    if field.name not in ("measure", "device_index")
+    if field.name not in ("measure", "device_index", "repeat")
 )
 
 

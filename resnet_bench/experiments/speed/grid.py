@@ -11,6 +11,8 @@ from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
+    PLAIN,
+    RESIDUAL,
     TIME,
     SpeedCell,
 )
@@ -42,6 +44,10 @@ PROFILES = {
 
 
 DEFAULT_VARIANTS = (18, 34, 50)
+
+#: Passes per memory cell where the cost of the shortcut is asked for: each in a fresh
+#: child, so that the ratio has an interval.
+MEMORY_REPEATS = 5
 CPU_BATCH_SIZE = 4
 CUDA_BATCH_SIZE = 128
 
@@ -90,7 +96,8 @@ def expand(config: Config) -> list[SpeedCell]:
     ]
     ceilings = dict.fromkeys(_ceiling_cell(cell) for cell in timing)
     memory = [
-        replace(cell, measure=measure)
+        replace(cell, measure=measure, repeat=repeat)
+        for repeat in _repeats(config)
         for cell in timing
         for measure in _memory_passes(cell)
     ]
@@ -101,6 +108,12 @@ def _breakdown_cells(config: Config, timing: list[SpeedCell]) -> list[SpeedCell]
     if config.breakdown is None:
         return []
     return [replace(cell, measure=BREAKDOWNS[config.breakdown]) for cell in timing]
+
+
+def _repeats(config: Config) -> tuple[int | None, ...]:
+    """Return the numbers of the memory passes; the first one has none."""
+    compared = {RESIDUAL, PLAIN} <= set(config.architecture) and config.variants
+    return (None, *range(2, MEMORY_REPEATS + 1)) if compared else (None,)
 
 
 def _memory_passes(cell: SpeedCell) -> list[str]:

@@ -81,11 +81,13 @@ def _error(run: Run, key: str, out_of_memory: Mapping[str, Visit]) -> str | None
     return None
 
 
-def _memory(run: Run) -> dict[tuple[Any, ...], dict[str, Visit]]:
+def _memory(run: Run) -> dict[tuple[Any, ...], dict[str, list[Visit]]]:
     passes = {MEMORY_TRAIN: "train", MEMORY_INFERENCE: "inference"}
-    found: dict[tuple[Any, ...], dict[str, Visit]] = {}
-    for row in run.rows(PeakMemory):
-        found.setdefault(row_of(row), {})[passes[row["measure"]]] = row
+    latest = {row["cell"]: row for row in run.rows(PeakMemory)}
+    found: dict[tuple[Any, ...], dict[str, list[Visit]]] = {}
+    for row in sorted(latest.values(), key=lambda row: row.get("repeat") or 1):
+        kinds = found.setdefault(row_of(row), {})
+        kinds.setdefault(passes[row["measure"]], []).append(row)
     return found
 
 

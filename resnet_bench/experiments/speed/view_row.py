@@ -10,7 +10,11 @@ from itertools import chain
 from statistics import median
 from typing import Any
 
-from resnet_bench.analysis.statistics import mean_interval, ratio_interval
+from resnet_bench.analysis.statistics import (
+    mean_interval,
+    ratio_by_key,
+    ratio_interval,
+)
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.speed.cells import (
     INFERENCE_PHASES,
@@ -43,6 +47,9 @@ RATIO_PHASES = ("forward", "backward", "step", "inference")
 PHASES = TRAIN_PHASES + INFERENCE_PHASES
 RATES = ("train_images_per_second", "inference_images_per_second")
 
+#: What memory is measured of.
+MEMORY_KINDS = ("train", "inference")
+
 #: What is set of a row besides its model, in the order in which it is said.
 SETTINGS = (
     "device",
@@ -67,14 +74,15 @@ class SpeedRow:
     """One setting of one model, with everything that was observed of it.
 
     `status` is "ok", "failed", "oom" or "missing"; `visits` are its SpeedSamples in
-    the order of rounds; `memory` its PeakMemory by pass; `ceilings` the intervals
+    the order of rounds; `memory` its PeakMemory by kind of pass, in the order of
+    repeats; `ceilings` the intervals
     of what the machine can do, by kind; `error` says why it failed.
     """
 
     parameters: Mapping[str, Any]
     status: str
     visits: Sequence[Visit] = ()
-    memory: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    memory: Mapping[str, Sequence[Visit]] = field(default_factory=dict)
     ceilings: Mapping[str, Interval] = field(default_factory=dict)
     error: str | None = None
 
@@ -133,13 +141,7 @@ class SpeedRow:
 
     def ratio_to(self, other: "SpeedRow", phase: str) -> Interval | None:
         """Return this row's time over another's, paired by round."""
-        mine, theirs = self.rounds(phase), other.rounds(phase)
-        common = sorted(mine.keys() & theirs.keys())
-        if not common:
-            return None
-        return ratio_interval(
-            [mine[key] for key in common], [theirs[key] for key in common]
-        )
+        return ratio_by_key(self.rounds(phase), other.rounds(phase))
 
     def known(self, name: str) -> Any:
         """Return the first value of a field that some visit knew, else None."""
@@ -204,10 +206,21 @@ class SpeedRow:
 
     @property
     def peak_memory(self) -> dict[str, Any]:
-        """The most bytes that training and inference needed, None if unknown."""
+        """The most bytes that training and inference needed, None if unknown.
+
+        The median where it was measured more than once.
+        """
         return {
-            f"{kind}_peak_memory_bytes": self.memory.get(kind, {}).get("peak_bytes")
-            for kind in ("train", "inference")
+            f"{kind}_peak_memory_bytes": median(peaks.values()) if peaks else None
+            for kind, peaks in ((kind, self.peaks(kind)) for kind in MEMORY_KINDS)
+        }
+
+    def peaks(self, kind: str) -> dict[int, int]:
+        """Return the peak bytes that are known of each repeat, the first being 1."""
+        return {
+            each.get("repeat") or 1: each["peak_bytes"]
+            for each in self.memory.get(kind, ())
+            if each["peak_bytes"]
         }
 
     @property

@@ -6,21 +6,25 @@ from typing import Any
 
 import pandas as pd
 
+from resnet_bench.analysis.statistics import ratio_by_key
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.speed.cells import PLAIN, RESIDUAL
-from resnet_bench.experiments.speed.view_row import RATIO_PHASES, SETTINGS, SpeedRow
+from resnet_bench.experiments.speed.view_row import (
+    MEMORY_KINDS,
+    RATIO_PHASES,
+    SETTINGS,
+    SpeedRow,
+)
 from resnet_bench.experiments.speed.view_settings import described, varying
 from resnet_bench.experiments.speed.view_tables import as_json, bounded
+from resnet_bench.intervals import Interval
 
-MEMORY = {
-    "train_memory_ratio": "train_peak_memory_bytes",
-    "inference_memory_ratio": "inference_peak_memory_bytes",
-}
+MEMORY = {f"{kind}_memory_ratio": kind for kind in MEMORY_KINDS}
 
 NOTE = (
-    "x: with shortcuts over without, times paired by round with their 95 % interval; "
-    "memory from one pass each, so without one. Extra: what the 1x1 convolutions and "
-    "norms of projection shortcuts add; the additions themselves count no MAC."
+    "x: with shortcuts over without, with 95 % intervals: times paired by round, peak "
+    "memory over passes in fresh processes. Extra: what the 1x1 convolutions and norms "
+    "of projection shortcuts add; the additions themselves count no MAC."
 )
 
 
@@ -32,16 +36,20 @@ class Shortcut:
     plain: SpeedRow
 
     @property
-    def memory(self) -> dict[str, float | None]:
+    def memory(self) -> dict[str, Interval | None]:
         """Peak memory with over without, None where either is unknown."""
-        return {name: self._over(field) for name, field in MEMORY.items()}
+        return {name: self._over(kind) for name, kind in MEMORY.items()}
 
-    def _over(self, field: str) -> float | None:
-        with_it, without = (
-            self.residual.peak_memory[field],
-            self.plain.peak_memory[field],
-        )
-        return with_it / without if with_it and without else None
+    def _over(self, kind: str) -> Interval | None:
+        with_it, without = self.residual.peaks(kind), self.plain.peaks(kind)
+        return ratio_by_key(with_it, without)
+
+    def same_bytes(self, kind: str) -> int | None:
+        """Return in how many passes each peak was the same to the byte, else None."""
+        sides = [self.residual.peaks(kind), self.plain.peaks(kind)]
+        passes = min(map(len, sides))
+        same = all(len(set(side.values())) == 1 for side in sides)
+        return passes if same and passes > 1 else None
 
     @property
     def extras(self) -> dict[str, float | None]:
@@ -86,7 +94,7 @@ def shortcut_table(rows: Sequence[SpeedRow]) -> Table | None:
         title="What the shortcuts cost: residual over plain",
         frame=frame,
         narrow=[*first, *known[: 6 - len(first)], "extra_gmac", "extra_parameters"],
-        notes=[NOTE],
+        notes=[NOTE, *_memory_notes(found)],
         headers={
             **{f"{phase}_ratio": phase for phase in RATIO_PHASES},
             "train_memory_ratio": "memory",
@@ -104,8 +112,29 @@ def _frame_row(each: Shortcut, differ: Sequence[str]) -> dict[str, Any]:
         columns["setting"] = described(row.parameters, differ)
     for phase in RATIO_PHASES:
         columns |= bounded(f"{phase}_ratio", row.ratio_to(each.plain, phase))
-    columns |= each.memory
+    for name, ratio in each.memory.items():
+        same = each.same_bytes(MEMORY[name]) is not None
+        columns |= bounded(name, ratio)
+        # A width of 0 would be read as certainty; the note below says what was seen.
+        columns |= dict.fromkeys((f"{name}_low", f"{name}_high")) if same else {}
     return columns | each.extras
+
+
+def _memory_notes(found: Sequence[Shortcut]) -> list[str]:
+    """Say of which networks a peak was the same in all passes, and in how many."""
+    exact = {
+        (each.residual.name, kind): passes
+        for each in found
+        for kind in MEMORY_KINDS
+        if (passes := each.same_bytes(kind)) is not None
+    }
+    if not exact:
+        return []
+    names = ", ".join(f"{name} ({kind})" for name, kind in exact)
+    return [
+        f"Peak memory without an interval was the same to the byte in all "
+        f"{min(exact.values())} passes: {names}."
+    ]
 
 
 def shortcut_json(rows: Sequence[SpeedRow]) -> list[dict[str, Any]]:
@@ -118,7 +147,7 @@ def shortcut_json(rows: Sequence[SpeedRow]) -> list[dict[str, Any]]:
                 phase: as_json(each.residual.ratio_to(each.plain, phase))
                 for phase in RATIO_PHASES
             },
-            **each.memory,
+            **{name: as_json(ratio) for name, ratio in each.memory.items()},
             **each.extras,
         }
         for each in shortcuts_of(rows)
