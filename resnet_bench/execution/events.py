@@ -68,7 +68,8 @@ class Job:
 
     `module` is the import path of the experiment's run.py; `seed` fixes the order
     in which cells are visited; `memory_bytes` is what the living cells may use
-    together.
+    together; `tries` is how often a cell is tried that is killed from outside, by the
+    out-of-memory killer, say.
     """
 
     module: str
@@ -77,6 +78,7 @@ class Job:
     workers: int = 1
     seed: int = 0
     memory_bytes: float = float("inf")
+    tries: int = 2
 
 
 @dataclass(frozen=True)

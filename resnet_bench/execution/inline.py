@@ -4,9 +4,9 @@ import importlib
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from resnet_bench.execution.dependencies import failed_needs, lost
 from resnet_bench.execution.events import (
     HERE,
     Ended,
@@ -18,6 +18,7 @@ from resnet_bench.execution.events import (
     Task,
 )
 from resnet_bench.execution.failures import describe_failure
+from resnet_bench.execution.scheduling import run_once
 from resnet_bench.records import Record, to_json
 
 if TYPE_CHECKING:
@@ -50,17 +51,18 @@ class InlineExecutor:
 
     def run(self, job: Job) -> Iterator[Event]:
         """Run each cell to its end, in grid order, needs first."""
+        return run_once(replace(job, workers=1), self)
+
+    def start(self, job: Job, task: Task) -> Iterator[Event]:
+        """Run a cell from its beginning to its end."""
         from resnet_bench.engine.ranks import ALONE
 
         run = importlib.import_module(job.module).run
-        ranks = self._ranks or ALONE
-        ended: dict[str, str] = {}
-        for task in job.tasks:
-            failed = failed_needs(task, ended)
-            for event in [lost(task, failed)] if failed else _attempt(task, run, ranks):
-                if isinstance(event, Ended):
-                    ended[event.key] = event.status
-                yield event
+        return _attempt(task, run, self._ranks or ALONE)
+
+    def news(self) -> tuple[Event, ...]:
+        """Nothing runs on between cells."""
+        return ()
 
     def close(self) -> None:
         """Nothing lives on between cells."""

@@ -16,7 +16,6 @@ from resnet_bench.errors import ChildDiedError, ResnetBenchError
 from resnet_bench.execution import child
 from resnet_bench.execution.allocator import fix_allocator
 from resnet_bench.execution.children import INTERRUPT, Child, close_all
-from resnet_bench.execution.dependencies import failed_needs, lost, ready
 from resnet_bench.execution.events import (
     HERE,
     Ended,
@@ -28,10 +27,8 @@ from resnet_bench.execution.events import (
     Task,
     next_try,
 )
+from resnet_bench.execution.scheduling import run_once
 from resnet_bench.interrupts import held
-
-#: How often a cell is tried whose child is killed (by the out-of-memory killer, say).
-TRIES = 2
 
 PRELOADED = ("torch", "torchvision", "resnet_bench.engine.ranks")
 
@@ -43,6 +40,7 @@ class _Attempt:
         waiting = child.for_visit if job.schedule == "rounds" else child.at_once
         self.task = task
         self.group = group
+        self.last = task.tries >= job.tries
         self.begin = time.perf_counter()
         self.child = Child(context, child.run_cell, job.module, task.cell, waiting)
 
@@ -61,7 +59,7 @@ class _Attempt:
         seconds = time.perf_counter() - self.begin
         status = "ok" if kind == "end" else "failed"
         error, detail = content if content else (None, None)
-        again = kind == "died" and self.task.tries < TRIES
+        again = kind == "died" and not self.last
         return Ended(
             key, attempt, status, seconds, error, detail, self.group, again=again
         )
@@ -117,9 +115,21 @@ class ProcessExecutor:
             if job.schedule == "rounds":
                 yield from self._rounds(job)
             else:
-                yield from self._once(job)
+                yield from run_once(job, self)
         finally:
             self.close()
+
+    def start(self, job: Job, task: Task) -> list[Event]:
+        """Begin an attempt at a cell in a child of its own."""
+        return [self._begin(job, task).started]
+
+    def news(self) -> Iterator[Event]:
+        """Wait until children speak, and return what they say."""
+        for attempt in self._speaking():
+            event = attempt.next_event()
+            if isinstance(event, Ended):
+                del self._living[event.key]
+            yield event
 
     def close(self) -> None:
         """End every child that is still alive."""
@@ -127,34 +137,10 @@ class ProcessExecutor:
         self._living.clear()
         close_all(living)
 
-    def _start(self, job: Job, task: Task, group: int = 0) -> _Attempt:
+    def _begin(self, job: Job, task: Task, group: int = 0) -> _Attempt:
         attempt = _Attempt(self._context, job, task, group)
         self._living[task.cell.key] = attempt
         return attempt
-
-    def _once(self, job: Job) -> Iterator[Event]:
-        """Keep `workers` cells running; a cell waits for those it needs."""
-        waiting = list(job.tasks)
-        planned = {task.cell.key for task in waiting}
-        ended: dict[str, str] = {}
-        while waiting or self._living:
-            for task in ready(waiting, planned, ended):
-                if failed := failed_needs(task, ended):
-                    waiting.remove(task)
-                    ended[task.cell.key] = "failed"
-                    yield lost(task, failed)
-                elif len(self._living) < job.workers:
-                    waiting.remove(task)
-                    yield self._start(job, task).started
-            for attempt in self._speaking():
-                event = attempt.next_event()
-                if isinstance(event, Ended):
-                    del self._living[event.key]
-                    if event.again:
-                        waiting.append(next_try(attempt.task))
-                    else:
-                        ended[event.key] = event.status
-                yield event
 
     def _speaking(self) -> list[_Attempt]:
         """Block until children speak, and return theirs."""
@@ -184,7 +170,7 @@ class ProcessExecutor:
     def _visit(self, job: Job, task: Task, group: int) -> Iterator[Event]:
         attempt = self._living.get(task.cell.key)
         if attempt is None:
-            attempt = self._start(job, task, group)
+            attempt = self._begin(job, task, group)
             yield attempt.started
         attempt.child.visit()
         event = attempt.next_event()

@@ -30,9 +30,18 @@ def call_here(module: str, function: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def run_here(job: Job, node: str) -> Iterator[Event]:
-    """Run a job in children of this worker."""
+    """Run a job in children of this worker.
+
+    Cells that are timed together are tried again here; one that is a task of its
+    own may be tried again elsewhere.
+    """
     for event in _executor(job.module).run(job):
-        yield replace(event, node=node) if isinstance(event, Ended) else event
+        if not isinstance(event, Ended):
+            yield event
+            continue
+        yield replace(event, node=node)
+        if job.schedule == "once":
+            return
 
 
 def _executor(module: str) -> ProcessExecutor:

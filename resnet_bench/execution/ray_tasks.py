@@ -19,11 +19,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from resnet_bench.errors import ResnetBenchError, UsageError
-from resnet_bench.execution.dependencies import failed_needs, lost, ready
 from resnet_bench.execution.events import (
     Ended,
     Event,
@@ -33,10 +32,12 @@ from resnet_bench.execution.events import (
     Task,
     next_try,
 )
+from resnet_bench.execution.failures import describe_failure
 from resnet_bench.execution.ray_node import call_here, describe_node, run_here
+from resnet_bench.execution.scheduling import run_once
 from resnet_bench.execution.source import source_digest
 
-#: How often a cell is tried whose worker or node dies.
+#: How often a cell is tried whose child, worker or node dies.
 TRIES = 3
 
 #: How long to wait for an answer at a cluster's address.
@@ -55,38 +56,51 @@ class _Remote:
     """A job under way on some node, and which of its cells have not ended."""
 
     def __init__(self, job: Job, resources: dict[str, float]) -> None:
-        self.job = job
         self.begin = time.perf_counter()
         self.open = {task.cell.key: task for task in job.tasks}
+        #: The cells to try again, which died with worker or node.
+        self.again: list[Task] = []
         remote = _run.options(num_returns="streaming", max_retries=0, **resources)
         self.stream: Any = remote.remote(job)
 
-    def next_event(self) -> Event | None:
-        """Return the next event; None after the last. Raises RayError."""
+    def news(self) -> list[Event]:
+        """Wait for the next event; for the ends of all that died with the node."""
         try:
             event: Event = ray.get(next(self.stream))
-        except StopIteration:
-            return None
+        except RayError as error:
+            return self._given_up(error)
         if isinstance(event, Started):
-            self.open[event.key] = replace(self.open[event.key], attempt=event.attempt)
+            self._note_attempt(event)
         elif isinstance(event, Ended) and not event.again:
             del self.open[event.key]
-        return event
+        return [event]
 
-    def given_up(self, error: Exception) -> list[Ended]:
-        """Return the ends of all cells that died with worker or node."""
-        seconds = time.perf_counter() - self.begin
-        reason = f"its Ray worker or node died ({type(error).__name__})"
+    def _note_attempt(self, started: Started) -> None:
+        """Attempts that were made on the node itself are tries too."""
+        task = self.open[started.key]
+        more = started.attempt - task.attempt
+        self.open[started.key] = Task(
+            task.cell, started.attempt, tries=task.tries + more
+        )
+
+    def _given_up(self, error: RayError) -> list[Event]:
+        seconds, why = time.perf_counter() - self.begin, _why(error)
+        tasks = list(self.open.values())
+        self.open.clear()
+        worth = [task for task in tasks if task.tries < TRIES]
+        self.again = [next_try(task) for task in worth]
         return [
             Ended(
-                key, task.attempt, "failed", seconds, reason, again=task.tries < TRIES
+                task.cell.key, task.attempt, "failed", seconds, why, again=task in worth
             )
-            for key, task in self.open.items()
+            for task in tasks
         ]
 
-    def again(self) -> list[Task]:
-        """Return the tasks that are worth another try."""
-        return [next_try(task) for task in self.open.values() if task.tries < TRIES]
+
+def _why(error: RayError) -> str:
+    if isinstance(error, RayTaskError):
+        return f"its Ray task failed ({describe_failure(error.cause)})"
+    return f"its Ray worker or node died ({type(error).__name__})"
 
 
 class RayExecutor:
@@ -137,60 +151,44 @@ class RayExecutor:
 
     def run(self, job: Job) -> Iterator[Event]:
         """Run the job's cells: each as a task, or all as one if they are timed."""
+        job = replace(job, tries=TRIES)
         try:
             if job.schedule == "rounds":
                 yield from self._together(job)
             else:
-                yield from self._apart(job)
+                yield from run_once(job, self)
         finally:
             self.close_tasks()
 
-    def _apart(self, job: Job) -> Iterator[Event]:
-        waiting = list(job.tasks)
-        planned = {task.cell.key for task in waiting}
-        ended: dict[str, str] = {}
-        while waiting or self._living:
-            for task in ready(waiting, planned, ended):
-                if failed := failed_needs(task, ended):
-                    waiting.remove(task)
-                    ended[task.cell.key] = "failed"
-                    yield lost(task, failed)
-                elif len(self._living) < job.workers:
-                    waiting.remove(task)
-                    self._submit(replace(job, tasks=(task,)))
-            for event in self._events(waiting):
-                if isinstance(event, Ended) and not event.again:
-                    ended[event.key] = event.status
-                yield event
+    def start(self, job: Job, task: Task) -> tuple[Event, ...]:
+        """Submit a cell as a task, which tells itself when it starts."""
+        self._submit(replace(job, tasks=(task,)))
+        return ()
 
-    def _together(self, job: Job) -> Iterator[Event]:
-        """Timed cells share one machine, and nothing shares it with them."""
-        waiting = list(job.tasks)
-        while waiting or self._living:
-            if waiting:
-                self._submit(replace(job, tasks=tuple(waiting)))
-                waiting.clear()
-            yield from self._events(waiting)
-
-    def _submit(self, job: Job) -> None:
-        self._living.append(_Remote(job, self._resources(job)))
-
-    def _events(self, waiting: list[Task]) -> Iterator[Event]:
-        """Wait for news of one job; what died with its worker waits again."""
+    def news(self) -> list[Event]:
+        """Wait for news of one task."""
         streams = {remote.stream: remote for remote in self._living}
         (spoken,), _ = ray.wait(list(streams), num_returns=1, fetch_local=False)
         remote = streams[spoken]
-        try:
-            event = remote.next_event()
-        except RayError as error:
+        events = remote.news()
+        if any(isinstance(event, Ended) for event in events):
             self._living.remove(remote)
-            waiting.extend(remote.again())
-            yield from remote.given_up(error)
-        else:
-            if event is None:
-                self._living.remove(remote)
-            else:
-                yield event
+        return events
+
+    def _together(self, job: Job) -> Iterator[Event]:
+        """Timed cells share one machine, and nothing shares it with them."""
+        tasks = job.tasks
+        while tasks:
+            remote = self._submit(replace(job, tasks=tasks))
+            while remote.open:
+                yield from remote.news()
+            self._living.remove(remote)
+            tasks = tuple(remote.again)
+
+    def _submit(self, job: Job) -> _Remote:
+        remote = _Remote(job, self._resources(job))
+        self._living.append(remote)
+        return remote
 
     def _resources(self, job: Job) -> dict[str, float]:
         """Return what Ray must keep free for a job; raises UsageError if it cannot."""
