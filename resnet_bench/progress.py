@@ -1,11 +1,15 @@
 """Progress of a run: what is done, how long the rest takes, and who shows it."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resnet_bench.execution.events import Ended, Event, Recorded, Started
+from resnet_bench.experiments import Note
+from resnet_bench.output import Output
 from resnet_bench.records import Cell
 
 if TYPE_CHECKING:
@@ -210,3 +214,42 @@ class LiveDisplay:
         table = self._table() if self._table else None
         parts = [self._bar] if table is None else [table, self._bar]
         self._live.update(Group(*parts), refresh=True)
+
+
+def trying(output: Output) -> AbstractContextManager[Note]:
+    """Return what says what is tried before the first cell: a line each, or one."""
+    if not output.interactive:
+        return nullcontext(output.say)
+    return ChangingLine(output.console(sys.stderr))
+
+
+class ChangingLine:
+    """A line on a terminal that says what is done, and goes when that is over.
+
+    It is drawn when there is something to say, never on a timer.
+    """
+
+    def __init__(self, console: "Console") -> None:
+        from rich.live import Live
+
+        self._live: Any = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> "ChangingLine":
+        """Begin with nothing to say."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take the line off the screen."""
+        self._live.stop()
+
+    def __call__(self, text: str) -> None:
+        """Say this in place of what was said before."""
+        from rich.text import Text
+
+        self._live.start()
+        self._live.update(Text(text), refresh=True)

@@ -16,7 +16,7 @@ from resnet_bench.execution.events import (
     Recorded,
     Task,
 )
-from resnet_bench.experiments import Experiment
+from resnet_bench.experiments import Experiment, Note
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import option_fields
 from resnet_bench.records import Cell, to_json
@@ -91,18 +91,27 @@ def shortened_paths(config: Any) -> dict[str, Path]:
     }
 
 
+def unheard(_: str) -> None:
+    """Tell nobody."""
+
+
 def make_plan(
-    experiment: Experiment, config: Any, executor: Executor, *, dry: bool = False
+    experiment: Experiment,
+    config: Any,
+    executor: Executor,
+    *,
+    dry: bool = False,
+    note: Note = unheard,
 ) -> Plan:
     """Resolve the config where cells will run, expand it, and note the environment.
 
-    With `dry` nothing is tried out that takes long.
+    With `dry` nothing is tried out that takes long; `note` hears what is tried.
 
     Raises UsageError when the config asks for what that machine cannot do.
     """
     resolved = executor.call(experiment.run_name, "prepare", config)
     if not dry:
-        resolved = experiment.fitted(resolved, executor)
+        resolved = experiment.fitted(resolved, executor, note)
     environment = executor.call(ENVIRONMENT, "collect")
     cells = tuple(experiment.spec.expand(resolved))
     if not cells:

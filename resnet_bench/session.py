@@ -22,6 +22,7 @@ from resnet_bench.progress import (
     PlainDisplay,
     Tracker,
     duration,
+    trying,
 )
 from resnet_bench.readers import ExportOptions
 from resnet_bench.runner import (
@@ -135,7 +136,9 @@ class Session:
     def _with(self, executor: Executor, config: Any, folder: Path | None) -> ExitCode:
         executor.warm((self.experiment.run_name,))
         self.output.say(f"{self.experiment.name}: preparing")
-        plan = make_plan(self.experiment, config, executor, dry=self.request.dry_run)
+        dry = self.request.dry_run
+        with trying(self.output) as note:
+            plan = make_plan(self.experiment, config, executor, dry=dry, note=note)
         for line in self.experiment.announcements(plan.config):
             self.output.say(line)
         if self.request.dry_run:

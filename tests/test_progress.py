@@ -8,7 +8,15 @@ from rich.console import Console
 from rich.text import Text
 
 from resnet_bench.execution.events import Ended, Recorded, Started
-from resnet_bench.progress import LiveDisplay, PlainDisplay, Tracker, duration
+from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.progress import (
+    ChangingLine,
+    LiveDisplay,
+    PlainDisplay,
+    Tracker,
+    duration,
+    trying,
+)
 from resnet_bench.records import Cell
 
 
@@ -107,3 +115,34 @@ def test_an_unknown_cell_keeps_its_key() -> None:
 )
 def test_durations_are_in_a_persons_units(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_what_is_tried_is_a_line_each_in_a_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with trying(Output(DisplayOptions())) as note:
+        note("trying 2")
+        note("trying 4")
+    assert capsys.readouterr().err == "trying 2\ntrying 4\n"
+    with trying(Output(DisplayOptions(quiet=True))) as note:
+        note("trying 2")
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_tried_is_one_line_of_a_terminal_that_goes_away() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=60)
+    with ChangingLine(console) as note:
+        note("trying [2]")
+        note("trying [4]")
+    drawn = stream.getvalue()
+    assert "trying [2]" in drawn
+    # Both lines are erased again: nothing but cursor movements follows the last.
+    assert drawn.rindex("\x1b[2K") > drawn.index("trying [4]")
+
+
+def test_where_nothing_is_tried_a_terminal_stays_as_it_is() -> None:
+    stream = io.StringIO()
+    with ChangingLine(Console(file=stream, force_terminal=True)):
+        pass
+    assert stream.getvalue() == ""

@@ -1,7 +1,9 @@
 """What spoils a measurement while it is taken: too few cores, a throttling GPU."""
 
+import math
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,9 @@ THROTTLE_REASONS = (
     "sw_thermal_slowdown",
 )
 QUERY_SECONDS = 5
+
+#: During a visit the driver is asked no more often than this: the GPU idles meanwhile.
+LOOK_SECONDS = 0.5
 
 SCHEDULER_ROOT = Path("/proc/self/task")
 
@@ -93,6 +98,7 @@ class Watch:
         threads: CPU threads that the cell computes with.
         gpu: Index of the GPU in use, None on the CPU.
         cores: Cores that the process may use.
+        now: Tells the seconds that have passed, of any start.
     """
 
     threads: int
@@ -100,15 +106,29 @@ class Watch:
     cores: int = field(default_factory=usable_cores)
     waiting: Callable[[], float | None] = waiting_seconds
     throttled: Callable[[int], tuple[str, ...]] = throttle_reasons
+    now: Callable[[], float] = time.monotonic
     _waited: float | None = None
+    _reasons: dict[str, None] = field(default_factory=dict)
+    _looked: float = -math.inf
 
     def begin(self) -> None:
         """Start to watch a visit."""
+        self._reasons = {}
+        self._look()
         self._waited = self.waiting()
+
+    def between(self) -> None:
+        """Look at the GPU in the middle of a visit, unless that was just done.
+
+        A reason may come and go with the load. Call it where nothing is timed.
+        """
+        if self.now() - self._looked >= LOOK_SECONDS:
+            self._look()
 
     def end(self, seconds: float) -> Watched:
         """Return what was seen in a visit that took so long."""
         share = self._waiting_share(seconds)
+        self._look()
         found = (self._too_many_threads(), _crowded(share), self._held_back())
         return Watched(tuple(each for each in found if each is not None), share)
 
@@ -124,13 +144,15 @@ class Watch:
             return None
         return (waited - self._waited) / (seconds * self.threads)
 
+    def _look(self) -> None:
+        if self.gpu is not None:
+            self._reasons |= dict.fromkeys(self.throttled(self._physical_index))
+            self._looked = self.now()
+
     def _held_back(self) -> Condition | None:
-        if self.gpu is None:
+        if not self._reasons:
             return None
-        reasons = self.throttled(self._physical_index)
-        if not reasons:
-            return None
-        return Condition("throttled", f"GPU held back by {', '.join(reasons)}")
+        return Condition("throttled", f"GPU held back by {', '.join(self._reasons)}")
 
     @property
     def _physical_index(self) -> int:

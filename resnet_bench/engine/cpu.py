@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +151,46 @@ def _chosen(path: Path) -> str | None:
     return found[1] if found else None
 
 
+def bytes_left(root: Path = ROOT) -> int:
+    """Return the bytes that this process can still take before it meets a limit.
+
+    That is what the machine has available, or what the tightest of its cgroups leaves
+    of its limit beside what is in use there; files that the kernel can drop again are
+    not counted as in use.
+    """
+    import psutil
+
+    left = [limit - _in_use(level) for level, limit in _memory_limits(root)]
+    return max(0, min([psutil.virtual_memory().available, *left]))
+
+
 def _memory_limit(root: Path) -> int | None:
     """Return the tightest memory limit of this process's cgroups, None without one."""
-    limits = [
-        int(text)
-        for level in cores.cgroup_levels(root, "memory")
-        for name in ("memory.max", "memory.limit_in_bytes")
-        if (text := read_text(level / name)) and text.isdigit()
-    ]
-    # Version 1 writes "no limit" as the largest number that fits a page count.
-    return min((limit for limit in limits if limit < 2**62), default=None)
+    return min((limit for _, limit in _memory_limits(root)), default=None)
+
+
+def _memory_limits(root: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the cgroups that limit this process's memory, with the limit in bytes."""
+    for level in cores.cgroup_levels(root, "memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = read_text(level / name) or ""
+            # Version 1 writes "no limit" as the largest number that fits a page count.
+            if text.isdigit() and int(text) < 2**62:
+                yield level, int(text)
+
+
+def _in_use(level: Path) -> int:
+    """Return the bytes in use of a cgroup, as the kernel would count against its limit.
+
+    `inactive_file` of `memory.stat` (`total_inactive_file` in version 1, where the
+    plain one leaves out the cgroups below) is dropped before anything is killed.
+    """
+    texts = (
+        read_text(level / name) for name in ("memory.current", "memory.usage_in_bytes")
+    )
+    used = next((int(text) for text in texts if text and text.isdigit()), 0)
+    numbers = dict(
+        line.split() for line in (read_text(level / "memory.stat") or "").splitlines()
+    )
+    files = numbers.get("total_inactive_file") or numbers.get("inactive_file") or 0
+    return max(0, used - int(files))

@@ -123,6 +123,7 @@ class Sampler:
         device_clock: Makes a clock of the device's own time from the head start in
             seconds that the host needs; None on the CPU.
         agree: Makes the ranks of one job take the same decisions.
+        between: Called between batches of samples, outside of all that is timed.
     """
 
     units: Sequence[Unit]
@@ -132,6 +133,7 @@ class Sampler:
     decisive: Sequence[str]
     device_clock: Callable[[float], Clock] | None = None
     agree: Callable[[float], float] = float
+    between: Callable[[], None] | None = None
     used_seconds: float = 0.0
     rounds: int = 0
     series: dict[str, Series] = field(init=False)
@@ -210,6 +212,8 @@ class Sampler:
         while True:
             for unit in self.units:
                 self._sample(unit, visit)
+                if self.between is not None:
+                    self.between()
             if self._since(begin) >= length:
                 break
         for phase, samples in visit.samples.items():

@@ -1,11 +1,15 @@
 """What can be asked: one row per experiment."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
 
 Schedule = Literal["once", "rounds"]
+
+#: Hears in a person's words what is being done.
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,13 @@ class Experiment:
         announce = getattr(self.spec, "announce", None)
         return announce(config) if announce else []
 
-    def fitted(self, config: Any, executor: Any) -> Any:
-        """Return the config with what only trying tells, if there is anything."""
+    def fitted(self, config: Any, executor: Any, note: Note) -> Any:
+        """Return the config with what only trying tells, if there is anything.
+
+        `note` is told what is being tried, since that may take minutes.
+        """
         fit = getattr(self.spec, "fitted", None)
-        return fit(config, executor) if fit else config
+        return fit(config, executor, note) if fit else config
 
     @property
     def run(self) -> ModuleType:

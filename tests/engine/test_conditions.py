@@ -58,6 +58,73 @@ def test_a_gpu_that_the_driver_holds_back_is_throttled() -> None:
     assert watched(watch) == ["throttled"]
 
 
+class Driver:
+    """Tells the reasons of each moment, and takes a second to answer."""
+
+    def __init__(self, reasons: dict[float, str]) -> None:
+        self.reasons = reasons
+        self.seconds = 0.0
+        self.asked: list[float] = []
+
+    def now(self) -> float:
+        return self.seconds
+
+    def throttled(self, index: int) -> tuple[str, ...]:
+        self.asked.append(self.seconds)
+        reason = self.reasons.get(self.seconds)
+        return (reason,) if reason else ()
+
+
+def visited(driver: Driver, looks: list[float], end: float) -> list[str]:
+    """Return the notes of a visit with looks at these seconds."""
+    watch = Watch(1, 0, 2, no_waiting, driver.throttled, driver.now)
+    watch.begin()
+    for driver.seconds in looks:
+        watch.between()
+    driver.seconds = end
+    return [condition.note for condition in watch.end(end).conditions]
+
+
+@pytest.mark.parametrize("moment", [0.0, 1.0, 3.0])
+def test_a_gpu_is_throttled_whenever_it_was_held_back(moment: float) -> None:
+    driver = Driver({moment: "hw_thermal_slowdown"})
+    assert visited(driver, [1.0, 2.0], 3.0) == ["GPU held back by hw_thermal_slowdown"]
+    assert driver.asked == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_each_reason_of_a_visit_is_said_once() -> None:
+    driver = Driver(
+        {0.0: "hw_slowdown", 1.0: "sw_thermal_slowdown", 3.0: "hw_slowdown"}
+    )
+    (note,) = visited(driver, [1.0, 2.0], 3.0)
+    assert note == "GPU held back by hw_slowdown, sw_thermal_slowdown"
+
+
+def test_the_driver_is_not_asked_again_at_once() -> None:
+    driver = Driver({})
+    visited(driver, [0.1, 0.4, 0.6, 0.7, 1.2], 1.3)
+    assert driver.asked == [0.0, 0.6, 1.2, 1.3]
+
+
+def test_what_an_earlier_visit_saw_is_not_said_of_the_next() -> None:
+    driver = Driver({0.0: "hw_slowdown"})
+    watch = Watch(1, 0, 2, no_waiting, driver.throttled, driver.now)
+    watch.begin()
+    driver.seconds = 1.0
+    assert len(watch.end(1.0).conditions) == 1
+    watch.begin()
+    assert watch.end(1.0).conditions == ()
+
+
+def test_without_a_gpu_no_driver_is_asked() -> None:
+    driver = Driver({})
+    watch = Watch(1, None, 2, no_waiting, driver.throttled, driver.now)
+    watch.begin()
+    watch.between()
+    watch.end(1.0)
+    assert driver.asked == []
+
+
 def test_a_cool_gpu_is_not_throttled() -> None:
     watch = Watch(threads=1, gpu=0, cores=2, waiting=no_waiting, throttled=lambda _: ())
     assert watched(watch) == []
@@ -75,7 +142,7 @@ def test_the_driver_is_asked_about_the_gpu_that_torch_was_shown(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
     for gpu in (0, 1, 2):
         watched(Watch(threads=1, gpu=gpu, cores=2, waiting=no_waiting, throttled=note))
-    assert asked == [3, 1, 2]
+    assert list(dict.fromkeys(asked)) == [3, 1, 2]
 
 
 def test_waiting_is_summed_over_the_threads_of_the_process(tmp_path: Path) -> None:

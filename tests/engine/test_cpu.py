@@ -139,6 +139,37 @@ def test_memory_limit_of_version_one_is_unknown_when_unlimited(tmp_path: Path) -
     assert cpu.describe_memory(tmp_path)["limit_bytes"] is None
 
 
+def test_what_is_in_use_of_a_cgroup_is_not_left(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/cgroup", "0::/outer/inner\n")
+    outer, inner = "sys/fs/cgroup/outer", "sys/fs/cgroup/outer/inner"
+    write(tmp_path, f"{outer}/memory.max", f"{2**20}\n")
+    write(tmp_path, f"{outer}/memory.current", f"{2**19}\n")
+    assert cpu.bytes_left(tmp_path) == 2**19
+    # Files that can be dropped are not in use.
+    write(tmp_path, f"{outer}/memory.stat", f"anon 5\ninactive_file {2**18}\n")
+    assert cpu.bytes_left(tmp_path) == 2**19 + 2**18
+    # The innermost limit may be larger and still leave less.
+    write(tmp_path, f"{inner}/memory.max", f"{2**21}\n")
+    write(tmp_path, f"{inner}/memory.current", f"{2**21 - 7}\n")
+    assert cpu.bytes_left(tmp_path) == 7
+    write(tmp_path, f"{inner}/memory.current", f"{2**21 + 1}\n")
+    assert cpu.bytes_left(tmp_path) == 0
+
+
+def test_version_one_counts_the_files_of_cgroups_below(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/cgroup", "3:memory:/job\n")
+    job = "sys/fs/cgroup/memory/job"
+    write(tmp_path, f"{job}/memory.limit_in_bytes", f"{2**20}\n")
+    write(tmp_path, f"{job}/memory.usage_in_bytes", f"{2**20}\n")
+    stat = "inactive_file 0\ntotal_inactive_file 4096\n"
+    write(tmp_path, f"{job}/memory.stat", stat)
+    assert cpu.bytes_left(tmp_path) == 4096
+
+
+def test_without_a_cgroup_the_machine_is_the_limit(tmp_path: Path) -> None:
+    assert cpu.bytes_left(tmp_path) > 2**20
+
+
 def test_memory_of_this_machine_is_in_bytes(tmp_path: Path) -> None:
     file = "sys/kernel/mm/transparent_hugepage/enabled"
     write(tmp_path, file, "always [madvise] never\n")

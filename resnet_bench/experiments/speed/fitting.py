@@ -1,8 +1,8 @@
 """`--batch-size auto`: the largest batch that fits, found in child processes."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resnet_bench.errors import ChildDiedError, UsageError
@@ -31,28 +31,39 @@ class Largest:
 def largest(
     fits: Callable[[int], bool], now: Callable[[], float] = time.monotonic
 ) -> Largest:
-    """Search by doubling, then by halving what lies between; `now` in seconds."""
+    """Search by doubling, then by halving what lies between; `now` in seconds.
+
+    A try that would end too late, by what an image took so far, is not begun.
+    """
     ends = now() + SEARCH_SECONDS
-    low, high = 0, FIRST
+    low, high, image_seconds = 0, FIRST, 0.0
+
+    def in_time(batch_size: int) -> bool:
+        return now() + batch_size * image_seconds <= ends
+
+    began = now()
     while fits(high):
+        image_seconds = (now() - began) / high
         low, high = high, 2 * high
         if high > LARGEST:
             return Largest(low, "the largest that is tried")
-        if now() >= ends:
+        if not in_time(high):
             return Largest(low, f"no time for more ({SEARCH_SECONDS:.0f} s)")
+        began = now()
     if low == 0:
         return Largest(int(fits(1)), f"{FIRST} do not fit")
-    while high - low > max(1.0, RESOLUTION * low) and now() < ends:
+    while high - low > max(1.0, RESOLUTION * low) and in_time((low + high) // 2):
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return Largest(low, f"{high} do not fit")
 
 
-def fitted(config: Any, executor: Any) -> Any:
+def fitted(config: Any, executor: Any, note: Callable[[str], None]) -> Any:
     """Return the config with a batch for each setting that asks for the largest.
 
-    What a resumed run found before stays. Raises UsageError where cells do not run in
-    children of this machine, and where not even one image fits.
+    What a resumed run found before stays; `note` hears of each try. Raises UsageError
+    where cells do not run in children of this machine, and where not even one image
+    fits.
     """
     known = {key for key, *_ in config.fitted or ()}
     open_cells = [
@@ -66,19 +77,50 @@ def fitted(config: Any, executor: Any) -> Any:
         raise UsageError(
             f"--batch-size {AUTO}: expected with --executor processes and one GPU"
         )
-    results = ((cell, _largest_of(cell, executor)) for cell in open_cells)
-    found = [(cell.key, _words(cell, each), each.batch_size) for cell, each in results]
+    found = list(_found(open_cells, executor, note))
     return replace(config, fitted=(*(config.fitted or ()), *found))
 
 
-def _largest_of(cell: SpeedCell, executor: Any) -> Largest:
-    def fits(batch_size: int) -> bool:
+def _found(
+    cells: Sequence[SpeedCell], executor: Any, note: Callable[[str], None]
+) -> Iterator[tuple[str, str, int]]:
+    for number, cell in enumerate(cells, start=1):
+        tries = _Tries(cell, executor, note, f"{number}/{len(cells)}")
+        each = _largest_of(cell, tries)
+        yield cell.key, _words(cell, each), each.batch_size
+
+
+@dataclass
+class _Tries:
+    """Tries batches of one cell in children and says so."""
+
+    cell: SpeedCell
+    executor: Any
+    note: Callable[[str], None]
+    count: str
+    known: str = ""
+    began: float = field(default_factory=time.monotonic)
+
+    def __call__(self, batch_size: int) -> bool:
+        """Say whether the batch fits."""
+        seconds = time.monotonic() - self.began
+        self.note(
+            f"--batch-size {AUTO} [{self.count}] {_subject(self.cell)}: trying batch "
+            f"{batch_size}{self.known} ({seconds:.0f} s of {SEARCH_SECONDS:.0f} s)"
+        )
+        fits = self._fits(batch_size)
+        self.known = f"; {batch_size} {'fit' if fits else 'do not fit'}"
+        return fits
+
+    def _fits(self, batch_size: int) -> bool:
         try:
-            tried = replace(cell, batch_size=batch_size)
-            return bool(executor.call(RUN, "fits", tried))
+            tried = replace(self.cell, batch_size=batch_size)
+            return bool(self.executor.call(RUN, "fits", tried))
         except ChildDiedError:
             return False  # ended by the out-of-memory killer, as it would be again
 
+
+def _largest_of(cell: SpeedCell, fits: Callable[[int], bool]) -> Largest:
     result = largest(fits)
     if not result.batch_size:
         raise UsageError(
@@ -89,10 +131,11 @@ def _largest_of(cell: SpeedCell, executor: Any) -> Largest:
 
 
 def _words(cell: SpeedCell, found: Largest) -> str:
-    return (
-        f"{cell.name}, {cell.image_size} px, {cell.dtype}: batch {found.batch_size} "
-        f"({found.because})"
-    )
+    return f"{_subject(cell)}: batch {found.batch_size} ({found.because})"
+
+
+def _subject(cell: SpeedCell) -> str:
+    return f"{cell.name}, {cell.image_size} px, {cell.dtype}"
 
 
 def announce(config: Any) -> list[str]:

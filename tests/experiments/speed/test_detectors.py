@@ -58,10 +58,30 @@ def gpu_cell() -> SpeedCell:
     return next(cell for cell in cells if cell.measure == TIME)
 
 
+class Driver:
+    """Says a second later why a GPU is held back: at rest, or amid a visit."""
+
+    def __init__(
+        self, cuda: FakeCuda, *, resting: Sequence[str] = (), amid: Sequence[str] = ()
+    ) -> None:
+        self.cuda = cuda
+        self.reasons = {False: tuple(resting), True: tuple(amid)}
+        self.visiting = False
+        self.asked = {False: 0, True: 0}
+
+    def __call__(self, index: int) -> tuple[str, ...]:
+        self.cuda.host += 1.0
+        self.asked[self.visiting] += 1
+        return self.reasons[self.visiting]
+
+
 def row_of(
-    cuda: FakeCuda, step: float, throttled: Sequence[str] = (), waited: float = 0.0
+    cuda: FakeCuda, step: float, driver: Driver | None = None, waited: float = 0.0
 ) -> SpeedRow:
     """Sample a training step on the stand-in and make a row of what was seen."""
+    waiting = iter([0.0, waited] * ROUNDS)
+    asked = driver or Driver(FakeCuda())
+    watch = Watch(2, 0, 8, lambda: next(waiting), asked, cuda.now)
     sampler = Sampler(
         units=[
             Launching(cuda, PARTS),
@@ -72,14 +92,15 @@ def row_of(
         precision=0.02,
         decisive=NOISE_PHASES,
         device_clock=lambda head_start: EventClock(head_start, cuda),
+        between=watch.between,
     )
-    waiting = iter([0.0, waited] * ROUNDS)
-    watch = Watch(2, 0, 8, lambda: next(waiting), lambda _: tuple(throttled))
     sampler.warm_up()
     visits = []
     for number in range(ROUNDS):
         watch.begin()
+        asked.visiting = True
         visit = sampler.visit()
+        asked.visiting = False
         flags = [each.flag for each in watch.end(1.0).conditions]
         visits.append(
             {
@@ -113,8 +134,27 @@ def test_a_gpu_that_waits_for_its_host_is_host_bound() -> None:
 
 
 def test_a_gpu_that_is_held_back_is_throttled() -> None:
-    row = row_of(FakeCuda(), WHOLE, throttled=["sw_thermal_slowdown"])
-    assert row.flags == ["throttled"]
+    driver = Driver(FakeCuda(), resting=["sw_thermal_slowdown"])
+    assert row_of(FakeCuda(), WHOLE, driver).flags == ["throttled"]
+
+
+def test_a_gpu_that_is_held_back_only_while_it_works_is_throttled() -> None:
+    cuda = FakeCuda()
+    driver = Driver(cuda, amid=["hw_slowdown"])
+    assert row_of(cuda, WHOLE, driver).flags == ["throttled"]
+    assert driver.asked[False] == 2 * ROUNDS
+    assert driver.asked[True] >= ROUNDS - 1
+
+
+def test_asking_the_driver_is_never_part_of_a_time() -> None:
+    cuda = FakeCuda()
+    asking, silent = row_of(cuda, WHOLE, Driver(cuda)), row_of(FakeCuda(), WHOLE)
+    for phase in (*PARTS, "step"):
+        found, expected = asking.phase(phase), silent.phase(phase)
+        assert found is not None
+        assert expected is not None
+        assert found.high == pytest.approx(expected.high)
+    assert asking.device_share == pytest.approx(1.0)
 
 
 def test_a_step_that_does_more_than_its_parts_fails_the_closure() -> None:

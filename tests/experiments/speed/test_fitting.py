@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import count
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_bench.engine import cpu
 from resnet_bench.engine.devices import Device
 from resnet_bench.errors import ChildDiedError, UsageError
 from resnet_bench.execution.inline import InlineExecutor
@@ -19,16 +17,20 @@ from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.speed import run
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
 from resnet_bench.experiments.speed.fitting import (
+    FIRST,
     LARGEST,
     RESOLUTION,
     SEARCH_SECONDS,
     fitted,
     largest,
 )
+from resnet_bench.experiments.speed.grid import timing_cells
 from resnet_bench.experiments.speed.measures import fits as measure
 from resnet_bench.experiments.speed.spec import Config, announce, expand, resolved
 from resnet_bench.options import restore
 from resnet_bench.records import to_json
+from resnet_bench.runner import unheard
+from tests.toys import limited
 
 MEBIBYTE = 2**20
 
@@ -69,10 +71,47 @@ def test_nothing_is_larger_than_the_largest() -> None:
 
 
 def test_a_search_whose_time_is_up_keeps_what_fitted() -> None:
-    clock = count(0.0, SEARCH_SECONDS / 3)
-    found = largest(lambda batch: True, now=lambda: next(clock))
-    assert found.batch_size == 8
+    clock = Timed(lambda batch: True)
+    found = largest(clock, now=lambda: clock.seconds)
     assert found.because.startswith("no time for more")
+    # 2 + 4 + 8 + 16 + 32 seconds; another 64 would have ended too late.
+    assert found.batch_size == clock.tried[-1]
+    assert clock.seconds <= SEARCH_SECONDS
+    assert clock.seconds + 2 * found.batch_size > SEARCH_SECONDS
+
+
+@given(st.integers(FIRST, LARGEST - 1))
+def test_no_try_ends_after_the_time_is_up(limit: int) -> None:
+    clock = Timed(lambda batch: batch <= limit)
+    assert FIRST <= largest(clock, now=lambda: clock.seconds).batch_size <= limit
+    assert clock.seconds <= SEARCH_SECONDS
+
+
+@dataclass
+class Timed:
+    """Answers what fits, a second per image later."""
+
+    fits: Callable[[int], bool]
+    seconds: float = 0.0
+    tried: list[int] = field(default_factory=list)
+
+    def __call__(self, batch_size: int) -> bool:
+        self.seconds += batch_size
+        self.tried.append(batch_size)
+        return self.fits(batch_size)
+
+
+def test_each_try_is_said_before_it_is_made() -> None:
+    said: list[str] = []
+    machine = Machine(lambda cell: 5)
+    fitted(config_of(), machine, said.append)
+    assert len(said) == len(machine.tried)
+    assert said[0].startswith(
+        "--batch-size auto [1/2] ResNet-18, 224 px, float32: trying batch 2 (0 s of 120"
+    )
+    assert "trying batch 4; 2 fit (" in said[1]
+    assert "trying batch 6; 8 do not fit (" in said[3]
+    assert "[2/2] ResNet-50" in said[-1]
 
 
 def test_where_no_image_fits_nothing_is_found() -> None:
@@ -82,7 +121,7 @@ def test_where_no_image_fits_nothing_is_found() -> None:
 
 def test_each_setting_gets_its_own_batch_and_keeps_what_was_asked_for() -> None:
     machine = Machine(lambda cell: 40 if cell.variant == 18 else 12)
-    config = fitted(config_of(), machine)
+    config = fitted(config_of(), machine, unheard)
     timed = [cell for cell in expand(config) if cell.measure == TIME]
     assert [cell.batch_size for cell in timed] == [40, 12]
     assert {cell.requested_batch_size for cell in timed} == {"auto"}
@@ -93,29 +132,30 @@ def test_each_setting_gets_its_own_batch_and_keeps_what_was_asked_for() -> None:
 
 
 def test_a_resumed_run_does_not_search_again() -> None:
-    config = fitted(config_of(), Machine(lambda cell: 40))
+    config = fitted(config_of(), Machine(lambda cell: 40), unheard)
     again = Config(**restore(Config, to_json(config)))
     machine = Machine(lambda cell: 99)
-    assert expand(fitted(again, machine)) == expand(config)
+    assert expand(fitted(again, machine, unheard)) == expand(config)
     assert machine.tried == []
 
 
 def test_given_batches_stand_beside_the_largest() -> None:
     config = config_of(variants=(18,), batch_size=(1, "auto"))
-    timed = [c for c in expand(fitted(config, Machine(lambda _: 5))) if c.variant]
+    found = fitted(config, Machine(lambda _: 5), unheard)
+    timed = [cell for cell in expand(found) if cell.variant]
     assert [cell.batch_size for cell in timed if cell.measure == TIME] == [1, 5]
 
 
 def test_a_setting_of_which_no_image_fits_is_refused() -> None:
     with pytest.raises(UsageError, match="does not fit with a single image of 224 px"):
-        fitted(config_of(), Machine(lambda cell: 0))
+        fitted(config_of(), Machine(lambda cell: 0), unheard)
 
 
 def test_only_children_may_die_of_a_search() -> None:
     with pytest.raises(UsageError, match="expected with --executor processes"):
-        fitted(config_of(), InlineExecutor())
+        fitted(config_of(), InlineExecutor(), unheard)
     config = config_of(batch_size=(4,))
-    assert fitted(config, InlineExecutor()) is config
+    assert fitted(config, InlineExecutor(), unheard) is config
 
 
 @pytest.mark.parametrize(
@@ -155,13 +195,38 @@ def test_a_child_tells_what_fits_below_a_limit() -> None:
     assert not tried(4096, 512 * MEBIBYTE)
 
 
-def test_the_containers_limit_counts_where_it_is_less(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    memory: dict[str, Any] = {"available_bytes": 1000, "limit_bytes": None}
-    monkeypatch.setattr(measure, "describe_memory", lambda: memory)
+class Limited(ProcessExecutor):
+    """Calls in children that the kernel gives no more than some address space."""
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        return super().call(limited.__name__, function, *arguments)
+
+
+def test_the_search_ends_at_a_limit_that_the_kernel_sets() -> None:
+    config = replace(
+        config_of(variants=(), model=("tests.engine.tiny_networks:tiny",)),
+        image_size=(64,),
+    )
+    executor = Limited()
+    executor.warm((limited.__name__,))
+    said: list[str] = []
+    try:
+        found = fitted(config, executor, said.append)
+        (timed,) = [cell for cell in timing_cells(found) if cell.measure == TIME]
+        assert found.fitted is not None
+        _, words, batch_size = found.fitted[0]
+        fits = [
+            executor.call(run.__name__, "fits", replace(timed, batch_size=each))
+            for each in (batch_size, 2 * batch_size)
+        ]
+    finally:
+        executor.close()
+    assert words.endswith("do not fit)")
+    assert 2 < batch_size < LARGEST
+    assert fits == [True, False]
+
+
+def test_a_batch_may_take_most_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "bytes_left", lambda: 1000)
     assert measure.memory_left(Device("cpu")) == 800
-    memory["limit_bytes"] = 500
-    assert measure.memory_left(Device("cpu")) == 400
     assert measure.memory_left(Device("cuda", 0)) is None
-    assert set(memory) <= set(cpu.describe_memory())

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from resnet_bench.engine import ceiling, devices
+from resnet_bench.engine.conditions import Watch, Watched
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.errors import UsageError
@@ -20,6 +21,7 @@ from resnet_bench.experiments.speed.cells import (
     TIME,
     SpeedCell,
 )
+from resnet_bench.experiments.speed.measures import timing
 from resnet_bench.experiments.speed.measures.subject import builder_of
 from resnet_bench.experiments.speed.records import (
     STEP_PARTS,
@@ -317,3 +319,25 @@ def test_several_processes_follow_no_protocol() -> None:
 
     with pytest.raises(UsageError, match="--protocol timm: expected with one process"):
         list(speed.run(cell_of(TIME, protocol="timm"), Two()))
+
+
+def test_conditions_are_looked_at_at_both_ends_of_a_visit_and_amid_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[str] = []
+
+    class Spy(Watch):
+        def begin(self) -> None:
+            looks.append("begin")
+
+        def between(self) -> None:
+            looks.append("between")
+
+        def end(self, seconds: float) -> Watched:
+            looks.append("end")
+            return Watched((), None)
+
+    monkeypatch.setattr(timing, "Watch", Spy)
+    records = visits(cell_of(TIME, mode="infer"))
+    assert looks[:3] == ["begin", "between", "end"]
+    assert looks.count("begin") == looks.count("end") == len(records)

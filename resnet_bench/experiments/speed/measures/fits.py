@@ -8,7 +8,7 @@ from dataclasses import replace
 import psutil
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.cpu import describe_memory
+from resnet_bench.engine.cpu import bytes_left
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.memory import peak_of
 from resnet_bench.engine.workload import rehearse, use_memory
@@ -47,9 +47,7 @@ def memory_left(device: Device) -> int | None:
     """Return the bytes that a batch may take; None where the device refuses itself."""
     if device.is_cuda:
         return None
-    memory = describe_memory()
-    known = (memory["available_bytes"], memory["limit_bytes"])
-    return int(SHARE * min(size for size in known if size))
+    return int(SHARE * bytes_left())
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     with cold_compile_cache() if cell.compiled else nullcontext():
         watch.begin()
         began = clock.begin()
-        subject = _subject(cell, ranks, observed)
+        subject = _subject(cell, ranks, observed, watch)
         subject.sampler.warm_up()
         while True:
             visit = subject.sampler.visit()
@@ -127,7 +127,9 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
             began = clock.begin()
 
 
-def _subject(cell: SpeedCell, ranks: Ranks, observed: Observed) -> _Subject:
+def _subject(
+    cell: SpeedCell, ranks: Ranks, observed: Observed, watch: Watch
+) -> _Subject:
     device, setting = device_of(cell), setting_of(cell)
     model = seeded(builder_of(cell), cell.seed)
     compared = cell.rung is not None and cell.infers
@@ -139,12 +141,14 @@ def _subject(cell: SpeedCell, ranks: Ranks, observed: Observed) -> _Subject:
         cell=cell,
         observed=observed,
         workload=workload,
-        sampler=_sampler(cell, ranks, workload),
+        sampler=_sampler(cell, ranks, workload, watch),
         first=_first_calls(workload, device.clock, reference),
     )
 
 
-def _sampler(cell: SpeedCell, ranks: Ranks, workload: Workload) -> Sampler:
+def _sampler(
+    cell: SpeedCell, ranks: Ranks, workload: Workload, watch: Watch
+) -> Sampler:
     """Return what takes the samples, by this project's rules or another's."""
     device = device_of(cell)
     settings: dict[str, Any] = {
@@ -155,6 +159,8 @@ def _sampler(cell: SpeedCell, ranks: Ranks, workload: Workload) -> Sampler:
         "decisive": NOISE_PHASES,
         "device_clock": device.device_clock,
         "agree": ranks.slowest,
+        # What one rank finds out must not cost the others' blocks its time.
+        "between": watch.between if ranks.alone else None,
     }
     if cell.protocol is None:
         return Sampler(**settings)
