@@ -1,41 +1,68 @@
 """What runs on a node of a cluster, inside one of its workers."""
 
+import os
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from resnet_bench.errors import ResnetBenchError
+from resnet_bench.execution.allocator import VARIABLE
 from resnet_bench.execution.events import Ended, Event, Job
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.execution.source import source_digest
 
+ENVIRONMENT = "resnet_bench.engine.environment"
 
-def describe_node() -> dict[str, Any]:
-    """Return this node's environment and the digest of its copy of this package."""
-    from resnet_bench.engine.environment import collect
-
-    return {"environment": collect(), "source": source_digest()}
+#: Variables that the command hands on, unset ones included: they change times, and
+#: Ray sets some of them for its workers.
+VARIABLES = (VARIABLE, "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
-def call_here(module: str, function: str, arguments: tuple[Any, ...]) -> Any:
+@dataclass(frozen=True)
+class Setting:
+    """What children of a worker have in common with those of the command.
+
+    `modules` are imported before they are forked; None is a variable that is not set.
+    """
+
+    modules: tuple[str, ...]
+    variables: dict[str, str | None]
+    source: str
+
+
+def setting_here(modules: tuple[str, ...]) -> Setting:
+    """Return the setting of this process."""
+    variables = {name: os.environ.get(name) for name in VARIABLES}
+    return Setting(modules, variables, source_digest())
+
+
+def describe_node(setting: Setting) -> dict[str, Any]:
+    """Return the environment of this node's cells and the digest of its source."""
+    environment = _executor(setting).call(ENVIRONMENT, "collect")
+    return {"environment": environment, "source": source_digest()}
+
+
+def call_here(
+    setting: Setting, module: str, function: str, arguments: tuple[Any, ...]
+) -> Any:
     """Return what the function returns, or the error meant for a person."""
-    executor = _executor(module)
     try:
-        return executor.call(module, function, *arguments)
+        return _executor(setting).call(module, function, *arguments)
     except ResnetBenchError as error:
         return error
-    finally:
-        executor.close()
 
 
-def run_here(job: Job, node: str) -> Iterator[Event]:
+def run_here(setting: Setting, job: Job, node: str) -> Iterator[Event]:
     """Run a job in children of this worker.
 
     Cells that are timed together are tried again here; one that is a task of its
-    own may be tried again elsewhere.
+    own may be tried again elsewhere. Raises ResnetBenchError on a node, come later
+    than the run, that holds another version.
     """
-    for event in _executor(job.module).run(job):
+    if source_digest() != setting.source:
+        raise ResnetBenchError(f"node {node} has another version of resnet-bench")
+    for event in _executor(setting).run(job):
         if not isinstance(event, Ended):
             yield event
             continue
@@ -44,11 +71,16 @@ def run_here(job: Job, node: str) -> Iterator[Event]:
             return
 
 
-def _executor(module: str) -> ProcessExecutor:
+def _executor(setting: Setting) -> ProcessExecutor:
     """Return an executor whose children do not take Ray's worker for their main."""
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None):
         del main.__file__
+    for name, value in setting.variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     executor = ProcessExecutor()
-    executor.warm((module,))
+    executor.warm(setting.modules)
     return executor

@@ -6,11 +6,8 @@ own, and streams the events back: a record is kept as soon as it is made.
 
 import logging
 import os
-import signal
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -33,35 +30,40 @@ from resnet_bench.execution.events import (
     next_try,
 )
 from resnet_bench.execution.failures import describe_failure
-from resnet_bench.execution.ray_node import call_here, describe_node, run_here
+from resnet_bench.execution.ray_address import knock, own_handlers
+from resnet_bench.execution.ray_node import (
+    Setting,
+    call_here,
+    describe_node,
+    run_here,
+    setting_here,
+)
 from resnet_bench.execution.scheduling import run_once
 from resnet_bench.execution.source import source_digest
 
 #: How often a cell is tried whose child, worker or node dies.
 TRIES = 3
 
-#: How long to wait for an answer at a cluster's address.
-KNOCK_SECONDS = 5.0
-
 _describe = ray.remote(describe_node)
 _call = ray.remote(call_here)
 
 
 @ray.remote
-def _run(job: Job) -> Iterator[Event]:
-    yield from run_here(job, short(ray.get_runtime_context().get_node_id()))
+def _run(setting: Setting, job: Job) -> Iterator[Event]:
+    node = short(ray.get_runtime_context().get_node_id())
+    yield from run_here(setting, job, node)
 
 
 class _Remote:
     """A job under way on some node, and which of its cells have not ended."""
 
-    def __init__(self, job: Job, resources: dict[str, float]) -> None:
+    def __init__(self, setting: Setting, job: Job, resources: dict[str, float]) -> None:
         self.begin = time.perf_counter()
         self.open = {task.cell.key: task for task in job.tasks}
         #: The cells to try again, which died with worker or node.
         self.again: list[Task] = []
         remote = _run.options(num_returns="streaming", max_retries=0, **resources)
-        self.stream: Any = remote.remote(job)
+        self.stream: Any = remote.remote(setting, job)
 
     def news(self) -> list[Event]:
         """Wait for the next event; for the ends of all that died with the node."""
@@ -115,36 +117,49 @@ class RayExecutor:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._living: list[_Remote] = []
+        self._setting = setting_here(())
+        self._descriptions: dict[str, Any] = {}
         self._connected = _connect(place.ray_address)
 
     def warm(self, modules: tuple[str, ...]) -> None:
-        """Workers import what they need when they first need it."""
+        """Ask all nodes at once to load what cells import, and to describe themselves.
 
-    def nodes(self) -> dict[str, Any]:
-        """Return the environment of every node, by the beginning of its Ray id."""
-        asked = {
+        The worker that did so is the one that Ray gives the next task of the node.
+        """
+        self._setting = setting_here(modules)
+        self._descriptions = {
             node["NodeID"]: _describe.options(
                 num_cpus=0,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(
                     node["NodeID"], soft=False
                 ),
-            ).remote()
+            ).remote(self._setting)
             for node in _alive()
         }
-        answers = {short(name): ray.get(answer) for name, answer in asked.items()}
-        for name, answer in answers.items():
-            if answer["source"] != source_digest():
-                raise UsageError(
-                    f"--executor ray: node {name} has another version of resnet-bench: "
-                    "install the same one on every node"
-                )
-        return {name: answer["environment"] for name, answer in answers.items()}
+
+    def nodes(self) -> dict[str, Any]:
+        """Return the environment of every node, by the beginning of its Ray id."""
+        if not self._descriptions:
+            self.warm(self._setting.modules)
+        answers = {
+            short(name): _description(short(name), promised)
+            for name, promised in self._descriptions.items()
+        }
+        return {name: answer for name, answer in answers.items() if answer}
 
     def call(self, module: str, function: str, *arguments: Any) -> Any:
-        """Call the function on a node that cells may run on."""
+        """Call the function on a node that cells may run on.
+
+        Raises ResnetBenchError when it cannot be carried out there.
+        """
         gpus = min(1.0, _most("GPU"))
+        # Workers that load now are those to take.
+        ray.wait(list(self._descriptions.values()), num_returns=len(self._descriptions))
         remote = _call.options(num_cpus=1, num_gpus=gpus)
-        answer = ray.get(remote.remote(module, function, arguments))
+        try:
+            answer = ray.get(remote.remote(self._setting, module, function, arguments))
+        except RayError as error:
+            raise ResnetBenchError(f"{module}.{function}: {_why(error)}") from error
         if isinstance(answer, ResnetBenchError):
             raise answer
         return answer
@@ -186,7 +201,7 @@ class RayExecutor:
             tasks = tuple(remote.again)
 
     def _submit(self, job: Job) -> _Remote:
-        remote = _Remote(job, self._resources(job))
+        remote = _Remote(self._setting, job, self._resources(job))
         self._living.append(remote)
         return remote
 
@@ -223,6 +238,29 @@ class RayExecutor:
         self._connected = False
 
 
+def _description(node: str, promised: Any) -> dict[str, Any] | None:
+    """Wait for a node's environment; None when it died meanwhile.
+
+    Raises UsageError when it does not hold the version that runs here.
+    """
+    try:
+        answer: dict[str, Any] = ray.get(promised)
+    except RayTaskError as error:
+        raise UsageError(
+            f"--executor ray: node {node} cannot run resnet-bench: "
+            f"{describe_failure(error.cause)}: install the same one on every node"
+        ) from error
+    except RayError:
+        return None
+    if answer["source"] != source_digest():
+        raise UsageError(
+            f"--executor ray: node {node} has another version of resnet-bench: "
+            "install the same one on every node"
+        )
+    environment: dict[str, Any] = answer["environment"]
+    return environment
+
+
 def short(node_id: str) -> str:
     """Return how run files call a node."""
     return node_id[:12]
@@ -243,8 +281,8 @@ def _connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     try:
-        _knock(address)
-        with _own_handlers():
+        knock(address)
+        with own_handlers():
             ray.init(
                 address=address,
                 include_dashboard=None if address else False,
@@ -257,20 +295,3 @@ def _connect(address: str | None) -> bool:
             f"--ray-address {address}: no Ray cluster to be reached there ({reason})"
         ) from error
     return True
-
-
-def _knock(address: str | None) -> None:
-    """Raise OSError where nobody listens: Ray itself would wait for minutes."""
-    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
-
-
-@contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Keep our meaning of SIGTERM: Ray installs one of its own."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

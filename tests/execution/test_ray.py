@@ -1,19 +1,24 @@
 """Cells on a Ray cluster: the same records, and nodes that die in the middle."""
 
 import builtins
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from resnet_bench import cli
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution import choice
+from resnet_bench.execution.allocator import SETTING, VARIABLE
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.events import Ended, Job, Place, Recorded, Started, Task
 from resnet_bench.execution.inline import InlineExecutor
+from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.execution.ray_node import VARIABLES
 from resnet_bench.execution.source import source_digest
 from resnet_bench.experiments import EXPERIMENTS, Experiment
 from resnet_bench.session import RunRequest
@@ -95,6 +100,12 @@ def content(events: list[Any]) -> dict[str, list[Any]]:
     return kept
 
 
+def ray_workers() -> list[psutil.Process]:
+    """Return the workers of this test's clusters that run cells."""
+    mine = psutil.Process().children(recursive=True)
+    return [one for one in mine if "".join(one.cmdline()[:1]).startswith("ray::_run")]
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
@@ -142,6 +153,70 @@ class TestOnTwoNodes:
         assert executor.call(MODULE, "estimate", Config(), [1, 2]) == 3.0
         with pytest.raises(UsageError, match="something possible"):
             executor.call(MODULE, "prepare", Config(behaviours=("impossible",)))
+
+    def test_children_of_workers_get_the_settings_of_children_at_home(
+        self, executor: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        local = ProcessExecutor()
+        local.warm((MODULE,))
+        for name in VARIABLES:
+            here = local.call("os", "getenv", name)
+            assert executor.call("os", "getenv", name) == here, name
+        for node in executor.nodes().values():
+            said = {name: node["variables"].get(name) for name in VARIABLES}
+            assert said == {name: os.environ.get(name) for name in VARIABLES}
+            assert said[VARIABLE]
+
+    @pytest.mark.skipif(
+        os.environ.get(VARIABLE, SETTING) != SETTING, reason="settings of one's own"
+    )
+    def test_memory_that_a_cell_lets_go_of_is_not_mapped_anew(
+        self, executor: Any
+    ) -> None:
+        assert executor.call("tests.toys.memory", "faults_of_asking_again") < 100
+
+    def test_a_killed_worker_costs_an_attempt_and_no_cell(self, executor: Any) -> None:
+        asked = job(*["sleep"] * 4, size=40)
+        events: list[Any] = []
+        killed = False
+        for event in executor.run(asked):
+            events.append(event)
+            if not killed and sum(isinstance(item, Recorded) for item in events) > 5:
+                ray_workers()[0].kill()
+                killed = True
+        assert killed
+        ends = [event for event in events if isinstance(event, Ended)]
+        died = [end for end in ends if end.again]
+        assert [end.error for end in died] == [
+            "its Ray worker or node died (WorkerCrashedError)"
+        ]
+        assert len(ends) == 5
+        assert content(events) == content(list(InlineExecutor().run(asked)))
+
+    def test_a_cell_that_kills_its_worker_every_time_fails_and_leaves_the_others(
+        self, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+        arguments = ["toy", "--behaviours", "kill-worker,count,count", "-o"]
+        where = ["--executor", "ray", "--ray-address", cluster.address]
+        code = cli.run([*arguments, str(tmp_path), "--json", *where])
+        assert code == ExitCode.INCOMPLETE
+        run = read_run(run_folders(tmp_path)[0])
+        assert run.status == "complete"
+        doomed, *others = run.grid
+        assert [run.cells[key].status for key in others] == ["ok", "ok"]
+        assert run.attempts[doomed] == 3
+        assert "its Ray worker or node died" in (run.cells[doomed].error or "")
+
+    def test_a_child_that_dies_every_time_is_tried_three_times_in_all(
+        self, executor: Any
+    ) -> None:
+        ends = [e for e in executor.run(job("die")) if isinstance(e, Ended)]
+        assert [(end.attempt, end.again) for end in ends] == [
+            (1, True),
+            (2, True),
+            (3, False),
+        ]
 
     def test_nodes_with_another_version_are_refused(
         self, executor: Any, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.toys.toy.spec import Config, ToyCell, ToySample, refuse
 
 
@@ -50,6 +52,8 @@ def _come_to_grief(behaviour: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if behaviour.startswith("die-once:"):
         _die_once(Path(behaviour.removeprefix("die-once:")))
+    if behaviour == "kill-worker":
+        _kill_worker()
     if behaviour == "leave":
         os._exit(7)
 
@@ -58,6 +62,14 @@ def _stay_forever(marker: Path) -> None:
     marker.write_text(str(os.getpid()))
     while True:
         time.sleep(0.01)
+
+
+def _kill_worker() -> None:
+    """Kill the Ray worker of this child's fork server, and nothing else."""
+    worker = psutil.Process().parents()[1]
+    if worker.cmdline()[0].startswith("ray::"):
+        worker.kill()
+    time.sleep(60)
 
 
 def _die_once(marker: Path) -> None:
