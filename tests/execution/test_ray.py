@@ -155,7 +155,7 @@ class TestOnTwoNodes:
             executor.call(MODULE, "prepare", Config(behaviours=("impossible",)))
 
     def test_children_of_workers_get_the_settings_of_children_at_home(
-        self, executor: Any, monkeypatch: pytest.MonkeyPatch
+        self, executor: Any
     ) -> None:
         local = ProcessExecutor()
         local.warm((MODULE,))
