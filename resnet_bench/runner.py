@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from resnet_bench.engine.cpu import bytes_left
 from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
 from resnet_bench.execution.events import (
     Ended,
@@ -30,7 +31,8 @@ ENVIRONMENT = "resnet_bench.engine.environment"
 #: An absolute path, alone or behind what says its kind (`file:/…`, `--weights=/…`).
 ABSOLUTE = re.compile(r"(?P<before>(?:[a-z-]+[:=])*)(?P<path>/[^/].*)", re.DOTALL)
 
-#: Share of the free memory that living cells may plan to use together.
+#: Share of the memory left, of the machine or the container, that living cells may plan
+#: to use together.
 MEMORY_SHARE = 0.8
 
 
@@ -228,7 +230,7 @@ def run_cells(
         tasks=opened.tasks,
         workers=workers,
         seed=getattr(plan.config, "seed", 0),
-        memory_bytes=_memory_budget(),
+        memory_bytes=MEMORY_SHARE * bytes_left(),
     )
     try:
         for event in executor.run(job):
@@ -270,9 +272,3 @@ def _keep(event: Event, opened: OpenRun) -> None:
         identity = {"cell": event.key, "attempt": event.attempt}
         line = {"kind": "cell", **identity, "status": event.status, **details}
         opened.lines.append(line)
-
-
-def _memory_budget() -> float:
-    import psutil
-
-    return MEMORY_SHARE * float(psutil.virtual_memory().available)

@@ -1,6 +1,6 @@
 """Carrying out an experiment: run files, resuming, and being stopped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 
 from resnet_bench import runner
 from resnet_bench.errors import InputOutputError, UsageError
-from resnet_bench.execution.events import Event, Recorded
+from resnet_bench.execution.events import Event, Job, Recorded
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import Experiment
 from resnet_bench.interrupts import Terminated
@@ -195,3 +195,21 @@ def test_only_paths_outside_the_working_folder_are_shortened() -> None:
         none: Path | None = option(None, help="None.")
 
     assert shortened_paths(Places()) == {"far": Path("/elsewhere/data")}
+
+
+def test_living_cells_share_what_the_container_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets: list[float] = []
+
+    class Noting(ToyExecutor):
+        def run(self, job: Job) -> Iterator[Event]:
+            budgets.append(job.memory_bytes)
+            return super().run(job)
+
+    monkeypatch.setattr(runner, "bytes_left", lambda: 1000)
+    made = plan("count")
+    opened = open_new(made, tmp_path, ["toy"])
+    with opened.writer:
+        run_cells(made, opened, Noting(), 1, lambda event: None)
+    assert budgets == [800]

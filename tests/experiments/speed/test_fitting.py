@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -227,6 +228,23 @@ def test_the_search_ends_at_a_limit_that_the_kernel_sets() -> None:
 
 
 def test_a_batch_may_take_most_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "bytes_left", lambda: 1000)
-    assert measure.memory_left(Device("cpu")) == 800
+    monkeypatch.setattr(measure, "bytes_left", lambda: 1_400_000_000)
+    assert measure.memory_left(Device("cpu")) == 800_000_000
     assert measure.memory_left(Device("cuda", 0)) is None
+    monkeypatch.setattr(measure, "bytes_left", lambda: 1)
+    assert measure.memory_left(Device("cpu")) == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "known"),
+    [("could not create a primitive", True), ("shapes do not match", False)],
+)
+def test_what_onednn_says_without_memory_is_no_crash(
+    monkeypatch: pytest.MonkeyPatch, message: str, known: bool
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(measure, "use_memory", refuse)
+    with nullcontext() if known else pytest.raises(RuntimeError, match=message):
+        assert not measure.fits(tiny_cell(2), 512 * MEBIBYTE)
