@@ -2,7 +2,7 @@
 
 import signal
 
-from resnet_bench.errors import ResnetBenchError
+from resnet_bench.errors import ResnetBenchError, UsageError
 
 
 def describe_failure(error: BaseException) -> str:
@@ -22,3 +22,16 @@ def describe_exit(code: int | None) -> str:
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
     hint = " (out of memory is the usual cause)" if -code == signal.SIGKILL else ""
     return f"the child was ended by {name}{hint}"
+
+
+def describe_loss(error: Exception) -> str:
+    """Say why Ray gave a task up; `error` has a `cause` if its code raised it.
+
+    Raises a UsageError that was the cause: no other node would do better.
+    """
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, UsageError):
+        raise cause
+    if isinstance(cause, Exception):
+        return f"its Ray task failed ({describe_failure(cause)})"
+    return f"its Ray worker or node died ({type(error).__name__})"

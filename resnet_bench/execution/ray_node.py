@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from resnet_bench.errors import ResnetBenchError
+from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.execution.allocator import VARIABLE
 from resnet_bench.execution.events import Ended, Event, Job
 from resnet_bench.execution.processes import ProcessExecutor
@@ -57,11 +57,14 @@ def run_here(setting: Setting, job: Job, node: str) -> Iterator[Event]:
     """Run a job in children of this worker.
 
     Cells that are timed together are tried again here; one that is a task of its
-    own may be tried again elsewhere. Raises ResnetBenchError on a node, come later
-    than the run, that holds another version.
+    own may be tried again elsewhere. Raises UsageError on a node, come later than
+    the run, that holds another version.
     """
     if source_digest() != setting.source:
-        raise ResnetBenchError(f"node {node} has another version of resnet-bench")
+        raise UsageError(
+            f"--executor ray: node {node} has another version of resnet-bench: "
+            "install the same one on every node, then resume"
+        )
     for event in _executor(setting).run(job):
         if not isinstance(event, Ended):
             yield event

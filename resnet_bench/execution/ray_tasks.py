@@ -29,7 +29,7 @@ from resnet_bench.execution.events import (
     Task,
     next_try,
 )
-from resnet_bench.execution.failures import describe_failure
+from resnet_bench.execution.failures import describe_failure, describe_loss
 from resnet_bench.execution.ray_address import knock, own_handlers
 from resnet_bench.execution.ray_node import (
     Setting,
@@ -40,6 +40,7 @@ from resnet_bench.execution.ray_node import (
 )
 from resnet_bench.execution.scheduling import run_once
 from resnet_bench.execution.source import source_digest
+from resnet_bench.options import check
 
 #: How often a cell is tried whose child, worker or node dies.
 TRIES = 3
@@ -66,7 +67,10 @@ class _Remote:
         self.stream: Any = remote.remote(setting, job)
 
     def news(self) -> list[Event]:
-        """Wait for the next event; for the ends of all that died with the node."""
+        """Wait for the next event; for the ends of all that died with the node.
+
+        Raises UsageError for a node that does not hold this version.
+        """
         try:
             event: Event = ray.get(next(self.stream))
         except RayError as error:
@@ -86,7 +90,7 @@ class _Remote:
         )
 
     def _given_up(self, error: RayError) -> list[Event]:
-        seconds, why = time.perf_counter() - self.begin, _why(error)
+        seconds, why = time.perf_counter() - self.begin, describe_loss(error)
         tasks = list(self.open.values())
         self.open.clear()
         worth = [task for task in tasks if task.tries < TRIES]
@@ -97,12 +101,6 @@ class _Remote:
             )
             for task in tasks
         ]
-
-
-def _why(error: RayError) -> str:
-    if isinstance(error, RayTaskError):
-        return f"its Ray task failed ({describe_failure(error.cause)})"
-    return f"its Ray worker or node died ({type(error).__name__})"
 
 
 class RayExecutor:
@@ -159,7 +157,9 @@ class RayExecutor:
         try:
             answer = ray.get(remote.remote(self._setting, module, function, arguments))
         except RayError as error:
-            raise ResnetBenchError(f"{module}.{function}: {_why(error)}") from error
+            raise ResnetBenchError(
+                f"{module}.{function}: {describe_loss(error)}"
+            ) from error
         if isinstance(answer, ResnetBenchError):
             raise answer
         return answer
@@ -215,6 +215,8 @@ class RayExecutor:
         gpus = self._place.gpus_per_cell
         if gpus is None:
             gpus = 1.0 if on_gpu else 0.0
+        if on_gpu and job.schedule == "rounds":
+            check(gpus >= 1, "--gpus-per-cell", gpus, "whole GPUs, because it is timed")
         wanted = {"CPU": _most("CPU") if whole else cpus, "GPU": gpus}
         for kind, amount in wanted.items():
             if amount > _most(kind):

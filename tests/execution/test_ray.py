@@ -4,6 +4,7 @@ import builtins
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.execution.ray_node import VARIABLES
 from resnet_bench.execution.source import source_digest
 from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.records import Cell
 from resnet_bench.session import RunRequest
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
@@ -227,6 +229,13 @@ class TestOnTwoNodes:
         with pytest.raises(UsageError, match="another version"):
             executor.nodes()
 
+    def test_a_node_that_comes_later_with_another_version_ends_the_run(
+        self, executor: Any
+    ) -> None:
+        executor._setting = replace(executor._setting, source="other")
+        with pytest.raises(UsageError, match="another version"):
+            list(executor.run(job("count", "count")))
+
     def test_a_cell_that_fits_no_node_is_refused(self, cluster: Any) -> None:
         place = Place(ray_address=cluster.address, cpus_per_cell=64)
         executor = make_executor("ray", place)
@@ -270,6 +279,54 @@ class TestOnTwoNodes:
         assert died
         assert "node died" in (died[0].error or "")
         assert content(events) == content(list(InlineExecutor().run(asked)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceCell(Cell):
+    device: str
+    threads: int = 2
+
+
+@pytest.mark.distributed
+class TestResources:
+    """What Ray keeps free for a cell, on nodes of 8 cores and 4 GPUs."""
+
+    @pytest.fixture(autouse=True)
+    def large_nodes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from resnet_bench.execution import ray_tasks
+
+        monkeypatch.setattr(ray_tasks, "_connect", lambda _: False)
+        monkeypatch.setattr(ray_tasks, "_most", {"CPU": 8.0, "GPU": 4.0}.__getitem__)
+
+    def taken(self, schedule: Any, device: str, **place: float) -> tuple[float, float]:
+        executor: Any = make_executor("ray", Place(**place))  # type: ignore[arg-type]
+        asked = Job(MODULE, schedule, (Task(DeviceCell(device=device)),))
+        resources = executor._resources(asked)
+        return resources["num_cpus"], resources["num_gpus"]
+
+    def test_a_training_takes_its_threads_and_one_gpu(self) -> None:
+        assert self.taken("once", "cpu") == (2, 0)
+        assert self.taken("once", "cuda:0") == (2, 1)
+
+    def test_options_say_what_a_training_takes(self) -> None:
+        assert self.taken("once", "cuda", gpus_per_cell=0.25) == (2, 0.25)
+        assert self.taken("once", "cpu", cpus_per_cell=4) == (4, 0)
+
+    def test_timed_cells_take_all_cores_of_a_node_whatever_is_asked(self) -> None:
+        assert self.taken("rounds", "cpu") == (8, 0)
+        assert self.taken("rounds", "cpu", cpus_per_cell=1) == (8, 0)
+
+    def test_timed_cells_take_whole_gpus(self) -> None:
+        assert self.taken("rounds", "cuda") == (2, 1)
+        assert self.taken("rounds", "cuda", gpus_per_cell=2) == (2, 2)
+
+    def test_timed_cells_on_a_gpu_refuse_to_take_none(self) -> None:
+        with pytest.raises(UsageError, match="--gpus-per-cell 0"):
+            self.taken("rounds", "cuda", gpus_per_cell=0)
+
+    def test_more_gpus_than_a_node_has_are_refused(self) -> None:
+        with pytest.raises(UsageError, match="needs 5 GPU, the largest node has 4"):
+            self.taken("once", "cuda", gpus_per_cell=5)
 
 
 @pytest.mark.distributed
