@@ -2,8 +2,11 @@
 
 import builtins
 import os
+import socket
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.events import Ended, Job, Place, Recorded, Started, Task
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.execution.ray_address import knock
 from resnet_bench.execution.ray_node import VARIABLES
 from resnet_bench.execution.source import source_digest
 from resnet_bench.experiments import EXPERIMENTS, Experiment
@@ -83,6 +87,45 @@ def test_the_digest_of_the_source_changes_with_the_source(tmp_path: Path) -> Non
     source_digest.cache_clear()
     (tmp_path / "a.py").write_text("2")
     assert source_digest(tmp_path) != first
+
+
+@contextmanager
+def server(answer: bytes) -> Iterator[str]:
+    """Listen on a free port and give everybody the same answer; yields the address."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                guest, _ = door.accept()
+                guest.recv(100)
+                guest.sendall(answer)
+                guest.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{door.getsockname()[1]}"
+        door.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad request\r\n\r\n", b""])
+def test_a_port_where_something_else_listens_is_no_cluster(answer: bytes) -> None:
+    with server(answer) as address, pytest.raises(OSError, match="is not Ray"):
+        knock(address)
+
+
+def test_a_server_that_speaks_the_protocol_of_ray_is_let_through() -> None:
+    with server(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])) as address:
+        knock(address)
+
+
+def test_behind_tls_only_the_connection_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    with server(b"sealed") as address:
+        knock(address)
 
 
 def job(*behaviours: str, schedule: Any = "once", size: int = 3) -> Job:
