@@ -13,6 +13,7 @@ from resnet_bench.analysis.rows import Row
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.store.reading import Run, read_run
 from resnet_bench.store.writing import create_run
+from tests.toys.speed_runs import store_speed_run
 
 Line = tuple[dict[str, Any], dict[str, Any]]
 
@@ -189,3 +190,25 @@ def test_times_of_several_metrics_name_theirs() -> None:
     (one,) = tables_of(Report(command="check", rows=rows[:1]))
     assert [*both.frame["metric"]] == ["forward_seconds", "step_seconds"]
     assert "metric" not in one.frame
+
+
+def test_rows_of_unlike_protocols_are_not_set_against_each_other(
+    tmp_path: Path,
+) -> None:
+    options: dict[str, Any] = {"variants": (18,), "mode": "infer"}
+    own, timm, again = (
+        read_run(store_speed_run(tmp_path, name, protocol=protocol, **options))
+        for name, protocol in (("own", None), ("timm", "timm"), ("again", "timm"))
+    )
+    unlike = [
+        row for row in compared(own, timm).rows if row.metric == "inference_seconds"
+    ]
+    assert [row.verdict for row in unlike] == [Verdict.MISSING] * 2
+    said = {row.case: row.because for row in unlike}
+    (case,) = [case for case in said if "protocol=timm" in case]
+    assert said.pop(case) == "only in the head run"
+    assert list(said.values()) == ["only in the base run"]
+    alike = [
+        row for row in compared(timm, again).rows if row.metric == "inference_seconds"
+    ]
+    assert [row.verdict for row in alike] == [Verdict.PASS]

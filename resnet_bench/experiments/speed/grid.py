@@ -57,9 +57,7 @@ def resolved(config: Config, device: str, threads: int) -> Config:
 
     `device` is `cpu` or `cuda:N`; `threads` the default number of CPU threads.
     """
-    profile = PROFILES[config.profile]
     on_cpu = device == "cpu"
-    seconds = profile.cpu_seconds if on_cpu else profile.cuda_seconds
     batch_size = CPU_BATCH_SIZE if on_cpu else CUDA_BATCH_SIZE
     return replace(
         config,
@@ -69,9 +67,19 @@ def resolved(config: Config, device: str, threads: int) -> Config:
         threads=config.threads or _default_threads(config, threads),
         tf32=config.tf32 or (config.protocol == TIMM and not on_cpu),
         dtype=_computing_types(config),
-        precision=config.precision or profile.precision,
-        max_time=config.max_time or seconds,
+        # A protocol has its own rules for both, so the run does not claim any.
+        precision=None if config.protocol else _precision(config),
+        max_time=None if config.protocol else _seconds(config, on_cpu=on_cpu),
     )
+
+
+def _precision(config: Config) -> float:
+    return config.precision or PROFILES[config.profile].precision
+
+
+def _seconds(config: Config, *, on_cpu: bool) -> float:
+    profile = PROFILES[config.profile]
+    return config.max_time or (profile.cpu_seconds if on_cpu else profile.cuda_seconds)
 
 
 def _default_threads(config: Config, threads: int) -> tuple[int, ...]:
@@ -132,7 +140,7 @@ def timing_cells(config: Config) -> list[SpeedCell]:
 
     Where the largest batch is asked for, `batch_size` is None.
     """
-    if config.precision is None or config.max_time is None:
+    if not config.threads:
         raise ValueError("expand() takes a config that resolved() has filled in")
     device, _, index = config.device.partition(":")
     grid = product(
@@ -153,8 +161,8 @@ def timing_cells(config: Config) -> list[SpeedCell]:
             threads=threads,
             mode=config.mode,
             seed=config.seed,
-            precision=config.precision,
-            max_time_seconds=config.max_time,
+            precision=_precision(config),
+            max_time_seconds=_seconds(config, on_cpu=device == "cpu"),
             protocol=config.protocol,
             **subject,
             **setting,

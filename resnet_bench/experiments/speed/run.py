@@ -9,6 +9,7 @@ from resnet_bench.engine.breakdown import stages_of
 from resnet_bench.engine.cores import default_threads
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.work import work_of
 from resnet_bench.engine.workload import check_compiler
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import (
@@ -28,7 +29,9 @@ from resnet_bench.experiments.speed.measures.fits import fits
 from resnet_bench.experiments.speed.measures.parts import time_parts
 from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.scaling import measure_scaling
+from resnet_bench.experiments.speed.measures.subject import builder_of
 from resnet_bench.experiments.speed.measures.timing import time_phases
+from resnet_bench.experiments.speed.protocols import PROTOCOLS
 from resnet_bench.experiments.speed.records import OutOfMemory
 from resnet_bench.experiments.speed.spec import Config, resolved
 from resnet_bench.records import Record
@@ -40,6 +43,11 @@ __all__ = ["estimate", "fits", "prepare", "run"]
 START_SECONDS = 10.0
 CELL_SECONDS = 1.5
 COMPILE_SECONDS = 60.0
+
+#: FLOP/s of a forward pass in float32, for estimates only: of a core with AVX-512 (130
+#: GFLOP/s seen), and of a GPU.
+CORE_RATE = 1.3e11
+CUDA_RATE = 1e13
 
 
 def prepare(config: Config) -> Config:
@@ -112,8 +120,20 @@ def _check_models(config: Config) -> None:
 def estimate(config: Config, cells: Sequence[SpeedCell]) -> float | None:
     """Return about how many seconds the cells will take together."""
     compiling = COMPILE_SECONDS * sum(cell.compiled for cell in cells)
-    own = sum(cell.cost + CELL_SECONDS for cell in cells)
+    own = sum(_cell_seconds(cell) + CELL_SECONDS for cell in cells)
     return START_SECONDS + own + compiling
+
+
+def _cell_seconds(cell: SpeedCell) -> float:
+    """Return about what a cell takes: its time limit, or its protocol's calls."""
+    protocol = PROTOCOLS.get(cell.protocol or "")
+    if protocol is None or cell.measure != TIME:
+        return cell.cost
+    passes = protocol.training_passes * cell.trains
+    passes += protocol.inference_passes * cell.infers
+    work = work_of(builder_of(cell)(), cell.image_size or 1)
+    rate = CUDA_RATE if cell.device == "cuda" else CORE_RATE * cell.threads
+    return passes * float(work.flop or 0) * (cell.batch_size or FIRST) / rate
 
 
 MEASURES: dict[str, Callable[[SpeedCell, Ranks], Iterator[Record]]] = {

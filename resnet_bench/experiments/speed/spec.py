@@ -209,6 +209,20 @@ class Config:
         if self.cuda_graphs and not self.compile:
             raise UsageError("--cuda-graphs: expected together with --compile")
         self._check_breakdown()
+        self._check_protocol()
+
+    def _check_protocol(self) -> None:
+        """Refuse what another project's rules leave no room for."""
+        given = {
+            "--precision": self.precision is not None,
+            "--max-time": self.max_time is not None,
+        }
+        for name in (name for name, is_given in given.items() if is_given):
+            if self.protocol:
+                raise UsageError(
+                    f"{name}: expected without --protocol; {self.protocol} itself says "
+                    "how many calls are made"
+                )
 
     def _check_breakdown(self) -> None:
         """Refuse what parts are not timed with."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from resnet_bench.analysis.statistics import (
@@ -114,18 +114,20 @@ class SpeedRow:
         values = self.samples(name)
         if not values:
             return None
-        mean = self.statistic == "mean"
-        return mean_interval(values) if mean else median_interval(values)
+        if self.statistic == "mean":
+            return mean_interval(values)
+        return median_interval(values)
 
     def phase(self, phase: str) -> Interval | None:
         """Return the median (mean) seconds of a phase with its interval."""
         return self.interval(phase_field(phase))
 
     def rounds(self, phase: str) -> dict[int, float]:
-        """Return the phase's median of each round."""
+        """Return the phase's median (mean) of each round."""
         name = phase_field(phase)
+        middle = mean if self.statistic == "mean" else median
         return {
-            visit["round"]: median(visit[name]) for visit in self.visits if visit[name]
+            visit["round"]: middle(visit[name]) for visit in self.visits if visit[name]
         }
 
     @cached_property

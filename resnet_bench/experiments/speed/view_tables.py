@@ -9,7 +9,7 @@ import pandas as pd
 from resnet_bench.analysis.statistics import percentile
 from resnet_bench.analysis.tables import Table
 from resnet_bench.execution.allocator import SETTING, VARIABLE
-from resnet_bench.experiments.speed.protocols import PROTOCOLS
+from resnet_bench.experiments.speed.protocols import PROTOCOLS, interval_of
 from resnet_bench.experiments.speed.records import NOISY_HALF_WIDTH, phase_field
 from resnet_bench.experiments.speed.view_row import (
     MISSING,
@@ -205,12 +205,13 @@ def _work_ratios(rows: Sequence[SpeedRow]) -> list[float | None]:
 
 def footers(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     """Return what has to be known to read the numbers."""
+    followed = dict.fromkeys(row.parameters.get("protocol") for row in rows)
+    kinds = dict.fromkeys(map(interval_of, followed))
     notes = [
         "The interval, in brackets or as ± its wider side, is the 95 % interval of the "
-        "median within this process; another process may differ by more "
+        f"{' or '.join(kinds)} within this process; another process may differ by more "
         "('resnet-bench noise' measures it)."
     ]
-    followed = dict.fromkeys(row.parameters.get("protocol") for row in rows)
     notes += [PROTOCOLS[name].boundaries for name in followed if name in PROTOCOLS]
     flags = dict.fromkeys(flag for row in rows for flag in row.flags)
     notes += [f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags]

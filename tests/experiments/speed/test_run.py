@@ -54,7 +54,7 @@ def config_of(**options: Any) -> Config:
         "batch_size": (2,),
         "image_size": (8,),
         "threads": (1,),
-        "max_time": 0.05,
+        "max_time": None if options.get("protocol") else 0.05,
     }
     return Config(**{**settings, **options})
 
@@ -341,3 +341,19 @@ def test_conditions_are_looked_at_at_both_ends_of_a_visit_and_amid_it(
     records = visits(cell_of(TIME, mode="infer"))
     assert looks[:3] == ["begin", "between", "end"]
     assert looks.count("begin") == looks.count("end") == len(records)
+
+
+def test_the_estimate_under_a_protocol_is_of_its_calls_not_of_a_time_limit() -> None:
+    def seconds(protocol: str | None, variant: int, **options: Any) -> float:
+        config = Config(variants=(variant,), protocol=protocol, threads=(2,), **options)
+        ready = speed.prepare(config)
+        found = speed.estimate(ready, expand(ready))
+        assert found is not None
+        return found
+
+    assert seconds("timm", 152) > seconds("timm", 50) > seconds("timm", 18)
+    assert seconds("timm", 18, batch_size=(64,)) > seconds("timm", 18)
+    assert seconds("timm", 18, mode="infer") < seconds("timm", 18)
+    assert seconds("torch-timer", 18) < seconds("timm", 18)
+    own = [seconds(None, variant) for variant in (18, 152)]
+    assert own[0] == own[1]

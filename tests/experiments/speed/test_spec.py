@@ -23,6 +23,8 @@ from resnet_bench.experiments.speed.spec import (
     parse_fraction,
     resolved,
 )
+from resnet_bench.options import restore
+from resnet_bench.records import to_json
 
 
 def cells_of(**options: Any) -> list[Any]:
@@ -262,3 +264,25 @@ def test_timm_allows_tf32_on_a_gpu_and_timer_takes_one_thread() -> None:
 def test_a_protocol_is_refused_where_it_says_nothing(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="expected without --protocol"):
         Config(protocol="timm", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [({"precision": 0.01}, "--precision"), ({"max_time": 3.0}, "--max-time")],
+)
+def test_what_a_protocol_decides_itself_cannot_be_asked_for(
+    options: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        Config(protocol="timm", **options)
+    assert str(caught.value) == (
+        f"{name}: expected without --protocol; timm itself says how many calls are made"
+    )
+
+
+def test_a_run_by_a_protocol_claims_no_precision_and_can_be_resumed() -> None:
+    config = resolved(Config(protocol="timm"), "cpu", threads=2)
+    assert (config.precision, config.max_time) == (None, None)
+    again = Config(**restore(Config, to_json(config)))
+    assert resolved(again, "cpu", threads=2) == config
+    assert expand(again) == expand(config)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from statistics import mean
 
 import pytest
 
@@ -74,3 +75,14 @@ def test_a_row_says_its_protocol_and_which_statistic_its_times_are(
     table = view.tables(run)[0]
     assert "timm protocol" in table.title
     assert any(note.startswith("timm protocol: means of 40") for note in table.notes)
+    assert "interval of the mean, by Student's t within" in table.notes[0]
+    (table, *_) = view.tables(make_run(variants=(18,)))
+    assert "interval of the median within" in table.notes[0]
+
+
+def test_a_ratio_under_timms_rules_is_one_of_means(make_run: MakeRun) -> None:
+    first, second = rows_of(make_run(variants=(18, 50), protocol="timm", rounds=1))
+    ratio = second.ratio_to(first, "step")
+    assert ratio is not None
+    means = [mean(row.samples("step_seconds")) for row in (first, second)]
+    assert ratio.estimate == pytest.approx(means[1] / means[0])
