@@ -31,7 +31,7 @@ def figures(run: Run, rows: Sequence[SpeedRow]) -> dict[str, Figure]:
     timed = [row for row in rows if row.phase("step") or row.phase("inference")]
     if trained:
         made["phases"] = phases_figure(run, trained)
-    if any(row.known("multiply_adds") for row in timed):
+    if len({row.known("multiply_adds") for row in timed} - {None}) > 1:
         made["time-against-work"] = work_figure(run, timed)
     if timed:
         made["images-per-second"] = throughput_figure(run, timed)

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.analysis import theme
-from resnet_bench.experiments.speed.cells import ceiling_of
+from resnet_bench.experiments.speed.cells import CEILING_FIELDS, ceiling_of
 from resnet_bench.experiments.speed.view_row import SpeedRow
-from resnet_bench.experiments.speed.view_settings import place
+from resnet_bench.experiments.speed.view_settings import described, place, varying
 from resnet_bench.store.reading import Run
 
 #: Phases that do the work of a forward pass, and whether their marker is filled.
@@ -55,14 +55,16 @@ def roofline_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
     axes.grid(visible=True, lw=0.5)
     intensities = [intensity for row in rows if (intensity := intensity_of(row))]
     roofs = {ceiling_of(row.parameters): row for row in rows}
+    differ = [name for name in CEILING_FIELDS if name in varying(rows)]
     for dashes, row in zip(DASHES, roofs.values(), strict=False):
-        _roof(axes, row, dashes, max(intensities))
+        words = described(row.parameters, differ or ["dtype", "tf32"])
+        _roof(axes, row, words, dashes, max(intensities))
     _points(axes, rows)
     _legend(made, axes, rows)
     return made
 
 
-def _roof(axes: Axes, row: SpeedRow, dashes: Any, most: float) -> None:
+def _roof(axes: Axes, row: SpeedRow, words: str, dashes: Any, most: float) -> None:
     """Draw copy bandwidth rising to the most FLOP/s of a number format."""
     peak, copy = row.ceiling, row.ceilings.get("copy")
     if peak is None or copy is None:
@@ -77,8 +79,8 @@ def _roof(axes: Axes, row: SpeedRow, dashes: Any, most: float) -> None:
         color=theme.NEUTRAL,
         ls=dashes,
         lw=1.4,
-        label=f"{row.parameters['dtype']}{' TF32' if row.parameters['tf32'] else ''} "
-        f"roof: {peak.estimate / GIGA:,.0f} GFLOP/s, {copy.estimate / GIGA:,.3g} GB/s",
+        label=f"{words} roof: {peak.estimate / GIGA:,.0f} GFLOP/s, "
+        f"{copy.estimate / GIGA:,.3g} GB/s",
     )
 
 

@@ -99,7 +99,7 @@ def shortcut_table(rows: Sequence[SpeedRow]) -> Table | None:
             **{f"{phase}_ratio": phase for phase in RATIO_PHASES},
             "train_memory_ratio": "memory",
             "inference_memory_ratio": "infer memory",
-            "extra_gmac": "extra GMAC",
+            "extra_gmac": "extra",
             "extra_parameters": "extra param.",
         },
     )

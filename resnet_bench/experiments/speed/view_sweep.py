@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from resnet_bench.analysis import theme
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.speed.view_row import SETTINGS, SpeedRow
-from resnet_bench.experiments.speed.view_settings import described, place
+from resnet_bench.experiments.speed.view_settings import described, place, varying
 from resnet_bench.intervals import Interval
 from resnet_bench.store.reading import Run
 
 #: The knee is the smallest value whose throughput reaches this share of the best.
 KNEE_SHARE = 0.95
 
-#: With fewer values there is no curve to have a knee.
-LEAST_VALUES = 3
+#: With fewer values there is no curve to have a knee; two cores have no more threads.
+LEAST_VALUES = {"batch_size": 3, "image_size": 3, "threads": 2}
 
 #: What can be swept, and what a figure calls it.
 SWEPT = {
@@ -27,6 +27,9 @@ SWEPT = {
     "image_size": "height and width of the images (px)",
     "threads": "CPU threads",
 }
+#: Widths of lines, by setting in the order of the options.
+WIDTHS = (1.0, 2.2, 3.4)
+
 #: `requested_batch_size` goes with the batch.
 WITH = {"batch_size": ("batch_size", "requested_batch_size")}
 
@@ -100,7 +103,7 @@ def sweeps_of(rows: Sequence[SpeedRow]) -> list[Sweep]:
         for name in SWEPT
         for together in _groups(rows, name)
         for mode in ("train", "inference")
-        if len(group := list(_timed(together, name, mode))) >= LEAST_VALUES
+        if len(group := list(_timed(together, name, mode))) >= LEAST_VALUES[name]
     ]
 
 
@@ -123,14 +126,30 @@ def _timed(rows: Sequence[SpeedRow], name: str, mode: str) -> Iterator[SpeedRow]
     return (by_value[value] for value in sorted(by_value))
 
 
+def _distinct(sweeps: Sequence[Sweep]) -> dict[str, list[str]]:
+    """Return, by what is swept, the other settings in which its sweeps differ."""
+    rows = {
+        name: [sweep.rows[0] for sweep in sweeps if sweep.name == name]
+        for name in SWEPT
+    }
+    return {
+        name: [each for each in varying(of_name) if each not in WITH.get(name, (name,))]
+        for name, of_name in rows.items()
+    }
+
+
 def sweep_table(sweeps: Sequence[Sweep]) -> Table:
     """Return a line per sweep: its knee and its best."""
+    distinct = _distinct(sweeps)
     return Table(
         name="sweeps",
         title="Where more gives hardly more",
-        frame=pd.DataFrame([_line(sweep) for sweep in sweeps], dtype=object),
+        frame=pd.DataFrame(
+            [_line(sweep, distinct[sweep.name]) for sweep in sweeps], dtype=object
+        ),
         narrow=[
             "model",
+            *(["beside"] if any(distinct.values()) else []),
             "mode",
             "swept",
             "knee",
@@ -143,14 +162,19 @@ def sweep_table(sweeps: Sequence[Sweep]) -> Table:
             "(images per second; pixels per second where the image size is swept). A "
             "best at the last value may not be the best there is."
         ],
-        headers={"knee_images_per_second": "there", "best_images_per_second": "there"},
+        headers={
+            "beside": "setting",
+            "knee_images_per_second": "there",
+            "best_images_per_second": "there",
+        },
     )
 
 
-def _line(sweep: Sweep) -> dict[str, Any]:
+def _line(sweep: Sweep, distinct: Sequence[str]) -> dict[str, Any]:
     knee, best = sweep.rate(sweep.knee), sweep.rate(sweep.best)
     return {
         "model": sweep.rows[0].name,
+        "beside": described(sweep.rows[0].parameters, distinct),
         "setting": sweep.setting,
         "mode": sweep.mode,
         "swept": sweep.name.replace("_", " "),
@@ -173,19 +197,20 @@ def sweep_figures(run: Run, rows: Sequence[SpeedRow]) -> dict[str, Figure]:
 
 
 def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figure:
-    settings = dict.fromkeys(sweep.setting for sweep in sweeps)
-    # The place names the device, and the threads if all rows have the same.
-    same = sweeps[0].setting_without("device", "threads")
-    said = same if len(settings) == 1 else "several settings"
     name = sweeps[0].name
+    distinct = _distinct(sweeps)[name]
+    # The place names the device, and the threads if all rows have the same.
+    said = sweeps[0].setting_without("device", "threads", *distinct)
     made = theme.figure(
         f"Throughput by {name.replace('_', ' ')} · {place(run, rows)}\n"
         f"{said}, random images and weights"
     )
     axes = theme.axes(made, x=SWEPT[name], y="images per second")
     axes.set_xscale("log", base=2)
-    for sweep in sweeps:
-        _curve(axes, sweep, several=len(settings) > 1)
+    settings = [described(sweep.rows[0].parameters, distinct) for sweep in sweeps]
+    numbers = {words: number for number, words in enumerate(dict.fromkeys(settings))}
+    for sweep, words in zip(sweeps, settings, strict=True):
+        _curve(axes, sweep, words, WIDTHS[numbers[words] % len(WIDTHS)])
     values = sorted({sweep.value(row) for sweep in sweeps for row in sweep.rows})
     axes.set_xticks(values, [str(value) for value in values], minor=False)
     axes.minorticks_off()
@@ -194,14 +219,15 @@ def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figu
     axes.scatter(
         [], [], s=150, facecolor="none", edgecolor="#111111", label="knee (95 %)"
     )
-    made.legend(loc="outside lower center", ncols=3, frameon=False)
+    made.legend(loc="outside lower center", ncols=2 if distinct else 3, frameon=False)
     return made
 
 
-def _curve(axes: Axes, sweep: Sweep, *, several: bool) -> None:
+def _curve(axes: Axes, sweep: Sweep, setting: str, width: float) -> None:
+    """Draw one sweep; the line's width tells settings apart, its dashes the mode."""
     first = sweep.rows[0]
     rates = [rate for row in sweep.rows if (rate := sweep.rate(row))]
-    words = [first.name, sweep.mode, *([sweep.setting] if several else [])]
+    words = [first.name, sweep.mode, *([setting] if setting else [])]
     axes.errorbar(
         [sweep.value(row) for row in sweep.rows],
         [rate.estimate for rate in rates],
@@ -213,6 +239,8 @@ def _curve(axes: Axes, sweep: Sweep, *, several: bool) -> None:
         marker=theme.marker_of(first.identity),
         color=theme.colour_of(first.identity),
         ls="-" if sweep.mode == "train" else (0, (4, 2)),
+        lw=width,
+        markersize=4 + width,
         label=theme.drawable(", ".join(words)),
     )
     at_knee = sweep.rate(sweep.knee)

@@ -9,6 +9,7 @@ import pandas as pd
 from resnet_bench.analysis.statistics import percentile
 from resnet_bench.analysis.tables import Table
 from resnet_bench.execution.allocator import SETTING, VARIABLE
+from resnet_bench.experiments.speed.cells import CEILING_FIELDS, ceiling_of
 from resnet_bench.experiments.speed.protocols import PROTOCOLS, interval_of
 from resnet_bench.experiments.speed.records import NOISY_HALF_WIDTH, phase_field
 from resnet_bench.experiments.speed.view_row import (
@@ -232,12 +233,20 @@ def _memory_notes(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
 
 
 def _ceiling_notes(rows: Sequence[SpeedRow]) -> list[str]:
-    units = {"matrix_product": 1e9, "convolution": 1e9, "copy": 1e9}
+    roofs = {ceiling_of(row.parameters): row for row in rows if row.ceilings}
+    differ = [name for name in CEILING_FIELDS if name in varying(rows)]
+    each = [
+        (described(row.parameters, differ), _ceilings_in_words(row.ceilings))
+        for row in roofs.values()
+    ]
+    said = "; ".join(f"{where}: {what}" if where else what for where, what in each)
+    return [f"Ceilings measured here: {said}."] if said else []
+
+
+def _ceilings_in_words(found: Mapping[str, Interval]) -> str:
     words = {"matrix_product": "product", "convolution": "convolution", "copy": "copy"}
-    found: Mapping[str, Interval] = next((r.ceilings for r in rows if r.ceilings), {})
-    parts = [
-        f"{words[kind]} {interval.estimate / units[kind]:,.3g} "
+    return ", ".join(
+        f"{words[kind]} {interval.estimate / 1e9:,.3g} "
         f"{'GB/s' if kind == 'copy' else 'GFLOP/s'}"
         for kind, interval in found.items()
-    ]
-    return [f"Ceilings measured here: {', '.join(parts)}."] if parts else []
+    )

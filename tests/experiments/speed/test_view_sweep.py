@@ -101,3 +101,42 @@ def test_percentiles_are_told_where_the_samples_carry_them(make_run: MakeRun) ->
     (row,) = view.json_object(make_run(variants=(18,), rounds=20))["rows"]
     forward = row["percentiles"]["forward"]
     assert row["forward"]["median"] < forward["p90_seconds"] < forward["p99_seconds"]
+
+
+@pytest.fixture
+def threads_and_batches(make_run: MakeRun) -> Run:
+    return make_run(
+        variants=(18,),
+        threads=(1, 2),
+        batch_size=tuple(BATCHES),
+        change=rates(BATCHES, "batch_size"),
+    )
+
+
+def test_sweeps_say_in_which_other_setting_they_differ(
+    threads_and_batches: Run,
+) -> None:
+    (table,) = (t for t in view.tables(threads_and_batches) if t.name == "sweeps")
+    by_batch = [row for row in table.rows if row["swept"] == "batch size"]
+    assert [row["beside"] for row in by_batch] == ["1 thread"] * 2 + ["2 threads"] * 2
+    assert "beside" in table.narrow
+    text = svg_text(view.figures(threads_and_batches)["sweep-batch-size"])
+    assert "ResNet-18, inference, 2 threads" in text
+    assert "inference, 224 px" not in text
+    assert "224 px, float32, random images and weights" in text
+
+
+def test_two_thread_counts_make_a_sweep_but_two_batches_do_not(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(variants=(18,), threads=(1, 2), batch_size=(4, 8))
+    assert {sweep.name for sweep in sweeps_of(rows_of(run))} == {"threads"}
+
+
+def test_ceilings_and_roofs_say_how_many_threads_they_are_of(
+    threads_and_batches: Run,
+) -> None:
+    (times, *_) = view.tables(threads_and_batches)
+    (note,) = [each for each in times.notes if each.startswith("Ceilings")]
+    assert "here: 1 thread: product 205 GFLOP/s" in note
+    assert "; 2 threads: product 205 GFLOP/s" in note
