@@ -170,7 +170,7 @@ HEADERS = {
     "budget_seconds": "time for a call",
     "top1_percent": "top-1",
     "call_seconds": "takes",
-    "image_seconds": "per image",
+    "image_seconds": "image",
     "sure": "within it?",
 }
 

@@ -152,7 +152,6 @@ class Recommendation:
                 f"{per}_seconds",
                 "sure",
                 "top1_percent",
-                "weights",
             ],
             notes=[*self.sentences, RULE_NOTE, spread_note(self.measured_spread)],
             headers=HEADERS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shlex
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import click
 import pytest
+from rich.console import Console
 
 from resnet_bench import cli, showing
 from resnet_bench.analysis import recommend as module
 from resnet_bench.analysis.accuracies import finetuned_accuracies
 from resnet_bench.analysis.recommend import Machine, Recommendation, recommend, stored
+from resnet_bench.analysis.terminal import rich_table
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import given
@@ -261,3 +264,20 @@ def test_times_by_another_projects_rules_are_not_used(tmp_path: Path) -> None:
     store(tmp_path, protocol="timm")
     with pytest.raises(NotComparableError, match="first"):
         answer(tmp_path, latency_ms=100)
+
+
+@pytest.mark.parametrize("asked", [{"latency_ms": 1000}, {"images_per_second": 1}])
+def test_the_longest_setting_fits_in_80_columns(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    store(
+        tmp_path,
+        batch_size=(16,),
+        dtype=("bfloat16",),
+        channels_last=True,
+        compile=True,
+    )
+    table = answer(tmp_path, **asked).table
+    console = Console(file=io.StringIO(), width=200)
+    drawn = rich_table(table, table.narrow)
+    assert console.measure(drawn).maximum <= 80

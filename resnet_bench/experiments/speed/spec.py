@@ -172,6 +172,23 @@ class Config:
     def __post_init__(self) -> None:
         """Check what can be checked without torch; raises UsageError."""
         self._check_ladder()
+        self._check_sizes()
+        for variant in self.variants:
+            check(
+                variant in VARIANTS,
+                "--variants",
+                variant,
+                f"{', '.join(map(str, VARIANTS))} or all",
+            )
+        self._check_effort()
+        check(0 <= self.seed < 2**63, "--seed", self.seed, "a whole number from 0")
+        if self.cuda_graphs and not self.compile:
+            raise UsageError("--cuda-graphs: expected together with --compile")
+        self._check_breakdown()
+        self._check_protocol()
+
+    def _check_sizes(self) -> None:
+        """Refuse sizes below 1."""
         sizes: dict[str, tuple[int | str, ...]] = {
             "--batch-size": self.batch_size,
             "--image-size": self.image_size,
@@ -184,13 +201,9 @@ class Config:
                 if name == "--batch-size":
                     accepted += f" or {AUTO}"
                 check(positive, name, value, accepted)
-        for variant in self.variants:
-            check(
-                variant in VARIANTS,
-                "--variants",
-                variant,
-                f"{', '.join(map(str, VARIANTS))} or all",
-            )
+
+    def _check_effort(self) -> None:
+        """Refuse a precision and a time that mean nothing."""
         if self.precision is not None:
             check(
                 0 < self.precision < 1,
@@ -205,11 +218,6 @@ class Config:
                 self.max_time,
                 "a number of seconds above 0",
             )
-        check(0 <= self.seed < 2**63, "--seed", self.seed, "a whole number from 0")
-        if self.cuda_graphs and not self.compile:
-            raise UsageError("--cuda-graphs: expected together with --compile")
-        self._check_breakdown()
-        self._check_protocol()
 
     def _check_protocol(self) -> None:
         """Refuse what another project's rules leave no room for."""
