@@ -28,7 +28,7 @@ class Protocol:
 PROTOCOLS = {
     TIMM: Protocol(
         "mean",
-        "mean, by Student's t",
+        "mean (Student's t)",
         "timm protocol: means of 40 calls after 10; backward has making the targets "
         "and the loss inside, a step leaves forgetting gradients out; images per "
         "second from the whole loop, one value.",

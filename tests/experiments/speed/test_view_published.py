@@ -75,7 +75,7 @@ def test_a_row_says_its_protocol_and_which_statistic_its_times_are(
     table = view.tables(run)[0]
     assert "timm protocol" in table.title
     assert any(note.startswith("timm protocol: means of 40") for note in table.notes)
-    assert "interval of the mean, by Student's t within" in table.notes[0]
+    assert "interval of the mean (Student's t) within" in table.notes[0]
     (table, *_) = view.tables(make_run(variants=(18,)))
     assert "interval of the median within" in table.notes[0]
 
