@@ -103,6 +103,31 @@ def ratio_interval(
     return exponential(mean_interval(differences, confidence))
 
 
+def ratio_of_means(
+    numerators: Samples, denominators: Samples, confidence: float = 0.95
+) -> Interval:
+    """Return the ratio of two independent means with its interval.
+
+    By the delta method on the logarithm, with Welch's degrees of freedom; the bounds
+    are infinite where a mean is of one sample.
+    """
+    sides = [finite(numerators), finite(denominators)]
+    ratio = float(sides[0].mean() / sides[1].mean())
+    fewest = min(side.size for side in sides)
+    if fewest == 1:
+        return Interval(ratio, -math.inf, math.inf, fewest)
+    errors = np.array(
+        [side.var(ddof=1) / side.size / side.mean() ** 2 for side in sides]
+    )
+    if not errors.any():
+        return Interval(ratio, ratio, ratio, fewest)
+    sizes = np.array([side.size for side in sides])
+    freedom = errors.sum() ** 2 / (errors**2 / (sizes - 1)).sum()
+    half = stats.t.ppf(0.5 + confidence / 2, freedom) * math.sqrt(errors.sum())
+    low, high = ratio * math.exp(-half), ratio * math.exp(half)
+    return Interval(ratio, low, high, fewest)
+
+
 def ratio_by_key(
     numerators: Mapping[int, float], denominators: Mapping[int, float]
 ) -> Interval | None:

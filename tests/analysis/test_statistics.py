@@ -163,3 +163,22 @@ def test_wilson_interval_equals_the_published_example() -> None:
 def test_wilson_interval_refuses_what_is_no_proportion(errors: int, total: int) -> None:
     with pytest.raises(ValueError, match="is no proportion"):
         statistics.wilson_interval(errors, total)
+
+
+def test_the_interval_of_a_ratio_of_means_covers_it_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for _ in range(1000):
+        slow = generator.normal(3.0, 0.3, size=12)
+        fast = generator.normal(2.0, 0.05, size=40)
+        interval = statistics.ratio_of_means(slow, fast)
+        covered += interval.low <= 1.5 <= interval.high
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+def test_a_ratio_of_means_is_unbounded_with_one_sample_and_exact_without_spread() -> (
+    None
+):
+    assert statistics.ratio_of_means([3.0], [2.0, 2.0]).high == math.inf
+    same = statistics.ratio_of_means([3.0, 3.0], [2.0, 2.0])
+    assert (same.low, same.estimate, same.high, same.samples) == (1.5, 1.5, 1.5, 2)

@@ -112,9 +112,10 @@ class SpeedCell(Cell):
     @property
     def cost(self) -> float:
         """Seconds that the cell is expected to take."""
-        shares = {TIME: 1.0, CEILING: CEILING_SHARE}
-        shares |= dict.fromkeys(BREAKDOWNS.values(), 1.0)
-        return self.max_time_seconds * shares.get(self.measure, MEMORY_SHARE)
+        if self.measure in (MEMORY_TRAIN, MEMORY_INFERENCE):
+            return MEMORY_SECONDS
+        share = CEILING_SHARE if self.measure == CEILING else 1.0
+        return share * self.max_time_seconds
 
     @property
     def memory_bytes(self) -> float:
@@ -144,9 +145,10 @@ class SpeedCell(Cell):
 BASE_BYTES = 0.8e9
 BYTES_PER_IMAGE = 1e8
 
-#: A ceiling needs few samples, a memory pass a handful of steps.
+#: A ceiling needs few samples; a memory pass a handful of steps, whatever the time of
+#: the others.
 CEILING_SHARE = 0.4
-MEMORY_SHARE = 0.2
+MEMORY_SECONDS = 1.0
 
 #: The parameters that make a row of the table; cells that differ only in what they
 #: measure, and how often, belong to the same row.

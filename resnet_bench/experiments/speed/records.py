@@ -21,6 +21,9 @@ VERDICTS = (
     "noisy",
     "ok",
 )
+#: What memory is measured of.
+MEMORY_KINDS = ("train", "inference")
+
 #: An interval of one of these phases wider than this makes its row `noisy`.
 NOISY_HALF_WIDTH = 0.05
 NOISE_PHASES = ("forward", "backward", "step", "inference")

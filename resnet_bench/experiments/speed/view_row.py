@@ -14,6 +14,7 @@ from resnet_bench.analysis.statistics import (
     mean_interval,
     ratio_by_key,
     ratio_interval,
+    ratio_of_means,
 )
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.speed.cells import (
@@ -25,6 +26,7 @@ from resnet_bench.experiments.speed.protocols import statistic_of
 from resnet_bench.experiments.speed.records import (
     CLOSURE_RANGE,
     HOST_BOUND_SHARE,
+    MEMORY_KINDS,
     NOISE_PHASES,
     NOISY_HALF_WIDTH,
     STEP_PARTS,
@@ -46,9 +48,6 @@ RATIO_PHASES = ("forward", "backward", "step", "inference")
 #: Phases and rates in the order of JSON and of tables.
 PHASES = TRAIN_PHASES + INFERENCE_PHASES
 RATES = ("train_images_per_second", "inference_images_per_second")
-
-#: What memory is measured of.
-MEMORY_KINDS = ("train", "inference")
 
 #: What is set of a row besides its model, in the order in which it is said.
 SETTINGS = (
@@ -142,7 +141,10 @@ class SpeedRow:
         return ratio_interval(sums, [steps[key] for key in common])
 
     def ratio_to(self, other: "SpeedRow", phase: str) -> Interval | None:
-        """Return this row's time over another's, paired by round."""
+        """Return this row's time over another's, paired by round (or by means)."""
+        if self.statistic == other.statistic == "mean":
+            mine, theirs = (each.samples(phase_field(phase)) for each in (self, other))
+            return ratio_of_means(mine, theirs) if mine and theirs else None
         return ratio_by_key(self.rounds(phase), other.rounds(phase))
 
     def known(self, name: str) -> Any:
@@ -192,12 +194,9 @@ class SpeedRow:
     @property
     def work(self) -> dict[str, Any]:
         """Parameters, and forward work per image in units of 1e9."""
-        multiply_adds, flop = self.known("multiply_adds"), self.known("flop")
-        return {
-            "parameters": self.known("parameters"),
-            "gmac": None if multiply_adds is None else multiply_adds / 1e9,
-            "gflop": None if flop is None else flop / 1e9,
-        }
+        counts = {"gmac": self.known("multiply_adds"), "gflop": self.known("flop")}
+        scaled = {name: count and count / 1e9 for name, count in counts.items()}
+        return {"parameters": self.known("parameters"), **scaled}
 
     @property
     def first_call_seconds(self) -> float | None:

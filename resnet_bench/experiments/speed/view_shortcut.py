@@ -9,8 +9,8 @@ import pandas as pd
 from resnet_bench.analysis.statistics import ratio_by_key
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.speed.cells import PLAIN, RESIDUAL
+from resnet_bench.experiments.speed.records import MEMORY_KINDS
 from resnet_bench.experiments.speed.view_row import (
-    MEMORY_KINDS,
     RATIO_PHASES,
     SETTINGS,
     SpeedRow,

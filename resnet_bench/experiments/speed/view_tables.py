@@ -189,9 +189,11 @@ def ratios_table(rows: Sequence[SpeedRow]) -> Table:
     first = ["model", "setting"] if varying(rows) else ["model"]
     narrow = [*first, *known, "mac_ratio", "efficiency_fraction"]
     bounds = [f"{name}_{side}" for name in known for side in ("low", "high")]
+    of_means = all(row.statistic == "mean" for row in rows)
+    how = "means over means" if of_means else "paired by round"
     return Table(
         name="ratios",
-        title=f"Times over those of {rows[0].name}, paired by round",
+        title=f"Times over those of {rows[0].name}, {how}",
         frame=frame[[*narrow, *bounds]],
         narrow=narrow,
         notes=[RATIO_NOTE],

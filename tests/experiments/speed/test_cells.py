@@ -61,6 +61,11 @@ def test_a_timing_cell_costs_its_whole_time_and_the_others_less() -> None:
     assert all(0 < cost < CELL.max_time_seconds for cost in costs.values())
 
 
+def test_a_memory_pass_takes_no_longer_where_others_may() -> None:
+    cell = replace(CELL, measure=MEMORY_TRAIN)
+    assert replace(cell, max_time_seconds=1000.0).cost == cell.cost
+
+
 def test_larger_batches_of_larger_images_hold_more_memory() -> None:
     def bytes_of(cell: SpeedCell) -> float:
         return cell.memory_bytes

@@ -86,3 +86,11 @@ def test_a_ratio_under_timms_rules_is_one_of_means(make_run: MakeRun) -> None:
     assert ratio is not None
     means = [mean(row.samples("step_seconds")) for row in (first, second)]
     assert ratio.estimate == pytest.approx(means[1] / means[0])
+    # All calls are of one visit; there is no second round to tell an interval by.
+    assert 0.9 * ratio.estimate < ratio.low < ratio.estimate < ratio.high
+    (table,) = (
+        each
+        for each in view.tables(make_run(variants=(18, 50), protocol="timm", rounds=1))
+        if each.name == "ratios"
+    )
+    assert table.title.endswith("means over means")
