@@ -1,5 +1,6 @@
 """Figures of `speed`: phases of a step, time against work, images per second."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -268,5 +269,8 @@ def _throughput_bar(
     axes: Axes, y: float, height: float, interval: Interval, colour: str
 ) -> None:
     axes.barh(y, interval.estimate, height, color=colour)
-    _error(axes, interval.estimate, y, interval)
-    _beside(axes, amount(interval.estimate), interval.high, y)
+    told = math.isfinite(interval.high)
+    if told:
+        _error(axes, interval.estimate, y, interval)
+    end = interval.high if told else interval.estimate
+    _beside(axes, amount(interval.estimate), end, y)

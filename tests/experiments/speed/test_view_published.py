@@ -1,9 +1,12 @@
 from collections.abc import Callable
 from statistics import mean
+from typing import Any
 
 import pytest
 
+from resnet_bench.analysis.theme import svg_text
 from resnet_bench.experiments.speed import view
+from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view_grid import rows_of
 from resnet_bench.store.reading import Run
 
@@ -94,3 +97,17 @@ def test_a_ratio_under_timms_rules_is_one_of_means(make_run: MakeRun) -> None:
         if each.name == "ratios"
     )
     assert table.title.endswith("means over means")
+
+
+def test_a_rate_without_an_interval_is_written_beside_its_bar(
+    make_run: MakeRun,
+) -> None:
+    def one_rate(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if record["type"] != "speed_samples":
+            return record
+        return {**record, "inference_images_per_second": [123.0]}
+
+    run = make_run(
+        variants=(18,), protocol="timm", mode="infer", rounds=1, change=one_rate
+    )
+    assert ">123<" in svg_text(view.figures(run)["images-per-second"])
