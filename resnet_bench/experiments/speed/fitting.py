@@ -105,8 +105,8 @@ class _Tries:
         """Say whether the batch fits."""
         seconds = time.monotonic() - self.began
         self.note(
-            f"--batch-size {AUTO} [{self.count}] {_subject(self.cell)}: trying batch "
-            f"{batch_size}{self.known} ({seconds:.0f} s of {SEARCH_SECONDS:.0f} s)"
+            f"[{self.count}] {_subject(self.cell)}: trying batch {batch_size}"
+            f"{self.known} ({seconds:.0f} s of {SEARCH_SECONDS:.0f} s)"
         )
         fits = self._fits(batch_size)
         self.known = f"; {batch_size} {'fit' if fits else 'do not fit'}"
