@@ -6,7 +6,6 @@ tree; so a second slow change is held against the same old commit and fails agai
 
 import datetime as dt
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from resnet_bench.errors import (
 from resnet_bench.gate.spec import BaselineConfig
 from resnet_bench.output import Output
 from resnet_bench.store.folders import check_writable, find_run
-from resnet_bench.store.reading import RUN_FILE, Run, read_run
+from resnet_bench.store.reading import Run, read_bytes, read_run, run_file
 
 FOLDER = "baselines"
 
@@ -116,7 +115,7 @@ def _keep(config: BaselineConfig, output: Output) -> ExitCode:
     )
     check_writable(config.results / FOLDER)
     target = run_file_of(config.results, config.name)
-    shutil.copyfile(run.folder / RUN_FILE, target)
+    target.write_bytes(read_bytes(run_file(run.folder)))
     place = place_of(config.results, config.name)
     place.write_text(json.dumps(asdict(baseline), indent=2) + "\n", encoding="utf-8")
     output.say(f"baseline {config.name}: run {run.id}")

@@ -7,7 +7,9 @@ import tempfile
 from pathlib import Path
 
 from resnet_bench.errors import InputOutputError, UsageError
-from resnet_bench.store.reading import RUN_FILE
+from resnet_bench.store.reading import PACKED_RUN_FILE, RUN_FILE, run_file
+
+NAMES = (RUN_FILE, PACKED_RUN_FILE)
 
 
 def new_run_id(commit: str | None) -> str:
@@ -35,8 +37,12 @@ def check_writable(results: Path) -> None:
 
 def run_folders(results: Path, experiment: str | None = None) -> list[Path]:
     """Return the folders of all runs (of one experiment), oldest first."""
-    pattern = f"{experiment or '*'}/*/{RUN_FILE}"
-    return sorted((path.parent for path in results.glob(pattern)), key=_by_name)
+    found = {
+        path.parent
+        for name in NAMES
+        for path in results.glob(f"{experiment or '*'}/*/{name}")
+    }
+    return sorted(found, key=_by_name)
 
 
 def _by_name(folder: Path) -> str:
@@ -50,9 +56,9 @@ def find_run(results: Path, name: str, experiment: str | None = None) -> Path:
     folder or run file. Raises UsageError when there is none or more than one.
     """
     path = Path(name)
-    if path.name == RUN_FILE and path.is_file():
+    if path.name in NAMES and path.is_file():
         return path.parent
-    if (path / RUN_FILE).is_file():
+    if run_file(path).is_file():
         return path
     folders = run_folders(results, experiment)
     if name == "latest":

@@ -1,5 +1,7 @@
 """Reading run files: what was committed, in one typed object."""
 
+import gzip
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,8 @@ from resnet_bench.store.shape import check_line
 from resnet_bench.store.upgrades import upgraded
 
 RUN_FILE = "run.jsonl"
+#: What `gzip run.jsonl` makes of it: a run that is to be kept, not to go on.
+PACKED_RUN_FILE = "run.jsonl.gz"
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,29 @@ def read_run(folder: Path) -> Run:
     A torn end is left out and noted. Raises InputOutputError when the file is
     missing, damaged before its end, or of a newer schema.
     """
-    path = folder / RUN_FILE if folder.is_dir() else folder
+    path = run_file(folder) if folder.is_dir() else folder
     content = read_lines(path)
     lines = upgraded(content.lines, str(path))
     return assemble(path.parent, lines, content.problems)
+
+
+def run_file(folder: Path) -> Path:
+    """Return the path of a folder's run file, packed or not; it may not exist."""
+    usual, packed = folder / RUN_FILE, folder / PACKED_RUN_FILE
+    return packed if packed.is_file() and not usual.is_file() else usual
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a run file, unpacked; raises InputOutputError."""
+    try:
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputOutputError(f"{path} is damaged: {error}") from error
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot read {path}: {error.strerror or error}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -125,13 +148,7 @@ def read_lines(path: Path) -> Content:
     left out and named in `problems`. Raises InputOutputError when the file cannot
     be read, is no run file, or is damaged before its end.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputOutputError(
-            f"cannot read {path}: {error.strerror or error}"
-        ) from error
-    content = _decoded(raw.split(b"\n"), path)
+    content = _decoded(read_bytes(path).split(b"\n"), path)
     if not content.lines or content.lines[0].get("kind") != "run":
         raise InputOutputError(f"{path}: not a run file")
     return content

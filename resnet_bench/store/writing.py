@@ -11,7 +11,14 @@ from typing import Any
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.interrupts import held
 from resnet_bench.store.lines import encode
-from resnet_bench.store.reading import RUN_FILE, Run, assemble, read_lines
+from resnet_bench.store.reading import (
+    PACKED_RUN_FILE,
+    RUN_FILE,
+    Run,
+    assemble,
+    read_lines,
+    run_file,
+)
 from resnet_bench.store.upgrades import SCHEMA_VERSION, upgraded
 
 
@@ -160,10 +167,15 @@ def _sync_folders(folder: Path) -> None:
 def reopen_run(folder: Path) -> tuple[RunWriter, Run]:
     """Take the lock of an existing run, cut a torn end, and read it.
 
-    Raises UsageError when another process writes the run, InputOutputError when
-    the file cannot be read or written.
+    Raises UsageError when another process writes the run or it is packed,
+    InputOutputError when the file cannot be read or written.
     """
     path = folder / RUN_FILE
+    if run_file(folder) != path:
+        raise UsageError(
+            f"run {folder.name} is packed: unpack it with 'gunzip "
+            f"{folder / PACKED_RUN_FILE}', then resume"
+        )
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
     except OSError as error:
