@@ -24,6 +24,7 @@ from resnet_bench.engine.plain_twins import (
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.schedules import schedule_for
 from resnet_bench.engine.seeding import generator, seed_everything
+from resnet_bench.engine.small_maps import compute_small_maps_densely
 from resnet_bench.engine.training import Trainer, TrainingPlan
 from resnet_bench.experiments.degradation.measurements import DegradationCell
 from resnet_bench.experiments.degradation.plan import TREATMENTS
@@ -134,6 +135,7 @@ def make_subject(cell: DegradationCell, ranks: Ranks = ALONE) -> Subject:
     """Load the data, build the network and its trainer, on the cell's device."""
     data = load_data(data_request(cell)).to(cell.device)
     model = build_network(cell, data).to(cell.device)
+    compute_small_maps_densely(model)
     train = data.train if cell.train_images is None else _few(data, cell.train_images)
     plan = training_plan(cell, data)
     trainer = Trainer(model, train, data.normalisation, plan, ranks=ranks)

@@ -1,0 +1,134 @@
+"""3x3 convolutions of 2x2 maps on the CPU, computed as one dense layer.
+
+On a 2x2 map each output pixel sees every input pixel, so the convolution is a linear
+layer from four times its input channels to four times its output channels: 16
+products of channels where the padded convolution takes 36. The last stage of the CIFAR
+family on 8x8 digits is made of such maps (figures: `benchmarks/small_maps.py`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
+
+#: Side of the maps, and their pixels.
+SIDE = 2
+PIXELS = SIDE * SIDE
+
+#: Where the taps begin that an output pixel (row by row) lays on the four inputs.
+PLACES = [(1 - y, 1 - x) for y in range(SIDE) for x in range(SIDE)]
+
+
+class SmallMapConvolution(nn.Conv2d):
+    """A convolution that takes the dense way where its input is a 2x2 map."""
+
+    def _conv_forward(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        exact = input.dtype == weight.dtype == torch.float32
+        if exact and input.shape[2:] == (SIDE, SIDE) and not input.is_cuda:
+            answer: Tensor = _Dense.apply(input, weight)
+            return answer if bias is None else answer + bias[:, None, None]
+        usual: Tensor = super()._conv_forward(input, weight, bias)
+        return usual
+
+
+def compute_small_maps_densely(model: nn.Module) -> int:
+    """Let a model's 3x3 convolutions take the dense way; returns how many can.
+
+    Only how they compute changes: parameters, `state_dict` and hooks stay. Larger
+    maps, other number formats and CUDA are computed as before.
+    """
+    chosen = [module for module in model.modules() if _can_be_dense(module)]
+    for module in chosen:
+        module.__class__ = SmallMapConvolution
+    return len(chosen)
+
+
+def _can_be_dense(module: nn.Module) -> bool:
+    return (
+        type(module) is nn.Conv2d
+        and module.kernel_size == (3, 3)
+        and module.padding == (1, 1)
+        and module.stride == module.dilation == (1, 1)
+        and module.groups == 1
+        and module.padding_mode == "zeros"
+    )
+
+
+class _Dense(torch.autograd.Function):
+    """The convolution (N, C, 2, 2) with (K, C, 3, 3) as products of matrices."""
+
+    @staticmethod
+    def forward(context: Any, images: Tensor, kernels: Tensor) -> Tensor:
+        rows, matrix = _rows(images), _matrix(kernels)
+        context.save_for_backward(rows, matrix)
+        return _maps(_product(rows, matrix))
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        rows, matrix = context.saved_tensors
+        wanted = _rows(gradient)
+        return (
+            _maps(_product(wanted, matrix.t())),
+            _kernels(_product(wanted.t(), rows.t())),
+        )
+
+
+def _rows(images: Tensor) -> Tensor:
+    """Return (N, C, 2, 2) as (N, 4 C), pixel by pixel; free for NHWC."""
+    return images.permute(0, 2, 3, 1).reshape(len(images), -1)
+
+
+def _maps(rows: Tensor) -> Tensor:
+    """Return (N, 4 C) as (N, C, 2, 2) in NHWC."""
+    return rows.view(len(rows), SIDE, SIDE, -1).permute(0, 3, 1, 2)
+
+
+def _matrix(kernels: Tensor) -> Tensor:
+    """Return kernels (K, C, 3, 3) as the dense layer's weights (4 K, 4 C)."""
+    taps = kernels.permute(0, 2, 3, 1)
+    blocks = [taps[:, y : y + SIDE, x : x + SIDE] for y, x in PLACES]
+    return torch.stack(blocks).view(PIXELS * len(kernels), -1)
+
+
+def _kernels(matrix: Tensor) -> Tensor:
+    """Return weights (4 K, 4 C) summed into the kernels (K, C, 3, 3) they came of."""
+    blocks = matrix.view(PIXELS, len(matrix) // PIXELS, SIDE, SIDE, -1)
+    taps = matrix.new_zeros(blocks.shape[1], 3, 3, blocks.shape[-1])
+    for block, (y, x) in zip(blocks, PLACES, strict=True):
+        taps[:, y : y + SIDE, x : x + SIDE] += block
+    return taps.permute(0, 3, 1, 2)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left (N, M) times right (K, M) transposed."""
+    return linear(left, right) if _onednn is None else _onednn(left, right)
+
+
+def _find_onednn() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Return oneDNN's product, None where this build of torch lacks it.
+
+    What `linear` asks in float32, MKL, takes AVX2 on processors that are not Intel's
+    and then needs twice as long. torch has no public way to oneDNN's; its own
+    compiler calls it by this name, which is tried out because it may change.
+    """
+
+    def product(left: Tensor, right: Tensor) -> Tensor:
+        answer: Tensor = torch.ops.mkldnn._linear_pointwise(
+            left, right, None, "none", [], ""
+        )
+        return answer
+
+    ones = torch.ones(1, 1)
+    try:
+        return product if torch.equal(product(ones, ones), ones) else None
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+
+
+_onednn = _find_onednn()
