@@ -1,9 +1,12 @@
+import io
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 from resnet_bench.analysis import theme
 from resnet_bench.catalogue import VARIANTS
@@ -74,6 +77,19 @@ def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
     assert [path.name for path in first] == ["time.png", "time.svg"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_palette_of_a_png_keeps_its_colours() -> None:
+    drawn, true = example(), io.BytesIO()
+    drawn.savefig(true, format="png", dpi=theme.PNG_DOTS_PER_INCH)
+    packed = theme.png_bytes(drawn)
+    images = [
+        Image.open(io.BytesIO(raw)).convert("RGB") for raw in (true.getvalue(), packed)
+    ]
+    expected, found = (np.asarray(image, dtype=float) for image in images)
+    assert expected.shape == found.shape
+    assert np.abs(expected - found).max() < 16
+    assert np.abs(expected - found).mean() < 0.1
 
 
 def test_text_in_an_svg_is_text() -> None:
