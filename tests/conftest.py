@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,3 +14,11 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("RESNET_BENCH_") or name in colours:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def denormals_are_kept() -> Iterator[None]:
+    """Give the next test the numbers as they are: a training flushes denormals."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
