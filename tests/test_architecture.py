@@ -28,7 +28,17 @@ MEASURING = frozenset(
     {"torch", "torchvision", "sklearn", "threadpoolctl", "numpy", "psutil"}
 )
 SHOWING = frozenset(
-    ["numpy", "scipy", "pandas", "seaborn", "matplotlib", "rich", "jinja2", "tabulate"]
+    [
+        "numpy",
+        "scipy",
+        "pandas",
+        "seaborn",
+        "matplotlib",
+        "PIL",
+        "rich",
+        "jinja2",
+        "tabulate",
+    ]
 )
 NOT_FOR_START_UP = MEASURING | SHOWING | {"ray"}
 NOTHING: frozenset[str] = frozenset()

@@ -127,6 +127,14 @@ def test_only_a_deep_plain_network_falls_behind_its_residual_twin(
     assert least < behind < most
 
 
+def test_a_hundred_layers_train_with_shortcuts_and_not_without() -> None:
+    plain, residual = (
+        result(small_cell(arm=arm, depth=110, width=8, epochs=4)) for arm in ARMS
+    )
+    assert plain.train_error_recalibrated_percent > 80
+    assert residual.train_error_recalibrated_percent < 70
+
+
 def errors_at_depth_56(*networks: tuple[Arm, str]) -> list[float]:
     """The training errors in percent of a short training, arm and variant each."""
     return [
