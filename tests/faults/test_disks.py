@@ -6,6 +6,8 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from resnet_bench import runner
+from resnet_bench import cli, runner
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.execution.events import Event
 from resnet_bench.execution.inline import InlineExecutor
-from resnet_bench.experiments import Experiment, Schedule
+from resnet_bench.experiments import EXPERIMENTS, Experiment, Schedule
 from resnet_bench.runner import Plan, open_again, open_new, run_cells
 from resnet_bench.store import folders, writing
 from resnet_bench.store.folders import run_folders
@@ -209,3 +211,65 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_fitted(
     assert run.status == "partial"
     counts = [sum(row["cell"] == key for row in run.records) for key in run.cells]
     assert counts == [400] * len(run.cells)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+
+
+def refused(results: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line that a run in `results` ends with before it begins."""
+    assert cli.run(["toy", "-o", str(results)]) == ExitCode.INTERNAL
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    return line
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_read_only_file_system_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk = tmp_path / "results"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "none", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a read-only file system can be mounted only by root")
+    try:
+        line = refused(disk, capsys)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert line == (
+        f"error: cannot write to results folder {disk}: Read-only file system"
+    )
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """Have the rights of a user who is nobody, where the tests run as root."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_folder_that_belongs_to_somebody_else_is_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # pytest's own folders are closed to other users.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        monkeypatch.chdir(folder)
+        with somebody_else():
+            line = refused(folder / "results", capsys)
+        monkeypatch.undo()
+        assert list(folder.iterdir()) == []
+        folder.chmod(0o755)
+    assert line.endswith(f"{folder / 'results'}: Permission denied")

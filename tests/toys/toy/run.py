@@ -56,6 +56,15 @@ def _come_to_grief(behaviour: str) -> None:
         _kill_worker()
     if behaviour == "leave":
         os._exit(7)
+    if behaviour == "devour":
+        _devour()
+
+
+def _devour() -> None:
+    """Take memory until somebody objects; pages count once they are written."""
+    taken = []
+    while True:
+        taken.append(b"x" * 2**26)
 
 
 def _stay_forever(marker: Path) -> None:

@@ -1,0 +1,65 @@
+"""The kernel's out-of-memory killer itself, in a group of processes of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from resnet_bench.errors import ExitCode
+from resnet_bench.store.folders import run_folders
+from resnet_bench.store.reading import read_run
+from tests.faults.programs import members, started, wait_for
+
+#: Where the kernel keeps memory limits, in its second and in its first interface.
+PLACES = (
+    (Path("/sys/fs/cgroup"), "memory.max"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+)
+LIMIT_BYTES = 2**31
+
+
+@pytest.fixture
+def small_memory(tmp_path: Path) -> Iterator[Path]:
+    """Make a group of processes whose memory is limited."""
+    for parent, limit in PLACES:
+        group = parent / f"resnet-bench-{tmp_path.name}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(LIMIT_BYTES))
+            yield group
+        except OSError:
+            continue
+        else:
+            return
+        finally:
+            group.rmdir()
+    pytest.skip("a memory limit (cgroup) can be set only by root, outside containers")
+
+
+@pytest.mark.slow
+def test_a_cell_killed_for_want_of_memory_says_so_and_the_others_finish(
+    small_memory: Path, tmp_path: Path
+) -> None:
+    # The group is entered before the tool starts, so that its children are in it.
+    enter = (
+        "import os, sys; from pathlib import Path; "
+        f"Path({str(small_memory / 'cgroup.procs')!r}).write_text(str(os.getpid())); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    arguments = ("toy", "--behaviours", "count,devour,count", "--jobs", "1")
+    process = started(tmp_path, *arguments, launcher=("-c", enter))
+    _, err = process.communicate(timeout=110)
+    wait_for(lambda: not members(process.pid))
+    assert process.returncode == ExitCode.INCOMPLETE
+    assert "Traceback" not in err
+    told = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert len(told) == 2, err  # one for each try
+    assert all("out of memory is the usual cause" in line for line in told)
+    (folder,) = run_folders(tmp_path / "results")
+    run = read_run(folder)
+    assert [end.status for end in run.cells.values()].count("ok") == 2
+    (failed,) = run.failed
+    assert "SIGKILL (out of memory is the usual cause)" in str(run.cells[failed].error)
