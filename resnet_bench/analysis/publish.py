@@ -1,13 +1,11 @@
 """From a run to the files that stand beside it: tables and figures."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_bench.analysis.stored_views import RunView
-from resnet_bench.analysis.tables import Table, csv_text, markdown
+from resnet_bench.analysis.tables import csv_text, escaped, markdown
 from resnet_bench.analysis.theme import save
 from resnet_bench.errors import InputOutputError
-from resnet_bench.store.reading import Run
 
 FIGURES_FOLDER = "figures"
 
@@ -25,7 +23,7 @@ def publish(shown: RunView) -> list[Path]:
     run, tables = shown.run, shown.tables
     written = []
     if tables:
-        written.append(_write(run.folder / "table.md", markdown_page(run, tables)))
+        written.append(_write(run.folder / "table.md", markdown_page(shown)))
     measured = [table.name for table in tables if table.name != CLAIMS]
     for table in tables:
         name = "table" if table.name in measured[:1] else table.name
@@ -35,11 +33,14 @@ def publish(shown: RunView) -> list[Path]:
     return written
 
 
-def markdown_page(run: Run, tables: Sequence[Table]) -> str:
-    """Return all tables of a run as one Markdown page that names the run."""
+def markdown_page(shown: RunView) -> str:
+    """Return what must be known of a run, and its tables, as one Markdown page."""
+    run = shown.run
     status = "" if run.status == "complete" else f" ({run.status})"
     head = f"## {run.experiment}: `{run.id}`{status}\n"
-    return "\n".join([head, *(markdown(table) for table in tables)])
+    notices = [f"- {escaped(notice)}" for notice in shown.notices]
+    parts = ["\n".join([*notices, ""])] if notices else []
+    return "\n".join([head, *parts, *(markdown(table) for table in shown.tables)])
 
 
 def _write(path: Path, text: str) -> Path:

@@ -20,14 +20,15 @@ class Evaluation:
     """What a network gets wrong on `images` images.
 
     `loss` is the mean negative log-likelihood in nats, None where not finite.
-    `calibration_error_percent` is the expected calibration error in 15 equal bins.
+    `calibration_error_percent` is the expected calibration error in 15 equal bins,
+    None where a logit is not finite.
     """
 
     images: int
     errors: int
     loss: float | None
     class_mean_accuracy_percent: float
-    calibration_error_percent: float
+    calibration_error_percent: float | None
 
     @property
     def error_percent(self) -> float:
@@ -60,14 +61,18 @@ def predict(
 def judge(logits: Tensor, labels: Tensor) -> Evaluation:
     """Hold logits (N, classes) against labels (N,); NaN counts as wrong."""
     logits = logits.float()
-    right = (logits.argmax(1) == labels) & logits.isfinite().all(1)
+    finite = logits.isfinite().all(1)
+    right = (logits.argmax(1) == labels) & finite
+    miscalibrated = _calibration_error(logits, right) if finite.all() else None
     loss = float(cross_entropy(logits, labels))
     return Evaluation(
         images=len(labels),
         errors=len(labels) - int(right.sum()),
         loss=loss if torch.isfinite(torch.tensor(loss)) else None,
         class_mean_accuracy_percent=100 * _class_mean(right, labels),
-        calibration_error_percent=100 * _calibration_error(logits, right),
+        calibration_error_percent=None
+        if miscalibrated is None
+        else 100 * miscalibrated,
     )
 
 
@@ -88,7 +93,7 @@ def _class_mean(right: Tensor, labels: Tensor) -> float:
 
 def _calibration_error(logits: Tensor, right: Tensor) -> float:
     """Mean gap between confidence and accuracy over bins, weighted by their size."""
-    confidence = logits.softmax(1).amax(1).nan_to_num(0.0)
+    confidence = logits.softmax(1).amax(1)
     bins = (confidence * CALIBRATION_BINS).long().clamp_max(CALIBRATION_BINS - 1)
     gaps = torch.zeros(CALIBRATION_BINS, dtype=torch.float64)
     gaps.index_add_(0, bins.cpu(), (confidence.double() - right.double()).cpu())

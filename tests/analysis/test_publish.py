@@ -54,6 +54,15 @@ def test_tables_and_figures_are_written_beside_the_run(
     assert "### Table ratios" in page
 
 
+def test_what_must_be_known_of_a_run_stands_above_its_tables(
+    view: SimpleNamespace, tmp_path: Path
+) -> None:
+    view.notices = lambda run: ["2 trainings diverged"]
+    publishing.publish(view_in(tmp_path))
+    page = (tmp_path / "table.md").read_text()
+    assert page.index("- 2 trainings diverged\n\n") < page.index("### Table times")
+
+
 def test_publishing_again_gives_the_same_files(
     view: SimpleNamespace, tmp_path: Path
 ) -> None:

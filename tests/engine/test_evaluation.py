@@ -33,16 +33,18 @@ def test_the_class_mean_weighs_classes_and_not_images() -> None:
 
 def test_calibration_error_is_confidence_less_accuracy() -> None:
     sure = torch.tensor([[50.0, 0.0]] * 4)
-    assert judge(sure, torch.zeros(4).long()).calibration_error_percent < 1e-6
+    right = judge(sure, torch.zeros(4).long())
+    assert right.calibration_error_percent == pytest.approx(0, abs=1e-6)
     half_right = judge(sure, torch.tensor([0, 0, 1, 1]))
     assert half_right.calibration_error_percent == pytest.approx(50)
 
 
-def test_what_is_not_a_number_counts_as_wrong_and_has_no_loss() -> None:
+def test_what_is_not_a_number_counts_as_wrong_and_has_no_loss_or_calibration() -> None:
     logits = torch.tensor([[float("nan"), 0.0], [1.0, 0.0]])
     result = judge(logits, torch.tensor([0, 0]))
     assert result.errors == 1
     assert result.loss is None
+    assert result.calibration_error_percent is None
 
 
 class Net(nn.Module):

@@ -127,6 +127,16 @@ class Evidence:
         """
         return self._error(network, "train_error_recalibrated_percent")
 
+    def trained_error(self, network: Network) -> BySeed:
+        """As `error`, without the seeds whose network diverged.
+
+        For what others are held against: two networks at chance are no less bad for
+        being equally bad.
+        """
+        ended = self.by_seed(TrainingResult, network, "diverged")
+        found = self.error(network)
+        return {seed: value for seed, value in found.items() if not ended[seed]}
+
     def gap(self, network: Network) -> BySeed:
         """Return test error minus training error in percentage points."""
         test = self._error(network, "test_error_percent")

@@ -33,7 +33,7 @@ def growth(evidence: Evidence, case: Case, arm: Arm) -> BySeed:
     """Return the training error at the deep depth minus that at the reference."""
     deep = Network(arm, case.deep, budget=case.multiple)
     reference = Network(arm, evidence.reference, budget=case.multiple)
-    return minus(evidence.error(deep), evidence.error(reference))
+    return minus(evidence.error(deep), evidence.trained_error(reference))
 
 
 def plain_growth(evidence: Evidence, case: Case) -> BySeed:
@@ -59,7 +59,7 @@ def excess_shrinks(evidence: Evidence, case: Case) -> BySeed:
 def shallow_excess(evidence: Evidence, case: Case) -> BySeed:
     """Return the shallow plain network's error minus the reference's."""
     shallow = evidence.error(Network("plain", case.other))
-    return minus(shallow, evidence.error(Network("plain", case.deep)))
+    return minus(shallow, evidence.trained_error(Network("plain", case.deep)))
 
 
 def gap_growth(evidence: Evidence, case: Case) -> BySeed:

@@ -37,7 +37,7 @@ class TransferResult(Record):
     test_accuracy_percent: float = measured(unit="%", better="higher")
     class_mean_accuracy_percent: float = measured(unit="%", better="higher")
     nll: float | None = measured(unit="1", better="lower")
-    calibration_error: float = measured(unit="1", better="lower")
+    calibration_error: float | None = measured(unit="1", better="lower")
     trainable_parameters: int = measured(unit="1", better="lower", exact=True)
     step_seconds: float | None = measured(unit="s", better="lower")
     images_per_second: float | None = measured(unit="1/s", better="higher")

@@ -251,6 +251,7 @@ def _result(
     peak_bytes: int | None,
 ) -> TransferResult:
     source = start.source_seconds
+    calibration = fitted.test.calibration_error_percent
     return TransferResult(
         weights_origin=start.weights.origin,
         weights_sha256=start.weights.sha256,
@@ -270,7 +271,7 @@ def _result(
         test_accuracy_percent=fitted.test.accuracy_percent,
         class_mean_accuracy_percent=fitted.test.class_mean_accuracy_percent,
         nll=fitted.test.loss,
-        calibration_error=fitted.test.calibration_error_percent / 100,
+        calibration_error=None if calibration is None else calibration / 100,
         trainable_parameters=fitted.trainable_parameters,
         step_seconds=fitted.seconds / fitted.steps if fitted.steps else None,
         images_per_second=fitted.images / fitted.seconds,

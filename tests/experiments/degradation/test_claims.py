@@ -284,6 +284,13 @@ def test_lesions_are_judged_at_the_deepest_depths_that_trained() -> None:
     assert (judged.case.deep, judged.case.other) == (56, 20)
 
 
+@pytest.mark.parametrize("name", ["depth-degradation", "depth-helps-at-first"])
+def test_nothing_is_concluded_where_every_network_diverged(name: str) -> None:
+    judged = judge_claim(name, World(diverged=lambda cell: True))
+    assert judged.verdict is INCONCLUSIVE
+    assert "no seed has every network" in judged.why
+
+
 def test_a_diverged_network_stands_at_chance() -> None:
     judged = judge_claim("depth-degradation", World(FLAT, diverged=plain_and_deep))
     assert judged.verdict is SUPPORTED
