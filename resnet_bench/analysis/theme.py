@@ -172,16 +172,17 @@ def svg_text(drawn: Figure) -> str:
 
 
 def png_bytes(drawn: Figure) -> bytes:
-    """Return a figure as PNG with a palette, a third of the size of true colours.
+    """Return a figure as PNG with a palette of 256 colours, a third of the size.
 
-    Our figures hold few colours beside the shades of smoothed edges, which the
-    palette's 256 keep.
+    Most figures hold few colours beside the shades of smoothed edges. Where there
+    are more, as in heat maps, a shade can be off by a step; the SVG holds the true one.
     """
     pixels, packed = io.BytesIO(), io.BytesIO()
     drawn.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH)
     with Image.open(pixels) as image:
         palette = image.convert("RGB").quantize(dither=Image.Dither.NONE)
-        palette.save(packed, "PNG", optimize=True)
+        dots = (PNG_DOTS_PER_INCH, PNG_DOTS_PER_INCH)
+        palette.save(packed, "PNG", optimize=True, dpi=dots)
     return packed.getvalue()
 
 

@@ -28,8 +28,7 @@ class SmallMapConvolution(nn.Conv2d):
     def _conv_forward(
         self, input: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        exact = input.dtype == weight.dtype == torch.float32
-        if exact and input.shape[2:] == (SIDE, SIDE) and not input.is_cuda:
+        if _is_small(input) and weight.dtype == input.dtype:
             answer: Tensor = _Dense.apply(input, weight)
             return answer if bias is None else answer + bias[:, None, None]
         usual: Tensor = super()._conv_forward(input, weight, bias)
@@ -40,12 +39,24 @@ def compute_small_maps_densely(model: nn.Module) -> int:
     """Let a model's 3x3 convolutions take the dense way; returns how many can.
 
     Only how they compute changes: parameters, `state_dict` and hooks stay. Larger
-    maps, other number formats and CUDA are computed as before.
+    maps, other number formats, autocast and CUDA are computed as before. Gradients of
+    gradients are not supported.
     """
     chosen = [module for module in model.modules() if _can_be_dense(module)]
     for module in chosen:
         module.__class__ = SmallMapConvolution
     return len(chosen)
+
+
+def _is_small(images: Tensor) -> bool:
+    """Return whether these maps, if there are any, are 2x2 in float32 on the CPU."""
+    return (
+        images.shape[2:] == (SIDE, SIDE)
+        and images.dtype == torch.float32
+        and images.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and len(images) > 0
+    )
 
 
 def _can_be_dense(module: nn.Module) -> bool:

@@ -22,12 +22,19 @@ from resnet_bench.records import Cell, Record
 VISIT = "visit"
 
 
-def _settle(lifeline: Connection) -> None:
-    """Make the child end with its parent, and keep stdout for results.
+#: Which GPUs there are; Ray gives a worker that it uses again others than before.
+GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def _settle(lifeline: Connection, gpus: str | None) -> None:
+    """Make the child end with its parent, see its GPUs, and keep stdout for results.
 
     The parent alone decides what Ctrl-C means. A thread that sleeps in a read
-    costs nothing; when the parent is gone, however it died, the read ends.
+    costs nothing; when the parent is gone, however it died, the read ends. A fork
+    server knows only the GPUs that its first child was to see.
     """
+    os.environ.pop(GPUS, None)
+    os.environ.update({} if gpus is None else {GPUS: gpus})
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.dup2(sys.stderr.fileno() if _has_descriptor(sys.stderr) else 2, 1)
@@ -52,12 +59,13 @@ def _has_descriptor(stream: Any) -> bool:
 def answer_call(
     pipe: Connection,
     lifeline: Connection,
+    gpus: str | None,
     module: str,
     function: str,
     arguments: tuple[Any, ...],
 ) -> None:
     """Call a function and send its result, or the error meant for a person."""
-    _settle(lifeline)
+    _settle(lifeline, gpus)
     try:
         result = getattr(importlib.import_module(module), function)(*arguments)
     except ResnetBenchError as error:
@@ -71,12 +79,13 @@ def answer_call(
 def run_cell(
     pipe: Connection,
     lifeline: Connection,
+    gpus: str | None,
     module: str,
     cell: Cell,
     wait: Callable[[Connection], None],
 ) -> None:
     """Run a cell's generator and send each record; `wait` precedes every step."""
-    _settle(lifeline)
+    _settle(lifeline, gpus)
     try:
         from resnet_bench.engine.ranks import Ranks
 

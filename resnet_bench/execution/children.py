@@ -1,5 +1,6 @@
 """Child processes, and the pipes to them."""
 
+import os
 import signal
 import time
 from collections.abc import Iterable
@@ -30,8 +31,9 @@ class Child:
         self.pipe, theirs = context.Pipe()
         # Closing this end, also by dying, is what ends the child.
         lifeline, self._lifeline = context.Pipe(duplex=False)
+        gpus = os.environ.get(child.GPUS)
         self.process = context.Process(
-            target=target, args=(theirs, lifeline, *arguments), daemon=True
+            target=target, args=(theirs, lifeline, gpus, *arguments), daemon=True
         )
         _start(self.process)
         theirs.close()

@@ -60,11 +60,7 @@ def run_here(setting: Setting, job: Job, node: str) -> Iterator[Event]:
     own may be tried again elsewhere. Raises UsageError on a node, come later than
     the run, that holds another version.
     """
-    if source_digest() != setting.source:
-        raise UsageError(
-            f"--executor ray: node {node} has another version of resnet-bench: "
-            "install the same one on every node, then resume"
-        )
+    refuse_another_version(node, source_digest(), setting.source)
     for event in _executor(setting).run(job):
         if not isinstance(event, Ended):
             yield event
@@ -72,6 +68,15 @@ def run_here(setting: Setting, job: Job, node: str) -> Iterator[Event]:
         yield replace(event, node=node)
         if job.schedule == "once":
             return
+
+
+def refuse_another_version(node: str, source: str, ours: str) -> None:
+    """Raise UsageError where a node's package is not the one of the command."""
+    if source != ours:
+        raise UsageError(
+            f"--executor ray: node {node} has another version of resnet-bench: "
+            "install the same one on every node, then resume"
+        )
 
 
 def _executor(setting: Setting) -> ProcessExecutor:

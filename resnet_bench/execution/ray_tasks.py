@@ -16,6 +16,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
+from ray._private import services
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -30,11 +31,12 @@ from resnet_bench.execution.events import (
     next_try,
 )
 from resnet_bench.execution.failures import describe_failure, describe_loss
-from resnet_bench.execution.ray_address import knock, own_handlers
+from resnet_bench.execution.ray_address import knock, located, own_handlers
 from resnet_bench.execution.ray_node import (
     Setting,
     call_here,
     describe_node,
+    refuse_another_version,
     run_here,
     setting_here,
 )
@@ -73,7 +75,7 @@ class _Remote:
         """
         try:
             event: Event = ray.get(next(self.stream))
-        except RayError as error:
+        except (RayError, StopIteration) as error:
             return self._given_up(error)
         if isinstance(event, Started):
             self._note_attempt(event)
@@ -89,7 +91,7 @@ class _Remote:
             task.cell, started.attempt, tries=task.tries + more
         )
 
-    def _given_up(self, error: RayError) -> list[Event]:
+    def _given_up(self, error: Exception) -> list[Event]:
         seconds, why = time.perf_counter() - self.begin, describe_loss(error)
         tasks = list(self.open.values())
         self.open.clear()
@@ -122,7 +124,7 @@ class RayExecutor:
     def warm(self, modules: tuple[str, ...]) -> None:
         """Ask all nodes at once to load what cells import, and to describe themselves.
 
-        The worker that did so is the one that Ray gives the next task of the node.
+        Ray gives the node's next task without a GPU to the worker that did so.
         """
         self._setting = setting_here(modules)
         self._descriptions = {
@@ -254,11 +256,7 @@ def _description(node: str, promised: Any) -> dict[str, Any] | None:
         ) from error
     except RayError:
         return None
-    if answer["source"] != source_digest():
-        raise UsageError(
-            f"--executor ray: node {node} has another version of resnet-bench: "
-            "install the same one on every node"
-        )
+    refuse_another_version(node, answer["source"], source_digest())
     environment: dict[str, Any] = answer["environment"]
     return environment
 
@@ -283,10 +281,13 @@ def _connect(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     try:
-        knock(address)
+        # Not public: where it is gone, Ray itself may wait for a cluster that left.
+        resolve = getattr(services, "canonicalize_bootstrap_address", str)
+        where = located(address, resolve)
+        knock(where)
         with own_handlers():
             ray.init(
-                address=address,
+                address=where,
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,

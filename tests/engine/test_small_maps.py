@@ -15,6 +15,7 @@ from resnet_bench.engine.small_maps import (
     _find_onednn,
     compute_small_maps_densely,
 )
+from tests.experiments.degradation.tiny import subject
 
 
 def pair(bias: bool = False) -> tuple[nn.Module, nn.Module]:
@@ -81,6 +82,20 @@ def test_other_number_formats_are_computed_as_before() -> None:
     assert torch.equal(usual(images), dense(images))
 
 
+def test_autocast_and_no_images_at_all_are_computed_as_before() -> None:
+    usual, dense = pair()
+    assert dense(torch.randn(0, 5, 2, 2)).shape == (0, 7, 2, 2)
+    images = torch.randn(3, 5, 2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert dense(images).dtype == torch.bfloat16
+        assert torch.equal(usual(images), dense(images))
+
+
+def test_the_networks_of_degradation_take_the_dense_way() -> None:
+    last = subject(depth=8).model.get_submodule("layer3.0.conv2")
+    assert isinstance(last, SmallMapConvolution)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -100,7 +115,7 @@ def test_convolutions_of_another_kind_are_left_alone(settings: dict[str, Any]) -
 
 def test_a_network_keeps_its_state_and_its_hooks() -> None:
     model = build_cifar_network(NetworkDesign(depth=8))
-    state = model.state_dict()
+    state = copy.deepcopy(model.state_dict())
     seen: list[torch.Size] = []
     last = model.get_submodule("layer3.0.conv2")
     last.register_forward_hook(lambda *call: seen.append(call[-1].shape))

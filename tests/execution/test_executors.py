@@ -224,3 +224,15 @@ def test_exits_are_described() -> None:
 def test_failures_are_one_line() -> None:
     assert describe_failure(UsageError("a\nb")) == "a b"
     assert describe_failure(RuntimeError()) == "RuntimeError"
+
+
+def test_a_child_sees_the_gpus_that_its_parent_sees_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A fork server was started before, with what was visible then.
+    executor = ProcessExecutor()
+    for gpus in ("1", "0,2"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+        assert executor.call("os", "getenv", "CUDA_VISIBLE_DEVICES") == gpus
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert executor.call("os", "getenv", "CUDA_VISIBLE_DEVICES") is None

@@ -22,7 +22,7 @@ from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.events import Ended, Job, Place, Recorded, Started, Task
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.execution.processes import ProcessExecutor
-from resnet_bench.execution.ray_address import knock
+from resnet_bench.execution.ray_address import knock, located
 from resnet_bench.execution.ray_node import VARIABLES
 from resnet_bench.execution.source import source_digest
 from resnet_bench.experiments import EXPERIMENTS, Experiment
@@ -107,6 +107,23 @@ def server(answer: bytes) -> Iterator[str]:
         yield f"127.0.0.1:{door.getsockname()[1]}"
         door.shutdown(socket.SHUT_RDWR)
         thread.join()
+
+
+def test_without_an_address_no_cluster_is_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert located(None, str) == "local"
+    assert located("auto", str) == "head:6379"
+    assert located("other:1", str) == "other:1"
+
+
+def test_a_cluster_that_left_only_its_name_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(OSError, match="refused"):
+        knock(located("auto", lambda _: "127.0.0.1:1"))
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad request\r\n\r\n", b""])
