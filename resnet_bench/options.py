@@ -267,8 +267,10 @@ def build(config_class: type[Config], values: Mapping[str, Any]) -> Config:
 def restore(config_class: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a config as a run file keeps them, in their own types.
 
-    Fields that this version does not know are left out.
+    Fields that this version does not know are left out. A config that no longer takes
+    what it once stored has a static method `readable(stored)` that mends it.
     """
+    stored = getattr(config_class, "readable", dict)(stored)
     hints = typing.get_type_hints(config_class)
     fields: dict[str, Any] = {}
     kept_fields = {

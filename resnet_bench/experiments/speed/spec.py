@@ -1,6 +1,8 @@
 """What `speed` can be asked, the cells it visits and the records they yield."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
 from resnet_bench.errors import UsageError
@@ -186,6 +188,15 @@ class Config:
             raise UsageError("--cuda-graphs: expected together with --compile")
         self._check_breakdown()
         self._check_protocol()
+
+    @staticmethod
+    def readable(stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a stored config without what protocols no longer take.
+
+        Before they refused a precision and a time, the profile's were stored.
+        """
+        refused = ("precision", "max_time") if stored.get("protocol") else ()
+        return {name: value for name, value in stored.items() if name not in refused}
 
     def _check_sizes(self) -> None:
         """Refuse sizes below 1."""

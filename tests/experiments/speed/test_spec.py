@@ -286,3 +286,11 @@ def test_a_run_by_a_protocol_claims_no_precision_and_can_be_resumed() -> None:
     again = Config(**restore(Config, to_json(config)))
     assert resolved(again, "cpu", threads=2) == config
     assert expand(again) == expand(config)
+
+
+def test_a_run_by_a_protocol_that_stored_a_precision_can_be_resumed() -> None:
+    config = resolved(Config(protocol="timm"), "cpu", threads=2)
+    stored = {**to_json(config), "precision": 0.02, "max_time": 10.0}
+    assert Config(**restore(Config, stored)) == config
+    own = resolved(Config(precision=0.07, max_time=2.0), "cpu", threads=2)
+    assert Config(**restore(Config, to_json(own))) == own
