@@ -15,6 +15,7 @@ RUN = "resnet_bench.experiments.speed.run"
 #: the last, and no search goes on for longer, per setting.
 FIRST, LARGEST = 2, 65_536
 SEARCH_SECONDS = 120.0
+NO_TIME = f"no time for more within {SEARCH_SECONDS:.0f} s"
 
 #: Halving ends when the smallest batch that does not fit is this close.
 RESOLUTION = 1 / 16
@@ -48,12 +49,14 @@ def largest(
         if high > LARGEST:
             return Largest(low, "the largest that is tried")
         if not in_time(high):
-            return Largest(low, f"no time for more ({SEARCH_SECONDS:.0f} s)")
+            return Largest(low, NO_TIME)
         began = now()
     if low == 0:
         return Largest(int(fits(1)), f"{FIRST} do not fit")
-    while high - low > max(1.0, RESOLUTION * low) and in_time((low + high) // 2):
+    while high - low > max(1.0, RESOLUTION * low):
         middle = (low + high) // 2
+        if not in_time(middle):
+            return Largest(low, f"{NO_TIME}; {high} do not fit")
         low, high = (middle, high) if fits(middle) else (low, middle)
     return Largest(low, f"{high} do not fit")
 

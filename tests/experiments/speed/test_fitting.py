@@ -22,6 +22,7 @@ from resnet_bench.experiments.speed.fitting import (
     LARGEST,
     RESOLUTION,
     SEARCH_SECONDS,
+    Largest,
     fitted,
     largest,
 )
@@ -81,6 +82,12 @@ def test_a_search_whose_time_is_up_keeps_what_fitted() -> None:
     assert clock.seconds + 2 * found.batch_size > SEARCH_SECONDS
 
 
+def test_a_halving_whose_time_is_up_does_not_blame_memory() -> None:
+    clock = Timed(lambda batch: batch <= 60, seconds_per_image=0.9)
+    found = largest(clock, now=lambda: clock.seconds)
+    assert found == Largest(32, "no time for more within 120 s; 64 do not fit")
+
+
 @given(st.integers(FIRST, LARGEST - 1))
 def test_no_try_ends_after_the_time_is_up(limit: int) -> None:
     clock = Timed(lambda batch: batch <= limit)
@@ -90,14 +97,15 @@ def test_no_try_ends_after_the_time_is_up(limit: int) -> None:
 
 @dataclass
 class Timed:
-    """Answers what fits, a second per image later."""
+    """Answers what fits, by default a second per image later."""
 
     fits: Callable[[int], bool]
+    seconds_per_image: float = 1.0
     seconds: float = 0.0
     tried: list[int] = field(default_factory=list)
 
     def __call__(self, batch_size: int) -> bool:
-        self.seconds += batch_size
+        self.seconds += batch_size * self.seconds_per_image
         self.tried.append(batch_size)
         return self.fits(batch_size)
 
@@ -249,3 +257,14 @@ def test_what_onednn_says_without_memory_is_no_crash(
     monkeypatch.setattr(measure, "use_memory", refuse)
     with nullcontext() if known else pytest.raises(RuntimeError, match=message):
         assert not measure.fits(tiny_cell(2), 512 * MEBIBYTE)
+
+
+def test_what_onednn_refuses_of_a_tiny_network_is_no_lack_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("could not create a primitive")
+
+    monkeypatch.setattr(measure, "rehearse", refuse)
+    with pytest.raises(RuntimeError, match="could not create a primitive"):
+        measure.fits(tiny_cell(2), 512 * MEBIBYTE)

@@ -22,7 +22,8 @@ SHARE = 0.8
 #: seen): in a small container it is no small part.
 RESERVED_BYTES = 400_000_000
 
-#: What oneDNN says when it gets no memory, among others; a smaller batch ran before.
+#: What oneDNN says when it gets no memory, among others. What it cannot compute at all,
+#: in this number format say, it has refused in the rehearsal, which is not forgiven.
 REFUSALS = ("could not create a primitive", "could not create a memory")
 
 
@@ -36,9 +37,9 @@ def fits(cell: SpeedCell, limit_bytes: int | None = None) -> bool:
     setting = replace(setting_of(cell), compiled=False, cuda_graphs=False)
     build, trains = builder_of(cell), cell.trains
     limit = memory_left(setting.device) if limit_bytes is None else limit_bytes
+    devices.settle(setting.device, threads=cell.threads, tf32=cell.tf32)
+    rehearse(setting, trains=trains)
     try:
-        devices.settle(setting.device, threads=cell.threads, tf32=cell.tf32)
-        rehearse(setting, trains=trains)
         with data_limited(limit):
             peak = peak_of(
                 lambda: use_memory(build, setting, trains=trains), setting.device
