@@ -27,8 +27,13 @@ SWEPT = {
     "image_size": "height and width of the images (px)",
     "threads": "CPU threads",
 }
-#: Widths of lines, by setting in the order of the options.
-WIDTHS = (1.0, 2.2, 3.4)
+#: Width of a line and how much of its markers is filled, by setting in the order of
+#: the options: widths alone would not tell more than three apart.
+LOOKS = tuple(
+    (width, fill)
+    for fill in ("full", "none", "top", "left", "right", "bottom")
+    for width in (1.0, 2.2, 3.4)
+)
 
 #: `requested_batch_size` goes with the batch.
 WITH = {"batch_size": ("batch_size", "requested_batch_size")}
@@ -210,7 +215,7 @@ def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figu
     settings = [described(sweep.rows[0].parameters, distinct) for sweep in sweeps]
     numbers = {words: number for number, words in enumerate(dict.fromkeys(settings))}
     for sweep, words in zip(sweeps, settings, strict=True):
-        _curve(axes, sweep, words, WIDTHS[numbers[words] % len(WIDTHS)])
+        _curve(axes, sweep, words, LOOKS[numbers[words] % len(LOOKS)])
     values = sorted({sweep.value(row) for sweep in sweeps for row in sweep.rows})
     axes.set_xticks(values, [str(value) for value in values], minor=False)
     axes.minorticks_off()
@@ -223,8 +228,9 @@ def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figu
     return made
 
 
-def _curve(axes: Axes, sweep: Sweep, setting: str, width: float) -> None:
-    """Draw one sweep; the line's width tells settings apart, its dashes the mode."""
+def _curve(axes: Axes, sweep: Sweep, setting: str, look: tuple[float, Any]) -> None:
+    """Draw one sweep; width and markers tell settings apart, dashes the mode."""
+    width, fill = look
     first = sweep.rows[0]
     rates = [rate for row in sweep.rows if (rate := sweep.rate(row))]
     words = [first.name, sweep.mode, *([setting] if setting else [])]
@@ -241,6 +247,7 @@ def _curve(axes: Axes, sweep: Sweep, setting: str, width: float) -> None:
         ls="-" if sweep.mode == "train" else (0, (4, 2)),
         lw=width,
         markersize=4 + width,
+        fillstyle=fill,
         label=theme.drawable(", ".join(words)),
     )
     at_knee = sweep.rate(sweep.knee)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from resnet_bench.analysis.theme import svg_text
 from resnet_bench.experiments.speed import view
@@ -140,3 +141,21 @@ def test_ceilings_and_roofs_say_how_many_threads_they_are_of(
     (note,) = [each for each in times.notes if each.startswith("Ceilings")]
     assert "here: 1 thread: product 205 GFLOP/s" in note
     assert "; 2 threads: product 205 GFLOP/s" in note
+
+
+def test_lines_of_many_settings_look_different(make_run: MakeRun) -> None:
+    run = make_run(
+        variants=(18,),
+        threads=(1, 2, 4, 8, 12, 16, 24, 32),
+        batch_size=tuple(BATCHES),
+        change=rates(BATCHES, "batch_size"),
+    )
+    (axes,) = view.figures(run)["sweep-batch-size"].axes
+    lines = [
+        each.lines[0] for each in axes.containers if isinstance(each, ErrorbarContainer)
+    ]
+    looks = {
+        (line.get_linewidth(), line.get_fillstyle(), line.get_linestyle())
+        for line in lines
+    }
+    assert len(looks) == len(lines) == 2 * 8
