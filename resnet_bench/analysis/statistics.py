@@ -108,14 +108,14 @@ def ratio_of_means(
 ) -> Interval:
     """Return the ratio of two independent means with its interval.
 
-    By the delta method on the logarithm, with Welch's degrees of freedom; the bounds
-    are infinite where a mean is of one sample.
+    By the delta method on the logarithm, with Welch's degrees of freedom; from 0 to
+    infinity where a mean is of one sample.
     """
     sides = [finite(numerators), finite(denominators)]
     ratio = float(sides[0].mean() / sides[1].mean())
     fewest = min(side.size for side in sides)
     if fewest == 1:
-        return Interval(ratio, -math.inf, math.inf, fewest)
+        return Interval(ratio, 0.0, math.inf, fewest)
     errors = np.array(
         [side.var(ddof=1) / side.size / side.mean() ** 2 for side in sides]
     )

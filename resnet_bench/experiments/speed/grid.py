@@ -107,6 +107,7 @@ def expand(config: Config) -> list[SpeedCell]:
         replace(cell, measure=measure, repeat=repeat)
         for repeat in _repeats(config)
         for cell in timing
+        if repeat is None or cell.architecture is not None
         for measure in _memory_passes(cell)
     ]
     return [*timing, *_breakdown_cells(config, timing), *ceilings, *memory]
@@ -119,7 +120,10 @@ def _breakdown_cells(config: Config, timing: list[SpeedCell]) -> list[SpeedCell]
 
 
 def _repeats(config: Config) -> tuple[int | None, ...]:
-    """Return the numbers of the memory passes; the first one has none."""
+    """Return the numbers of the memory passes; the first one has none.
+
+    The others are for networks with and without shortcuts, not for own models.
+    """
     compared = {RESIDUAL, PLAIN} <= set(config.architecture) and config.variants
     return (None, *range(2, MEMORY_REPEATS + 1)) if compared else (None,)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from resnet_bench.experiments.speed.cells import MEMORY_INFERENCE, MEMORY_TRAIN
 from resnet_bench.records import Record, measured
 
 #: Phases of which the sum is set against `step` (the closure check).
@@ -21,8 +22,8 @@ VERDICTS = (
     "noisy",
     "ok",
 )
-#: What memory is measured of.
-MEMORY_KINDS = ("train", "inference")
+#: What memory is measured of, and by which cell.
+MEMORY_KINDS = {"train": MEMORY_TRAIN, "inference": MEMORY_INFERENCE}
 
 #: An interval of one of these phases wider than this makes its row `noisy`.
 NOISY_HALF_WIDTH = 0.05

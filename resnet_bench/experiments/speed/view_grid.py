@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from resnet_bench.experiments.speed.cells import (
-    MEMORY_INFERENCE,
-    MEMORY_TRAIN,
     TIME,
     ceiling_of,
     row_of,
 )
 from resnet_bench.experiments.speed.records import (
+    MEMORY_KINDS,
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
@@ -82,12 +81,12 @@ def _error(run: Run, key: str, out_of_memory: Mapping[str, Visit]) -> str | None
 
 
 def _memory(run: Run) -> dict[tuple[Any, ...], dict[str, list[Visit]]]:
-    passes = {MEMORY_TRAIN: "train", MEMORY_INFERENCE: "inference"}
+    kind_of = {measure: kind for kind, measure in MEMORY_KINDS.items()}
     latest = {row["cell"]: row for row in run.rows(PeakMemory)}
     found: dict[tuple[Any, ...], dict[str, list[Visit]]] = {}
     for row in sorted(latest.values(), key=lambda row: row.get("repeat") or 1):
         kinds = found.setdefault(row_of(row), {})
-        kinds.setdefault(passes[row["measure"]], []).append(row)
+        kinds.setdefault(kind_of[row["measure"]], []).append(row)
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_bench.analysis.statistics import ratio_by_key
+from resnet_bench.analysis.statistics import ratio_of_means
 from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.speed.cells import PLAIN, RESIDUAL
 from resnet_bench.experiments.speed.records import MEMORY_KINDS
@@ -23,8 +23,8 @@ MEMORY = {f"{kind}_memory_ratio": kind for kind in MEMORY_KINDS}
 
 NOTE = (
     "x: with shortcuts over without, with 95 % intervals: times paired by round, peak "
-    "memory over passes in fresh processes. Extra: what the 1x1 convolutions and norms "
-    "of projection shortcuts add; the additions themselves count no MAC."
+    "memory by means over passes in fresh processes. Extra: what the 1x1 convolutions "
+    "and norms of projection shortcuts add; the additions themselves count no MAC."
 )
 
 
@@ -41,8 +41,12 @@ class Shortcut:
         return {name: self._over(kind) for name, kind in MEMORY.items()}
 
     def _over(self, kind: str) -> Interval | None:
-        with_it, without = self.residual.peaks(kind), self.plain.peaks(kind)
-        return ratio_by_key(with_it, without)
+        sides = [self.residual.peaks(kind), self.plain.peaks(kind)]
+        if not all(sides):
+            return None
+        # Passes in processes of their own have nothing in common by which to pair them.
+        with_it, without = (list(side.values()) for side in sides)
+        return ratio_of_means(with_it, without)
 
     def same_bytes(self, kind: str) -> int | None:
         """Return in how many passes each peak was the same to the byte, else None."""
@@ -94,7 +98,7 @@ def shortcut_table(rows: Sequence[SpeedRow]) -> Table | None:
         title="What the shortcuts cost: residual over plain",
         frame=frame,
         narrow=[*first, *known[: 6 - len(first)], "extra_gmac", "extra_parameters"],
-        notes=[NOTE, *_memory_notes(found)],
+        notes=[NOTE, *_memory_notes(found, differ)],
         headers={
             **{f"{phase}_ratio": phase for phase in RATIO_PHASES},
             "train_memory_ratio": "memory",
@@ -120,20 +124,20 @@ def _frame_row(each: Shortcut, differ: Sequence[str]) -> dict[str, Any]:
     return columns | each.extras
 
 
-def _memory_notes(found: Sequence[Shortcut]) -> list[str]:
-    """Say of which networks a peak was the same in all passes, and in how many."""
-    exact = {
-        (each.residual.name, kind): passes
-        for each in found
-        for kind in MEMORY_KINDS
-        if (passes := each.same_bytes(kind)) is not None
-    }
-    if not exact:
-        return []
-    names = ", ".join(f"{name} ({kind})" for name, kind in exact)
+def _memory_notes(found: Sequence[Shortcut], differ: Sequence[str]) -> list[str]:
+    """Say of which rows a peak was the same in all passes, and in how many."""
+    exact: dict[int, list[str]] = {}
+    for each in found:
+        setting = described(each.residual.parameters, differ)
+        name = ", ".join(filter(None, [each.residual.name, setting]))
+        for kind in MEMORY_KINDS:
+            passes = each.same_bytes(kind)
+            if passes is not None:
+                exact.setdefault(passes, []).append(f"{name} ({kind})")
     return [
-        f"Peak memory without an interval was the same to the byte in all "
-        f"{min(exact.values())} passes: {names}."
+        f"Peak memory without an interval was the same to the byte in all {passes} "
+        f"passes: {'; '.join(names)}."
+        for passes, names in exact.items()
     ]
 
 
@@ -147,8 +151,18 @@ def shortcut_json(rows: Sequence[SpeedRow]) -> list[dict[str, Any]]:
                 phase: as_json(each.residual.ratio_to(each.plain, phase))
                 for phase in RATIO_PHASES
             },
-            **{name: as_json(ratio) for name, ratio in each.memory.items()},
+            **{name: _memory_json(each, name) for name in MEMORY},
             **each.extras,
         }
         for each in shortcuts_of(rows)
     ]
+
+
+def _memory_json(each: Shortcut, name: str) -> Any:
+    """Return a ratio of means; the same bytes in all passes are said, not bounded."""
+    ratio = as_json(each.memory[name], statistic="mean")
+    if ratio is None:
+        return None
+    same = each.same_bytes(MEMORY[name]) is not None
+    unbounded = dict.fromkeys(("low", "high")) if same else {}
+    return {**ratio, **unbounded, "same_bytes": same}

@@ -7,6 +7,7 @@ import pytest
 
 from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import (
+    CEILING,
     MEMORY_TRAIN,
     PLAIN,
     TIME,
@@ -14,6 +15,7 @@ from resnet_bench.experiments.speed.cells import (
     row_of,
 )
 from resnet_bench.experiments.speed.grid import MEMORY_REPEATS
+from resnet_bench.experiments.speed.records import MEMORY_KINDS
 from resnet_bench.experiments.speed.spec import Config, expand, resolved
 from resnet_bench.experiments.speed.view_grid import rows_of
 from resnet_bench.experiments.speed.view_shortcut import shortcut_table, shortcuts_of
@@ -68,7 +70,7 @@ def test_what_projections_add_is_counted(run: Run) -> None:
     cost = view.json_object(run)["shortcut"][0]
     assert cost["extra_parameters"] == PROJECTION_PARAMETERS
     assert cost["extra_gmac"] == pytest.approx(PROJECTION_MULTIPLY_ADDS / 1e9)
-    assert cost["train_memory_ratio"]["median"] == pytest.approx(1.25)
+    assert cost["train_memory_ratio"]["mean"] == pytest.approx(1.25)
     assert cost["ratio_to_plain"]["inference"]["low"] < 1.25
 
 
@@ -133,6 +135,94 @@ def test_the_same_bytes_in_all_passes_are_said_and_get_no_interval(
         "Peak memory without an interval was the same to the byte in all 5 passes: "
         "ResNet-18 (inference)."
     )
+
+
+def test_json_gives_no_bounds_where_the_same_bytes_were_found(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(variants=(18,), architecture=("residual", "plain"), change=scattered)
+    (cost,) = view.json_object(run)["shortcut"]
+    assert cost["inference_memory_ratio"] == {
+        "mean": pytest.approx(1.25),
+        "low": None,
+        "high": None,
+        "samples": MEMORY_REPEATS,
+        "same_bytes": True,
+    }
+    assert cost["train_memory_ratio"]["same_bytes"] is False
+    assert cost["train_memory_ratio"]["low"] is not None
+
+
+def shuffled(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+    """Let the passes of plain networks find the same peaks in another order."""
+    record = scattered(cell, record)
+    if cell.measure != MEMORY_TRAIN or cell.architecture != PLAIN:
+        return record
+    factor = dict(zip(SPREAD, reversed(SPREAD.values()), strict=True))[cell.repeat]
+    return {**record, "peak_bytes": round(record["peak_bytes"] * factor)}
+
+
+def in_step(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+    """Let the passes of both networks scatter alike, pass by pass."""
+    record = scattered(cell, record)
+    if cell.measure != MEMORY_TRAIN or cell.architecture != PLAIN:
+        return record
+    return {**record, "peak_bytes": round(record["peak_bytes"] * SPREAD[cell.repeat])}
+
+
+def test_the_order_of_passes_does_not_matter_for_the_cost_in_memory(
+    make_run: MakeRun,
+) -> None:
+    costs = [
+        view.json_object(
+            make_run(variants=(18,), architecture=("residual", "plain"), change=change)
+        )["shortcut"][0]["train_memory_ratio"]
+        for change in (shuffled, in_step)
+    ]
+    assert costs[0] == pytest.approx(costs[1])
+    assert costs[0]["low"] < 1.25 < costs[0]["high"]
+
+
+def test_the_same_bytes_are_said_of_their_own_setting_and_number_of_passes(
+    make_run: MakeRun,
+) -> None:
+    def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        changed = scattered if cell.batch_size == 8 else without_shortcuts
+        return changed(cell, record)
+
+    def keep(line: dict[str, Any]) -> bool:
+        return line.get("cell") not in left_out
+
+    options = {
+        "architecture": ("residual", "plain"),
+        "batch_size": (4, 8),
+        "mode": "train",
+    }
+    left_out = {
+        cell.key
+        for cell in cells_of(**options)
+        if cell.batch_size == 4 and cell.repeat == MEMORY_REPEATS
+    }
+    run = make_run(variants=(18,), change=change, keep=keep, **options)
+    (table,) = (each for each in view.tables(run) if each.name == "shortcut")
+    said = [note for note in table.notes if "same to the byte" in note]
+    assert said == [
+        "Peak memory without an interval was the same to the byte in all 4 passes: "
+        "ResNet-18, batch 4 (train)."
+    ]
+
+
+def test_every_kind_of_memory_has_its_cell_and_is_read_back(make_run: MakeRun) -> None:
+    memory = {cell.measure for cell in cells_of()} - {TIME, CEILING}
+    assert memory == set(MEMORY_KINDS.values())
+    (row,) = rows_of(make_run(variants=(18,)))
+    assert list(row.memory) == list(MEMORY_KINDS)
+
+
+def test_own_models_are_not_measured_again_beside_compared_networks() -> None:
+    cells = cells_of(architecture=("residual", "plain"), model=("package:network",))
+    passes = [cell for cell in cells if cell.measure == MEMORY_TRAIN and cell.model]
+    assert [cell.repeat for cell in passes] == [None]
 
 
 def test_one_pass_alone_has_no_bounds(make_run: MakeRun) -> None:
