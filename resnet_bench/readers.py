@@ -137,5 +137,5 @@ class ReportConfig(ResultsConfig):
         help="Render the marked blocks of these pages too.",
     )
     refresh: bool = option(
-        False, help="Write tables and figures beside the runs shown again too."
+        False, help="Write tables and figures beside the complete runs again too."
     )

@@ -22,7 +22,7 @@ from resnet_bench.interrupts import Terminated
 from resnet_bench.options import option_fields
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import new_run_id
-from resnet_bench.store.reading import Run, assemble
+from resnet_bench.store.reading import Run, assemble, read_run
 from resnet_bench.store.upgrades import SCHEMA_VERSION
 from resnet_bench.store.writing import RunWriter, create_run, reopen_run
 
@@ -176,6 +176,17 @@ def open_again(plan: Plan, folder: Path) -> OpenRun:
         if (end := run.cells.get(cell.key)) is None or end.status != "ok"
     )
     return OpenRun(writer, tasks, _lines_of(run))
+
+
+def complete_run(plan: Plan, folder: Path) -> Run | None:
+    """Return the run in `folder` if nothing of the plan is left to do in it.
+
+    Raises UsageError when its experiment or config differs.
+    """
+    run = read_run(folder)
+    _refuse_a_different(plan, run)
+    done = run.status == "complete" and not run.failed and not run.missing
+    return run if done else None
 
 
 def _lines_of(run: Run) -> list[dict[str, Any]]:

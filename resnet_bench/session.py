@@ -28,6 +28,7 @@ from resnet_bench.readers import ExportOptions
 from resnet_bench.runner import (
     OpenRun,
     Plan,
+    complete_run,
     make_plan,
     open_again,
     open_new,
@@ -143,6 +144,9 @@ class Session:
             self.output.say(line)
         if self.request.dry_run:
             return self._list_cells(plan, executor)
+        if folder and (done := complete_run(plan, folder)):
+            self.output.say(f"run {done.id} is complete: nothing to resume")
+            return self._finish(done, write=False)
         if self.experiment.rehearses:
             executor.call(self.experiment.run_name, "rehearse", plan.config)
         opened = (
@@ -276,12 +280,12 @@ class Session:
 
         return LiveDisplay(tracker, console, table)
 
-    def _finish(self, run: Run) -> ExitCode:
+    def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
         from resnet_bench.analysis.publish import publish
         from resnet_bench.analysis.stored_views import RunView
 
         view = RunView(run)
-        files = [run.folder / RUN_FILE, *publish(view)]
+        files = [run.folder / RUN_FILE, *publish(view)] if write else []
         shown = show(view, self.request, self.output)
         for path in files:
             self.output.say(f"wrote {path}")

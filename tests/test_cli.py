@@ -224,6 +224,21 @@ def test_a_partial_run_is_resumed_with_its_own_options(
     assert "had size 3, now it is 4" in said(capsys).err
 
 
+def test_a_complete_run_is_shown_and_left_as_it_is_when_it_is_resumed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.run(["toy", "--size", "3"]) == ExitCode.OK
+    first = said(capsys).out
+    (folder,) = run_folders(tmp_path / "results")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert cli.run(["toy", "--resume"]) == ExitCode.OK
+    out, err = said(capsys)
+    assert out == first
+    assert f"run {folder.name} is complete: nothing to resume" in err
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert cli.run(["toy", "--resume", "--size", "4"]) == ExitCode.USAGE
+
+
 def test_stored_runs_are_shown_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -112,13 +112,13 @@ def _candidates(
 ) -> Iterator[Candidate]:
     for row in rows:
         accuracy = known.get(row["variant"]) if row.get("variant") else None
-        seconds = budget.time_of(row)
         standard = row.get("architecture") in (None, "residual")
         # Times by another project's rules stand for something else.
         standard = standard and row.get("protocol") in (None, OWN)
-        if not (accuracy and standard and seconds):
+        if not (accuracy and standard):
             continue
-        if row["image_size"] == accuracy.image_size:
+        seconds = budget.time_of(row)
+        if seconds and row["image_size"] == accuracy.image_size:
             yield Candidate(row, accuracy, seconds)
 
 

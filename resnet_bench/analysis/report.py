@@ -42,7 +42,7 @@ def make_report(config: ReportConfig, output: Output) -> ExitCode:
         output.warn(problem)
     _refuse_nothing(config, chosen)
     if config.refresh:
-        for view in (view for group in chosen.shown.values() for view in group):
+        for view in chosen.complete:
             publish(view)
             output.say(f"wrote tables and figures in {view.run.folder}")
     page = page_of(chosen)

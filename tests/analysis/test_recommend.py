@@ -260,10 +260,13 @@ def test_the_exit_code_tells_an_answer_from_none(
         assert "Reproduce: resnet-bench speed --variants 50" in out
 
 
-def test_times_by_another_projects_rules_are_not_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [{"latency_ms": 100}, {"images_per_second": 1}])
+def test_times_by_another_projects_rules_are_not_used(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
     store(tmp_path, protocol="timm")
     with pytest.raises(NotComparableError, match="first"):
-        answer(tmp_path, latency_ms=100)
+        answer(tmp_path, **asked)
 
 
 @pytest.mark.parametrize("asked", [{"latency_ms": 1000}, {"images_per_second": 1}])
