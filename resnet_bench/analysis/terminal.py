@@ -39,6 +39,9 @@ VERDICT_STYLES = {
     "REFUTED": "red",
 }
 
+#: Columns whose text is taken into the next command.
+COPIED = frozenset({"run"})
+
 
 def rich_table(
     table: Table, names: Sequence[str], text_width: int | None = FOLDED_WIDTH
@@ -56,9 +59,9 @@ def rich_table(
             escape(header(table, name)),
             justify="right" if numeric else "left",
             overflow="fold",
-            # Where it is tight, texts give way and numbers stay whole.
-            no_wrap=numeric,
-            max_width=None if numeric else text_width,
+            # Where it is tight, texts give way; numbers and what is copied stay whole.
+            no_wrap=numeric or name in COPIED,
+            max_width=None if numeric or name in COPIED else text_width,
         )
     for row in shown_rows(table, names):
         made.add_row(*map(_terminal, row))

@@ -1,9 +1,17 @@
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from resnet_bench.analysis.listing import list_of_runs, list_runs, started_at
+from resnet_bench.analysis.listing import (
+    list_of_runs,
+    list_runs,
+    listing_table,
+    started_at,
+)
+from resnet_bench.analysis.terminal import print_table
 from resnet_bench.errors import ExitCode
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.readers import ListConfig
@@ -43,6 +51,16 @@ def test_runs_are_listed_oldest_first_with_what_they_are(tmp_path: Path) -> None
         1,
     )
     assert second.status == "partial"
+
+
+def test_a_run_id_is_whole_in_80_columns(tmp_path: Path) -> None:
+    store(tmp_path, "20260102T030405Z_abcdef0_1111")
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, force_terminal=True, no_color=True)
+    print_table(listing_table(list_of_runs(tmp_path)), console, wide=False)
+    (line,) = (each for each in stream.getvalue().splitlines() if "_1111" in each)
+    assert "20260102T030405Z_abcdef0_1111" in line
+    assert "1/3" in line
 
 
 def test_a_damaged_run_is_named_and_the_others_are_listed(
