@@ -22,8 +22,13 @@ def make_executor(name: str, place: Place = HERE) -> Executor:
     """Return the executor of that name, ready to be called.
 
     A process that is one of several ranks runs cells with the others, wherever it
-    was told to. Raises UsageError when a package is missing that it needs.
+    was told to. Raises UsageError when a package is missing that it needs, and for
+    a cluster's options without a cluster.
     """
+    for option, value in vars(place).items():
+        if name != "ray" and value is not None:
+            flag = f"--{option.replace('_', '-')}"
+            raise UsageError.for_option(flag, value, "only beside --executor ray")
     if rank_of(os.environ) is not None:
         accepted = "inline or processes under torchrun"
         if name not in ("inline", "processes"):

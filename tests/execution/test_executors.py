@@ -19,6 +19,7 @@ from resnet_bench.execution.events import (
     Event,
     Executor,
     Job,
+    Place,
     Recorded,
     Started,
     Task,
@@ -224,6 +225,18 @@ def test_exits_are_described() -> None:
 def test_failures_are_one_line() -> None:
     assert describe_failure(UsageError("a\nb")) == "a b"
     assert describe_failure(RuntimeError()) == "RuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (Place(ray_address="auto"), "--ray-address auto: expected only beside"),
+        (Place(cpus_per_cell=2), "--cpus-per-cell 2: expected only beside"),
+    ],
+)
+def test_the_options_of_a_cluster_need_a_cluster(place: Place, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make_executor("processes", place)
 
 
 def test_a_child_sees_the_gpus_that_its_parent_sees_now(
