@@ -264,13 +264,20 @@ def build(config_class: type[Config], values: Mapping[str, Any]) -> Config:
     return config_class(**given(config_class, values))
 
 
+def readable(config_class: type, stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a stored config as this version would have stored it.
+
+    A config that no longer takes what it once stored has a `readable` of its own.
+    """
+    return getattr(config_class, "readable", dict)(stored)
+
+
 def restore(config_class: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a config as a run file keeps them, in their own types.
 
-    Fields that this version does not know are left out. A config that no longer takes
-    what it once stored has a static method `readable(stored)` that mends it.
+    Fields that this version does not know are left out.
     """
-    stored = getattr(config_class, "readable", dict)(stored)
+    stored = readable(config_class, stored)
     hints = typing.get_type_hints(config_class)
     fields: dict[str, Any] = {}
     kept_fields = {

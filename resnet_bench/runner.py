@@ -19,7 +19,7 @@ from resnet_bench.execution.events import (
 )
 from resnet_bench.experiments import Experiment, Note
 from resnet_bench.interrupts import Terminated
-from resnet_bench.options import option_fields
+from resnet_bench.options import option_fields, readable
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import new_run_id
 from resnet_bench.store.reading import Run, assemble, read_run
@@ -200,10 +200,11 @@ def _refuse_a_different(plan: Plan, run: Run) -> None:
     if run.experiment != plan.experiment.name:
         raise UsageError(f"run {run.id} is of experiment {run.experiment}")
     wanted = plan.header["config"]
-    for name in sorted(wanted.keys() | run.config.keys()):
-        if wanted.get(name) != run.config.get(name):
+    stored = readable(type(plan.config), run.config)
+    for name in sorted(wanted.keys() | stored.keys()):
+        if wanted.get(name) != stored.get(name):
             raise UsageError(
-                f"run {run.id} had {name.replace('_', '-')} {run.config.get(name)}, "
+                f"run {run.id} had {name.replace('_', '-')} {stored.get(name)}, "
                 f"now it is {wanted.get(name)}: resume with the same options"
             )
     _refuse_another_machine(plan, run)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_bench.errors import UsageError
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_INFERENCE,
@@ -25,6 +27,8 @@ from resnet_bench.experiments.speed.spec import (
 )
 from resnet_bench.options import restore
 from resnet_bench.records import to_json
+from resnet_bench.runner import Plan, open_again
+from resnet_bench.store.writing import create_run
 
 
 def cells_of(**options: Any) -> list[Any]:
@@ -288,9 +292,20 @@ def test_a_run_by_a_protocol_claims_no_precision_and_can_be_resumed() -> None:
     assert expand(again) == expand(config)
 
 
-def test_a_run_by_a_protocol_that_stored_a_precision_can_be_resumed() -> None:
+def test_a_run_by_a_protocol_that_stored_a_precision_can_be_resumed(
+    tmp_path: Path,
+) -> None:
     config = resolved(Config(protocol="timm"), "cpu", threads=2)
     stored = {**to_json(config), "precision": 0.02, "max_time": 10.0}
-    assert Config(**restore(Config, stored)) == config
+    again = Config(**restore(Config, stored))
+    assert again == config
+    plan = Plan(EXPERIMENTS["speed"], again, tuple(expand(again)), {"machine_key": "m"})
+    create_run(tmp_path / "r", {"run": "r", **plan.header, "config": stored}).close()
+    opened = open_again(plan, tmp_path / "r")
+    opened.writer.close()
+    assert len(opened.tasks) == len(plan.cells)
+
+
+def test_only_runs_by_a_protocol_lose_their_precision() -> None:
     own = resolved(Config(precision=0.07, max_time=2.0), "cpu", threads=2)
     assert Config(**restore(Config, to_json(own))) == own
