@@ -129,6 +129,16 @@ def test_scratch_at_equal_compute_adds_the_sources_steps() -> None:
 
 
 @pytest.mark.usefixtures("small_resnets")
+def test_a_training_that_diverges_says_so_and_has_no_figures_of_logits() -> None:
+    config = prepared(strategy=("scratch",), lr=(1e30,), fractions=(0.1,), epochs=3)
+    cell = next(cell for label, cell in cells_of(config).items() if "scratch" in label)
+    result = result_of(cell)
+    assert result.diverged
+    assert (result.nll, result.calibration_error) == (None, None)
+    assert result.seconds_to_target is None
+
+
+@pytest.mark.usefixtures("small_resnets")
 def test_of_several_learning_rates_the_chosen_one_is_told() -> None:
     config = prepared(strategy=("scratch",), lr=(1e-9, 0.02), fractions=(0.1,))
     cells = cells_of(config)
