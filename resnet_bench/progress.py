@@ -72,7 +72,9 @@ class Tracker:
         done = sum(self._cells[key].cost for key in self.ended if key in self._cells)
         if total <= 0:
             return 1.0
-        rate = done / self.elapsed_seconds if self.elapsed_seconds > 0 else 0.0
+        # Cells that are visited in turn all run while the first of them ends.
+        worked = sum(self._spent.get(key, 0.0) for key in self.ended)
+        rate = done / worked if worked > 0 else 0.0
         running = sum(
             min(0.9 * cell.cost, self._spent.get(key, 0.0) * rate)
             for key, cell in self._cells.items()

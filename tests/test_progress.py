@@ -61,11 +61,25 @@ def test_time_left_follows_the_cost_of_what_is_left() -> None:
     assert tracker.seconds_left == pytest.approx(30.0)
     clock.now = 20.0
     tracker.hear(Recorded(LONG.key, 1, {}))
-    assert tracker.fraction == pytest.approx((1 + 10 / 20) / 4)
+    # A unit of cost took 10 s: of the long cell's three, one is done.
+    assert tracker.fraction == pytest.approx((1 + 1) / 4)
     clock.now = 40.0
     tracker.hear(ended(LONG))
     assert tracker.fraction == 1.0
     assert tracker.seconds_left == 0.0
+
+
+def test_cells_visited_in_turn_are_all_nearly_done_when_the_first_one_ends() -> None:
+    clock = Clock()
+    cells = [Timed(name=f"cell {number}", seconds=4.0) for number in range(4)]
+    tracker = Tracker(cells, clock)
+    for _ in range(3):
+        for cell in cells:
+            clock.now += 1.0
+            tracker.hear(Recorded(cell.key, 1, {}))
+    clock.now += 1.0
+    tracker.hear(ended(cells[0]))
+    assert tracker.seconds_left == pytest.approx(3.0)
 
 
 def test_a_session_without_cells_is_done() -> None:
