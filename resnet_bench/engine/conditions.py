@@ -26,8 +26,6 @@ QUERY_SECONDS = 5
 
 #: During a visit the driver is asked no more often than this: the GPU idles meanwhile.
 LOOK_SECONDS = 0.5
-#: And no more often than this many times as long as its last answer took.
-LOOK_PAUSES = 10
 
 SCHEDULER_ROOT = Path("/proc/self/task")
 
@@ -112,7 +110,6 @@ class Watch:
     _waited: float | None = None
     _reasons: dict[str, None] = field(default_factory=dict)
     _looked: float = -math.inf
-    _pause: float = LOOK_SECONDS
 
     def begin(self) -> None:
         """Start to watch a visit."""
@@ -125,7 +122,7 @@ class Watch:
 
         A reason may come and go with the load. Call it where nothing is timed.
         """
-        if self.now() - self._looked >= self._pause:
+        if self.now() - self._looked >= LOOK_SECONDS:
             self._look()
 
     def end(self, seconds: float) -> Watched:
@@ -149,10 +146,8 @@ class Watch:
 
     def _look(self) -> None:
         if self.gpu is not None:
-            begin = self.now()
             self._reasons |= dict.fromkeys(self.throttled(self._physical_index))
             self._looked = self.now()
-            self._pause = max(LOOK_SECONDS, LOOK_PAUSES * (self._looked - begin))
 
     def _held_back(self) -> Condition | None:
         if not self._reasons:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def test_a_gpu_that_the_driver_holds_back_is_throttled() -> None:
 
 
 class Driver:
-    """Tells the reasons of each moment, at once."""
+    """Tells the reasons of each moment, and takes a second to answer."""
 
     def __init__(self, reasons: dict[float, str]) -> None:
         self.reasons = reasons
@@ -105,29 +104,6 @@ def test_the_driver_is_not_asked_again_at_once() -> None:
     driver = Driver({})
     visited(driver, [0.1, 0.4, 0.6, 0.7, 1.2], 1.3)
     assert driver.asked == [0.0, 0.6, 1.2, 1.3]
-
-
-def test_a_driver_that_answers_slowly_is_asked_seldom() -> None:
-    driver = Driver({})
-    slow = slowly(driver, seconds=0.3)
-    watch = Watch(1, 0, 2, no_waiting, slow, driver.now)
-    watch.begin()
-    for _ in range(20):
-        driver.seconds += 0.2
-        watch.between()
-    # Ten times 0.3 s lie between an answer and the next question.
-    assert driver.asked == pytest.approx([0.0, 3.3])
-
-
-def slowly(driver: Driver, seconds: float) -> Callable[[int], tuple[str, ...]]:
-    """What asks the driver, whose answer takes so long."""
-
-    def answer(index: int) -> tuple[str, ...]:
-        found = driver.throttled(index)
-        driver.seconds += seconds
-        return found
-
-    return answer
 
 
 def test_what_an_earlier_visit_saw_is_not_said_of_the_next() -> None:
