@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -218,40 +218,26 @@ class LiveDisplay:
         self._live.update(Group(*parts), refresh=True)
 
 
-def trying(output: Output) -> AbstractContextManager[Note]:
-    """Return what says what is tried before the first cell: a line each, or one."""
-    if not output.interactive:
-        return nullcontext(output.say)
-    return ChangingLine(output.console(sys.stderr))
+@contextmanager
+def trying(output: Output) -> Iterator[Note]:
+    """Give what says what is tried before the first cell: a line each, or one.
 
-
-class ChangingLine:
-    """A line on a terminal that says what is done, and goes when that is over.
-
-    It is drawn when there is something to say, never on a timer.
+    The one line of a terminal is drawn when there is something to say, never on a
+    timer, and goes when that is over.
     """
+    if not output.interactive:
+        yield output.say
+        return
+    from rich.live import Live
+    from rich.text import Text
 
-    def __init__(self, console: "Console") -> None:
-        from rich.live import Live
+    line = Live(console=output.console(sys.stderr), auto_refresh=False, transient=True)
 
-        self._live: Any = Live(console=console, auto_refresh=False, transient=True)
+    def note(text: str) -> None:
+        line.start()
+        line.update(Text(text), refresh=True)
 
-    def __enter__(self) -> "ChangingLine":
-        """Begin with nothing to say."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Take the line off the screen."""
-        self._live.stop()
-
-    def __call__(self, text: str) -> None:
-        """Say this in place of what was said before."""
-        from rich.text import Text
-
-        self._live.start()
-        self._live.update(Text(text), refresh=True)
+    try:
+        yield note
+    finally:
+        line.stop()

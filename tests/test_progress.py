@@ -2,6 +2,8 @@
 
 import io
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,7 +12,6 @@ from rich.text import Text
 from resnet_bench.execution.events import Ended, Recorded, Started
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.progress import (
-    ChangingLine,
     LiveDisplay,
     PlainDisplay,
     Tracker,
@@ -143,10 +144,15 @@ def test_what_is_tried_is_a_line_each_in_a_pipe(
     assert capsys.readouterr().err == ""
 
 
+def on_terminal(console: Console) -> Any:
+    """An output whose messages go to a terminal."""
+    return SimpleNamespace(interactive=True, console=lambda stream: console)
+
+
 def test_what_is_tried_is_one_line_of_a_terminal_that_goes_away() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=60)
-    with ChangingLine(console) as note:
+    with trying(on_terminal(console)) as note:
         note("trying [2]")
         note("trying [4]")
     drawn = stream.getvalue()
@@ -157,6 +163,6 @@ def test_what_is_tried_is_one_line_of_a_terminal_that_goes_away() -> None:
 
 def test_where_nothing_is_tried_a_terminal_stays_as_it_is() -> None:
     stream = io.StringIO()
-    with ChangingLine(Console(file=stream, force_terminal=True)):
+    with trying(on_terminal(Console(file=stream, force_terminal=True))):
         pass
     assert stream.getvalue() == ""

@@ -39,8 +39,9 @@ def markdown_page(shown: RunView) -> str:
     status = "" if run.status == "complete" else f" ({run.status})"
     head = f"## {run.experiment}: `{run.id}`{status}\n"
     notices = [f"- {escaped(notice)}" for notice in shown.notices]
-    parts = ["\n".join([*notices, ""])] if notices else []
-    return "\n".join([head, *parts, *(markdown(table) for table in shown.tables)])
+    blank = [""] if notices else []
+    tables = map(markdown, shown.tables)
+    return "\n".join([head, *notices, *blank, *tables])
 
 
 def _write(path: Path, text: str) -> Path:

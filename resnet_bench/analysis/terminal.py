@@ -55,13 +55,14 @@ def rich_table(
     )
     for name in names:
         numeric = is_numeric(table, name)
+        # Where it is tight, texts give way; numbers and what is copied stay whole.
+        whole = numeric or name in COPIED
         made.add_column(
             escape(header(table, name)),
             justify="right" if numeric else "left",
             overflow="fold",
-            # Where it is tight, texts give way; numbers and what is copied stay whole.
-            no_wrap=numeric or name in COPIED,
-            max_width=None if numeric or name in COPIED else text_width,
+            no_wrap=whole,
+            max_width=None if whole else text_width,
         )
     for row in shown_rows(table, names):
         made.add_row(*map(_terminal, row))

@@ -61,18 +61,14 @@ def predict(
 def judge(logits: Tensor, labels: Tensor) -> Evaluation:
     """Hold logits (N, classes) against labels (N,); NaN counts as wrong."""
     logits = logits.float()
-    finite = logits.isfinite().all(1)
-    right = (logits.argmax(1) == labels) & finite
-    miscalibrated = _calibration_error(logits, right) if finite.all() else None
+    right = (logits.argmax(1) == labels) & logits.isfinite().all(1)
     loss = float(cross_entropy(logits, labels))
     return Evaluation(
         images=len(labels),
         errors=len(labels) - int(right.sum()),
         loss=loss if torch.isfinite(torch.tensor(loss)) else None,
         class_mean_accuracy_percent=100 * _class_mean(right, labels),
-        calibration_error_percent=None
-        if miscalibrated is None
-        else 100 * miscalibrated,
+        calibration_error_percent=_calibration_error_percent(logits, right),
     )
 
 
@@ -91,10 +87,12 @@ def _class_mean(right: Tensor, labels: Tensor) -> float:
     return float((hits[present] / counts[present]).mean())
 
 
-def _calibration_error(logits: Tensor, right: Tensor) -> float:
+def _calibration_error_percent(logits: Tensor, right: Tensor) -> float | None:
     """Mean gap between confidence and accuracy over bins, weighted by their size."""
+    if not logits.isfinite().all():
+        return None
     confidence = logits.softmax(1).amax(1)
     bins = (confidence * CALIBRATION_BINS).long().clamp_max(CALIBRATION_BINS - 1)
     gaps = torch.zeros(CALIBRATION_BINS, dtype=torch.float64)
     gaps.index_add_(0, bins.cpu(), (confidence.double() - right.double()).cpu())
-    return float(gaps.abs().sum() / len(right))
+    return 100 * float(gaps.abs().sum() / len(right))

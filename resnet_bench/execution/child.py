@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -33,8 +33,7 @@ def _settle(lifeline: Connection, gpus: str | None) -> None:
     costs nothing; when the parent is gone, however it died, the read ends. A fork
     server knows only the GPUs that its first child was to see.
     """
-    os.environ.pop(GPUS, None)
-    os.environ.update({} if gpus is None else {GPUS: gpus})
+    set_variables({GPUS: gpus})
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.dup2(sys.stderr.fileno() if _has_descriptor(sys.stderr) else 2, 1)
@@ -46,6 +45,15 @@ def _settle(lifeline: Connection, gpus: str | None) -> None:
             os._exit(1)
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
+
+
+def set_variables(variables: Mapping[str, str | None]) -> None:
+    """Set this process's variables; None stands for one that is not set."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _has_descriptor(stream: Any) -> bool:

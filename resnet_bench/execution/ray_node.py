@@ -8,6 +8,7 @@ from typing import Any
 
 from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.execution.allocator import VARIABLE
+from resnet_bench.execution.child import set_variables
 from resnet_bench.execution.events import Ended, Event, Job
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.execution.source import source_digest
@@ -84,11 +85,7 @@ def _executor(setting: Setting) -> ProcessExecutor:
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None):
         del main.__file__
-    for name, value in setting.variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+    set_variables(setting.variables)
     executor = ProcessExecutor()
     executor.warm(setting.modules)
     return executor

@@ -1,11 +1,9 @@
 """Real commands under torchrun, on two CPU ranks: one tool, whole grids."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 from resnet_bench.errors import ExitCode
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run
-from tests.faults.programs import REPOSITORY, members, wait_for
+from tests.faults.programs import members, python, wait_for
 
 pytestmark = [pytest.mark.distributed, pytest.mark.timeout(400)]
 
@@ -50,15 +48,7 @@ def command(
     folder: Path, *arguments: str, launcher: tuple[str, ...] = TORCHRUN
 ) -> subprocess.Popen[str]:
     """Start the tool itself in a session of its own, as two ranks."""
-    return subprocess.Popen(
-        [sys.executable, *launcher, "-m", "resnet_bench", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return python(folder, *launcher, "-m", "resnet_bench", *arguments)
 
 
 def finished(folder: Path, *arguments: str, **options: Any) -> tuple[Run, Any]:

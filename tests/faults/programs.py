@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -30,14 +31,20 @@ def started(
 ) -> subprocess.Popen[str]:
     """Start the tool in a session of its own, which all its children share."""
     (folder / "starter.py").write_text(STARTER)
+    return python(folder, *launcher, str(folder / "starter.py"), *arguments)
+
+
+def python(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """Start Python in a session of its own, which all its children share."""
     return subprocess.Popen(
-        [sys.executable, *launcher, str(folder / "starter.py"), *arguments],
+        [sys.executable, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        **options,
     )
 
 

@@ -3,11 +3,9 @@
 The moments are drawn from a seed that the test's name tells.
 """
 
-import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import pytest
 from resnet_bench.errors import ExitCode
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run
-from tests.faults.programs import REPOSITORY, members, wait_for
+from tests.faults.programs import members, python, wait_for
 
 COMMAND: tuple[str, ...] = (
     "degradation",
@@ -42,14 +40,11 @@ LONGEST = 6.0
 
 def begun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the tool in a session of its own, with Ctrl-C at its default."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "resnet_bench", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    return python(
+        folder,
+        "-m",
+        "resnet_bench",
+        *arguments,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 

@@ -236,8 +236,8 @@ class Config:
             "--precision": self.precision is not None,
             "--max-time": self.max_time is not None,
         }
-        for name in (name for name, is_given in given.items() if is_given):
-            if self.protocol:
+        for name, is_given in given.items():
+            if is_given and self.protocol:
                 raise UsageError(
                     f"{name}: expected without --protocol; {self.protocol} itself says "
                     "how many calls are made"
