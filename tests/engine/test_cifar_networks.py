@@ -10,6 +10,7 @@ from resnet_bench.engine.blocks import blocks_of, layers_of, parameter_count
 from resnet_bench.engine.cifar_networks import (
     BasicBlock,
     CifarNetwork,
+    Projection,
     build_cifar_network,
 )
 from resnet_bench.engine.network_design import (
@@ -106,6 +107,24 @@ def test_projections_stand_where_the_option_says() -> None:
     assert projected("option-b") == [False, False, True, False, True, False]
     assert projected("convolution") == [True] * 6
     assert projected("option-a") == [False] * 6
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [7, 8])
+def test_a_projection_is_torchs_strided_convolution(stride: int, side: int) -> None:
+    projection = Projection(8, 16, stride)
+    images = torch.randn(3, 8, side, side, requires_grad=True)
+    weight = projection.weight
+    wanted = torch.nn.functional.conv2d(images, weight, stride=stride)
+    answer = projection(images)
+    torch.testing.assert_close(answer, wanted)
+    direction = torch.randn_like(wanted)
+    for ours, theirs in zip(
+        torch.autograd.grad(answer, (images, weight), direction),
+        torch.autograd.grad(wanted, (images, weight), direction),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_zero_gamma_makes_every_block_pass_its_input_on() -> None:

@@ -195,6 +195,7 @@ def _cosine_along(network: nn.Module, points: Tensor) -> float:
     points = points.detach().requires_grad_()
     logits = network(points)
     # One output, the same at all points: what the first one is taken for.
-    logits[:, int(logits[0].argmax())].sum().backward()
-    gradients = _gradient(points).flatten(1)
+    output = logits[:, int(logits[0].argmax())].sum()
+    (gradients,) = torch.autograd.grad(output, points)
+    gradients = gradients.flatten(1)
     return float(cosine_similarity(gradients[:-1], gradients[1:]).mean())

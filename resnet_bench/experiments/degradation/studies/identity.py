@@ -6,10 +6,11 @@ from collections.abc import Iterator
 import torch
 
 from resnet_bench.engine.cifar_networks import CifarNetwork
-from resnet_bench.engine.evaluation import Evaluation, evaluate, predict
+from resnet_bench.engine.evaluation import Evaluation, evaluate, judge, predict
 from resnet_bench.engine.recalibration import recalibrate
 from resnet_bench.engine.schedules import Schedule
 from resnet_bench.engine.seeding import derived_seed, generator
+from resnet_bench.engine.small_maps import compute_small_maps_densely
 from resnet_bench.engine.surgery import with_zero_scale_blocks
 from resnet_bench.engine.training import Trainer, TrainingPlan
 from resnet_bench.experiments.degradation.measurements import IdentityInsertion
@@ -32,11 +33,10 @@ def observe(subject: Subject) -> Iterator[IdentityInsertion]:
     longer = with_zero_scale_blocks(
         network, depth, generator(subject.cell.seed, "inserted blocks")
     ).to(subject.cell.device)
-    normalisation = subject.data.normalisation
-    logits = [predict(net, subject.train, normalisation) for net in (network, longer)]
-    before, after = (
-        evaluate(net, subject.train, normalisation) for net in (network, longer)
-    )
+    compute_small_maps_densely(longer)
+    train, normalisation = subject.train, subject.data.normalisation
+    logits = [predict(net, train, normalisation) for net in (network, longer)]
+    before, after = (judge(each, train.labels) for each in logits)
     yield IdentityInsertion(
         extended_depth=depth,
         further_steps=_steps(subject),
