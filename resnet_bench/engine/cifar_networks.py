@@ -42,11 +42,10 @@ class Projection(nn.Conv2d):
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__(channels_in, channels, 1, stride, bias=False)
 
-    def _conv_forward(
-        self, input: Tensor, weight: Tensor, bias: Tensor | None
-    ) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (N, C, H, W) as (N, K, H / stride, W / stride)."""
         rows, columns = self.stride
-        return conv2d(input[:, :, ::rows, ::columns], weight, bias)
+        return conv2d(input[:, :, ::rows, ::columns], self.weight)
 
 
 class BasicBlock(nn.Module):

@@ -196,6 +196,5 @@ def _cosine_along(network: nn.Module, points: Tensor) -> float:
     logits = network(points)
     # One output, the same at all points: what the first one is taken for.
     output = logits[:, int(logits[0].argmax())].sum()
-    (gradients,) = torch.autograd.grad(output, points)
-    gradients = gradients.flatten(1)
+    gradients = torch.autograd.grad(output, points)[0].flatten(1)
     return float(cosine_similarity(gradients[:-1], gradients[1:]).mean())
