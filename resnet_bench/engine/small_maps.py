@@ -81,12 +81,13 @@ class _Dense(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         rows, matrix = context.saved_tensors
+        of_images, of_kernels = context.needs_input_grad
         wanted = _rows(gradient)
         return (
-            _maps(_product(wanted, matrix.t())),
-            _kernels(_product(wanted.t(), rows.t())),
+            _maps(_product(wanted, matrix.t())) if of_images else None,
+            _kernels(_product(wanted.t(), rows.t())) if of_kernels else None,
         )
 
 

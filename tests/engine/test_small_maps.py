@@ -126,3 +126,19 @@ def test_a_network_keeps_its_state_and_its_hooks() -> None:
     )
     model(torch.randn(2, 1, 8, 8))
     assert seen == [(2, 64, 2, 2)]
+
+
+@pytest.mark.parametrize("wanted", ["images", "kernels"])
+def test_only_the_gradient_that_is_wanted_is_computed(wanted: str) -> None:
+    usual, dense = pair()
+    images = torch.randn(3, 5, 2, 2)
+    found = []
+    for model in (usual, dense):
+        model.requires_grad_(wanted == "kernels")
+        given = images.clone().requires_grad_(wanted == "images")
+        model(given).square().sum().backward()
+        found.append([given.grad, *(p.grad for p in model.parameters())])
+    for expected, value in zip(*found, strict=True):
+        assert (expected is None) == (value is None)
+        if expected is not None and value is not None:
+            torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-4)

@@ -1,6 +1,7 @@
 """The kernel's out-of-memory killer itself, in a group of processes of its own."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def small_memory(tmp_path: Path) -> Iterator[Path]:
         else:
             return
         finally:
-            wait_for(lambda: _removed(group))
+            wait_for(partial(_removed, group))
     pytest.skip("a memory limit (cgroup) can be set only by root, outside containers")
 
 

@@ -231,7 +231,8 @@ class IdentityInsertion(Record):
     """Blocks with a zero last batch-norm scale put into a trained network.
 
     Losses are clean training losses: before, right after the insertion, and after
-    the same `further_steps` of the net left as it was and of the extended one.
+    the same `further_steps` of the net left as it was and of the extended one. A plain
+    net takes no further steps: its claim is about the insertion alone.
     """
 
     extended_depth: int

@@ -54,6 +54,8 @@ def test_the_same_insertion_destroys_a_plain_network() -> None:
     assert not record.logits_identical
     assert record.error_after_percent > 85
     assert record.error_before_percent < 50
+    assert record.further_steps == 0
+    assert record.loss_untouched_later is record.loss_extended_later is None
 
 
 def test_an_insertion_leaves_the_trained_network_as_it_was() -> None:

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_bench.engine.blocks import blocks_of
+from resnet_bench.engine.blocks import (
+    blocks_of,
+    head_of,
+    in_eval_mode,
+    run_blocks,
+    stem_of,
+)
 from resnet_bench.engine.cifar_networks import BasicBlock
 from resnet_bench.engine.evaluation import evaluate
 from resnet_bench.engine.recalibration import recalibrate
@@ -110,9 +116,26 @@ def test_the_same_seed_deletes_the_same_blocks() -> None:
 
 
 def test_a_stage_with_one_removable_block_is_never_chosen_for_a_swap() -> None:
-    made = subject(depth=14)
-    patient = lesion.Patient(
-        blocks_of(made.model), made.model, torch.zeros(1), torch.zeros(1)
-    )
-    stages = {lesion._one_stage(patient, random.Random(s))[0].stage for s in range(9)}
+    blocks = lesion._removable(blocks_of(subject(depth=14).model))
+    stages = {lesion._one_stage(blocks, random.Random(s))[0].stage for s in range(9)}
     assert stages == {1}
+
+
+def test_deletions_and_swaps_of_many_are_the_network_in_that_order() -> None:
+    made = recalibrated(subject(steps=22, depth=20, arm="plain"))
+    places = blocks_of(made.model)
+    sample = made.sample(lesion.IMAGES)
+    images = made.data.normalisation.apply(sample.images)
+    rows = [*lesions(made, "delete-many"), *lesions(made, "swap")]
+    assert len({row.error_percent for row in rows}) > 1
+    for row in rows:
+        order = [place.block for place in places]
+        if row.damage == "swap":
+            for first, second in zip(row.blocks[::2], row.blocks[1::2], strict=True):
+                order[first], order[second] = order[second], order[first]
+        else:
+            order = [p.block for p in places if p.index not in row.blocks]
+        with in_eval_mode(made.model):
+            logits = head_of(made.model)(run_blocks(order, stem_of(made.model)(images)))
+        wrong = (logits.argmax(1) != sample.labels).double().mean()
+        assert row.error_percent == pytest.approx(100 * float(wrong))

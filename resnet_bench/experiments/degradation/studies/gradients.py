@@ -138,8 +138,10 @@ def _gradient(tensor: Tensor) -> Tensor:
 def _norm_per_image(gradient: Tensor) -> float:
     """Root mean square over images of the norm, freed of the batch's 1 / N."""
     count = len(gradient)
-    squares = gradient.double().flatten(1).square().sum(1)
-    return float(count * squares.mean().sqrt())
+    norms = torch.linalg.vector_norm(
+        gradient, dim=tuple(range(1, gradient.ndim)), dtype=torch.float64
+    )
+    return float(count * norms.square().mean().sqrt())
 
 
 def bottom_over_top(traces: Sequence[LayerTrace]) -> float | None:
@@ -181,20 +183,17 @@ def shattering_correlation(network: nn.Module, subject: Subject) -> float | None
     """
     normalisation = subject.data.normalisation
     recalibrate(network, subject.sample(2 * subject.cell.batch_size), normalisation)
-    network.eval()
+    network.eval().requires_grad_(False)
     ends = normalisation.apply(subject.sample(2 * LINES).images[: 2 * LINES])
     shares = torch.linspace(0, 1, LINE_POINTS, device=ends.device).view(-1, 1, 1, 1)
-    cosines = [
-        _cosine_along(network, start + shares * (end - start))
+    lines = [
+        start + shares * (end - start)
         for start, end in zip(ends[::2], ends[1::2], strict=True)
     ]
-    return finite(sum(cosines) / len(cosines))
-
-
-def _cosine_along(network: nn.Module, points: Tensor) -> float:
-    points = points.detach().requires_grad_()
-    logits = network(points)
-    # One output, the same at all points: what the first one is taken for.
-    output = logits[:, int(logits[0].argmax())].sum()
-    gradients = torch.autograd.grad(output, points)[0].flatten(1)
-    return float(cosine_similarity(gradients[:-1], gradients[1:]).mean())
+    points = torch.cat(lines).requires_grad_()
+    # One output on each line, the same at all points: what the first is taken for.
+    logits = network(points).view(LINES, LINE_POINTS, -1)
+    outputs = [line[:, int(line[0].argmax())].sum() for line in logits]
+    gradient = torch.autograd.grad(outputs, points)[0].flatten(1)
+    gradients = gradient.view(LINES, LINE_POINTS, -1)
+    return finite(cosine_similarity(gradients[:, :-1], gradients[:, 1:], dim=2).mean())

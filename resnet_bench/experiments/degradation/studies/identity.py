@@ -37,17 +37,19 @@ def observe(subject: Subject) -> Iterator[IdentityInsertion]:
     train, normalisation = subject.train, subject.data.normalisation
     logits = [predict(net, train, normalisation) for net in (network, longer)]
     before, after = (judge(each, train.labels) for each in logits)
+    # What the insertion does to a plain net is over at once.
+    goes_on = subject.cell.arm == "residual"
     yield IdentityInsertion(
         extended_depth=depth,
-        further_steps=_steps(subject),
+        further_steps=_steps(subject) if goes_on else 0,
         logits_identical=torch.equal(logits[0], logits[1]),
         largest_logit_difference=float((logits[0] - logits[1]).abs().max()),
         error_before_percent=before.error_percent,
         error_after_percent=after.error_percent,
         loss_before=before.loss,
         loss_after=after.loss,
-        loss_untouched_later=_loss_later(network, subject),
-        loss_extended_later=_loss_later(longer, subject),
+        loss_untouched_later=_loss_later(network, subject) if goes_on else None,
+        loss_extended_later=_loss_later(longer, subject) if goes_on else None,
     )
 
 

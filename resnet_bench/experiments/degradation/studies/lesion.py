@@ -19,99 +19,121 @@ from resnet_bench.engine.evaluation import judge
 from resnet_bench.experiments.degradation.measurements import Lesion
 from resnet_bench.experiments.degradation.studies.subject import Subject
 
-#: Training images on which the damage is measured: one of them is 0.2 points.
-IMAGES = 500
+#: Training images on which the damage is measured: one of them is 0.4 points.
+IMAGES = 256
 
 #: Random choices for each number of deleted blocks or of swaps.
 DRAWS = 3
 
-Damage = Literal["delete", "delete-many", "swap"]
+Kind = Literal["delete", "delete-many", "swap"]
 
 
-@dataclass
-class Patient:
-    """A trained network taken apart, with the images it is asked about."""
+@dataclass(frozen=True)
+class Damage:
+    """Blocks to delete or to swap, and what is left: indices in their new order."""
 
-    blocks: list[BlockPlace]
-    model: nn.Module
-    images: Tensor
-    labels: Tensor
-    intact_error: float = 0.0
+    kind: Kind
+    blocks: tuple[BlockPlace, ...]
+    count: int
+    draw: int
+    order: tuple[int, ...]
 
     @property
-    def removable(self) -> list[BlockPlace]:
-        """Blocks that keep the shape, so that the rest fits without them."""
-        return [place for place in self.blocks if not place.changes_shape]
-
-    def error_after(self, hidden: Tensor, blocks: Sequence[nn.Module]) -> float:
-        """Return the error in percent of what the blocks make of a hidden state."""
-        logits = head_of(self.model)(run_blocks(blocks, hidden))
-        return judge(logits, self.labels).error_percent
-
-    def error_with(self, order: Sequence[int]) -> float:
-        """Return the error of the network with its blocks in this order."""
-        hidden = stem_of(self.model)(self.images)
-        return self.error_after(hidden, [self.blocks[i].block for i in order])
+    def unharmed(self) -> int:
+        """How many blocks at the bottom are as they were."""
+        here = enumerate(self.order)
+        return next((place for place, i in here if i != place), len(self.order))
 
 
 def observe(subject: Subject) -> Iterator[Lesion]:
     """Yield every single deletion, then random deletions and swaps of several."""
     sample = subject.sample(IMAGES)
     images = subject.data.normalisation.apply(sample.images)
-    patient = Patient(blocks_of(subject.model), subject.model, images, sample.labels)
+    blocks = blocks_of(subject.model)
     draw = random.Random(subject.cell.seed)
+    damages = [
+        *_single_deletions(blocks),
+        *_many_deletions(blocks, draw),
+        *_swaps(blocks, draw),
+    ]
     with in_eval_mode(subject.model):
-        patient.intact_error = patient.error_with(range(len(patient.blocks)))
-        records = [
-            *_single_deletions(patient),
-            *_many_deletions(patient, draw),
-            *_swaps(patient, draw),
-        ]
-    yield from records
+        intact, errors = _errors(subject.model, damages, images, sample.labels)
+    for damage, error in zip(damages, errors, strict=True):
+        yield _record(damage, intact, error, len(images))
 
 
-def _single_deletions(patient: Patient) -> Iterator[Lesion]:
-    """Each run starts from the state below the missing block: half the work."""
-    hidden = stem_of(patient.model)(patient.images)
-    for place in patient.blocks:
-        if not place.changes_shape:
-            above = [other.block for other in patient.blocks[place.index + 1 :]]
-            error = patient.error_after(hidden, above)
-            yield _record(patient, "delete", (place,), 1, 0, error)
-        hidden = place.block(hidden)
+def _errors(
+    model: nn.Module, damages: Sequence[Damage], images: Tensor, labels: Tensor
+) -> tuple[float, list[float]]:
+    """Return the error in percent of the whole model, and of each damaged one.
+
+    The whole model runs once; where a damage begins, what is left goes on from there.
+    """
+    blocks = [place.block for place in blocks_of(model)]
+    head = head_of(model)
+    errors = [0.0] * len(damages)
+    hidden = stem_of(model)(images)
+    for place in range(len(blocks) + 1):
+        for number, damage in enumerate(damages):
+            if damage.unharmed == place:
+                left = [blocks[i] for i in damage.order[place:]]
+                logits = head(run_blocks(left, hidden))
+                errors[number] = judge(logits, labels).error_percent
+        hidden = run_blocks(blocks[place : place + 1], hidden)
+    return judge(head(hidden), labels).error_percent, errors
 
 
-def _many_deletions(patient: Patient, draw: random.Random) -> Iterator[Lesion]:
+def _removable(blocks: Sequence[BlockPlace]) -> list[BlockPlace]:
+    """Return the blocks that keep the shape, so that the rest fits without them."""
+    return [place for place in blocks if not place.changes_shape]
+
+
+def _single_deletions(blocks: Sequence[BlockPlace]) -> Iterator[Damage]:
+    for place in _removable(blocks):
+        yield _deletion("delete", blocks, [place], 0)
+
+
+def _many_deletions(
+    blocks: Sequence[BlockPlace], draw: random.Random
+) -> Iterator[Damage]:
     """Delete 2, 4, 8, … blocks at random, up to half of those that can go."""
-    for count in _powers_of_two(2, len(patient.removable) // 2):
+    removable = _removable(blocks)
+    for count in _powers_of_two(2, len(removable) // 2):
         for number in range(DRAWS):
-            gone = sorted(draw.sample(patient.removable, count), key=lambda p: p.index)
-            lost = {place.index for place in gone}
-            order = [i for i in range(len(patient.blocks)) if i not in lost]
-            error = patient.error_with(order)
-            yield _record(patient, "delete-many", gone, count, number, error)
+            gone = sorted(draw.sample(removable, count), key=lambda p: p.index)
+            yield _deletion("delete-many", blocks, gone, number)
 
 
-def _swaps(patient: Patient, draw: random.Random) -> Iterator[Lesion]:
+def _deletion(
+    kind: Kind, blocks: Sequence[BlockPlace], gone: Sequence[BlockPlace], draw: int
+) -> Damage:
+    lost = {place.index for place in gone}
+    order = tuple(i for i in range(len(blocks)) if i not in lost)
+    return Damage(kind, tuple(gone), len(gone), draw, order)
+
+
+def _swaps(blocks: Sequence[BlockPlace], draw: random.Random) -> Iterator[Damage]:
     """Let 1, 2, 4, … pairs of blocks of one stage change places."""
-    for count in _powers_of_two(1, len(patient.removable) // 4):
+    removable = _removable(blocks)
+    for count in _powers_of_two(1, len(removable) // 4):
         for number in range(DRAWS):
-            order = list(range(len(patient.blocks)))
+            order = list(range(len(blocks)))
             swapped: list[BlockPlace] = []
             for _ in range(count):
-                first, second = draw.sample(_one_stage(patient, draw), 2)
+                first, second = draw.sample(_one_stage(removable, draw), 2)
                 one, other = first.index, second.index
                 order[one], order[other] = order[other], order[one]
                 swapped += [first, second]
-            error = patient.error_with(order)
-            yield _record(patient, "swap", swapped, count, number, error)
+            yield Damage("swap", tuple(swapped), count, number, tuple(order))
 
 
-def _one_stage(patient: Patient, draw: random.Random) -> list[BlockPlace]:
+def _one_stage(
+    removable: Sequence[BlockPlace], draw: random.Random
+) -> list[BlockPlace]:
     """Return the removable blocks of a random stage that has two at least."""
     stages = [
-        [place for place in patient.removable if place.stage == stage]
-        for stage in sorted({place.stage for place in patient.removable})
+        [place for place in removable if place.stage == stage]
+        for stage in sorted({place.stage for place in removable})
     ]
     return draw.choice([blocks for blocks in stages if len(blocks) > 1])
 
@@ -120,23 +142,16 @@ def _powers_of_two(first: int, last: int) -> list[int]:
     return [2**k for k in range(12) if first <= 2**k <= last]
 
 
-def _record(
-    patient: Patient,
-    damage: Damage,
-    blocks: Sequence[BlockPlace],
-    count: int,
-    draw: int,
-    error: float,
-) -> Lesion:
-    stages = {place.stage for place in blocks}
+def _record(damage: Damage, intact: float, error: float, images: int) -> Lesion:
+    stages = {place.stage for place in damage.blocks}
     return Lesion(
-        damage=damage,
-        blocks=tuple(place.index for place in blocks),
+        damage=damage.kind,
+        blocks=tuple(place.index for place in damage.blocks),
         stage=stages.pop() if len(stages) == 1 else None,
-        count=count,
-        draw=draw,
-        images=len(patient.labels),
-        intact_error_percent=patient.intact_error,
+        count=damage.count,
+        draw=damage.draw,
+        images=images,
+        intact_error_percent=intact,
         error_percent=error,
-        error_rise_percent=error - patient.intact_error,
+        error_rise_percent=error - intact,
     )
