@@ -88,8 +88,8 @@ class DegradationCell(Cell):
         """Steps' worth of work that evaluation and the studies add."""
         passes = self.depth / 6 if "lesion" in self.studies else 0
         probes = 30 if "gradients" in self.studies else 0
-        further = 90 if "identity" in self.studies else 0
-        return 12 + passes + probes + further
+        further = 100 if "identity" in self.studies and self.arm == "residual" else 0
+        return 10 + passes + probes + further
 
 
 @dataclass(frozen=True, kw_only=True)
