@@ -15,7 +15,7 @@ import click
 from resnet_bench import __version__
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
-from resnet_bench.execution.ranked import settle
+from resnet_bench.execution.ranked import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS, Experiment
 from resnet_bench.further_commands import READERS, Reader
 from resnet_bench.interrupts import Stopping, Terminated
@@ -256,4 +256,6 @@ def main() -> NoReturn:
     settle()
     _tell_of_bugs(verbose=False)
     Stopping().install()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    let_rank_0_speak(code)
+    sys.exit(code)

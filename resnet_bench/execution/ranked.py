@@ -20,6 +20,12 @@ from resnet_bench.execution.inline import InlineExecutor
 #: How often a rank looks whether what started it still lives, in seconds.
 LOOK_SECONDS = 1.0
 
+#: How long a follower that refuses a command gives rank 0 to say why, in seconds.
+PATIENCE_SECONDS = 15.0
+
+#: Ends that concern all ranks at once, with nothing to wait for.
+AT_ONCE = (ExitCode.OK, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+
 #: What rank 0 tells the others besides jobs.
 DESCRIBE, LEAVE = "describe", "leave"
 
@@ -51,6 +57,17 @@ def settle() -> None:
     if rank > 0:
         # What befalls a follower alone is said by `follow`.
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+
+
+def let_rank_0_speak(code: int, seconds: float = PATIENCE_SECONDS) -> None:
+    """Hold a follower back that ends with an error code.
+
+    torchrun ends all ranks as soon as one fails: a silent follower that is the faster
+    one to refuse a command would end rank 0 before that has said what is wrong.
+    """
+    if code not in AT_ONCE and (rank_of(os.environ) or 0) > 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(seconds)
 
 
 def _end_with(parent: int) -> None:

@@ -16,7 +16,7 @@ from resnet_bench.execution import launching, ranked
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.events import Ended, Job, Recorded, Task
 from resnet_bench.execution.launching import launch
-from resnet_bench.execution.ranked import RankedExecutor, rank_of
+from resnet_bench.execution.ranked import RankedExecutor, let_rank_0_speak, rank_of
 from resnet_bench.session import RunRequest
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
@@ -30,6 +30,33 @@ def test_a_process_is_a_rank_only_among_several() -> None:
     assert rank_of({}) is None
     assert rank_of({"RANK": "0", "WORLD_SIZE": "1"}) is None
     assert rank_of({"RANK": "1", "WORLD_SIZE": "2"}) == 1
+
+
+@pytest.mark.parametrize(
+    ("rank", "code", "waits"),
+    [
+        ("1", ExitCode.USAGE, True),
+        ("1", ExitCode.INTERNAL, True),
+        ("1", ExitCode.OK, False),
+        ("1", ExitCode.INTERRUPTED, False),
+        ("0", ExitCode.USAGE, False),
+    ],
+)
+def test_a_follower_that_refuses_a_command_lets_rank_0_speak_first(
+    rank: str, code: ExitCode, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("resnet_bench.execution.ranked.time.sleep", waited.append)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        let_rank_0_speak(code)
+        # What ends the job ends the waiting, too.
+        assert waits == (signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(waited) == waits
 
 
 @pytest.fixture
