@@ -137,11 +137,8 @@ def _gradient(tensor: Tensor) -> Tensor:
 
 def _norm_per_image(gradient: Tensor) -> float:
     """Root mean square over images of the norm, freed of the batch's 1 / N."""
-    count = len(gradient)
-    norms = torch.linalg.vector_norm(
-        gradient, dim=tuple(range(1, gradient.ndim)), dtype=torch.float64
-    )
-    return float(count * norms.square().mean().sqrt())
+    norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+    return float(len(gradient) ** 0.5 * norm)
 
 
 def bottom_over_top(traces: Sequence[LayerTrace]) -> float | None:
@@ -192,8 +189,8 @@ def shattering_correlation(network: nn.Module, subject: Subject) -> float | None
     ]
     points = torch.cat(lines).requires_grad_()
     # One output on each line, the same at all points: what the first is taken for.
-    logits = network(points).view(LINES, LINE_POINTS, -1)
+    logits = network(points).view(len(lines), LINE_POINTS, -1)
     outputs = [line[:, int(line[0].argmax())].sum() for line in logits]
     gradient = torch.autograd.grad(outputs, points)[0].flatten(1)
-    gradients = gradient.view(LINES, LINE_POINTS, -1)
+    gradients = gradient.view(len(lines), LINE_POINTS, -1)
     return finite(cosine_similarity(gradients[:, :-1], gradients[:, 1:], dim=2).mean())
