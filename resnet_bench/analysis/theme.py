@@ -141,7 +141,6 @@ def axes(on: Figure, *, x: str, y: str) -> Axes:
     return drawn
 
 
-@lru_cache
 def plain_log_ticks(axis: Axis, label: Callable[[float], str]) -> None:
     """Put plain numbers at 1, 2 and 5 times each power of ten of a log axis.
 
@@ -152,6 +151,7 @@ def plain_log_ticks(axis: Axis, label: Callable[[float], str]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+@lru_cache
 def _characters() -> frozenset[int]:
     return frozenset(FT2Font(font_manager.findfont(FONT)).get_charmap())
 
@@ -163,8 +163,17 @@ def drawable(text: str) -> str:
     )
 
 
+def _lay_out(drawn: Figure) -> None:
+    """Give everything its place, once: matplotlib would do it at each of four draws."""
+    engine = drawn.get_layout_engine()
+    if engine is not None:
+        engine.execute(drawn)
+        drawn.set_layout_engine(None)
+
+
 def svg_text(drawn: Figure) -> str:
     """Return a figure as SVG with its text as text, the same for the same figure."""
+    _lay_out(drawn)
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": SVG_SALT}):
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -177,6 +186,7 @@ def png_bytes(drawn: Figure) -> bytes:
     Most figures hold few colours beside the shades of smoothed edges. Where there
     are more, as in heat maps, a shade can be off by a step; the SVG holds the true one.
     """
+    _lay_out(drawn)
     pixels, packed = io.BytesIO(), io.BytesIO()
     drawn.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH)
     with Image.open(pixels) as image:

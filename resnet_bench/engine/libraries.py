@@ -20,7 +20,8 @@ def describe_libraries() -> dict[str, Any]:
         name.replace("-", "_"): installed_version(name) for name in PACKAGES
     }
     return versions | {
-        "torch": torch.__version__,
+        # A plain string: torch's own type makes whoever unpickles it import torch.
+        "torch": str(torch.__version__),
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
         "cudnn": _cudnn(),

@@ -39,6 +39,11 @@ def at_reference(evidence: Evidence) -> Sequence[Case]:
     return [Case(deep=evidence.reference, words=words(evidence))]
 
 
+def at_few_images(evidence: Evidence) -> Sequence[Case]:
+    """Judge the depth whose network also learned a few images by heart."""
+    return [Case(deep=evidence.few_images_depth, words=words(evidence))]
+
+
 def at_middle(evidence: Evidence) -> Sequence[Case]:
     """Judge the depth of the studies that vary the network."""
     return [Case(deep=evidence.middle, words=words(evidence))]

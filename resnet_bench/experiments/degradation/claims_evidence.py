@@ -95,6 +95,13 @@ class Evidence:
         return max(int(cell["depth"]) for cell in self.run.grid.values())
 
     @property
+    def few_images_depth(self) -> int:
+        """The depth of the network that learned a few images by heart."""
+        grid = self.run.grid.values()
+        depths = {cell["depth"] for cell in grid if cell.get("train_images")}
+        return max(depths, default=self.reference)
+
+    @property
     def multiples(self) -> tuple[int, ...]:
         """The longer budgets of the run, in multiples of the plain one."""
         budgets = {cell["budget"] for cell in self.run.grid.values()}

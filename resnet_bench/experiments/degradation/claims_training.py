@@ -273,6 +273,6 @@ OVERFITTING_CLAIMS = (
                 difference=True,
             ),
         ),
-        cases=cases.at_reference,
+        cases=cases.at_few_images,
     ),
 )

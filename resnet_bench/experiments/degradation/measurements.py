@@ -87,8 +87,8 @@ class DegradationCell(Cell):
     def _extra_steps(self) -> float:
         """Steps' worth of work that evaluation and the studies add."""
         passes = self.depth / 6 if "lesion" in self.studies else 0
-        probes = 30 if "gradients" in self.studies else 0
-        further = 100 if "identity" in self.studies and self.arm == "residual" else 0
+        probes = 27 if "gradients" in self.studies else 0
+        further = 70 if "identity" in self.studies and self.arm == "residual" else 0
         return 10 + passes + probes + further
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 
 from resnet_bench.engine.blocks import LayerPlace, layers_of
 from resnet_bench.engine.data.splits import Split
-from resnet_bench.engine.recalibration import recalibrate
+from resnet_bench.engine.recalibration import batch_norms
 from resnet_bench.experiments.degradation.measurements import (
     GradientSummary,
     LayerGradient,
@@ -72,6 +72,7 @@ def observe(
 ) -> Iterator[LayerGradient | GradientSummary]:
     """Yield every layer's gradient at this moment, then the whole network's."""
     network = copy.deepcopy(subject.model)
+    _average_over_batches(network)
     batches = _batches(subject)
     traces = [LayerTrace(place) for place in layers_of(network)]
     losses = [_look(network, batch, traces, subject) for batch in batches]
@@ -85,6 +86,13 @@ def observe(
         bottom_over_top=bottom_over_top(traces),
         shattering_correlation=shattering_correlation(network, subject),
     )
+
+
+def _average_over_batches(network: nn.Module) -> None:
+    """Let batch norm keep the mean statistics of what the network is shown from now."""
+    for norm in batch_norms(network):
+        norm.reset_running_stats()
+        norm.momentum = None
 
 
 def _batches(subject: Subject) -> list[Split]:
@@ -175,11 +183,10 @@ def _mean_cosine(gradients: Tensor) -> float | None:
 def shattering_correlation(network: nn.Module, subject: Subject) -> float | None:
     """Return the mean cosine of input gradients at neighbouring points of lines.
 
-    Batch norm takes the statistics of training images (exact recalibration of the
-    copy), so that the points of a line do not change one another.
+    Batch norm takes the statistics of the batches that were looked at before, so that
+    the points of a line do not change one another.
     """
     normalisation = subject.data.normalisation
-    recalibrate(network, subject.sample(2 * subject.cell.batch_size), normalisation)
     network.eval().requires_grad_(False)
     ends = normalisation.apply(subject.sample(2 * LINES).images[: 2 * LINES])
     shares = torch.linspace(0, 1, LINE_POINTS, device=ends.device).view(-1, 1, 1, 1)
