@@ -72,12 +72,12 @@ def test_every_weighted_layer_has_a_row_with_its_block() -> None:
 
 def test_the_gradient_of_the_last_layer_is_the_one_of_the_formula() -> None:
     made = subject(depth=8)
-    split = made.sample(4 * 64)
+    split = made.sample(4 * 32)
     network = copy.deepcopy(network_of(made)).train()
     norms = []
-    for start in range(0, 256, 64):
-        images = made.data.normalisation.apply(split.images[start : start + 64])
-        target = nn.functional.one_hot(split.labels[start : start + 64], 10)
+    for start in range(0, 128, 32):
+        images = made.data.normalisation.apply(split.images[start : start + 32])
+        target = nn.functional.one_hot(split.labels[start : start + 32], 10)
         difference = network(images).softmax(1) - target
         norms.append(
             float((difference @ network.fc.weight).detach().norm(dim=1).pow(2).mean())
