@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 Better = Literal["lower", "higher", "neither"]
@@ -66,11 +66,12 @@ class Cell:
             for field in dataclasses.fields(self)
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Twelve hexadecimal digits that identify the cell across runs."""
+        parameters = self.parameters
         identity = {
-            field.name: self.parameters[field.name]
+            field.name: parameters[field.name]
             for field in dataclasses.fields(self)
             if _identifies(field, getattr(self, field.name))
         }
