@@ -22,15 +22,24 @@ class Tracker:
     """Counts cells and estimates the time left from what cells cost so far.
 
     A cell's `cost` is relative; seconds per unit of cost are learnt as the run goes.
-    A cell that is running counts by the time spent on it, up to nine tenths.
+    A cell that is running counts by the time spent on it, up to nine tenths: all the
+    time until it speaks, or an equal share where cells run `side_by_side`.
     """
 
-    def __init__(self, cells: Iterable[Cell], clock: Clock = time.perf_counter) -> None:
+    def __init__(
+        self,
+        cells: Iterable[Cell],
+        clock: Clock = time.perf_counter,
+        *,
+        side_by_side: bool = False,
+    ) -> None:
         self._cells = {cell.key: cell for cell in cells}
         self._clock = clock
         self._begin = clock()
         self._last = self._begin
         self._spent: dict[str, float] = {}
+        self._side_by_side = side_by_side
+        self._running: set[str] = set()
         self.ended: dict[str, str] = {}
         self.current: str | None = None
 
@@ -52,13 +61,24 @@ class Tracker:
 
     def hear(self, event: Event) -> None:
         """Take an event into account."""
-        now = self._clock()
-        if not isinstance(event, Started):
-            self._spent[event.key] = self._spent.get(event.key, 0.0) + now - self._last
-        self._last = now
+        self._share_time(event)
         self.current = event.key
-        if isinstance(event, Ended) and not event.again:
-            self.ended[event.key] = event.status
+        if isinstance(event, Started):
+            self._running.add(event.key)
+        elif isinstance(event, Ended):
+            self._running.discard(event.key)
+            if not event.again:
+                self.ended[event.key] = event.status
+
+    def _share_time(self, event: Event) -> None:
+        """Give the time since the last event to those whose it was."""
+        now = self._clock()
+        spoke = set() if isinstance(event, Started) else {event.key}
+        whose = self._running if self._side_by_side else spoke
+        for key in whose:
+            share = (now - self._last) / len(whose)
+            self._spent[key] = self._spent.get(key, 0.0) + share
+        self._last = now
 
     @property
     def elapsed_seconds(self) -> float:

@@ -1,12 +1,11 @@
 """One command of an experiment, from its options to the files it names at the end."""
 
-import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnet_bench.engine.cores import usable_cores
 from resnet_bench.errors import ExitCode, UsageError
@@ -36,12 +35,9 @@ from resnet_bench.runner import (
     run_cells,
     shortened_paths,
 )
-from resnet_bench.showing import show
+from resnet_bench.showing import import_what_shows, live_table, show
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 #: Row verdicts that say a cell gave no result.
 WITHOUT_RESULT = frozenset({"failed", "oom"})
@@ -140,7 +136,7 @@ class Session:
         self.output.say(f"{self.experiment.name}: preparing")
         dry = self.request.dry_run
         if not dry:
-            self._import_what_shows()
+            import_what_shows()
         with trying(self.output) as note:
             plan = make_plan(self.experiment, config, executor, dry=dry, note=note)
         for line in self.experiment.announcements(plan.config):
@@ -160,13 +156,6 @@ class Session:
         with opened.writer:
             self._run(plan, opened, executor)
         return self._finish(read_run(opened.writer.folder))
-
-    def _import_what_shows(self) -> None:
-        """Import pandas and matplotlib while the fork server imports torch.
-
-        That takes 3 of its 5 seconds on another core, and at the end nothing.
-        """
-        importlib.import_module("resnet_bench.analysis.publish")
 
     def _follow(self, given: Mapping[str, Any]) -> ExitCode:
         """Be another rank than 0, with options that rank 0 does not refuse."""
@@ -235,7 +224,10 @@ class Session:
 
     def _run(self, plan: Plan, opened: OpenRun, executor: Executor) -> None:
         wanted = {task.cell.key for task in opened.tasks}
-        tracker = Tracker(cell for cell in plan.cells if cell.key in wanted)
+        tracker = Tracker(
+            (cell for cell in plan.cells if cell.key in wanted),
+            side_by_side=self.experiment.schedule == "once",
+        )
         display = self._display(tracker, opened)
 
         def listen(event: Event) -> None:
@@ -278,17 +270,7 @@ class Session:
         if not self.output.interactive:
             return PlainDisplay(tracker, self.output.say)
         console = self.output.console(sys.stderr)
-        live = getattr(self.experiment.view, "live_table", None)
-        if live is None:
-            return LiveDisplay(tracker, console, None)
-
-        def table() -> "RenderableType | None":
-            from resnet_bench.analysis.terminal import rich_table
-
-            made = live(opened.live)
-            return rich_table(made, made.narrow) if made else None
-
-        return LiveDisplay(tracker, console, table)
+        return LiveDisplay(tracker, console, live_table(self.experiment.view, opened))
 
     def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
         from resnet_bench.analysis.publish import publish

@@ -1,20 +1,50 @@
 """Showing a run: tables on the terminal, JSON, CSV and Markdown."""
 
+import importlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from resnet_bench.errors import ExitCode
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.output import STDOUT, Output
 from resnet_bench.readers import ExportOptions, RecommendConfig, ShowConfig
+from resnet_bench.runner import OpenRun
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import read_run
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from resnet_bench.analysis.stored_views import RunView
     from resnet_bench.analysis.tables import Table
+
+
+def import_what_shows() -> None:
+    """Import pandas and matplotlib: while another process imports torch, it is free.
+
+    At the end of a run it would take 3 s (two cores).
+    """
+    importlib.import_module("resnet_bench.analysis.publish")
+
+
+def live_table(
+    view: ModuleType, opened: OpenRun
+) -> "Callable[[], RenderableType | None] | None":
+    """Return what makes the table that fills while cells run, if the view has one."""
+    live = getattr(view, "live_table", None)
+    if live is None:
+        return None
+
+    def table() -> "RenderableType | None":
+        from resnet_bench.analysis.terminal import rich_table
+
+        made = live(opened.live)
+        return rich_table(made, made.narrow) if made else None
+
+    return table
 
 
 def show(view: "RunView", options: ExportOptions, output: Output) -> dict[str, Any]:

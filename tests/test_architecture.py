@@ -69,7 +69,6 @@ TABLE = (
     Row("gate/*", deferred=frozenset({"psutil", "rich"})),
     Row("output.py", at_import=NOTHING, deferred=frozenset({"rich"})),
     Row("progress.py", deferred=frozenset({"rich"})),
-    Row("session.py", deferred=frozenset({"rich"})),
     Row("runner.py", deferred=frozenset({"psutil", "rich"})),
     Row("cli.py", at_import=frozenset({"click"}), deferred=frozenset({"rich"})),
     Row("options.py", at_import=frozenset({"click"})),

@@ -83,6 +83,24 @@ def test_cells_visited_in_turn_are_all_nearly_done_when_the_first_one_ends() -> 
     assert tracker.seconds_left == pytest.approx(3.0)
 
 
+def test_cells_side_by_side_share_the_time_however_often_they_speak() -> None:
+    clock = Clock()
+    cells = [Timed(name=f"cell {number}", seconds=4.0) for number in range(4)]
+    tracker = Tracker(cells, clock, side_by_side=True)
+    for cell in cells[:2]:
+        tracker.hear(Started(cell.key, 1))
+    clock.now = 1.0
+    tracker.hear(Recorded(cells[1].key, 1, {}))
+    clock.now = 20.0
+    tracker.hear(ended(cells[0]))
+    # The other one has run as long: nine tenths of it count.
+    assert tracker.fraction == pytest.approx(1.9 / 4)
+    tracker.hear(Started(cells[2].key, 1))
+    clock.now = 22.0
+    tracker.hear(ended(cells[1]))
+    assert tracker.fraction == pytest.approx((2 + 0.1 / 1.1) / 4, rel=0.01)
+
+
 def test_a_session_without_cells_is_done() -> None:
     assert Tracker([], Clock()).fraction == 1.0
 
