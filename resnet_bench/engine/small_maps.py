@@ -7,6 +7,7 @@ family on 8x8 digits is made of such maps (figures: `benchmarks/small_maps.py`).
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,8 +19,18 @@ from torch.nn.functional import linear
 SIDE = 2
 PIXELS = SIDE * SIDE
 
-#: Where the taps begin that an output pixel (row by row) lays on the four inputs.
-PLACES = [(1 - y, 1 - x) for y in range(SIDE) for x in range(SIDE)]
+#: Side of a kernel, and its taps.
+KERNEL_SIDE = 3
+TAPS = KERNEL_SIDE**2
+
+#: The tap, row by row, through which each output pixel sees each of the four inputs.
+SEEN_THROUGH = [
+    [
+        KERNEL_SIDE * (1 - out // SIDE + seen // SIDE) + 1 - out % SIDE + seen % SIDE
+        for seen in range(PIXELS)
+    ]
+    for out in range(PIXELS)
+]
 
 
 class SmallMapConvolution(nn.Conv2d):
@@ -87,7 +98,8 @@ class _Dense(torch.autograd.Function):
         wanted = _rows(gradient)
         return (
             _maps(_product(wanted, matrix.t())) if of_images else None,
-            _kernels(_product(wanted.t(), rows.t())) if of_kernels else None,
+            # oneDNN would first copy both: it wants them transposed.
+            _kernels(torch.mm(wanted.t(), rows)) if of_kernels else None,
         )
 
 
@@ -103,18 +115,32 @@ def _maps(rows: Tensor) -> Tensor:
 
 def _matrix(kernels: Tensor) -> Tensor:
     """Return kernels (K, C, 3, 3) as the dense layer's weights (4 K, 4 C)."""
-    taps = kernels.permute(0, 2, 3, 1)
-    blocks = [taps[:, y : y + SIDE, x : x + SIDE] for y, x in PLACES]
-    return torch.stack(blocks).view(PIXELS * len(kernels), -1)
+    taps = kernels.permute(0, 2, 3, 1).reshape(-1, kernels.shape[1])
+    chosen = torch.index_select(taps, 0, _places(len(kernels)))
+    return chosen.view(PIXELS * len(kernels), -1)
+
+
+@cache
+def _places(channels: int) -> Tensor:
+    """Return which of (9 K) taps stand where in the weights (4, K, 4)."""
+    first = TAPS * torch.arange(channels)[None, :, None]
+    return (torch.tensor(SEEN_THROUGH)[:, None, :] + first).flatten()
 
 
 def _kernels(matrix: Tensor) -> Tensor:
     """Return weights (4 K, 4 C) summed into the kernels (K, C, 3, 3) they came of."""
-    blocks = matrix.view(PIXELS, len(matrix) // PIXELS, SIDE, SIDE, -1)
-    taps = matrix.new_zeros(blocks.shape[1], 3, 3, blocks.shape[-1])
-    for block, (y, x) in zip(blocks, PLACES, strict=True):
-        taps[:, y : y + SIDE, x : x + SIDE] += block
-    return taps.permute(0, 3, 1, 2)
+    channels = len(matrix) // PIXELS
+    blocks = matrix.view(PIXELS, channels, PIXELS, -1).transpose(0, 1)
+    pairs = blocks.reshape(channels, PIXELS**2, -1)
+    taps = torch.bmm(_sums(matrix.dtype).expand(channels, -1, -1), pairs)
+    return taps.view(channels, KERNEL_SIDE, KERNEL_SIDE, -1).permute(0, 3, 1, 2)
+
+
+@cache
+def _sums(dtype: torch.dtype) -> Tensor:
+    """Return what adds (16) pairs of pixels to the (9) taps that join them."""
+    through = torch.tensor(SEEN_THROUGH).flatten()
+    return (through == torch.arange(TAPS)[:, None]).to(dtype)
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
