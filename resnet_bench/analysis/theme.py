@@ -166,7 +166,7 @@ def drawable(text: str) -> str:
 def _lay_out(drawn: Figure) -> None:
     """Give everything its place, once: matplotlib would do it at each of four draws."""
     engine = drawn.get_layout_engine()
-    if engine is not None:
+    if engine is not None and drawn.axes:
         engine.execute(drawn)
         drawn.set_layout_engine(None)
 

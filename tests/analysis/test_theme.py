@@ -81,8 +81,8 @@ def test_the_same_figure_gives_the_same_files(tmp_path: Path) -> None:
 
 def test_the_palette_of_a_png_keeps_its_colours() -> None:
     drawn, true = example(), io.BytesIO()
-    drawn.savefig(true, format="png", dpi=theme.PNG_DOTS_PER_INCH)
     packed = theme.png_bytes(drawn)
+    drawn.savefig(true, format="png", dpi=theme.PNG_DOTS_PER_INCH)
     images = [
         Image.open(io.BytesIO(raw)).convert("RGB") for raw in (true.getvalue(), packed)
     ]

@@ -118,7 +118,7 @@ PROFILES = {
             "lesion",
             "response",
         ),
-        # Here even those without batch norm train, in a fifth of the time of depth 20.
+        # Here even those without batch norm train, in a third of depth 20's time.
         gradient_variant_depths=(8,),
     ),
     # Long budgets cost most, so they have fewer seeds; every row shows how many.

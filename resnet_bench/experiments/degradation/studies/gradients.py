@@ -24,7 +24,7 @@ from resnet_bench.experiments.degradation.studies.subject import Subject, finite
 PAUSES = (0, 1, 10, 100)
 
 #: Batches whose gradients are compared, and how many times smaller they are than the
-#: training's: what they tell of changes little, and they cost a fifth of a training.
+#: training's: whole ones tell little more and would cost a fifth of the training.
 BATCHES = 4
 SMALLER = 2
 
