@@ -9,6 +9,8 @@ from resnet_bench.engine import libraries
 def test_libraries_name_torch_and_its_kernels() -> None:
     versions = libraries.describe_libraries()
     assert versions["torch"] == torch.__version__
+    # A parent process that reads it must not have to import torch.
+    assert type(versions["torch"]) is str
     assert versions["cuda"] == torch.version.cuda
     assert versions["torchvision"]
     assert versions["scikit_learn"]
