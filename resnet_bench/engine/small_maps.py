@@ -149,12 +149,15 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _find_onednn() -> Callable[[Tensor, Tensor], Tensor] | None:
-    """Return oneDNN's product, None where this build of torch lacks it.
+    """Return oneDNN's product, None where it is slower or this build of torch lacks it.
 
-    What `linear` asks in float32, MKL, takes AVX2 on processors that are not Intel's
-    and then needs twice as long. torch has no public way to oneDNN's; its own
-    compiler calls it by this name, which is tried out because it may change.
+    What `linear` asks in float32, MKL, takes AVX2 on processors that are not Intel's:
+    twice as long as oneDNN's with AVX-512, and a tenth less than oneDNN's without.
+    torch has no public way to oneDNN's; its own compiler calls it by this name, which
+    is tried out because it may change.
     """
+    if "AVX512" not in torch.backends.cpu.get_cpu_capability():
+        return None
 
     def product(left: Tensor, right: Tensor) -> Tensor:
         answer: Tensor = torch.ops.mkldnn._linear_pointwise(

@@ -65,8 +65,23 @@ def test_a_build_of_torch_without_the_product_falls_back(
     def changed(*_arguments: object) -> None:
         raise TypeError("unexpected arguments")
 
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", changed)
     assert _find_onednn() is None
+
+
+@pytest.mark.parametrize(
+    ("capability", "found"), [("AVX2", False), ("DEFAULT", False), ("AVX512", True)]
+)
+def test_the_product_is_asked_for_where_it_is_the_faster_one(
+    capability: str, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def product(left: Tensor, right: Tensor, *_: object) -> Tensor:
+        return left @ right.t()
+
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", product)
+    assert (_find_onednn() is not None) == found
 
 
 @pytest.mark.parametrize("side", [1, 3, 4])

@@ -66,16 +66,16 @@ def test_every_weighted_layer_has_a_row_with_its_block() -> None:
     assert [row.layer for row in rows] == list(range(8))
     assert [row.block for row in rows] == [None, 0, 0, 1, 1, 2, 2, None]
     assert [row.stage for row in rows] == [None, 1, 1, 2, 2, 3, 3, None]
-    assert all(row.batches == 4 for row in rows)
+    assert all(row.batches == 2 for row in rows)
     assert all(row.input_gradient_norm for row in rows)
 
 
 def test_the_gradient_of_the_last_layer_is_the_one_of_the_formula() -> None:
     made = subject(depth=8)
-    split = made.sample(4 * 32)
+    split = made.sample(2 * 32)
     network = copy.deepcopy(network_of(made)).train()
     norms = []
-    for start in range(0, 128, 32):
+    for start in range(0, 64, 32):
         images = made.data.normalisation.apply(split.images[start : start + 32])
         target = nn.functional.one_hot(split.labels[start : start + 32], 10)
         difference = network(images).softmax(1) - target

@@ -17,7 +17,7 @@ from resnet_bench.engine.cifar_networks import BasicBlock
 from resnet_bench.engine.evaluation import evaluate
 from resnet_bench.engine.recalibration import recalibrate
 from resnet_bench.experiments.degradation.measurements import Lesion
-from resnet_bench.experiments.degradation.studies import lesion, response
+from resnet_bench.experiments.degradation.studies import errors, lesion, response
 from resnet_bench.experiments.degradation.studies.subject import Subject
 
 from .tiny import network_of, subject
@@ -79,6 +79,16 @@ def test_deleting_a_block_that_carries_everything_costs_the_answer() -> None:
     made = recalibrated(subject(steps=40, epochs=2, arm="plain", width=8))
     rows = lesions(made)
     assert max(row.error_rise_percent for row in rows) > 20
+
+
+@pytest.mark.parametrize(("steps", "learned"), [(0, False), (40, True)])
+def test_a_network_that_has_not_learned_has_nothing_to_lose(
+    steps: int, learned: bool
+) -> None:
+    made = subject(steps=steps, epochs=2)
+    found = errors.finish(made).train_error_recalibrated_percent
+    assert made.learned == (found < 45) == learned
+    assert bool(list(lesion.observe(made))) == learned
 
 
 def test_only_blocks_that_keep_the_shape_are_deleted_and_each_of_them_once() -> None:

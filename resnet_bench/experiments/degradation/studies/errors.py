@@ -29,6 +29,7 @@ def finish(subject: Subject) -> TrainingResult:
         subject.model, subject.train, normalisation
     )
     exact = evaluate(subject.model, subject.train, normalisation)
+    subject.learned = exact.error_percent < _chance_percent(subject) / 2
     test = evaluate(subject.model, subject.data.test, normalisation)
     return _result(subject, running, exact, test)
 
@@ -40,14 +41,13 @@ def _result(
     test: Evaluation | None,
 ) -> TrainingResult:
     trainer = subject.trainer
-    classes = len(subject.data.classes)
-    chance = 100 * (1 - 1 / classes)
+    chance = _chance_percent(subject)
     return TrainingResult(
         diverged=trainer.diverged,
         diverged_at_step=trainer.diverged_at_step,
         train_images_used=len(subject.train),
         test_images=len(subject.data.test),
-        classes=classes,
+        classes=len(subject.data.classes),
         skipped_images=subject.data.skipped_images,
         recalibration_images=subject.recalibration_images,
         data_sha256=subject.data.sha256(),
@@ -62,6 +62,10 @@ def _result(
         seconds=trainer.seconds,
         step_seconds=trainer.seconds / max(1, trainer.step),
     )
+
+
+def _chance_percent(subject: Subject) -> float:
+    return 100 * (1 - 1 / len(subject.data.classes))
 
 
 def curve(subject: Subject) -> Iterator[CurvePoint]:

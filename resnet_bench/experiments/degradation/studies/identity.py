@@ -20,7 +20,7 @@ from resnet_bench.experiments.degradation.studies.subject import Subject, finite
 NEW_BLOCKS_PER_STAGE = 2
 
 #: Further training of both networks: epochs, and a rate that a trained network bears.
-FURTHER_EPOCHS = 2
+FURTHER_EPOCHS = 1
 FURTHER_RATE = 0.01
 
 

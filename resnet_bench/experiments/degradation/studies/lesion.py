@@ -46,7 +46,12 @@ class Damage:
 
 
 def observe(subject: Subject) -> Iterator[Lesion]:
-    """Yield every single deletion, then random deletions and swaps of several."""
+    """Yield every single deletion, then random deletions and swaps of several.
+
+    Nothing of a network that has not learned: it has nothing to lose.
+    """
+    if not subject.learned:
+        return
     sample = subject.sample(IMAGES)
     images = subject.data.normalisation.apply(sample.images)
     blocks = blocks_of(subject.model)

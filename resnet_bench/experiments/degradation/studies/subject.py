@@ -111,13 +111,17 @@ def training_plan(cell: DegradationCell, data: ImageData) -> TrainingPlan:
 
 @dataclass
 class Subject:
-    """A network with its data and trainer; studies look at it and change nothing."""
+    """A network with its data and trainer; studies look at it and change nothing.
+
+    `learned` says whether the trained network's error is below half of chance.
+    """
 
     cell: DegradationCell
     data: ImageData
     model: nn.Module
     trainer: Trainer
     recalibration_images: int = 0
+    learned: bool = True
 
     @cached_property
     def train(self) -> Split:
