@@ -188,7 +188,11 @@ def png_bytes(drawn: Figure) -> bytes:
     """
     _lay_out(drawn)
     pixels, packed = io.BytesIO(), io.BytesIO()
-    drawn.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH)
+    # Not compressed: these pixels are read again at once.
+    uncompressed = {"compress_level": 0}
+    drawn.savefig(
+        pixels, format="png", dpi=PNG_DOTS_PER_INCH, pil_kwargs=uncompressed
+    )
     with Image.open(pixels) as image:
         palette = image.convert("RGB").quantize(dither=Image.Dither.NONE)
         dots = (PNG_DOTS_PER_INCH, PNG_DOTS_PER_INCH)

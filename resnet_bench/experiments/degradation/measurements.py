@@ -88,7 +88,7 @@ class DegradationCell(Cell):
         """Steps' worth of work that evaluation and the studies add."""
         passes = self.depth / 6 if "lesion" in self.studies else 0
         probes = 20 if "gradients" in self.studies else 0
-        further = 70 if "identity" in self.studies and self.arm == "residual" else 0
+        further = 50 if "identity" in self.studies and self.arm == "residual" else 0
         return 10 + passes + probes + further
 
 
