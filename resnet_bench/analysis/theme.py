@@ -190,9 +190,7 @@ def png_bytes(drawn: Figure) -> bytes:
     pixels, packed = io.BytesIO(), io.BytesIO()
     # Not compressed: these pixels are read again at once.
     uncompressed = {"compress_level": 0}
-    drawn.savefig(
-        pixels, format="png", dpi=PNG_DOTS_PER_INCH, pil_kwargs=uncompressed
-    )
+    drawn.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH, pil_kwargs=uncompressed)
     with Image.open(pixels) as image:
         palette = image.convert("RGB").quantize(dither=Image.Dither.NONE)
         dots = (PNG_DOTS_PER_INCH, PNG_DOTS_PER_INCH)
