@@ -14,10 +14,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from resnet_bench.engine.devices import Device, choose, settle
-from resnet_bench.engine.environment import collect
-from resnet_bench.engine.models import seeded, variant_builder
-from resnet_bench.engine.phases import Setting, Training, make_batch
-from resnet_bench.engine.work import work_of
+from resnet_bench.engine.machine import collect
+from resnet_bench.engine.models.resnets import seeded, variant_builder
+from resnet_bench.engine.models.work import work_of
+from resnet_bench.engine.timing.phases import Setting, Training, make_batch
 from resnet_bench.errors import ExitCode
 
 #: Small enough that a suite ends in a minute on two cores.

@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resnet_bench.engine.clock import Clock, WallClock
-from resnet_bench.engine.sampling import Sampler
-from resnet_bench.intervals import median_interval
+from resnet_bench.engine.timing.clock import Clock, WallClock
+from resnet_bench.engine.timing.sampling import Sampler
+from resnet_bench.statistics.intervals import median_interval
 
 ALLOWED_SECONDS = 50e-6
 REPEATS = 11

@@ -26,9 +26,9 @@ from resnet_bench.gate import channel
 from resnet_bench.gate.cases import Case
 from resnet_bench.gate.channel import Launch, Start, spawn
 from resnet_bench.gate.live import live_pair
-from resnet_bench.gate.nursery import Nursery
 from resnet_bench.gate.pairs import CONTROL, Pairs
 from resnet_bench.gate.schedule import pair_order
+from resnet_bench.gate.workers import Nursery
 
 NET = Case("net", "step")
 

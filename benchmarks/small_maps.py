@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from resnet_bench.engine.models.small_maps import SIDE, compute_small_maps_densely
 from resnet_bench.engine.seeding import compute_deterministically
-from resnet_bench.engine.small_maps import SIDE, compute_small_maps_densely
 
 BATCH_SIZE = 128
 CHANNELS = 64

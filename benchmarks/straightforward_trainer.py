@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader, TensorDataset
 
-from resnet_bench.engine.cifar_networks import build_cifar_network
 from resnet_bench.engine.data import DataRequest, ImageData, Split, load_data
-from resnet_bench.engine.network_design import NetworkDesign, Shortcut
+from resnet_bench.engine.models.cifar import build_cifar_network
+from resnet_bench.engine.models.design import NetworkDesign, Shortcut
 from resnet_bench.engine.seeding import generator
 from resnet_bench.experiments.degradation.plan import PROFILES
 

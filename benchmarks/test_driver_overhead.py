@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from resnet_bench.engine.clock import Clock, WallClock
-from resnet_bench.engine.sampling import Sampler
+from resnet_bench.engine.timing.clock import Clock, WallClock
+from resnet_bench.engine.timing.sampling import Sampler
 
 pytestmark = pytest.mark.benchmark(group="driver overhead", disable_gc=True)
 

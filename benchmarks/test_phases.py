@@ -6,7 +6,7 @@ from torch import Tensor
 
 from benchmarks.clock import synchronised
 from benchmarks.conftest import MakeTraining
-from resnet_bench.engine.phases import Inference, WholeStep
+from resnet_bench.engine.timing.phases import Inference, WholeStep
 
 pytestmark = pytest.mark.benchmark(timer=synchronised, disable_gc=True)
 

@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 import click
 
 from resnet_bench import __version__
+from resnet_bench.commands.table import READERS, Reader
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.execution.ranked import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS, Experiment
-from resnet_bench.further_commands import READERS, Reader
 from resnet_bench.interrupts import Stopping, Terminated
 from resnet_bench.options import build, click_options, given
 from resnet_bench.output import DisplayOptions, Output
@@ -149,7 +149,7 @@ def _make(
 
 
 def _experiment_command(experiment: Experiment) -> click.Command:
-    from resnet_bench.session import RunRequest, Session
+    from resnet_bench.commands.run import RunRequest, Session
 
     spec = experiment.spec
 

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from resnet_bench import cli
-from resnet_bench.engine.environment import collect
+from resnet_bench.engine.machine import collect
 from resnet_bench.errors import ExitCode
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import given

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from resnet_bench.engine.clock import Clock, EventClock, WallClock
+from resnet_bench.engine.timing.clock import Clock, EventClock, WallClock
 from resnet_bench.errors import UsageError
 
 DTYPES = {

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from resnet_bench.errors import ResnetBenchError
-from resnet_bench.execution.failures import describe_failure
+from resnet_bench.execution.base import describe_failure
 from resnet_bench.execution.inline import record_content
 from resnet_bench.records import Cell, Record
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnet_bench.errors import ResnetBenchError
 from resnet_bench.execution import child
-from resnet_bench.execution.failures import describe_exit
+from resnet_bench.execution.base import describe_exit
 from resnet_bench.interrupts import held
 
 #: How long children may take to leave after they were told to, in seconds.

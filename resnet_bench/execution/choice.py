@@ -11,7 +11,7 @@ from resnet_bench.execution.ranked import RankedExecutor, rank_of
 EXECUTORS = {
     "processes": "resnet_bench.execution.processes:ProcessExecutor",
     "inline": "resnet_bench.execution.inline:InlineExecutor",
-    "ray": "resnet_bench.execution.ray_tasks:RayExecutor",
+    "ray": "resnet_bench.execution.ray:RayExecutor",
 }
 
 #: What pip installs for executors that are not in the core.

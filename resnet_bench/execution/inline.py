@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from resnet_bench.execution.base import describe_failure
 from resnet_bench.execution.events import (
     HERE,
     Ended,
@@ -17,7 +18,6 @@ from resnet_bench.execution.events import (
     Started,
     Task,
 )
-from resnet_bench.execution.failures import describe_failure
 from resnet_bench.execution.scheduling import run_once
 from resnet_bench.records import Record, to_json
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resnet_bench.errors import ExitCode, ResnetBenchError
+from resnet_bench.execution.base import describe_failure
 from resnet_bench.execution.events import HERE, Ended, Event, Job, Place
-from resnet_bench.execution.failures import describe_failure
 from resnet_bench.execution.inline import InlineExecutor
 
 #: How often a rank looks whether what started it still lives, in seconds.
@@ -29,7 +29,7 @@ AT_ONCE = (ExitCode.OK, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 #: What rank 0 tells the others besides jobs.
 DESCRIBE, LEAVE = "describe", "leave"
 
-ENVIRONMENT = "resnet_bench.engine.environment"
+ENVIRONMENT = "resnet_bench.engine.machine"
 
 
 def rank_of(environment: Mapping[str, str]) -> int | None:

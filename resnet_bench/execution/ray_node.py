@@ -13,7 +13,7 @@ from resnet_bench.execution.events import Ended, Event, Job
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.execution.source import source_digest
 
-ENVIRONMENT = "resnet_bench.engine.environment"
+ENVIRONMENT = "resnet_bench.engine.machine"
 
 #: Variables that the command hands on, unset ones included: they change times, and
 #: Ray sets some of them for its workers.

@@ -28,6 +28,8 @@ class Experiment:
     #: Whether its measuring module has `rehearse`, which loads, and downloads if asked,
     #: what cells need, so that nothing fails after the first; never in a dry run.
     rehearses: bool = False
+    #: Where below the experiment's package its view is.
+    view_part: str = "view.show"
     #: The package that holds all experiments' packages.
     home: str = __name__
 
@@ -65,7 +67,7 @@ class Experiment:
     @property
     def view(self) -> ModuleType:
         """What shows; imports pandas and matplotlib."""
-        return self._module("view")
+        return self._module(self.view_part)
 
 
 EXPERIMENTS = {
@@ -85,8 +87,14 @@ EXPERIMENTS = {
             "Train source checkpoints for finetune.",
             "once",
             rehearses=True,
+            view_part="view",
         ),
-        Experiment("describe", "Show stages, layer counts and the last layer.", "once"),
+        Experiment(
+            "describe",
+            "Show stages, layer counts and the last layer.",
+            "once",
+            view_part="view",
+        ),
         Experiment(
             "degradation",
             "Plain against residual by depth, with verdicts.",

@@ -10,8 +10,6 @@ from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.gate.baselines import commit_of
 from resnet_bench.gate.cases import Case
-from resnet_bench.gate.emitting import check_targets, emit, emit_refusal
-from resnet_bench.gate.grid import Grid
 from resnet_bench.gate.live import Interview, interview
 from resnet_bench.gate.measuring import (
     Starting,
@@ -29,6 +27,8 @@ from resnet_bench.gate.recording import (
     kept,
     open_recording,
 )
+from resnet_bench.gate.records import Grid
+from resnet_bench.gate.report import check_targets, emit, emit_refusal
 from resnet_bench.gate.repository import git, resolve
 from resnet_bench.gate.schedule import Side
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
@@ -49,7 +49,7 @@ def run_check(config: CheckConfig, output: Output) -> ExitCode:
     Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and
     Terminated after the run file was closed.
     """
-    from resnet_bench.analysis.check_report import report_of
+    from resnet_bench.gate.check_report import report_of
 
     check_writable(config.results)
     check_targets(config)
@@ -108,7 +108,7 @@ def open_cases_of(
 
     A case that could not be built on one side is not measured at all.
     """
-    from resnet_bench.analysis.check_rows import timings_of
+    from resnet_bench.gate.check_rows import timings_of
 
     run = recording.run()
     broken = {row["case"] for row in run.rows("trial") if row["problem"]}

@@ -5,7 +5,7 @@ from pathlib import Path
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.gate.baselines import exists, run_file_of
 from resnet_bench.gate.check import all_thresholds
-from resnet_bench.gate.emitting import check_targets, emit, emit_refusal
+from resnet_bench.gate.report import check_targets, emit, emit_refusal
 from resnet_bench.gate.spec import CompareConfig
 from resnet_bench.output import Output
 from resnet_bench.store.folders import find_run
@@ -18,8 +18,8 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
     Raises UsageError for an unknown run and NotComparableError for two that have
     nothing to do with each other.
     """
-    from resnet_bench.analysis.compare import compare_runs
-    from resnet_bench.analysis.noise import process_spread_on
+    from resnet_bench.gate.compare import compare_runs
+    from resnet_bench.gate.noise import process_spread_on
 
     check_targets(config)
     base, head = (named_run(config.results, name, output) for name in config.runs)

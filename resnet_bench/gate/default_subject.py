@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.engine.cifar_networks import build_cifar_network
 from resnet_bench.engine.data.batches import steps_per_epoch
 from resnet_bench.engine.data.loading import DataRequest, load_data
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.evaluation import predict
-from resnet_bench.engine.models import variant_builder
-from resnet_bench.engine.network_design import NetworkDesign
-from resnet_bench.engine.phases import Setting, Training, WholeStep, make_batch
-from resnet_bench.engine.schedules import schedule_for
+from resnet_bench.engine.models.cifar import build_cifar_network
+from resnet_bench.engine.models.design import NetworkDesign
+from resnet_bench.engine.models.resnets import variant_builder
 from resnet_bench.engine.seeding import generator
-from resnet_bench.engine.training import Trainer, TrainingPlan
+from resnet_bench.engine.timing.phases import Setting, Training, WholeStep, make_batch
+from resnet_bench.engine.training.evaluation import predict
+from resnet_bench.engine.training.schedules import schedule_for
+from resnet_bench.engine.training.trainer import Trainer, TrainingPlan
 
 SUBJECT_API = 1
 

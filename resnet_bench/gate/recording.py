@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_bench.commands.plan import ENVIRONMENT, portable
 from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.execution.choice import make_executor
-from resnet_bench.gate.grid import Grid
+from resnet_bench.gate.records import Grid
 from resnet_bench.gate.schedule import Side
 from resnet_bench.gate.spec import SubjectConfig
 from resnet_bench.interrupts import Terminated
 from resnet_bench.records import Cell, Record, to_json
-from resnet_bench.runner import ENVIRONMENT, portable
 from resnet_bench.store.folders import find_run, new_run_id
 from resnet_bench.store.reading import Run, read_run
 from resnet_bench.store.writing import RunWriter, create_run, reopen_run

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnet_bench.commands.readers import ResultsConfig
 from resnet_bench.errors import UsageError
 from resnet_bench.gate.cases import Case, parse_case
 from resnet_bench.gate.thresholds import parse_threshold
 from resnet_bench.options import check, option
-from resnet_bench.readers import ResultsConfig
 
 DEFAULT_SUBJECT = "resnet_bench.gate.default_subject:subject"
 

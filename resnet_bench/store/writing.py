@@ -10,6 +10,7 @@ from typing import Any
 
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.interrupts import held
+from resnet_bench.store.format import SCHEMA_VERSION, upgraded
 from resnet_bench.store.lines import encode
 from resnet_bench.store.reading import (
     PACKED_RUN_FILE,
@@ -19,7 +20,6 @@ from resnet_bench.store.reading import (
     read_lines,
     run_file,
 )
-from resnet_bench.store.upgrades import SCHEMA_VERSION, upgraded
 
 
 class RunWriter:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.analysis import report
+from resnet_bench.commands.readers import ReportConfig
 from resnet_bench.output import DisplayOptions, Output
-from resnet_bench.readers import ReportConfig
+from resnet_bench.reports import page as report
 from tests.toys.page_runs import store_everything, store_spoiled
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from resnet_bench.engine.clock import CYCLES_PER_SECOND
+from resnet_bench.engine.timing.clock import CYCLES_PER_SECOND
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from resnet_bench.engine.clock import Clock, WallClock
+from resnet_bench.engine.timing.clock import Clock, WallClock
 
 
 @dataclass

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.clock import EventClock, WallClock
 from resnet_bench.engine.devices import Device, check_dtype, choose, is_out_of_memory
+from resnet_bench.engine.timing.clock import EventClock, WallClock
 from resnet_bench.errors import UsageError
 from tests.engine.fake_cuda import FakeCuda
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.engine import environment
-from resnet_bench.engine.environment import collect, describe_git, machine_key
+from resnet_bench.engine import machine as environment
+from resnet_bench.engine.machine import collect, describe_git, machine_key
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -147,7 +147,7 @@ def test_distribution_is_unknown_where_no_file_names_it(
 
 
 def test_machine_key_is_computed_without_torch() -> None:
-    code = "import resnet_bench.engine.environment, sys; print('torch' in sys.modules)"
+    code = "import resnet_bench.engine.machine, sys; print('torch' in sys.modules)"
     command = [sys.executable, "-c", code]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout == "False\n"

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
-from resnet_bench.engine import transfer_network
 from resnet_bench.engine.data import ImageData, Normalisation, Split
+from resnet_bench.engine.models import transfer as transfer_network
 
 
 class TinyNetwork(nn.Module):

@@ -13,6 +13,7 @@ import pytest
 
 from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.execution.allocator import SETTING, VARIABLE, fix_allocator
+from resnet_bench.execution.base import describe_exit, describe_failure
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.events import (
     Ended,
@@ -24,7 +25,6 @@ from resnet_bench.execution.events import (
     Started,
     Task,
 )
-from resnet_bench.execution.failures import describe_exit, describe_failure
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments import Schedule
 from tests.toys.toy.spec import Config, ToyCell

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from resnet_bench.commands.run import RunRequest
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
-from resnet_bench.execution import launching, ranked
+from resnet_bench.execution import ranked
+from resnet_bench.execution import ranks as launching
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.events import Ended, Job, Recorded, Task
-from resnet_bench.execution.launching import launch
 from resnet_bench.execution.ranked import RankedExecutor, let_rank_0_speak, rank_of
-from resnet_bench.session import RunRequest
+from resnet_bench.execution.ranks import launch
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
 from tests.faults.programs import members, started, wait_for

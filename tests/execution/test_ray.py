@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from resnet_bench import cli
+from resnet_bench.commands.run import RunRequest
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution import choice
 from resnet_bench.execution.allocator import SETTING, VARIABLE
@@ -27,7 +28,6 @@ from resnet_bench.execution.ray_node import VARIABLES
 from resnet_bench.execution.source import source_digest
 from resnet_bench.experiments import EXPERIMENTS, Experiment
 from resnet_bench.records import Cell
-from resnet_bench.session import RunRequest
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
 from tests.toys.toy.spec import Config, ToyCell
@@ -47,7 +47,7 @@ def test_without_ray_the_error_says_what_to_install(
             raise ModuleNotFoundError("No module named 'ray'", name="ray")
         return real(name, *rest, **named)
 
-    monkeypatch.delitem(sys.modules, "resnet_bench.execution.ray_tasks", raising=False)
+    monkeypatch.delitem(sys.modules, "resnet_bench.execution.ray", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_ray)
     with pytest.raises(UsageError, match=r"pip install 'resnet-bench\[ray\]'"):
         make_executor("ray")
@@ -283,9 +283,7 @@ class TestOnTwoNodes:
     def test_nodes_with_another_version_are_refused(
         self, executor: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(
-            "resnet_bench.execution.ray_tasks.source_digest", lambda: "other"
-        )
+        monkeypatch.setattr("resnet_bench.execution.ray.source_digest", lambda: "other")
         with pytest.raises(UsageError, match="another version"):
             executor.nodes()
 
@@ -353,7 +351,7 @@ class TestResources:
 
     @pytest.fixture(autouse=True)
     def large_nodes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from resnet_bench.execution import ray_tasks
+        from resnet_bench.execution import ray as ray_tasks
 
         monkeypatch.setattr(ray_tasks, "_connect", lambda _: False)
         monkeypatch.setattr(ray_tasks, "_most", {"CPU": 8.0, "GPU": 4.0}.__getitem__)

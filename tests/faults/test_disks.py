@@ -16,16 +16,17 @@ from typing import Any
 
 import pytest
 
-from resnet_bench import cli, runner
+from resnet_bench import cli
+from resnet_bench.commands import plan as runner
+from resnet_bench.commands.plan import Plan, open_again, open_new, run_cells
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.execution.events import Event
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import EXPERIMENTS, Experiment, Schedule
-from resnet_bench.runner import Plan, open_again, open_new, run_cells
 from resnet_bench.store import folders, writing
 from resnet_bench.store.folders import run_folders
+from resnet_bench.store.format import SCHEMA_VERSION
 from resnet_bench.store.reading import RUN_FILE, read_run
-from resnet_bench.store.upgrades import SCHEMA_VERSION
 from resnet_bench.store.writing import create_run, reopen_run
 from tests.faults.programs import started
 from tests.toys.toy.spec import Config

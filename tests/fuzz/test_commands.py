@@ -16,12 +16,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from resnet_bench import cli, runner, session
+from resnet_bench import cli
+from resnet_bench.commands import plan as runner
+from resnet_bench.commands import run as session
+from resnet_bench.commands.table import READERS
 from resnet_bench.errors import ExitCode
 from resnet_bench.execution.events import Ended, Event, Job, Started
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import EXPERIMENTS, Experiment
-from resnet_bench.further_commands import READERS
 
 #: Readers that only look at stored runs; others measure, and are not let.
 LOOKING = {"list", "show", "compare", "recommend", "report"}

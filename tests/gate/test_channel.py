@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from resnet_bench.gate import channel, nursery
+from resnet_bench.gate import channel
+from resnet_bench.gate import workers as nursery
 from resnet_bench.gate.channel import (
     Launch,
     SilentWorkerError,
@@ -17,7 +18,7 @@ from resnet_bench.gate.channel import (
     WorkerProcess,
     spawn,
 )
-from resnet_bench.gate.nursery import Nursery, nurseries
+from resnet_bench.gate.workers import Nursery, nurseries
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 

@@ -3,16 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.analysis.noise import process_spread_on
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.gate.baselines import keep_baseline
 from resnet_bench.gate.comparing import run_compare
-from resnet_bench.gate.noise import run_noise
+from resnet_bench.gate.noise import process_spread_on
+from resnet_bench.gate.noise_part import run_noise
 from resnet_bench.gate.spec import BaselineConfig, CompareConfig, NoiseConfig
 from resnet_bench.output import Output
-from tests.analysis.test_compare import speed, stored, training
 from tests.gate.conftest import Write
 from tests.gate.test_check import changed, run_id_of
+from tests.gate.test_compare import speed, stored, training
 
 RESULTS = Path("results")
 

@@ -18,5 +18,5 @@ def test_the_environment_is_read_in_a_child(monkeypatch: pytest.MonkeyPatch) -> 
     executor = Executor()
     monkeypatch.setattr(recording, "make_executor", lambda name: executor)
     found = recording.collect_environment()
-    assert found == {"asked": "resnet_bench.engine.environment:collect"}
+    assert found == {"asked": "resnet_bench.engine.machine:collect"}
     assert executor.closed

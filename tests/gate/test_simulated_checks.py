@@ -3,12 +3,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from resnet_bench.analysis.decide import PairedSeconds, Plan, TimingRule, Verdict
-from resnet_bench.analysis.sequential import decide_in_turn, final_looks, open_cases
 from resnet_bench.gate.cases import Case, parse_case
+from resnet_bench.gate.decide import PairedSeconds, Plan, TimingRule, Verdict
 from resnet_bench.gate.observations import PairTiming
 from resnet_bench.gate.pairs import Budget, Pairs, measure_pairs
 from resnet_bench.gate.schedule import PairOrder
+from resnet_bench.gate.sequential import decide_in_turn, final_looks, open_cases
 from tests.gate.simulation import FakeMachine
 
 PLAN = Plan()

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.analysis.stored_views import view_of
+from resnet_bench.commands.readers import ShowConfig
+from resnet_bench.commands.show import show_stored
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.gate.check import run_check
-from resnet_bench.gate.noise import run_noise
+from resnet_bench.gate.noise_part import run_noise
 from resnet_bench.gate.spec import NoiseConfig
 from resnet_bench.output import Output
-from resnet_bench.readers import ShowConfig
-from resnet_bench.showing import show_stored
+from resnet_bench.reports.shown import view_of
 from resnet_bench.store.reading import read_run
-from tests.analysis.test_compare import speed, stored
 from tests.gate.test_check import changed
+from tests.gate.test_compare import speed, stored
 
 
 def test_a_check_is_shown_again(
@@ -47,7 +47,7 @@ def test_an_experiment_shows_its_own_runs_and_others_are_refused(
     tmp_path: Path,
 ) -> None:
     run = stored(tmp_path / "a", [speed(18, 0.01)])
-    assert view_of(run).__name__ == "resnet_bench.experiments.speed.view"
+    assert view_of(run).__name__ == "resnet_bench.experiments.speed.view.show"
     strange = dataclasses.replace(
         read_run(run.folder), header={**run.header, "experiment": "alchemy"}
     )

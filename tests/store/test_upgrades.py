@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from resnet_bench.errors import UsageError
-from resnet_bench.store import upgrades, writing
+from resnet_bench.store import format as upgrades
+from resnet_bench.store import writing
+from resnet_bench.store.format import SCHEMA_VERSION, UPGRADES, Lines
 from resnet_bench.store.reading import read_run
-from resnet_bench.store.upgrades import SCHEMA_VERSION, UPGRADES, Lines
 from resnet_bench.store.writing import create_run, reopen_run
 
 DATA = Path(__file__).resolve().parent.parent / "data"

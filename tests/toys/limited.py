@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 
 from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.measures import fits as measure
+from resnet_bench.experiments.speed.measures import memory as measure
 
 #: What a child may take beyond what it has when it starts.
 LIMIT_BYTES = 256 * 2**20

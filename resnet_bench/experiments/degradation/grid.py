@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from resnet_bench.experiments.degradation.measurements import Arm, DegradationCell
 from resnet_bench.experiments.degradation.plan import (
     CONTROL_VARIANTS,
     FEW_IMAGES,
@@ -13,6 +12,7 @@ from resnet_bench.experiments.degradation.plan import (
     middle_depth,
     reference_depth,
 )
+from resnet_bench.experiments.degradation.records import Arm, DegradationCell
 
 ARMS: tuple[Arm, Arm] = ("plain", "residual")
 

@@ -13,7 +13,7 @@ from resnet_bench.engine.data import load_data
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.measurements import DegradationCell
+from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.spec import Config, expand
 from resnet_bench.experiments.degradation.studies import (
     anysize,

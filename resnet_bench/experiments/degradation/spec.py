@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_bench.catalogue import DATASETS, parse_dataset
-from resnet_bench.engine.network_design import is_cifar_depth, nearest_cifar_depths
+from resnet_bench.engine.models.design import is_cifar_depth, nearest_cifar_depths
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.degradation.grid import expand_grid
-from resnet_bench.experiments.degradation.measurements import RECORDS, DegradationCell
 from resnet_bench.experiments.degradation.plan import (
     IMAGENET_STUDIES,
     PROFILES,
     STUDIES,
     Profile,
 )
+from resnet_bench.experiments.degradation.records import RECORDS, DegradationCell
 from resnet_bench.options import check, option
 
 __all__ = ["EXAMPLES", "RECORDS", "Config", "expand"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from resnet_bench.engine.description import (
+from resnet_bench.engine.models.description import (
     LayerCounts,
     Stage,
     build_resnet,

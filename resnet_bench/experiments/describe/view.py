@@ -6,13 +6,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from resnet_bench.analysis.tables import Table
 from resnet_bench.experiments.describe.spec import (
     LENET,
     Counts,
     HeadDescription,
     StageDescription,
 )
+from resnet_bench.present.tables import Table
 from resnet_bench.records import Record
 from resnet_bench.store.reading import Run
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.engine.source_recipe import SourceRecipe
+from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.experiments.pretrain.spec import IMAGE_COST
 from resnet_bench.records import Cell, transient
 

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from resnet_bench.engine.source_recipe import SourceRecipe
-from resnet_bench.engine.strategies import STRATEGIES
-from resnet_bench.engine.weights_source import WeightsSource, parse_weights
+from resnet_bench.engine.training.strategies import STRATEGIES
+from resnet_bench.engine.weights.origins import SourceRecipe
+from resnet_bench.engine.weights.weights_source import WeightsSource, parse_weights
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import (
     RANDOM_DRAWS,

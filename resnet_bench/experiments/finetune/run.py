@@ -9,32 +9,32 @@ from torchvision.models import ResNet
 
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import ImageData
-from resnet_bench.engine.finetuning import FitSettings, seconds_per_image
-from resnet_bench.engine.memory import peak_of
+from resnet_bench.engine.data.transfer import TargetRequest, load_target
+from resnet_bench.engine.models.transfer import NetworkRequest, build_network
 from resnet_bench.engine.ranks import Ranks, current
 from resnet_bench.engine.seeding import (
     compute_deterministically,
     derived_seed,
     seed_everything,
 )
-from resnet_bench.engine.starting_weights import (
-    StartingPoint,
-    network_input,
-    resolve_auto,
-    starting_point,
-)
-from resnet_bench.engine.strategies import STRATEGIES
-from resnet_bench.engine.transfer_data import TargetRequest, load_target
-from resnet_bench.engine.transfer_fits import (
+from resnet_bench.engine.timing.memory import peak_of
+from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image
+from resnet_bench.engine.training.fits import (
     Fitted,
     fit_features,
     fit_features_out_of_fold,
     fit_pixels,
     train_strategy,
 )
-from resnet_bench.engine.transfer_network import NetworkRequest, build_network
-from resnet_bench.engine.weights import RANDOM, Weights
-from resnet_bench.engine.weights_source import parse_weights
+from resnet_bench.engine.training.strategies import STRATEGIES
+from resnet_bench.engine.weights.files import RANDOM, Weights
+from resnet_bench.engine.weights.starting import (
+    StartingPoint,
+    network_input,
+    resolve_auto,
+    starting_point,
+)
+from resnet_bench.engine.weights.weights_source import parse_weights
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import (
     RANDOM_PROBE,

@@ -6,17 +6,17 @@ from pathlib import Path
 
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import ImageData
-from resnet_bench.engine.finetuning import FitSettings, seconds_per_image
+from resnet_bench.engine.models.transfer import NetworkRequest
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically, seed_everything
-from resnet_bench.engine.source_recipe import cache_folder
-from resnet_bench.engine.suite_checkpoints import (
+from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image
+from resnet_bench.engine.weights.origins import cache_folder
+from resnet_bench.engine.weights.suite import (
     SourceRun,
     check_folder,
     source_data,
     train_or_reuse,
 )
-from resnet_bench.engine.transfer_network import NetworkRequest
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.pretrain.spec import (
     IMAGE_COST,

@@ -5,10 +5,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from resnet_bench.analysis.machine import machine_title
-from resnet_bench.analysis.tables import Table
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.pretrain.spec import SourceResult
+from resnet_bench.present.machine import machine_title
+from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 
 NARROW = (

@@ -16,8 +16,8 @@ from resnet_bench.experiments.speed.cells import (
     TIME,
     SpeedCell,
 )
-from resnet_bench.experiments.speed.ladder import LADDER, Rung
 from resnet_bench.experiments.speed.protocols import TIMM, TORCH_TIMER
+from resnet_bench.experiments.speed.settings import LADDER, Rung
 
 if TYPE_CHECKING:
     from resnet_bench.experiments.speed.spec import Config

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
-from resnet_bench.engine import devices, models
-from resnet_bench.engine.breakdown import stages_of
+from resnet_bench.engine import devices
 from resnet_bench.engine.cores import default_threads
 from resnet_bench.engine.devices import Device
+from resnet_bench.engine.models import resnets as models
+from resnet_bench.engine.models.work import work_of
 from resnet_bench.engine.ranks import Ranks
-from resnet_bench.engine.work import work_of
-from resnet_bench.engine.workload import check_compiler
+from resnet_bench.engine.timing.breakdown import stages_of
+from resnet_bench.engine.timing.workload import check_compiler
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import (
     BREAKDOWN_LAYER,
@@ -23,9 +24,8 @@ from resnet_bench.experiments.speed.cells import (
     title_of,
 )
 from resnet_bench.experiments.speed.fitting import FIRST
-from resnet_bench.experiments.speed.ladder import LADDER, Rung
 from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
-from resnet_bench.experiments.speed.measures.fits import fits
+from resnet_bench.experiments.speed.measures.memory import fits
 from resnet_bench.experiments.speed.measures.parts import time_parts
 from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.scaling import measure_scaling
@@ -33,6 +33,7 @@ from resnet_bench.experiments.speed.measures.subject import builder_of
 from resnet_bench.experiments.speed.measures.timing import time_phases
 from resnet_bench.experiments.speed.protocols import PROTOCOLS
 from resnet_bench.experiments.speed.records import OutOfMemory
+from resnet_bench.experiments.speed.settings import LADDER, Rung
 from resnet_bench.experiments.speed.spec import Config, resolved
 from resnet_bench.records import Record
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.experiments.degradation.measurements import (
+from resnet_bench.experiments.degradation.records import (
     Construction,
     CurvePoint,
     DegradationCell,

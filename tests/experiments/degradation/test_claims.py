@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.experiments.degradation.claims import (
+from resnet_bench.experiments.degradation.claims.all import (
     CLAIMS,
     claim_row,
     judged_claims,
 )
-from resnet_bench.experiments.degradation.claims_judging import Judged, number
-from resnet_bench.experiments.degradation.claims_rules import Case, Scale, Verdict
-from resnet_bench.experiments.degradation.measurements import DegradationCell
+from resnet_bench.experiments.degradation.claims.judging import Judged, number
+from resnet_bench.experiments.degradation.claims.rules import Case, Scale, Verdict
 from resnet_bench.experiments.degradation.plan import STUDIES
+from resnet_bench.experiments.degradation.records import DegradationCell
 from tests.experiments.degradation.synthetic import (
     Of,
     World,

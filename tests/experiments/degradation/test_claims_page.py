@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.experiments.degradation.claims import CLAIMS
-from resnet_bench.experiments.degradation.claims_judging import number
-from resnet_bench.experiments.degradation.claims_rules import Claim, Criterion
+from resnet_bench.experiments.degradation.claims.all import CLAIMS
+from resnet_bench.experiments.degradation.claims.judging import number
+from resnet_bench.experiments.degradation.claims.rules import Claim, Criterion
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "claims.md"
 each_claim = pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_bench.engine.blocks import blocks_of
-from resnet_bench.engine.cifar_networks import BasicBlock
-from resnet_bench.experiments.degradation.measurements import (
+from resnet_bench.engine.models.blocks import blocks_of
+from resnet_bench.engine.models.cifar import BasicBlock
+from resnet_bench.experiments.degradation.records import (
     GradientSummary,
     LayerGradient,
 )

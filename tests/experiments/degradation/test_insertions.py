@@ -4,12 +4,15 @@ import functools
 
 import torch
 
-from resnet_bench.engine.blocks import blocks_of, layers_of
-from resnet_bench.engine.evaluation import predict
-from resnet_bench.engine.recalibration import recalibrate
+from resnet_bench.engine.models.blocks import blocks_of, layers_of
+from resnet_bench.engine.models.surgery import (
+    with_identity_layers,
+    with_zero_scale_blocks,
+)
 from resnet_bench.engine.seeding import generator
-from resnet_bench.engine.surgery import with_identity_layers, with_zero_scale_blocks
-from resnet_bench.experiments.degradation.measurements import IdentityInsertion
+from resnet_bench.engine.training.evaluation import predict
+from resnet_bench.engine.training.recalibration import recalibrate
+from resnet_bench.experiments.degradation.records import IdentityInsertion
 from resnet_bench.experiments.degradation.studies import constructed, identity
 from resnet_bench.experiments.degradation.studies.subject import Subject
 

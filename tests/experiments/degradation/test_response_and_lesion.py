@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_bench.engine.blocks import (
+from resnet_bench.engine.models.blocks import (
     blocks_of,
     head_of,
     in_eval_mode,
     run_blocks,
     stem_of,
 )
-from resnet_bench.engine.cifar_networks import BasicBlock
-from resnet_bench.engine.evaluation import evaluate
-from resnet_bench.engine.recalibration import recalibrate
-from resnet_bench.experiments.degradation.measurements import Lesion
+from resnet_bench.engine.models.cifar import BasicBlock
+from resnet_bench.engine.training.evaluation import evaluate
+from resnet_bench.engine.training.recalibration import recalibrate
+from resnet_bench.experiments.degradation.records import Lesion
 from resnet_bench.experiments.degradation.studies import errors, lesion, response
 from resnet_bench.experiments.degradation.studies.subject import Subject
 

@@ -15,7 +15,7 @@ from resnet_bench.execution.events import Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.degradation import run as measuring
 from resnet_bench.experiments.degradation.grid import ARMS
-from resnet_bench.experiments.degradation.measurements import (
+from resnet_bench.experiments.degradation.records import (
     Arm,
     DegradationCell,
     SizeCheck,

@@ -5,7 +5,6 @@ from collections import Counter
 import pytest
 
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.measurements import DegradationCell
 from resnet_bench.experiments.degradation.plan import (
     PROFILES,
     STUDIES,
@@ -13,6 +12,7 @@ from resnet_bench.experiments.degradation.plan import (
     middle_depth,
     reference_depth,
 )
+from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.spec import Config, expand, parse_studies
 
 

@@ -10,17 +10,17 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from resnet_bench.analysis.tables import Table, csv_text, markdown
-from resnet_bench.analysis.terminal import print_table
-from resnet_bench.analysis.theme import svg_text
-from resnet_bench.experiments.degradation import view
-from resnet_bench.experiments.degradation.claims import judged_claims
-from resnet_bench.experiments.degradation.measurements import DegradationCell
+from resnet_bench.experiments.degradation.claims.all import judged_claims
 from resnet_bench.experiments.degradation.plan import STUDIES
-from resnet_bench.experiments.degradation.view_drawing import depth_colours, whiskers
-from resnet_bench.experiments.degradation.view_frames import sampling_interval
-from resnet_bench.experiments.degradation.view_mechanism import block_ratios
-from resnet_bench.experiments.degradation.view_words import setting, summary
+from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.view import show as view
+from resnet_bench.experiments.degradation.view.frames import depth_colours, whiskers
+from resnet_bench.experiments.degradation.view.frames_part import sampling_interval
+from resnet_bench.experiments.degradation.view.mechanism_part import block_ratios
+from resnet_bench.experiments.degradation.view.words import setting, summary
+from resnet_bench.present.tables import Table, csv_text, markdown
+from resnet_bench.present.terminal import print_table
+from resnet_bench.present.theme import svg_text
 from resnet_bench.store.reading import Run
 from tests.experiments.degradation.synthetic import World, synthetic_run
 

@@ -1,4 +1,4 @@
-from resnet_bench.experiments.degradation import view
+from resnet_bench.experiments.degradation.view import show as view
 from tests.experiments.degradation.synthetic import synthetic_run
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from resnet_bench.engine.cifar_networks import CifarNetwork
-from resnet_bench.experiments.degradation.measurements import DegradationCell
+from resnet_bench.engine.models.cifar import CifarNetwork
+from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies.subject import Subject, make_subject
 
 SMALL: dict[str, Any] = {

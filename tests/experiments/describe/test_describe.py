@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.analysis.tables import markdown
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.describe import run as describe
 from resnet_bench.experiments.describe import view
 from resnet_bench.experiments.describe.spec import Config, expand
+from resnet_bench.present.tables import markdown
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import Run, assemble
 

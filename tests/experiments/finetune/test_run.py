@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torchvision.models import resnet18
 
-from resnet_bench.engine import finetuning
 from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.training import finetuning
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.finetune import run as finetune
 from resnet_bench.experiments.finetune.cells import FinetuneCell

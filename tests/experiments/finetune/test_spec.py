@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from resnet_bench import cli
-from resnet_bench.engine.strategies import STRATEGIES
+from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.experiments.finetune.cells import RANDOM_DRAWS, FinetuneCell
 from resnet_bench.experiments.finetune.spec import (

@@ -4,11 +4,9 @@ import math
 import numpy as np
 import pytest
 
-from resnet_bench.analysis.observations import observations_of
-from resnet_bench.analysis.statistics import mean_interval
-from resnet_bench.analysis.tables import markdown
-from resnet_bench.experiments.finetune import view, view_words
-from resnet_bench.experiments.finetune.view_groups import (
+from resnet_bench.experiments.finetune.view import show as view
+from resnet_bench.experiments.finetune.view import words as view_words
+from resnet_bench.experiments.finetune.view.groups import (
     ControlGain,
     Group,
     Verdict,
@@ -19,7 +17,10 @@ from resnet_bench.experiments.finetune.view_groups import (
     stratified_interval,
     verdict_of,
 )
-from resnet_bench.intervals import Interval
+from resnet_bench.gate.observations_part import observations_of
+from resnet_bench.present.tables import markdown
+from resnet_bench.statistics.estimates import mean_interval
+from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 from tests.experiments.finetune.stored import resolved, stored_run
 

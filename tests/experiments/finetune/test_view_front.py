@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.analysis.tables import markdown
-from resnet_bench.experiments.finetune import view, view_front
-from resnet_bench.experiments.finetune.view_groups import groups_of
+from resnet_bench.experiments.finetune.view import front as view_front
+from resnet_bench.experiments.finetune.view import show as view
+from resnet_bench.experiments.finetune.view.groups import groups_of
+from resnet_bench.present.tables import markdown
 from resnet_bench.store.reading import Run
 from tests.experiments.finetune.stored import resolved, stored_run
 

@@ -1,4 +1,4 @@
-from resnet_bench.experiments.finetune import view
+from resnet_bench.experiments.finetune.view import show as view
 from tests.experiments.finetune.stored import resolved, stored_run
 
 

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from resnet_bench.analysis.tables import markdown
 from resnet_bench.engine.ranks import Ranks
-from resnet_bench.engine.source_recipe import SourceRecipe
+from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.finetune import run as finetune
 from resnet_bench.experiments.finetune.spec import Config as FinetuneConfig
@@ -15,6 +14,7 @@ from resnet_bench.experiments.finetune.spec import expand as finetune_cells
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain import view
 from resnet_bench.experiments.pretrain.spec import Config, SourceResult, expand
+from resnet_bench.present.tables import markdown
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import Run, assemble
 

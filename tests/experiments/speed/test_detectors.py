@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.clock import Clock, EventClock, WallClock
-from resnet_bench.engine.conditions import Watch
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import Ranks
-from resnet_bench.engine.sampling import Sampler
+from resnet_bench.engine.timing.clock import Clock, EventClock, WallClock
+from resnet_bench.engine.timing.conditions import Watch
+from resnet_bench.engine.timing.sampling import Sampler
 from resnet_bench.experiments.speed import run as speed
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
 from resnet_bench.experiments.speed.records import NOISE_PHASES, OutOfMemory
 from resnet_bench.experiments.speed.spec import Config, expand, resolved
-from resnet_bench.experiments.speed.view_row import SpeedRow
+from resnet_bench.experiments.speed.view.row import SpeedRow
 from tests.engine.fake_cuda import FakeCuda
 
 #: Seconds of the device for each phase.

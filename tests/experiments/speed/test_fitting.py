@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resnet_bench.commands.plan import unheard
 from resnet_bench.engine.devices import Device
 from resnet_bench.errors import ChildDiedError, UsageError
 from resnet_bench.execution.inline import InlineExecutor
@@ -27,11 +28,10 @@ from resnet_bench.experiments.speed.fitting import (
     largest,
 )
 from resnet_bench.experiments.speed.grid import timing_cells
-from resnet_bench.experiments.speed.measures import fits as measure
+from resnet_bench.experiments.speed.measures import memory as measure
 from resnet_bench.experiments.speed.spec import Config, announce, expand, resolved
 from resnet_bench.options import restore
 from resnet_bench.records import to_json
-from resnet_bench.runner import unheard
 from tests.toys import limited
 
 MEBIBYTE = 2**20

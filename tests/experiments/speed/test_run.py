@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from resnet_bench.engine import ceiling, devices
-from resnet_bench.engine.conditions import Watch, Watched
+from resnet_bench.engine import devices
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.timing import ceiling
+from resnet_bench.engine.timing.conditions import Watch, Watched
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed import run as speed
 from resnet_bench.experiments.speed.cells import (

@@ -11,7 +11,7 @@ from resnet_bench.experiments.speed.cells import TIME, SpeedCell
 from resnet_bench.experiments.speed.measures import scaling
 from resnet_bench.experiments.speed.records import ScalingSamples
 from resnet_bench.experiments.speed.spec import Config, expand, resolved
-from resnet_bench.experiments.speed.view_scaling import scaling_tables
+from resnet_bench.experiments.speed.view.sweep import scaling_tables
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import assemble
 

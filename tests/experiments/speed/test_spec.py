@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resnet_bench.commands.plan import Plan, open_again
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.speed.cells import (
@@ -16,7 +17,7 @@ from resnet_bench.experiments.speed.cells import (
     MEMORY_TRAIN,
     TIME,
 )
-from resnet_bench.experiments.speed.ladder import LADDER, options_of
+from resnet_bench.experiments.speed.settings import LADDER, options_of
 from resnet_bench.experiments.speed.spec import (
     EXAMPLES,
     PROFILES,
@@ -27,7 +28,6 @@ from resnet_bench.experiments.speed.spec import (
 )
 from resnet_bench.options import restore
 from resnet_bench.records import to_json
-from resnet_bench.runner import Plan, open_again
 from resnet_bench.store.writing import create_run
 
 

@@ -10,13 +10,14 @@ import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
 
-from resnet_bench.analysis import noise, theme
-from resnet_bench.analysis.tables import csv_text, markdown
-from resnet_bench.analysis.terminal import print_table
 from resnet_bench.errors import InputOutputError
 from resnet_bench.execution.allocator import SETTING, VARIABLE
-from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.view import show as view
+from resnet_bench.gate import noise
+from resnet_bench.present import theme
+from resnet_bench.present.tables import csv_text, markdown
+from resnet_bench.present.terminal import print_table
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]

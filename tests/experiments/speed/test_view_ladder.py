@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.ladder import LADDER
-from resnet_bench.experiments.speed.view_grid import rows_of
-from resnet_bench.experiments.speed.view_ladder import (
+from resnet_bench.experiments.speed.settings import LADDER
+from resnet_bench.experiments.speed.view import show as view
+from resnet_bench.experiments.speed.view.grid import rows_of
+from resnet_bench.experiments.speed.view.ladder import (
     ladder_figure,
     recommendations,
     refusals,

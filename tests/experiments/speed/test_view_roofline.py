@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.analysis.theme import svg_text
-from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
-from resnet_bench.experiments.speed.view_grid import rows_of
-from resnet_bench.experiments.speed.view_roofline import intensity_of
+from resnet_bench.experiments.speed.view import show as view
+from resnet_bench.experiments.speed.view.grid import rows_of
+from resnet_bench.experiments.speed.view.roofline import intensity_of
+from resnet_bench.present.theme import svg_text
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]

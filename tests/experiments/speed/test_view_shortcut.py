@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_TRAIN,
@@ -17,8 +16,9 @@ from resnet_bench.experiments.speed.cells import (
 from resnet_bench.experiments.speed.grid import MEMORY_REPEATS
 from resnet_bench.experiments.speed.records import MEMORY_KINDS
 from resnet_bench.experiments.speed.spec import Config, expand, resolved
-from resnet_bench.experiments.speed.view_grid import rows_of
-from resnet_bench.experiments.speed.view_shortcut import shortcut_table, shortcuts_of
+from resnet_bench.experiments.speed.view import show as view
+from resnet_bench.experiments.speed.view.grid import rows_of
+from resnet_bench.experiments.speed.view.shortcut import shortcut_table, shortcuts_of
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from resnet_bench.analysis.theme import svg_text
-from resnet_bench.experiments.speed import view
 from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.view_grid import rows_of
-from resnet_bench.experiments.speed.view_sweep import Sweep, sweeps_of
+from resnet_bench.experiments.speed.view import show as view
+from resnet_bench.experiments.speed.view.grid import rows_of
+from resnet_bench.experiments.speed.view.sweep_part import Sweep, sweeps_of
+from resnet_bench.present.theme import svg_text
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_bench.analysis.tables import Table
+from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 
 

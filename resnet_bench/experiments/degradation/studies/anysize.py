@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from resnet_bench.engine.cifar_networks import build_cifar_network
-from resnet_bench.engine.lenet import LeNet
-from resnet_bench.engine.network_design import NetworkDesign
-from resnet_bench.engine.plain_twins import build_residual
-from resnet_bench.experiments.degradation.measurements import SizeCheck
+from resnet_bench.engine.models.cifar import build_cifar_network
+from resnet_bench.engine.models.design import NetworkDesign
+from resnet_bench.engine.models.lenet import LeNet
+from resnet_bench.engine.models.plain_twins import build_residual
+from resnet_bench.experiments.degradation.records import SizeCheck
 
 #: Heights and widths in pixels; one is neither square nor a power of two.
 SIZES = ((32, 32), (64, 64), (97, 131), (224, 224))

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from resnet_bench.engine.cifar_networks import CifarNetwork
-from resnet_bench.engine.evaluation import judge, predict
+from resnet_bench.engine.models.cifar import CifarNetwork
+from resnet_bench.engine.models.surgery import with_identity_layers
 from resnet_bench.engine.seeding import generator
-from resnet_bench.engine.surgery import with_identity_layers
-from resnet_bench.experiments.degradation.measurements import Construction
+from resnet_bench.engine.training.evaluation import judge, predict
+from resnet_bench.experiments.degradation.records import Construction
 from resnet_bench.experiments.degradation.studies.subject import Subject
 
 

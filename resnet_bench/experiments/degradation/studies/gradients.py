@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from resnet_bench.engine.blocks import LayerPlace, layers_of
 from resnet_bench.engine.data.splits import Split
-from resnet_bench.engine.recalibration import batch_norms
-from resnet_bench.experiments.degradation.measurements import (
+from resnet_bench.engine.models.blocks import LayerPlace, layers_of
+from resnet_bench.engine.training.recalibration import batch_norms
+from resnet_bench.experiments.degradation.records import (
     GradientSummary,
     LayerGradient,
 )

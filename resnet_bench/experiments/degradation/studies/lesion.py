@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from resnet_bench.engine.blocks import (
+from resnet_bench.engine.models.blocks import (
     BlockPlace,
     blocks_of,
     head_of,
@@ -15,8 +15,8 @@ from resnet_bench.engine.blocks import (
     run_blocks,
     stem_of,
 )
-from resnet_bench.engine.evaluation import judge
-from resnet_bench.experiments.degradation.measurements import Lesion
+from resnet_bench.engine.training.evaluation import judge
+from resnet_bench.experiments.degradation.records import Lesion
 from resnet_bench.experiments.degradation.studies.subject import Subject
 
 #: Training images on which the damage is measured: one of them is 0.4 points.

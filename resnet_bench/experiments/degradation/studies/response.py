@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_bench.engine.blocks import LayerPlace, in_eval_mode, layers_of
-from resnet_bench.experiments.degradation.measurements import LayerResponse
+from resnet_bench.engine.models.blocks import LayerPlace, in_eval_mode, layers_of
+from resnet_bench.experiments.degradation.records import LayerResponse
 from resnet_bench.experiments.degradation.studies.subject import Subject
 
 #: Training images over which responses are measured.

@@ -10,24 +10,24 @@ import torch
 from torch import nn
 
 from resnet_bench.catalogue import DATASETS
-from resnet_bench.engine.cifar_networks import build_cifar_network
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.engine.data.augmentation import augmentation_for
 from resnet_bench.engine.data.batches import steps_per_epoch
 from resnet_bench.engine.data.splits import Split
-from resnet_bench.engine.network_design import NetworkDesign, Shortcut
-from resnet_bench.engine.plain_twins import (
+from resnet_bench.engine.models.cifar import build_cifar_network
+from resnet_bench.engine.models.design import NetworkDesign, Shortcut
+from resnet_bench.engine.models.plain_twins import (
     build_plain_twin,
     build_residual,
     copy_shared_weights,
 )
+from resnet_bench.engine.models.small_maps import compute_small_maps_densely
 from resnet_bench.engine.ranks import ALONE, Ranks
-from resnet_bench.engine.schedules import schedule_for
 from resnet_bench.engine.seeding import generator, seed_everything
-from resnet_bench.engine.small_maps import compute_small_maps_densely
-from resnet_bench.engine.training import Trainer, TrainingPlan
-from resnet_bench.experiments.degradation.measurements import DegradationCell
+from resnet_bench.engine.training.schedules import schedule_for
+from resnet_bench.engine.training.trainer import Trainer, TrainingPlan
 from resnet_bench.experiments.degradation.plan import TREATMENTS
+from resnet_bench.experiments.degradation.records import DegradationCell
 
 #: Side in pixels of images that come in all sizes.
 DEFAULT_SIDE = 64

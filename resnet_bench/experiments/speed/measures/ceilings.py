@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from resnet_bench.engine import ceiling, devices
+from resnet_bench.engine import devices
 from resnet_bench.engine.ranks import Ranks
-from resnet_bench.engine.sampling import Sampler
+from resnet_bench.engine.timing import ceiling
+from resnet_bench.engine.timing.sampling import Sampler
 from resnet_bench.experiments.speed.cells import CEILING_SHARE, SpeedCell
 from resnet_bench.experiments.speed.measures.subject import device_of
 from resnet_bench.experiments.speed.records import CeilingSamples

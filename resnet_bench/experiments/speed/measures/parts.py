@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.breakdown import (
+from resnet_bench.engine.models.resnets import seeded
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.timing.breakdown import (
     CUTS,
     PartedStep,
     backward_phase,
     forward_phase,
     work_of_parts,
 )
-from resnet_bench.engine.models import seeded
-from resnet_bench.engine.phases import SplitStep
-from resnet_bench.engine.ranks import Ranks
-from resnet_bench.engine.sampling import Sampler
-from resnet_bench.engine.workload import make_workload
+from resnet_bench.engine.timing.phases import SplitStep
+from resnet_bench.engine.timing.sampling import Sampler
+from resnet_bench.engine.timing.workload import make_workload
 from resnet_bench.experiments.speed.cells import BREAKDOWNS, SpeedCell
 from resnet_bench.experiments.speed.measures.subject import (
     builder_of,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.memory import peak_of
 from resnet_bench.engine.ranks import Ranks
-from resnet_bench.engine.workload import cold_compile_cache, rehearse, use_memory
+from resnet_bench.engine.timing.memory import peak_of
+from resnet_bench.engine.timing.workload import cold_compile_cache, rehearse, use_memory
 from resnet_bench.experiments.speed.cells import MEMORY_TRAIN, SpeedCell
 from resnet_bench.experiments.speed.measures.subject import builder_of, setting_of
 from resnet_bench.experiments.speed.records import PeakMemory

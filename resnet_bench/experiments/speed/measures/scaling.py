@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from resnet_bench.engine.clock import Clock
-from resnet_bench.engine.phases import WholeStep
 from resnet_bench.engine.ranks import ALONE, Ranks
-from resnet_bench.engine.workload import make_workload
+from resnet_bench.engine.timing.clock import Clock
+from resnet_bench.engine.timing.phases import WholeStep
+from resnet_bench.engine.timing.workload import make_workload
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.measures.subject import (
     builder_of,

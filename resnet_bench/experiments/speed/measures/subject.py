@@ -1,9 +1,10 @@
 """From a cell's plain parameters to the things that they name."""
 
-from resnet_bench.engine import devices, models
+from resnet_bench.engine import devices
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.models import Builder
-from resnet_bench.engine.phases import Setting
+from resnet_bench.engine.models import resnets as models
+from resnet_bench.engine.models.resnets import Builder
+from resnet_bench.engine.timing.phases import Setting
 from resnet_bench.experiments.speed.cells import RESIDUAL, SpeedCell
 
 

@@ -7,15 +7,19 @@ from functools import partial
 from typing import Any
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.clock import Clock
-from resnet_bench.engine.conditions import Watch, Watched
 from resnet_bench.engine.devices import Observed
-from resnet_bench.engine.difference import Reference, difference, make_reference
-from resnet_bench.engine.models import seeded
-from resnet_bench.engine.protocols import TAKERS, ProtocolSampler
+from resnet_bench.engine.models.resnets import seeded
 from resnet_bench.engine.ranks import Ranks
-from resnet_bench.engine.sampling import Sampler, Visit
-from resnet_bench.engine.workload import Workload, cold_compile_cache, make_workload
+from resnet_bench.engine.timing.clock import Clock
+from resnet_bench.engine.timing.conditions import Watch, Watched
+from resnet_bench.engine.timing.difference import Reference, difference, make_reference
+from resnet_bench.engine.timing.protocols import TAKERS, ProtocolSampler
+from resnet_bench.engine.timing.sampling import Sampler, Visit
+from resnet_bench.engine.timing.workload import (
+    Workload,
+    cold_compile_cache,
+    make_workload,
+)
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.measures.subject import (

@@ -1,1 +1,0 @@
-"""From run files to tables, figures, verdicts and reports."""

@@ -1,0 +1,292 @@
+"""One command of an experiment, from its options to the files it names at the end."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.commands.plan import (
+    OpenRun,
+    Plan,
+    complete_run,
+    make_plan,
+    open_again,
+    open_new,
+    run_cells,
+    shortened_paths,
+)
+from resnet_bench.commands.progress import (
+    Display,
+    LiveDisplay,
+    PlainDisplay,
+    Tracker,
+    duration,
+    trying,
+)
+from resnet_bench.commands.readers import ExportOptions
+from resnet_bench.commands.show import import_what_shows, live_table, show
+from resnet_bench.engine.cores import usable_cores
+from resnet_bench.errors import ExitCode, UsageError
+from resnet_bench.execution.choice import EXECUTORS, make_executor
+from resnet_bench.execution.events import Ended, Event, Executor, Place
+from resnet_bench.execution.ranked import follow, rank_of
+from resnet_bench.experiments import Experiment
+from resnet_bench.interrupts import Terminated
+from resnet_bench.options import check, flag_name, option, restore
+from resnet_bench.output import Output
+from resnet_bench.store.folders import check_writable, find_run
+from resnet_bench.store.reading import RUN_FILE, Run, read_run
+
+#: Row verdicts that say a cell gave no result.
+WITHOUT_RESULT = frozenset({"failed", "oom"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(ExportOptions):
+    """What every experiment can be asked besides its own options."""
+
+    results: Path = option(
+        Path("results"), flags=("-o",), help="Folder in which runs are kept."
+    )
+    dry_run: bool = option(
+        False, help="List the cells and the estimated time, run nothing."
+    )
+    resume: str | None = option(
+        None,
+        bare="latest",
+        metavar="[RUN]",
+        help="Go on with a partial run (the latest), options as they were.",
+    )
+    jobs: int | None = option(
+        None, help="Cells at once, where they may run side by side [default: cores]."
+    )
+    executor: str = option(
+        "processes", choices=tuple(EXECUTORS), help="Where cells run."
+    )
+    ray_address: str | None = option(
+        None, help="Ray cluster for --executor ray: auto or HOST:PORT."
+    )
+    cpus_per_cell: float | None = option(
+        None, help="Cores a cell takes of a Ray node [default: its threads]."
+    )
+    gpus_per_cell: float | None = option(
+        None, help="GPUs a cell takes of a Ray node [default: 1 on CUDA]."
+    )
+    gpus: int = option(
+        1, help="GPUs of this machine that share each cell, as under torchrun."
+    )
+    strict: bool = option(
+        False, help="Exit with 5 when a row's verdict is anything but ok."
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values; raises UsageError."""
+        if self.jobs is not None:
+            check(self.jobs >= 1, "--jobs", self.jobs, "a whole number from 1")
+        check(self.gpus >= 1, "--gpus", self.gpus, "a whole number from 1")
+        for name in ("cpus_per_cell", "gpus_per_cell"):
+            value = getattr(self, name)
+            flag = "--" + name.replace("_", "-")
+            check(value is None or value >= 0, flag, value, "a number from 0")
+
+    @property
+    def place(self) -> Place:
+        """Where a cluster is and what a cell takes of it."""
+        return Place(self.ray_address, self.cpus_per_cell, self.gpus_per_cell)
+
+
+@dataclass(frozen=True)
+class Session:
+    """An experiment with everything needed to carry it out."""
+
+    experiment: Experiment
+    request: RunRequest
+    output: Output
+    argv: Sequence[str]
+
+    def carry_out(self, given: Mapping[str, Any]) -> ExitCode:
+        """Run the experiment with the options given; returns the exit code.
+
+        Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and
+        Terminated after the run file was closed as partial.
+        """
+        self._refuse_to_share()
+        rank = rank_of(os.environ)
+        if rank:
+            return self._follow(given)
+        if rank is None and self.request.gpus > 1:
+            return self._launch()
+        folder = self._resumed_folder()
+        config = self._config(given, folder)
+        if not self.request.dry_run and self.experiment.kept:
+            check_writable(self.request.results)
+        if not self.request.dry_run:
+            for path in self.request.exports.values():
+                self.output.check_export(path)
+        executor = make_executor(self.request.executor, self.request.place)
+        try:
+            return self._with(executor, config, folder)
+        finally:
+            executor.close()
+
+    def _with(self, executor: Executor, config: Any, folder: Path | None) -> ExitCode:
+        executor.warm((self.experiment.run_name,))
+        self.output.say(f"{self.experiment.name}: preparing")
+        dry = self.request.dry_run
+        if not dry:
+            import_what_shows()
+        with trying(self.output) as note:
+            plan = make_plan(self.experiment, config, executor, dry=dry, note=note)
+        for line in self.experiment.announcements(plan.config):
+            self.output.say(line)
+        if self.request.dry_run:
+            return self._list_cells(plan, executor)
+        if folder and (done := complete_run(plan, folder)):
+            self.output.say(f"run {done.id} is complete: nothing to resume")
+            return self._finish(done, write=False)
+        if self.experiment.rehearses:
+            executor.call(self.experiment.run_name, "rehearse", plan.config)
+        opened = (
+            open_again(plan, folder)
+            if folder
+            else open_new(plan, self.request.results, self.argv)
+        )
+        with opened.writer:
+            self._run(plan, opened, executor)
+        return self._finish(read_run(opened.writer.folder))
+
+    def _follow(self, given: Mapping[str, Any]) -> ExitCode:
+        """Be another rank than 0, with options that rank 0 does not refuse."""
+        if self.request.resume is None:
+            self._config(given, None)
+        return follow()
+
+    def _launch(self) -> ExitCode:
+        from resnet_bench.execution.ranks import launch, this_command
+
+        executor = make_executor("processes")
+        try:
+            count = executor.call("torch.cuda", "device_count")
+        finally:
+            executor.close()
+        gpus = self.request.gpus
+        check(gpus <= count, "--gpus", gpus, f"at most the {count} of this machine")
+        return launch(gpus, this_command(self.argv))
+
+    def _refuse_to_share(self) -> None:
+        """Cells whose times are taken never share a device with another cell."""
+        if self.experiment.schedule == "rounds":
+            jobs, gpus = self.request.jobs, self.request.gpus_per_cell
+            why = f"{self.experiment.name} times one cell at a time"
+            check(jobs in (None, 1), "--jobs", jobs, f"1, because {why}")
+            whole = gpus is None or gpus % 1 == 0
+            check(whole, "--gpus-per-cell", gpus, f"whole GPUs, because {why}")
+
+    def _resumed_folder(self) -> Path | None:
+        if self.request.resume is None:
+            return None
+        return find_run(self.request.results, self.request.resume, self.experiment.name)
+
+    def _config(self, given: Mapping[str, Any], folder: Path | None) -> Any:
+        config_class = self.experiment.spec.Config
+        if folder is None:
+            return config_class(**given)
+        stored = read_run(folder)
+        if stored.experiment != self.experiment.name:
+            raise UsageError(f"run {stored.id} is of experiment {stored.experiment}")
+        restored = restore(config_class, stored.config)
+        self._ask_for_lost_paths({**restored, **given})
+        return config_class(**{**restored, **given})
+
+    def _ask_for_lost_paths(self, values: Mapping[str, Any]) -> None:
+        """Run files keep no absolute path: one of them may have to be given again."""
+        for name, value in values.items():
+            if isinstance(value, Path) and not value.exists():
+                self.output.warn(
+                    f"{flag_name(name)} {value} is not here: give it again if it lies "
+                    "elsewhere"
+                )
+
+    def _list_cells(self, plan: Plan, executor: Executor) -> ExitCode:
+        seconds = executor.call(
+            self.experiment.run_name, "estimate", plan.config, list(plan.cells)
+        )
+        if seconds is not None:
+            # The estimate is for one worker; more of them share the cells evenly.
+            seconds /= min(self._workers(plan), len(plan.cells))
+        for cell in plan.cells:
+            self.output.write(cell.label)
+        count = f"{len(plan.cells)} cells"
+        self.output.write(f"{count}, estimated time: {duration(seconds)}")
+        return ExitCode.OK
+
+    def _run(self, plan: Plan, opened: OpenRun, executor: Executor) -> None:
+        wanted = {task.cell.key for task in opened.tasks}
+        tracker = Tracker(
+            (cell for cell in plan.cells if cell.key in wanted),
+            side_by_side=self.experiment.schedule == "once",
+        )
+        display = self._display(tracker, opened)
+
+        def listen(event: Event) -> None:
+            tracker.hear(event)
+            display.show(event)
+            if isinstance(event, Ended) and event.error:
+                self._report_failure(tracker.label_of(event.key), event)
+
+        try:
+            with display:
+                run_cells(plan, opened, executor, self._workers(plan), listen)
+        except (KeyboardInterrupt, Terminated):
+            self._say_how_to_resume(plan, opened.writer.folder)
+            raise
+
+    def _report_failure(self, label: str, event: Ended) -> None:
+        self.output.warn(f"{label}: {event.error}")
+        if event.detail and self.output.display.verbose >= 2:
+            sys.stderr.write(event.detail)
+
+    def _say_how_to_resume(self, plan: Plan, folder: Path) -> None:
+        where = self.request.results
+        place = "" if where == Path("results") else f" -o {where}"
+        command = f"resnet-bench {self.experiment.name} --resume {folder.name}{place}"
+        for name, path in shortened_paths(plan.config).items():
+            command += f" {flag_name(name)} {path}"
+        sys.stderr.write(f"stopped; what is finished is kept. Go on: {command}\n")
+
+    def _workers(self, plan: Plan) -> int:
+        if self.experiment.schedule == "rounds":
+            return 1
+        if self.request.jobs is not None:
+            return self.request.jobs
+        if self.request.executor == "ray":
+            return len(plan.cells)  # the cluster knows how many fit
+        on_cpu = str(getattr(plan.config, "device", "cpu")).startswith("cpu")
+        return usable_cores() if on_cpu else 1
+
+    def _display(self, tracker: Tracker, opened: OpenRun) -> Display:
+        if not self.output.interactive:
+            return PlainDisplay(tracker, self.output.say)
+        console = self.output.console(sys.stderr)
+        return LiveDisplay(tracker, console, live_table(self.experiment.view, opened))
+
+    def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
+        from resnet_bench.reports.publish import publish
+        from resnet_bench.reports.shown import RunView
+
+        view = RunView(run)
+        files = [run.folder / RUN_FILE, *publish(view)] if write else []
+        shown = show(view, self.request, self.output)
+        for path in files:
+            self.output.say(f"wrote {path}")
+        return self._exit_code(run, shown)
+
+    def _exit_code(self, run: Run, shown: Mapping[str, Any]) -> ExitCode:
+        verdicts = {row.get("verdict") for row in shown.get("rows", [])} - {None}
+        if run.failed or run.missing or verdicts & WITHOUT_RESULT:
+            return ExitCode.INCOMPLETE
+        if self.request.strict and verdicts - {"ok"}:
+            return ExitCode.NOT_COMPARABLE
+        return ExitCode.OK

@@ -1,0 +1,142 @@
+"""Showing a run: tables on the terminal, JSON, CSV and Markdown."""
+
+import importlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from resnet_bench.commands.plan import OpenRun
+from resnet_bench.commands.readers import ExportOptions, RecommendConfig, ShowConfig
+from resnet_bench.errors import ExitCode
+from resnet_bench.execution.choice import make_executor
+from resnet_bench.output import STDOUT, Output
+from resnet_bench.store.folders import find_run
+from resnet_bench.store.reading import read_run
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from resnet_bench.present.tables import Table
+    from resnet_bench.reports.shown import RunView
+
+
+def import_what_shows() -> None:
+    """Import pandas and matplotlib: while another process imports torch, it is free.
+
+    At the end of a run it would take 3 s (two cores).
+    """
+    importlib.import_module("resnet_bench.reports.publish")
+
+
+def live_table(
+    view: ModuleType, opened: OpenRun
+) -> "Callable[[], RenderableType | None] | None":
+    """Return what makes the table that fills while cells run, if the view has one."""
+    live = getattr(view, "live_table", None)
+    if live is None:
+        return None
+
+    def table() -> "RenderableType | None":
+        from resnet_bench.present.terminal import rich_table
+
+        made = live(opened.live)
+        return rich_table(made, made.narrow) if made else None
+
+    return table
+
+
+def show(view: "RunView", options: ExportOptions, output: Output) -> dict[str, Any]:
+    """Print a run as asked, write its exports, and return its JSON object.
+
+    Raises InputOutputError when an export cannot be written.
+    """
+    content: dict[str, Any] = finite(view.content)
+    tables = view.tables
+    if _for_people(options):
+        for notice in view.notices:
+            output.say(notice)
+    present(content, tables, options, output)
+    return content
+
+
+def _for_people(options: ExportOptions) -> bool:
+    return not options.json and STDOUT not in options.exports.values()
+
+
+def present(
+    content: dict[str, Any],
+    tables: Sequence["Table"],
+    options: ExportOptions,
+    output: Output,
+) -> None:
+    """Print a result as JSON or as tables, and write its exports.
+
+    Raises InputOutputError when an export cannot be written.
+    """
+    from resnet_bench.present.tables import csv_text, markdown
+
+    if options.json:
+        output.write(json.dumps(content, allow_nan=False))
+    elif _for_people(options):
+        _print(tables, options, output)
+    texts: dict[str, Callable[[], str]] = {
+        "json": lambda: json.dumps(content, allow_nan=False) + "\n",
+        "csv": lambda: csv_text(tables[0]) if tables else "",
+        "markdown": lambda: "\n".join(
+            markdown(table, wide=options.wide) for table in tables
+        ),
+    }
+    for name, path in options.exports.items():
+        output.export(path, texts[name]())
+
+
+def finite(value: Any) -> Any:
+    """Return `value` with null for the numbers that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _print(tables: Sequence["Table"], options: ExportOptions, output: Output) -> None:
+    from resnet_bench.present.terminal import print_table
+
+    console = output.console()
+    for table in tables:
+        print_table(table, console, wide=options.wide)
+
+
+def show_stored(config: ShowConfig, output: Output) -> ExitCode:
+    """Show a stored run again; its files are left as they are."""
+    from resnet_bench.reports.shown import RunView
+
+    run = read_run(find_run(config.results, config.run))
+    for problem in run.problems:
+        output.warn(problem)
+    if run.status != "complete":
+        output.warn(f"run {run.id} is partial")
+    show(RunView(run), config, output)
+    return ExitCode.OK
+
+
+def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
+    """Answer which ResNet fits the budget on this machine.
+
+    INCOMPLETE when nothing does. Raises NotComparableError without a run to answer
+    from, and UsageError for a device that is not there.
+    """
+    executor = make_executor("inline")
+    device = executor.call("resnet_bench.engine.devices", "choose", config.device).name
+    environment = executor.call("resnet_bench.engine.machine", "collect")
+    from resnet_bench.present.machine import machine_title
+    from resnet_bench.reports.recommend import Machine, recommend
+
+    title = machine_title(environment, device)
+    found = recommend(config, Machine(environment["machine_key"], device, title))
+    present(finite(found.json), [found.table], config, output)
+    return ExitCode.OK if found.chosen else ExitCode.INCOMPLETE

@@ -1,0 +1,131 @@
+"""The target of a transfer, prepared for the network that will see it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torchvision.transforms._presets import ImageClassification
+
+from resnet_bench.catalogue import DATASETS
+from resnet_bench.engine.data import DataRequest, ImageData, Normalisation, load_data
+from resnet_bench.engine.data.loading import resized
+from resnet_bench.engine.data.splits import Split
+from resnet_bench.engine.weights.files import torchvision_weights
+from resnet_bench.errors import UsageError
+
+#: Seed of the one permutation of pixels that the negative control uses.
+PERMUTATION_SEED = 0
+
+#: A variant with every version of ImageNet weights.
+_HAVING_ALL = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetRequest:
+    """A target data set: how much of it, and what for.
+
+    `imagenet` names the version of the weights whose own pre-processing is used, at
+    `image_size` pixels (None: theirs); without it images are resized to `image_size`
+    and normalised by their own statistics. `fraction` of the training
+    images nests for one `seed`.
+    """
+
+    name: str
+    image_size: int | None
+    classes: int | None = None
+    fraction: float = 1.0
+    seed: int = 0
+    permuted: bool = False
+    imagenet: str = ""
+    data_dir: Path | None = None
+    download: bool = False
+    skip_bad_images: bool = False
+
+
+def imagenet_preprocess(
+    version: str, image_size: int | None = None
+) -> ImageClassification:
+    """Return torchvision's own transforms for the weights of this version.
+
+    They are the same for all variants of a version. Another `image_size` keeps their
+    ratio of resized to cropped side.
+    """
+    transforms: Callable[..., ImageClassification]
+    transforms = torchvision_weights(_HAVING_ALL, version).transforms
+    usual = transforms()
+    if image_size is None:
+        return usual
+    ratio = usual.resize_size[0] / usual.crop_size[0]
+    return transforms(crop_size=image_size, resize_size=round(ratio * image_size))
+
+
+def load_target(request: TargetRequest) -> ImageData:
+    """Return the target on the CPU, three channels, ready for a ResNet.
+
+    Raises UsageError for whatever is wrong with the data set, for more classes than
+    it has, and for a share that holds one class.
+    """
+    data = _load_permuted(request) if request.permuted else _load(request)
+    if request.classes is not None:
+        if request.classes > len(data.classes):
+            accepted = f"2 to {len(data.classes)}, the classes of {request.name}"
+            raise UsageError.for_option("--classes", request.classes, accepted)
+        data = data.only_classes(tuple(range(request.classes)))
+    if request.fraction < 1:
+        data = replace(data, train=_share_of(data, request))
+    return data
+
+
+def _share_of(data: ImageData, request: TargetRequest) -> Split:
+    """Return the share of the training images; raises UsageError for one class."""
+    subset = data.train.fraction(request.fraction, seed=request.seed)
+    if int(subset.labels.min()) == int(subset.labels.max()):
+        raise UsageError(
+            f"--fractions {request.fraction:g} leaves {len(subset)} of "
+            f"{len(data.train)} training images, which are of one class: "
+            "give a larger share"
+        )
+    return subset
+
+
+def _load(request: TargetRequest) -> ImageData:
+    preprocess = None
+    side = request.image_size
+    if request.imagenet:
+        preprocess = imagenet_preprocess(request.imagenet, request.image_size)
+        side = preprocess.resize_size[0]
+    return load_data(_data_request(request, side, preprocess))
+
+
+def _load_permuted(request: TargetRequest) -> ImageData:
+    """Permute the pixels as stored, where all images are stored at one size.
+
+    Only then are they resized: a permutation of the enlarged pixels would destroy
+    more than the arrangement of the image.
+    """
+    if request.imagenet or DATASETS[request.name].image_size is None:
+        return _load(request).with_permuted_pixels(PERMUTATION_SEED)
+    data = load_data(_data_request(request, None, None))
+    data = data.with_permuted_pixels(PERMUTATION_SEED)
+    if request.image_size is None:
+        return data
+    train, test = (
+        Split(resized(half.images, request.image_size), half.labels)
+        for half in (data.train, data.test)
+    )
+    normalisation = Normalisation.of(train.images)
+    return replace(data, train=train, test=test, normalisation=normalisation)
+
+
+def _data_request(
+    request: TargetRequest, side: int | None, preprocess: ImageClassification | None
+) -> DataRequest:
+    return DataRequest(
+        name=request.name,
+        data_dir=request.data_dir,
+        download=request.download,
+        image_size=side,
+        channels=3,
+        preprocess=preprocess,
+        skip_bad_images=request.skip_bad_images,
+    )

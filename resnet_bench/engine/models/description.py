@@ -1,0 +1,247 @@
+"""What a network is made of: stages with their shapes, and layers counted."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import ResNet, get_model
+from torchvision.models.resnet import Bottleneck
+
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.engine.models.heads import (
+    HeadState,
+    freeze_all,
+    head_state,
+    replace_head,
+)
+from resnet_bench.engine.models.lenet import LeNet
+from resnet_bench.engine.models.plain_twins import build_plain_twin
+from resnet_bench.engine.models.stems import STEMS
+from resnet_bench.engine.models.transfer import replace_stem
+from resnet_bench.engine.models.work import work_of
+from resnet_bench.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage: what it does, and the shape (channels, height, width) it returns.
+
+    `output` is None where the network cannot take images of that size.
+    """
+
+    name: str
+    layers: str
+    blocks: int
+    output: tuple[int, ...] | None
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCounts:
+    """Layers counted in every usual way, and the work of one forward pass.
+
+    `main_path_convolutions` leaves projections and fc out, `weighted_layers` adds fc
+    (the number in the name), `convolution_modules` counts every convolution,
+    projections included, and `with_projections` adds fc to that. `multiply_adds` is
+    None where the network cannot take images of that size.
+    """
+
+    main_path_convolutions: int
+    weighted_layers: int
+    projections: int
+    convolution_modules: int
+    with_projections: int
+    blocks: int
+    parameters: int
+    multiply_adds: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadStep:
+    """The last layer after one step of replacing it."""
+
+    step: str
+    state: HeadState
+
+
+def build_resnet(
+    variant: int, *, stem: str, shortcut: bool, classes: int = 1000
+) -> ResNet:
+    """Return torchvision's ResNet, or its plain twin, without allocating weights."""
+    with torch.device("meta"):
+        if shortcut:
+            network: ResNet = get_model(
+                VARIANTS[variant].builder, weights=None, num_classes=classes
+            )
+        else:
+            network = build_plain_twin(variant, classes)
+        replace_stem(network, STEMS[stem])
+    return network
+
+
+def resnet_stages(network: ResNet, image_size: int) -> list[Stage]:
+    """Return stem, residual stages, global pool and fc with the shapes they return.
+
+    Raises UsageError for images too small for the network.
+    """
+    parts: dict[str, list[nn.Module]] = {
+        "stem": [network.conv1, network.bn1, network.relu, network.maxpool],
+        **{f"layer{n}": [getattr(network, f"layer{n}")] for n in range(1, 5)},
+        "global pool": [network.avgpool],
+        "fc": [network.fc],
+    }
+    shapes = _shapes(network, [part[-1] for part in parts.values()], image_size)
+    if None in shapes:
+        accepted = "a size that the network can take"
+        raise UsageError.for_option("--image-size", image_size, accepted)
+    return [
+        Stage(
+            name=name,
+            layers=_layers(part),
+            blocks=len(part[0]) if isinstance(part[0], nn.Sequential) else 0,
+            output=shape,
+            parameters=_parameters(part),
+        )
+        for (name, part), shape in zip(parts.items(), shapes, strict=True)
+    ]
+
+
+def lenet_stages(image_size: int) -> list[Stage]:
+    """Return LeNet-5's stages, shapes as far as the images get.
+
+    Only 32 px images get through its flatten.
+    """
+    with torch.device("meta"):
+        network = LeNet()
+    layers = list(network.features)
+    linear = [each for each in network.classifier if isinstance(each, nn.Linear)]
+    parts: dict[str, list[nn.Module]] = {
+        "convolution 1": layers[:2],
+        "pool 1": layers[2:3],
+        "convolution 2": layers[3:5],
+        "pool 2": layers[5:6],
+        **{f"fc {n + 1}": [each] for n, each in enumerate(linear)},
+    }
+    watched = [part[-1] for part in parts.values()]
+    shapes = _shapes(network, watched, image_size, channels=1)
+    return [
+        Stage(
+            name=name,
+            layers=_layers(part),
+            blocks=0,
+            output=shape,
+            parameters=_parameters(part),
+        )
+        for (name, part), shape in zip(parts.items(), shapes, strict=True)
+    ]
+
+
+def resnet_counts(network: ResNet, image_size: int) -> LayerCounts:
+    """Return a ResNet's layers counted in every usual way, and its work."""
+    modules = dict(network.named_modules())
+    convolutions = [n for n, m in modules.items() if isinstance(m, nn.Conv2d)]
+    projections = [name for name in convolutions if "downsample" in name]
+    main = len(convolutions) - len(projections)
+    work = work_of(network, image_size)
+    return LayerCounts(
+        main_path_convolutions=main,
+        weighted_layers=main + 1,
+        projections=len(projections),
+        convolution_modules=len(convolutions),
+        with_projections=len(convolutions) + 1,
+        blocks=sum(len(getattr(network, f"layer{n}")) for n in range(1, 5)),
+        parameters=work.parameters,
+        multiply_adds=work.multiply_adds,
+    )
+
+
+def lenet_counts() -> LayerCounts:
+    """Return LeNet-5's layers; its work is left out, it takes one channel only."""
+    with torch.device("meta"):
+        network = LeNet()
+    convolutions = sum(isinstance(m, nn.Conv2d) for m in network.modules())
+    linear = sum(isinstance(m, nn.Linear) for m in network.modules())
+    return LayerCounts(
+        main_path_convolutions=convolutions,
+        weighted_layers=convolutions + linear,
+        projections=0,
+        convolution_modules=convolutions,
+        with_projections=convolutions + linear,
+        blocks=0,
+        parameters=sum(p.numel() for p in network.parameters()),
+        multiply_adds=None,
+    )
+
+
+def head_replacement(network: ResNet, classes: int) -> list[HeadStep]:
+    """Replace the last layer as the tutorial does and describe it after each step."""
+    steps = [HeadStep(step="as built", state=head_state(network))]
+    freeze_all(network)
+    steps.append(HeadStep(step="all frozen", state=head_state(network)))
+    with torch.device("meta"):
+        replace_head(network, classes)
+    steps.append(HeadStep(step="fc replaced", state=head_state(network)))
+    return steps
+
+
+def _shapes(
+    network: nn.Module, watched: list[nn.Module], image_size: int, channels: int = 3
+) -> list[tuple[int, ...] | None]:
+    """Return the shape that each watched module returns for one image.
+
+    None from the first layer on that cannot take what comes.
+    """
+    found: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module) -> Callable[..., None]:
+        def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+            found[module] = tuple(output.shape[1:])
+
+        return keep
+
+    handles = [each.register_forward_hook(note(each)) for each in watched]
+    with torch.no_grad(), contextlib.suppress(RuntimeError):
+        image = torch.empty(1, channels, image_size, image_size, device="meta")
+        network.eval()(image)
+    for handle in handles:
+        handle.remove()
+    return [found.get(each) for each in watched]
+
+
+def _layers(part: list[nn.Module]) -> str:
+    first = part[0]
+    if isinstance(first, nn.Sequential):
+        return f"{len(first)} x {_block(first[0])}"
+    return ", ".join(text for text in map(_words, part) if text)
+
+
+def _block(block: Any) -> str:
+    """Return a block's convolutions: `(3x3, 3x3) + x`, without `+ x` when plain."""
+    names = ("conv1", "conv2", "conv3")
+    convolutions = [getattr(block, name) for name in names if hasattr(block, name)]
+    inner = ", ".join(f"{c.kernel_size[0]}x{c.kernel_size[1]}" for c in convolutions)
+    kind = "bottleneck" if isinstance(block, Bottleneck) else "basic"
+    plain = type(block).__name__.startswith("Plain")
+    return f"({inner})" if plain else f"{kind} ({inner}) + x"
+
+
+def _words(module: nn.Module) -> str:
+    if isinstance(module, nn.Conv2d):
+        size, stride = module.kernel_size[0], module.stride[0]
+        return f"{size}x{size} conv" + (f" stride {stride}" if stride > 1 else "")
+    if isinstance(module, nn.MaxPool2d):
+        return f"{module.kernel_size}x{module.kernel_size} max pool stride 2"
+    if isinstance(module, nn.AvgPool2d):
+        return f"{module.kernel_size}x{module.kernel_size} average pool"
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return "mean over the whole map"
+    if isinstance(module, nn.Linear):
+        return f"linear {module.in_features} to {module.out_features}"
+    return {"BatchNorm2d": "batch norm", "ReLU": "ReLU"}.get(type(module).__name__, "")
+
+
+def _parameters(part: list[nn.Module]) -> int:
+    return sum(p.numel() for module in part for p in module.parameters())

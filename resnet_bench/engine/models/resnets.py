@@ -1,0 +1,151 @@
+"""torchvision's ResNets and people's own models, built the same way each time."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from resnet_bench.engine.models.plain_twins import build_plain_twin, build_residual
+from resnet_bench.engine.models.work import device_of
+from resnet_bench.errors import UsageError
+
+Builder = Callable[[], nn.Module]
+
+#: What the code of a stranger may raise; Ctrl-C and the like are none of it.
+ANY_MISTAKE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+OPTION = "--model"
+FORM = "PACKAGE.MODULE:FUNCTION"
+
+
+#: By architecture: what builds the variant of a depth with fresh weights.
+ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
+    "residual": build_residual,
+    "plain": build_plain_twin,
+}
+
+
+def variant_builder(depth: int, architecture: str = "residual") -> Builder:
+    """Return what builds that ResNet, torchvision's own or without its shortcuts."""
+    return lambda: ARCHITECTURES[architecture](depth)
+
+
+def meta_variant(depth: int, architecture: str = "residual") -> nn.Module:
+    """Return that ResNet with shapes and no numbers, for questions about shapes."""
+    with torch.device("meta"):
+        return variant_builder(depth, architecture)()
+
+
+def model_builder(name: str) -> Builder:
+    """Return what builds a person's own model, named `package.module:function`.
+
+    Modules are found as `python -m` finds them, the working folder included.
+    Raises UsageError that says which part of the name is wrong.
+    """
+    module_name, colon, function_name = name.partition(":")
+    if not (module_name and colon and function_name.isidentifier()):
+        raise UsageError.for_option(OPTION, name, FORM)
+    function = _function(name, module_name, function_name)
+
+    def build() -> nn.Module:
+        try:
+            model: object = function()
+        except ANY_MISTAKE as error:
+            raise _wrong(name, "a function that can be called", error) from error
+        if not isinstance(model, nn.Module):
+            found = type(model).__name__
+            raise UsageError.for_option(
+                OPTION, name, f"a function that returns an nn.Module, not {found}"
+            )
+        return model
+
+    return build
+
+
+def _function(name: str, module_name: str, function_name: str) -> Builder:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except (*ANY_MISTAKE, SystemExit) as error:
+        # A script without the usual guard leaves when it is imported.
+        raise _wrong(name, "a module that can be imported", error) from error
+    function: Builder | None = getattr(module, function_name, None)
+    if not callable(function):
+        accepted = f"a function {function_name} in {module_name}"
+        raise UsageError.for_option(OPTION, name, accepted)
+    _check_needs_nothing(name, function)
+    return function
+
+
+def _check_needs_nothing(name: str, function: Builder) -> None:
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError) as error:
+        accepted = f"a function that takes no arguments ({error})"
+        raise UsageError.for_option(OPTION, name, accepted) from error
+
+
+def _wrong(name: str, accepted: str, error: BaseException) -> UsageError:
+    cause = " ".join(f"{type(error).__name__}: {error}".split())
+    return UsageError.for_option(OPTION, name, f"{accepted} ({cause})")
+
+
+def seeded(build: Builder, seed: int) -> nn.Module:
+    """Build the model with weights that depend on the seed alone."""
+    torch.manual_seed(seed)
+    return build()
+
+
+def check_images(
+    model: nn.Module, name: str, *, batch_size: int, image_size: int, training: bool
+) -> None:
+    """Try whether the model takes images of that size in batches of that size.
+
+    The model runs where it is: on the meta device this costs next to nothing.
+    Raises UsageError that names the option at fault.
+    """
+    shape = (batch_size, 3, image_size, image_size)
+    images = torch.zeros(shape, device=device_of(model))
+    try:
+        with torch.no_grad():
+            output = model.train(training)(images)
+    except ANY_MISTAKE as error:
+        raise _refused(error, name, batch_size, image_size) from error
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+        found = tuple(getattr(output, "shape", ())) or type(output).__name__
+        accepted = f"a model that returns a tensor (images, classes), not {found}"
+        raise UsageError.for_option(OPTION, name, accepted)
+
+
+def _refused(
+    error: BaseException, name: str, batch_size: int, image_size: int
+) -> UsageError:
+    if "more than 1 value per channel" in str(error):
+        return UsageError.for_option(
+            "--batch-size",
+            batch_size,
+            f"at least {batch_size + 1} at --image-size {image_size} in training: "
+            f"the batch norm of {name} needs more than one value per channel",
+        )
+    cause = " ".join(str(error).split())
+    return UsageError.for_option(
+        "--image-size", image_size, f"a size that {name} can take ({cause})"
+    )

@@ -1,0 +1,171 @@
+"""A model with everything that timing or measuring it needs, built in one place."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from resnet_bench.engine.models.resnets import Builder, seeded
+from resnet_bench.engine.models.work import Work, work_of
+from resnet_bench.engine.timing.clock import Clock
+from resnet_bench.engine.timing.phases import (
+    Inference,
+    Setting,
+    SplitStep,
+    Training,
+    WholeStep,
+    make_batch,
+    place,
+)
+from resnet_bench.engine.timing.sampling import Unit
+from resnet_bench.errors import UsageError
+
+Wrap = Callable[[nn.Module], nn.Module]
+
+#: Where torch.compile keeps what it compiled (torch/_inductor/runtime/cache_dir).
+COMPILE_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model as it is: one process, one device."""
+    return model
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What can be called: training steps, inference, or both."""
+
+    work: Work
+    training: Training | None
+    inference: Inference | None
+
+    @property
+    def trained(self) -> Training:
+        """What trains; raises ValueError where nothing does."""
+        if self.training is None:
+            raise ValueError("this workload does not train")
+        return self.training
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What a visit takes in turns."""
+        units: list[Unit] = []
+        if self.training is not None:
+            units += [SplitStep(self.training), WholeStep(self.training)]
+        if self.inference is not None:
+            units.append(self.inference)
+        return tuple(units)
+
+    def rest(self) -> None:
+        """Let go of gradients until the next visit; other cells need the memory."""
+        if self.training is not None:
+            self.training.forget()
+
+    def first_step(self, clock: Clock) -> float | None:
+        """Make the very first training step; returns its seconds."""
+        return _first(WholeStep(self.training), clock) if self.training else None
+
+    def first_inference(self, clock: Clock) -> float | None:
+        """Make the very first inference; returns its seconds."""
+        return _first(self.inference, clock) if self.inference else None
+
+
+def _first(unit: Unit, clock: Clock) -> float:
+    return sum(unit.call(clock))
+
+
+def make_workload(
+    model: nn.Module,
+    setting: Setting,
+    *,
+    trains: bool,
+    infers: bool,
+    wrap: Wrap = unwrapped,
+) -> Workload:
+    """Place the model, make its inputs, and what calls it.
+
+    `wrap` makes the model one of several ranks. Nothing is called yet.
+    """
+    work = work_of(model, setting.image_size)
+    batch = make_batch(setting, work.classes)
+    placed = wrap(place(model, setting))
+    return Workload(
+        work=work,
+        training=Training(placed, batch, setting) if trains else None,
+        inference=Inference(placed, batch, setting) if infers else None,
+    )
+
+
+#: Enough calls for momentum to exist and for the allocator to have seen its peak.
+MEMORY_CALLS = 3
+
+
+def use_memory(build: Builder, setting: Setting, *, trains: bool) -> None:
+    """Build the model and make a few steps, or inferences, and nothing else."""
+    model = place(seeded(build, setting.seed), setting)
+    # Which classes the targets name changes no byte, so they need not be counted.
+    batch = make_batch(setting, classes=1)
+    unit: Unit = (
+        WholeStep(Training(model, batch, setting))
+        if trains
+        else Inference(model, batch, setting)
+    )
+    for _ in range(MEMORY_CALLS):
+        unit.work()
+
+
+def rehearse(setting: Setting, *, trains: bool) -> None:
+    """Run a tiny model once, so that libraries have loaded what they load lazily.
+
+    Otherwise their share would count as the model's memory.
+    """
+    tiny = replace(setting, batch_size=2, image_size=16, compiled=False)
+    use_memory(_tiny_model, tiny, trains=trains)
+
+
+def _tiny_model() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 2),
+    )
+
+
+@contextmanager
+def cold_compile_cache() -> Iterator[None]:
+    """Let torch.compile start from an empty cache, which is removed afterwards.
+
+    Otherwise what a first call reports is how fast an old result is read.
+    """
+    before = os.environ.get(COMPILE_CACHE)
+    folder = tempfile.mkdtemp(prefix="resnet-bench-compile-")
+    os.environ[COMPILE_CACHE] = folder
+    torch.compiler.reset()
+    try:
+        yield
+    finally:
+        os.environ.pop(COMPILE_CACHE)
+        if before is not None:
+            os.environ[COMPILE_CACHE] = before
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def check_compiler(device_kind: str) -> None:
+    """Raise UsageError where torch.compile would find no compiler.
+
+    On the CPU it writes C++; on CUDA it brings its own (Triton).
+    """
+    names = [os.environ.get("CXX", "c++"), "g++", "clang++"]
+    if device_kind == "cpu" and not any(map(shutil.which, names)):
+        raise UsageError(
+            "--compile: expected a C++ compiler on the path (g++ or clang++); "
+            "install one or leave --compile out"
+        )

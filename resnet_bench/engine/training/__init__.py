@@ -1,0 +1,1 @@
+"""Training, fine-tuning and evaluating on resident tensors."""

@@ -1,0 +1,212 @@
+"""Training one network on one target by one strategy, epoch by epoch."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from resnet_bench.engine.data import ImageData
+from resnet_bench.engine.data.augmentation import augmentation_for
+from resnet_bench.engine.data.batches import steps_per_epoch
+from resnet_bench.engine.models.transfer import NetworkRequest, build_network
+from resnet_bench.engine.ranks import ALONE, Ranks
+from resnet_bench.engine.training.adapting import (
+    apply_strategy,
+    parameter_groups,
+    training_mode,
+)
+from resnet_bench.engine.training.evaluation import Evaluation, evaluate
+from resnet_bench.engine.training.schedules import schedule_for
+from resnet_bench.engine.training.strategies import STRATEGIES, Strategy
+from resnet_bench.engine.training.trainer import Trainer, TrainingPlan
+from resnet_bench.errors import InputOutputError, UsageError
+
+#: Share of the training images held out to choose among learning rates.
+VALIDATION_SHARE = 0.2
+
+_ESTIMATING_STEPS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How to train; `extra_steps` come on top of the epochs' own."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+    extra_steps: int = 0
+    autocast: torch.dtype | None = None
+    channels_last: bool = False
+    compiled: bool = False
+    ranks: Ranks = ALONE
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochState:
+    """How a training stands after `epoch` epochs; `seconds` leaves evaluation out."""
+
+    epoch: int
+    step: int
+    seconds: float
+    train_loss: float | None
+    test: Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateChoice:
+    """The learning rate taken, and what each did on held out training images."""
+
+    learning_rate: float
+    accuracy_percent: dict[str, float]
+
+
+def make_trainer(
+    network: nn.Module, strategy: Strategy, data: ImageData, settings: FitSettings
+) -> Trainer:
+    """Return a trainer that trains what the strategy says, in the mode it says.
+
+    An incomplete last batch is trained on too, unless it is a single image.
+    """
+    apply_strategy(network, strategy)
+    batches = steps_per_epoch(len(data.train), settings.batch_size, keep_last=True)
+    steps = batches * settings.epochs + settings.extra_steps
+    plan = TrainingPlan(
+        schedule=schedule_for("one-cycle", steps, settings.learning_rate),
+        batch_size=settings.batch_size,
+        augmentation=augmentation_for("auto", _stored_channels(data)),
+        seed=settings.seed,
+        keep_last_batch=True,
+        channels_last=settings.channels_last,
+        autocast=settings.autocast,
+    )
+    groups = parameter_groups(network, strategy)
+    trained: nn.Module = network
+    if settings.compiled:
+        trained = cast(nn.Module, torch.compile(network))
+    return Trainer(
+        trained,
+        data.train,
+        data.normalisation,
+        plan,
+        groups=groups,
+        set_mode=training_mode(strategy),
+        ranks=settings.ranks,
+    )
+
+
+def train_epochs(
+    trainer: Trainer, data: ImageData, state_file: Path | None = None
+) -> Iterator[EpochState]:
+    """Train to the end, evaluating after every epoch; nothing is chosen by it.
+
+    With `state_file` the state is kept after every epoch, and a training that left
+    one there goes on from it; a finished training removes it. Raises UsageError when
+    the state is of another training.
+    """
+    if state_file is not None:
+        _resume(trainer, state_file)
+    while trainer.step < trainer.steps and not trainer.diverged:
+        batches = trainer.order.batches
+        trainer.advance(min(batches, trainer.steps - trainer.step))
+        yield EpochState(
+            epoch=len(trainer.curve),
+            step=trainer.step,
+            seconds=trainer.seconds,
+            train_loss=trainer.curve[-1].loss,
+            test=evaluate(trainer.model, data.test, data.normalisation),
+        )
+        if state_file is not None:
+            _keep(trainer, state_file)
+    if state_file is not None:
+        state_file.unlink(missing_ok=True)
+
+
+def seconds_per_image(
+    request: NetworkRequest, data: ImageData, settings: FitSettings
+) -> float:
+    """Time two training steps, after one to warm up, and divide by their images."""
+    network = build_network(request).to(data.train.labels.device)
+    trainer = make_trainer(network, STRATEGIES["scratch"], data, settings)
+    trainer.advance(1)
+    before = trainer.seconds
+    trainer.advance(_ESTIMATING_STEPS)
+    images = min(settings.batch_size, len(data.train)) * _ESTIMATING_STEPS
+    return (trainer.seconds - before) / images
+
+
+def choose_rate(
+    build: Callable[[], nn.Module],
+    strategy: Strategy,
+    data: ImageData,
+    settings: FitSettings,
+    rates: tuple[float, ...],
+) -> RateChoice:
+    """Train a fresh network at each rate and take the best on held out images.
+
+    The validation images are a stratified fifth of the training half; the test half
+    is not looked at. Ties go to the smaller loss, then to the smaller rate.
+    """
+    inner = _with_validation(data, settings.seed)
+    found: dict[float, Evaluation] = {}
+    for rate in rates:
+        settings_at = replace(settings, learning_rate=rate)
+        trainer = make_trainer(build(), strategy, inner, settings_at)
+        trainer.train()
+        found[rate] = evaluate(trainer.model, inner.test, inner.normalisation)
+    best = min(rates, key=lambda rate: (found[rate].errors, _loss(found[rate]), rate))
+    return RateChoice(
+        learning_rate=best,
+        accuracy_percent={f"{r:g}": e.accuracy_percent for r, e in found.items()},
+    )
+
+
+def _loss(evaluation: Evaluation) -> float:
+    return float("inf") if evaluation.loss is None else evaluation.loss
+
+
+def _with_validation(data: ImageData, seed: int) -> ImageData:
+    order = data.train.nested_order(seed)
+    held_out = max(1, round(VALIDATION_SHARE * len(order)))
+    if len(order) - held_out < 2:
+        raise UsageError(
+            f"{len(order)} training images are too few to choose among learning "
+            "rates: give one --lr"
+        )
+    return replace(
+        data,
+        train=data.train.take(order[held_out:].to(data.train.labels.device)),
+        test=data.train.take(order[:held_out].to(data.train.labels.device)),
+    )
+
+
+def _stored_channels(data: ImageData) -> int:
+    """Return 1 when all channels are copies of one: grey images have no flips."""
+    images = data.train.images[:64]
+    return 1 if bool((images == images[:, :1]).all()) else data.channels
+
+
+def _resume(trainer: Trainer, state_file: Path) -> None:
+    if not state_file.is_file():
+        return
+    try:
+        # On the CPU: random states must be there, the rest moves by itself.
+        state = torch.load(state_file, map_location="cpu", weights_only=True)
+        trainer.load_state_dict(state)
+    except (RuntimeError, ValueError, KeyError, EOFError, TypeError) as error:
+        raise UsageError(
+            f"--checkpoint: {state_file} is damaged or of another training; remove it"
+        ) from error
+
+
+def _keep(trainer: Trainer, state_file: Path) -> None:
+    unfinished = state_file.with_name(state_file.name + ".unfinished")
+    try:
+        state_file.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(trainer.state_dict(), unfinished)
+        unfinished.replace(state_file)
+    except (OSError, RuntimeError) as error:
+        raise InputOutputError(f"cannot write {state_file}: {error}") from error

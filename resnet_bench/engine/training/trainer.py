@@ -1,0 +1,293 @@
+"""Training on resident tensors: a trainer that advances, pauses and resumes.
+
+    trainer = Trainer(model, data.train, data.normalisation, plan)
+    for step in trainer.pause_at((0, 1, 10, 100)):
+        ...                       # `step` steps are done; look, but do not touch
+    trainer.curve                 # one point per epoch
+
+Nothing is read back from the device inside a step. The same seed gives the same bits
+on the CPU with one thread (see `seeding.compute_deterministically`).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from resnet_bench.engine.data.augmentation import Augmentation, augment
+from resnet_bench.engine.data.batches import BatchOrder
+from resnet_bench.engine.data.splits import Normalisation, Split
+from resnet_bench.engine.ranks import ALONE, Ranks
+from resnet_bench.engine.seeding import generator
+from resnet_bench.engine.training.schedules import (
+    PAPER_WARM_UP_ERROR_PERCENT,
+    Schedule,
+)
+
+Optimizer = Literal["sgd", "adam"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """How to train: everything but the model and the data.
+
+    Momentum 0.9 and weight decay 1e-4 are He et al. 2015, section 4.2. `seed`
+    decides the order of the batches and the augmentation. `keep_last_batch` also
+    trains on an epoch's incomplete last batch unless it holds a single image, from
+    which batch norm learns nothing.
+    """
+
+    schedule: Schedule
+    batch_size: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    optimizer: Optimizer = "sgd"
+    augmentation: Augmentation = "none"
+    seed: int = 0
+    keep_last_batch: bool = False
+    channels_last: bool = False
+    autocast: torch.dtype | None = None
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that train at `rate_factor` times the schedule's rate."""
+
+    parameters: Sequence[nn.Parameter]
+    rate_factor: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochSummary:
+    """What training looked like over one epoch, on moving weights.
+
+    `step` steps are done. `loss` is None where it was not finite.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    loss: float | None
+    error_percent: float
+
+
+def default_groups(model: nn.Module) -> list[ParameterGroup]:
+    """Return all parameters that require a gradient, as one group."""
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    return [ParameterGroup(wanted)]
+
+
+def make_optimizer(
+    groups: Sequence[ParameterGroup], plan: TrainingPlan
+) -> torch.optim.Optimizer:
+    """Return the plan's optimizer over the groups, `rate_factor` kept in each."""
+    parameters: list[dict[str, Any]] = [
+        {"params": list(group.parameters), "rate_factor": group.rate_factor}
+        for group in groups
+    ]
+    if plan.optimizer == "adam":
+        return torch.optim.Adam(parameters, weight_decay=plan.weight_decay, fused=True)
+    return torch.optim.SGD(
+        parameters,
+        lr=plan.schedule.peak,
+        momentum=plan.momentum,
+        weight_decay=plan.weight_decay,
+        fused=True,
+    )
+
+
+def train_mode(model: nn.Module) -> None:
+    """Put the whole model into training mode."""
+    model.train()
+
+
+class Trainer:
+    """Trains a model step by step over resident tensors.
+
+    `model` is trained in place on the device where `split` lies. `groups` limits or
+    scales what is trained (default: every parameter that requires a gradient).
+    `set_mode` puts the model into its training mode before each epoch (a frozen
+    backbone stays in eval mode that way). `clock` returns seconds. Several `ranks`
+    share every batch: gradients and the curve are those of the whole batch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        split: Split,
+        normalisation: Normalisation,
+        plan: TrainingPlan,
+        *,
+        groups: Sequence[ParameterGroup] | None = None,
+        set_mode: Callable[[nn.Module], None] = train_mode,
+        clock: Callable[[], float] = time.perf_counter,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.model = model
+        self.ranks = ranks
+        self.split = split
+        self.normalisation = normalisation
+        self.plan = plan
+        self.groups = list(groups) if groups is not None else default_groups(model)
+        self.optimizer = make_optimizer(self.groups, plan)
+        self.set_mode = set_mode
+        self.clock = clock
+        self.order = BatchOrder(
+            len(split), plan.batch_size, plan.seed, plan.keep_last_batch
+        )
+        self.draw = generator(plan.seed, "augmentation")
+        self.step = 0
+        self.seconds = 0.0
+        self.warm = False
+        self.diverged_at_step: int | None = None
+        self.curve: list[EpochSummary] = []
+        self._losses: list[Tensor] = []
+        self._errors: list[Tensor] = []
+        self._images = 0
+        self._batch_images = 0
+        self._forget_epoch()
+        if plan.channels_last:
+            model.to(memory_format=torch.channels_last)
+        self._forward = ranks.wrap(model)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training."""
+        return self.plan.schedule.steps
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss was not finite; training has stopped there."""
+        return self.diverged_at_step is not None
+
+    def pause_at(self, pauses: Iterable[int] = ()) -> Iterator[int]:
+        """Train to the end, yielding the number of finished steps at each pause.
+
+        Always yields at the last step; a training that diverges ends without
+        another pause. Time spent by the caller is not counted in `seconds`.
+        """
+        last = self.steps
+        stops = sorted({p for p in pauses if self.step <= p < last} | {last})
+        for stop in stops:
+            self.advance(stop - self.step)
+            if self.diverged:
+                return
+            yield stop
+
+    def train(self) -> None:
+        """Train to the end, or until the loss is no longer finite."""
+        self.advance(self.steps - self.step)
+
+    def advance(self, steps: int) -> None:
+        """Take `steps` more steps; stops early after an epoch that diverged."""
+        started = self.clock()
+        self.set_mode(self.model)
+        for _ in range(steps):
+            self._take_step()
+            if self.order.at_epoch_end or self.step == self.steps:
+                self._end_epoch()
+                if self.diverged:
+                    break
+        self._synchronise()
+        self.seconds += self.clock() - started
+
+    def _take_step(self) -> None:
+        rate = self.plan.schedule.rate(self.step, self.warm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["rate_factor"]
+        images, labels = self._next_batch()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(
+            images.device.type, self.plan.autocast, enabled=bool(self.plan.autocast)
+        ):
+            logits = self._forward(images)
+            loss = cross_entropy(logits, labels)
+            if not self.ranks.alone:
+                loss = loss * self.ranks.weight(len(labels), self._batch_images)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.step += 1
+        self._losses.append(loss.detach())
+        self._errors.append((logits.detach().argmax(1) != labels).sum())
+        self._images += len(labels)
+
+    def _next_batch(self) -> tuple[Tensor, Tensor]:
+        chosen = self.order.next().to(self.split.labels.device)
+        images = self.normalisation.apply(self.split.images[chosen])
+        # Ranks draw for the whole batch, so that each image is what it would be alone.
+        images = augment(images, self.plan.augmentation, self.draw)
+        self._batch_images = len(chosen)
+        images = self.ranks.shard(images)
+        if self.plan.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return images, self.ranks.shard(self.split.labels[chosen])
+
+    def _end_epoch(self) -> None:
+        """Read losses and errors back from the device, once per epoch."""
+        losses = self.ranks.mean_of(torch.stack(self._losses).float().cpu())
+        errors = self.ranks.total(int(torch.stack(self._errors).sum()))
+        images = self.ranks.total(self._images)
+        broken = torch.nonzero(~losses.isfinite()).flatten()
+        if len(broken):
+            first = self.step - len(losses) + int(broken[0]) + 1
+            self.diverged_at_step = first
+        summary = EpochSummary(
+            epoch=len(self.curve) + 1,
+            step=self.step,
+            learning_rate=self.plan.schedule.rate(self.step - 1, self.warm),
+            loss=None if len(broken) else float(losses.mean()),
+            error_percent=100 * errors / images,
+        )
+        self.curve.append(summary)
+        self.warm = self.warm or summary.error_percent < PAPER_WARM_UP_ERROR_PERCENT
+        self._forget_epoch()
+
+    def _forget_epoch(self) -> None:
+        self._losses.clear()
+        self._errors.clear()
+        self._images = 0
+
+    def _synchronise(self) -> None:
+        """Wait for the device that trains, so that `seconds` is the work's time."""
+        if self.split.labels.device.type == "cuda":
+            torch.cuda.synchronize(self.split.labels.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that resuming needs: weights, optimizer, order, random state.
+
+        To be taken between `advance` calls; with `load_state_dict` the training
+        goes on as if it had not been interrupted, bit for bit.
+        """
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "order": self.order.state_dict(),
+            "draw": self.draw.get_state(),
+            "global_draw": torch.get_rng_state(),
+            "step": self.step,
+            "warm": self.warm,
+            "seconds": self.seconds,
+            "curve": [vars(summary).copy() for summary in self.curve],
+            "losses": list(self._losses),
+            "errors": list(self._errors),
+            "images": self._images,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, with the same model, data and plan."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.order.load_state_dict(state["order"])
+        self.draw.set_state(state["draw"])
+        torch.set_rng_state(state["global_draw"])
+        self.step = state["step"]
+        self.warm = state["warm"]
+        self.seconds = state["seconds"]
+        self.curve = [EpochSummary(**point) for point in state["curve"]]
+        self._losses = list(state["losses"])
+        self._errors = list(state["errors"])
+        self._images = state["images"]

@@ -1,0 +1,220 @@
+"""Where a network's weights come from, checked before they are used."""
+
+import contextlib
+import hashlib
+import pickle
+import re
+import socket
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.models import ResNet, WeightsEnum, get_model_weights
+
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.engine.weights.tensor_files import load_tensors
+from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
+
+#: torch.hub's convention: the beginning of the sha256 ends the file's name.
+_HASH_SUFFIX = re.compile(r"-([0-9a-f]{8,64})\.[^.]+$")
+#: Names under which trainers keep the state dict inside a checkpoint.
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "network", "weights")
+#: What data-parallel, compiling and self-supervised trainers put before each name.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "network.")
+_HEAD = "fc."
+_NO_ANSWER_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A state dict with its origin; random weights have no state and no sha256."""
+
+    origin: str
+    sha256: str | None = None
+    state: Mapping[str, Tensor] | None = None
+
+
+RANDOM = Weights("random")
+
+
+def torchvision_weights(variant: int, version: str) -> WeightsEnum:
+    """Return torchvision's own entry for the variant: URL, transforms, metadata."""
+    return get_model_weights(VARIANTS[variant].builder)[f"IMAGENET1K_{version}"]
+
+
+def hub_file(variant: int, version: str) -> Path:
+    """Return where torch.hub keeps, or would keep, the file of these weights."""
+    url: str = torchvision_weights(variant, version).url
+    name = url.rpartition("/")[2]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def imagenet_weights(variant: int, version: str, *, verify: bool) -> Weights:
+    """Load torchvision's ImageNet weights through torchvision's own loader.
+
+    It downloads only what is not in torch.hub's folder. torch.hub checks a hash only
+    while it downloads, so the file is hashed here; without `verify` the origin says
+    "(unverified)". Raises InputOutputError when the download fails or the file is not
+    what its name says.
+    """
+    entry = torchvision_weights(variant, version)
+    path = hub_file(variant, version)
+    if not path.exists():
+        _download(entry, path)
+    sha256 = sha256_of(path)
+    if verify:
+        check_hash(path, sha256)
+    origin = f"imagenet:{version}" + ("" if verify else " (unverified)")
+    with _readable(path), contextlib.redirect_stdout(sys.stderr):
+        state = entry.get_state_dict(progress=False, weights_only=True)
+    return Weights(origin, sha256, state_dict_in(state, path))
+
+
+def file_weights(path: Path, *, verify: bool) -> Weights:
+    """Load weights from a safetensors file, or a pickle that holds nothing but data.
+
+    A hash in the file's name (`name-0123abcd.pth`) must fit unless `verify` is off.
+    Raises UsageError when the file is missing, InputOutputError when it is truncated,
+    has another hash, or is a pickle that would run code.
+    """
+    if not path.is_file():
+        raise UsageError(f"--weights file:{path}: there is no such file")
+    sha256 = sha256_of(path)
+    if verify:
+        check_hash(path, sha256)
+    content: Any
+    if path.suffix == ".safetensors":
+        content = load_tensors(path)
+    else:
+        with _readable(path):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    return Weights(f"file:{path.name}", sha256, state_dict_in(content, path))
+
+
+def check_hash(path: Path, sha256: str) -> None:
+    """Raise InputOutputError when the name carries a hash that the file has not."""
+    found = _HASH_SUFFIX.search(path.name)
+    if found and not sha256.startswith(found[1]):
+        raise InputOutputError(
+            f"{path}: its sha256 begins {sha256[: len(found[1])]}, its name says "
+            f"{found[1]}; delete it and fetch it again, or use it all the same with "
+            "--no-verify-weights"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot read {path}: {error.strerror or error}"
+        ) from error
+
+
+def state_dict_in(content: object, path: Path) -> dict[str, Tensor]:
+    """Find the state dict in a checkpoint and strip what trainers put before names.
+
+    Raises UsageError when there is none.
+    """
+    for name in _CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not content:
+        raise UsageError(f"{path}: it holds no state dict")
+    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+    return _without_prefixes(state)
+
+
+def load_backbone(network: ResNet, weights: Weights) -> None:
+    """Load everything but fc, strictly: each tensor must be there and fit.
+
+    Load before the head is replaced. Random weights leave the network as it is.
+    Raises UsageError that names the first difference.
+    """
+    if weights.state is None:
+        return
+    given = {k: v for k, v in weights.state.items() if not k.startswith(_HEAD)}
+    wanted = {k: v for k, v in network.state_dict().items() if not k.startswith(_HEAD)}
+    for name in [*wanted, *given]:
+        problem = _difference(name, wanted.get(name), given.get(name))
+        if problem:
+            raise UsageError(
+                f"weights {weights.origin} are of another architecture: {problem}"
+            )
+    network.load_state_dict(given, strict=False)
+
+
+def _difference(name: str, wanted: Tensor | None, given: Tensor | None) -> str:
+    if wanted is not None and given is None:
+        # Files older than torch 0.4.1 lack these counters; torch fills them in.
+        counter = name.endswith("num_batches_tracked")
+        return "" if counter else f"{name} is missing"
+    if wanted is None or given is None:
+        return f"{name} is unknown"
+    if wanted.shape != given.shape:
+        return f"{name} is {list(given.shape)}, expected {list(wanted.shape)}"
+    return ""
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        if state and all(name.startswith(prefix) for name in state):
+            stripped = {name[len(prefix) :]: value for name, value in state.items()}
+            return _without_prefixes(stripped)
+    return state
+
+
+def _download(entry: WeightsEnum, path: Path) -> None:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_NO_ANSWER_SECONDS)  # torch.hub itself waits for ever
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            entry.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:
+        raise InputOutputError(
+            f"cannot download {entry.url} ({error}): put {path.name} into "
+            f"{path.parent}, or use --weights suite"
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what torch.load raises on a bad file into one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # unusual pickle protocols
+            yield
+    except ResnetBenchError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise _refused(path, str(error)) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise _unreadable(path) from error
+
+
+def _refused(path: Path, reason: str) -> InputOutputError:
+    asked = re.search(r"GLOBAL (\S+)", reason)
+    with path.open("rb") as file:
+        is_pickle = file.read(1) == pickle.PROTO
+    if asked or is_pickle:
+        what = f"asks for {asked[1]} and could" if asked else "could"
+        return InputOutputError(
+            f"{path}: refused, because it is a pickle that {what} run code; save a "
+            "plain state dict with torch.save, or a safetensors file"
+        )
+    return _unreadable(path)
+
+
+def _unreadable(path: Path) -> InputOutputError:
+    return InputOutputError(
+        f"{path}: truncated, or not a file of weights; fetch it again"
+    )

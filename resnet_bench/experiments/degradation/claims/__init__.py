@@ -1,0 +1,1 @@
+"""What `degradation` claims, and how claims are judged."""

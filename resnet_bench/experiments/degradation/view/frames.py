@@ -1,0 +1,107 @@
+"""What the figures of degradation have in common: colours by depth, interval marks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+from resnet_bench.experiments.degradation.claims.judging import number
+from resnet_bench.experiments.degradation.records import Arm
+from resnet_bench.experiments.degradation.view.words import setting
+from resnet_bench.present.theme import NEUTRAL, figure, plain_log_ticks
+from resnet_bench.statistics.estimates import mean_interval, ratio_interval
+from resnet_bench.statistics.intervals import Interval
+from resnet_bench.store.reading import Run
+
+ARMS: tuple[Arm, Arm] = ("plain", "residual")
+MARKERS = {"plain": "s", "residual": "o"}
+
+#: Shares of the viridis map between which depths lie: no pale yellow on white.
+SHALLOW, DEEP = 0.82, 0.05
+
+
+def titled(run: Run, title: str, *, width: float, height: float) -> Figure:
+    """Return an empty figure with its finding, and data and machine below it."""
+    return figure(f"{title}\n{setting(run)}", width=width, height=height)
+
+
+def depth_colours(depths: Sequence[int]) -> dict[int, str]:
+    """Return a colour per depth, the deeper the darker, in colour and in grey."""
+    ordered = sorted(set(depths))
+    shares = np.linspace(SHALLOW, DEEP, len(ordered)) if len(ordered) > 1 else [DEEP]
+    scale = colormaps["viridis"]
+    return {
+        depth: to_hex(scale(float(share)))
+        for depth, share in zip(ordered, shares, strict=True)
+    }
+
+
+def over_seeds(
+    frame: pd.DataFrame,
+    by: Sequence[str],
+    field: str,
+    interval: Callable[[Sequence[float]], Interval],
+) -> pd.DataFrame:
+    """Return `estimate`, `low` and `high` of a field for every group of rows."""
+    rows = []
+    for key, group in frame.dropna(subset=[field]).groupby(list(by)):
+        bounds = interval(group[field].tolist())
+        values = key if isinstance(key, tuple) else (key,)
+        rows.append({**dict(zip(by, values, strict=True)), **vars(bounds)})
+    return pd.DataFrame(rows, columns=[*by, "estimate", "low", "high", "samples"])
+
+
+def arithmetic(samples: Sequence[float]) -> Interval:
+    """Return the mean with its t interval."""
+    return mean_interval(samples)
+
+
+def geometric(samples: Sequence[float]) -> Interval:
+    """Return the geometric mean with its t interval on logarithms."""
+    return ratio_interval(samples, [1.0] * len(samples))
+
+
+def whiskers(
+    axes: Axes, frame: pd.DataFrame, x: str, limits: tuple[float, float], **style: Any
+) -> ErrorbarContainer:
+    """Draw estimates with intervals, cut at what the quantity can be."""
+    low = (frame["estimate"] - frame["low"].clip(lower=limits[0])).clip(lower=0)
+    high = (frame["high"].clip(upper=limits[1]) - frame["estimate"]).clip(lower=0)
+    # One seed has no interval: an infinite bound draws no whisker.
+    known = np.isfinite(frame["low"]) & np.isfinite(frame["high"])
+    spread = np.vstack([low.where(known, 0.0), high.where(known, 0.0)])
+    look: Mapping[str, Any] = {"capsize": 3, "linewidth": 1.8, "markersize": 5}
+    return axes.errorbar(frame[x], frame["estimate"], yerr=spread, **{**look, **style})
+
+
+def number_ticks(axes: Axes, numbers: Sequence[int]) -> None:
+    """Label exactly the numbers that were measured, on a logarithmic axis."""
+    axes.set_xscale("log")
+    axes.set_xticks(list(numbers), [f"{each:,}" for each in numbers])
+    axes.set_xticks([], minor=True)
+
+
+def log_scale(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, with plain numbers at its ticks."""
+    axes.set_yscale("log")
+    plain_log_ticks(axes.yaxis, number)
+
+
+def reference_line(axes: Axes, y: float, text: str) -> None:
+    """Draw a level that numbers are to be held against, named at its left end."""
+    axes.axhline(y, color=NEUTRAL, linewidth=0.9, linestyle=(0, (1, 2)))
+    axes.annotate(
+        text,
+        (0.01, y),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        color=NEUTRAL,
+        fontsize=8,
+    )

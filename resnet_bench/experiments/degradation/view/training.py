@@ -1,0 +1,254 @@
+"""Figures of training: curves, error against depth, longer budgets, variants."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from resnet_bench.experiments.degradation.claims.evidence_part import Evidence
+from resnet_bench.experiments.degradation.records import (
+    CurvePoint,
+    TrainingResult,
+)
+from resnet_bench.experiments.degradation.view.frames import (
+    ARMS,
+    MARKERS,
+    arithmetic,
+    depth_colours,
+    log_scale,
+    number_ticks,
+    over_seeds,
+    reference_line,
+    titled,
+    whiskers,
+)
+from resnet_bench.experiments.degradation.view.frames_part import (
+    record_frame,
+    results_frame,
+    standard,
+)
+from resnet_bench.present.theme import ARM_COLOURS
+from resnet_bench.store.reading import Run
+
+PERCENT = (0.0, 100.0)
+CURVES = {
+    "running_error_percent": "training error (%)",
+    "running_loss": "training loss (log scale)",
+}
+
+
+def training_curves(run: Run) -> Figure | None:
+    """Draw error and loss over steps, plain beside residual (He et al. 2015, Fig. 6).
+
+    A thick line is the mean over seeds, thin ones are the seeds.
+    """
+    frame = record_frame(run.rows(CurvePoint))
+    if frame.empty:
+        return None
+    frame = frame[frame["depth"].isin(Evidence(run).depths)]
+    title = (
+        "Do deeper networks train worse? Plain beside residual, same initial weights"
+    )
+    made = titled(run, title, width=9.6, height=7.0)
+    grid = made.subplots(2, 2, sharex=True, sharey="row")
+    colours = depth_colours(frame["depth"].tolist())
+    for row, (field, label) in enumerate(CURVES.items()):
+        for column, arm in enumerate(ARMS):
+            axes = grid[row][column]
+            _curves(axes, frame[frame["arm"] == arm], field, colours)
+            axes.set_ylabel(label if column == 0 else "")
+        if field == "running_loss":
+            log_scale(grid[row][0])
+    for column, arm in enumerate(ARMS):
+        grid[0][column].set_title(f"{arm} (running mean of an epoch)", fontsize=10)
+        grid[1][column].set_xlabel("training steps")
+    grid[0][0].set_ylim(0, 100)
+    grid[0][0].set_xlim(left=0)
+    _depth_legend(made, colours)
+    return made
+
+
+def _curves(
+    axes: Axes, frame: pd.DataFrame, field: str, colours: Mapping[int, str]
+) -> None:
+    for depth, of_depth in frame.groupby("depth"):
+        colour = colours[int(str(depth))]
+        for _, of_seed in of_depth.groupby("seed"):
+            axes.plot(
+                of_seed["step"], of_seed[field], color=colour, linewidth=0.6, alpha=0.45
+            )
+        mean = of_depth.groupby("step")[field].mean()
+        axes.plot(mean.index, mean, color=colour, linewidth=2.2)
+    axes.grid(axis="y")
+
+
+def _depth_legend(made: Figure, colours: Mapping[int, str]) -> None:
+    lines = [
+        Line2D([], [], color=colour, linewidth=2.2, label=f"{depth} layers")
+        for depth, colour in colours.items()
+    ]
+    made.legend(handles=lines, loc="outside right upper", title="thick: mean\nof seeds")
+
+
+def error_by_depth(run: Run) -> Figure | None:
+    """Draw clean training and test error against depth for both arms."""
+    frame = standard(results_frame(run))
+    depths = Evidence(run).depths
+    frame = frame[(frame["budget"] == 1) & frame["depth"].isin(depths)]
+    if frame.empty:
+        return None
+    title = "Error against depth, clean weights of the last step"
+    made = titled(run, title, width=8.4, height=5.0)
+    axes = made.subplots()
+    # Legends fill column by column: a column per arm.
+    marks = [
+        mark
+        for arm in ARMS
+        for mark in _arm_by_depth(axes, frame[frame["arm"] == arm], arm)
+    ]
+    chance = {row["chance_error_percent"] for row in run.rows(TrainingResult)}
+    reference_line(axes, max(chance), "chance")
+    number_ticks(axes, depths)
+    axes.set_xlabel("depth (layers)")
+    axes.set_ylabel("error (%)")
+    axes.set_ylim(-2, 100)
+    axes.grid(axis="y")
+    made.legend(handles=marks, loc="outside lower center", ncols=2)
+    return made
+
+
+def _arm_by_depth(axes: Axes, frame: pd.DataFrame, arm: str) -> list[Any]:
+    """Draw one arm's training and test error and return their marks."""
+    colour = ARM_COLOURS[arm]
+    axes.fill_between(
+        frame["depth"],
+        frame["sampling_low"],
+        frame["sampling_high"],
+        color=colour,
+        alpha=0.13,
+        linewidth=0,
+    )
+    label = f"{arm}: training error, recalibrated; 95 % over seeds"
+    style = {"color": colour, "marker": MARKERS[arm], "label": label, "zorder": 3}
+    train = whiskers(axes, training_errors(frame), "depth", PERCENT, **style)
+    label = f"{arm}: test error; band: size of the test set"
+    (test,) = axes.plot(
+        frame["depth"], frame["test_percent"], color=colour, linestyle="--", label=label
+    )
+    return [train, test]
+
+
+def training_errors(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with its training error as `estimate`, `low` and `high`."""
+    names = {"": "estimate", "_low": "low", "_high": "high"}
+    return frame.rename(
+        columns={f"train_percent{bound}": name for bound, name in names.items()}
+    )
+
+
+def budgets(run: Run) -> Figure | None:
+    """Draw the error against the steps of one and of longer budgets."""
+    frame = standard(results_frame(run))
+    longer = set(frame.loc[frame["budget"] > 1, "depth"])
+    if not longer:
+        return None
+    frame = frame[frame["depth"].isin(longer)]
+    title = "More steps: does the plain network catch up?"
+    made = titled(run, title, width=8.4, height=4.6)
+    axes = made.subplots()
+    styles = dict(zip(sorted(longer), (":", "-", "--", "-."), strict=False))
+    for (arm, depth), group in frame.groupby(["arm", "depth"]):
+        whiskers(
+            axes,
+            training_errors(group),
+            "steps",
+            PERCENT,
+            color=ARM_COLOURS[str(arm)],
+            marker=MARKERS[str(arm)],
+            linestyle=styles[depth],
+            label=f"{arm}-{depth}",
+        )
+    number_ticks(axes, sorted(set(frame["steps"])))
+    axes.set_xlabel("training steps (log scale); every point is a training of its own")
+    axes.set_ylabel("training error, recalibrated (%)")
+    axes.set_ylim(-2, 100)
+    axes.grid(axis="y")
+    made.legend(loc="outside right upper")
+    return made
+
+
+#: What the variants of a network are called beside their marks.
+VARIANT_WORDS = {
+    "lambda-0.25": "shortcut x/4",
+    "lambda-0.5": "shortcut x/2",
+    "lambda-0.75": "shortcut 3x/4",
+    "convolution-shortcut": "shortcut 1x1 convolution",
+    "option-b": "shortcut +x, projected\nwhere the shape changes",
+    "pre-activation": "shortcut +x, pre-activation",
+    "dirac": "Dirac start",
+    "wide": "twice as wide",
+    "adam": "Adam",
+}
+
+
+def variants(run: Run) -> Figure | None:
+    """Draw the training error with other shortcuts, and with other remedies."""
+    evidence = Evidence(run)
+    if not evidence.studies & {"shortcut", "controls"}:
+        return None
+    results = [
+        row
+        for row in run.rows(TrainingResult)
+        if row["depth"] == evidence.middle
+        and row["budget"] == 1
+        and row["train_images"] is None
+        and row["variant"] in ("standard", *VARIANT_WORDS)
+    ]
+    if not results:
+        return None
+    frame = over_seeds(
+        pd.DataFrame(results),
+        ("arm", "variant"),
+        "train_error_recalibrated_percent",
+        arithmetic,
+    )
+    frame = frame.sort_values(["estimate", "arm"], ascending=False, ignore_index=True)
+    title = f"Depth {evidence.middle}: other shortcuts, and none with other remedies"
+    made = titled(run, title, width=8.4, height=1.6 + 0.36 * len(frame))
+    axes = made.subplots()
+    for arm, group in frame.groupby("arm"):
+        _variant_marks(axes, group, str(arm))
+    pairs = zip(frame["arm"], frame["variant"], strict=True)
+    labels = [_variant_label(arm, variant) for arm, variant in pairs]
+    axes.set_yticks(frame.index, labels)
+    axes.set_xlim(-2, 100)
+    axes.set_xlabel("training error, recalibrated (%), 95 % interval over seeds")
+    axes.grid(axis="x")
+    made.legend(loc="outside lower center", ncols=2)
+    return made
+
+
+def _variant_marks(axes: Axes, frame: pd.DataFrame, arm: str) -> None:
+    low = frame["estimate"] - frame["low"].clip(lower=PERCENT[0])
+    high = frame["high"].clip(upper=PERCENT[1]) - frame["estimate"]
+    known = (frame["samples"] > 1).astype(float)
+    axes.errorbar(
+        frame["estimate"],
+        frame.index,
+        xerr=[low.clip(0, 100) * known, high.clip(0, 100) * known],
+        color=ARM_COLOURS[arm],
+        marker=MARKERS[arm],
+        linestyle="none",
+        capsize=3,
+        linewidth=1.8,
+        label=f"{arm} network",
+    )
+
+
+def _variant_label(arm: str, variant: str) -> str:
+    if variant == "standard":
+        return "shortcut +x" if arm == "residual" else "no shortcut"
+    return VARIANT_WORDS[variant]

@@ -1,0 +1,75 @@
+"""Tries whether a batch fits in memory; called in a child that may die of it."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psutil
+
+from resnet_bench.engine import devices
+from resnet_bench.engine.cpu import bytes_left
+from resnet_bench.engine.devices import Device
+from resnet_bench.engine.timing.memory import peak_of
+from resnet_bench.engine.timing.workload import rehearse, use_memory
+from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.measures.subject import builder_of, setting_of
+
+#: Part of the memory left that a batch may take; the rest is for what else runs.
+SHARE = 0.8
+
+#: What the command itself takes later on, for its tables and figures (0.27 GB were
+#: seen): in a small container it is no small part.
+RESERVED_BYTES = 400_000_000
+
+#: What oneDNN says when it gets no memory, among others. What it cannot compute at all,
+#: in this number format say, it has refused in the rehearsal, which is not forgiven.
+REFUSALS = ("could not create a primitive", "could not create a memory")
+
+
+def fits(cell: SpeedCell, limit_bytes: int | None = None) -> bool:
+    """Say whether the cell's batch fits, by a memory pass in the mode asked for.
+
+    The limit is by default what is left of memory and of the container's share; on
+    CUDA it is the device's own. Compiled cells are tried uncompiled: what the compiler
+    needs is no part of it.
+    """
+    setting = replace(setting_of(cell), compiled=False, cuda_graphs=False)
+    build, trains = builder_of(cell), cell.trains
+    limit = memory_left(setting.device) if limit_bytes is None else limit_bytes
+    devices.settle(setting.device, threads=cell.threads, tf32=cell.tf32)
+    rehearse(setting, trains=trains)
+    try:
+        with data_limited(limit):
+            peak = peak_of(
+                lambda: use_memory(build, setting, trains=trains), setting.device
+            )
+    except (MemoryError, RuntimeError) as error:
+        refused = any(text in str(error) for text in REFUSALS)
+        if not (devices.is_out_of_memory(error) or refused):
+            raise
+        return False
+    return limit is None or (peak.peak_bytes or 0) <= limit
+
+
+def memory_left(device: Device) -> int | None:
+    """Return the bytes that a batch may take; None where the device refuses itself."""
+    if device.is_cuda:
+        return None
+    return max(0, int(SHARE * (bytes_left() - RESERVED_BYTES)))
+
+
+@contextmanager
+def data_limited(limit_bytes: int | None) -> Iterator[None]:
+    """Let allocations beyond the limit fail, before the kernel has to kill anyone."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit_bytes is not None:
+        used = getattr(psutil.Process().memory_info(), "data", 0)
+        wanted = used + limit_bytes
+        hard = before[1]
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)

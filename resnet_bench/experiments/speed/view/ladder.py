@@ -1,0 +1,259 @@
+"""The ladder of settings: each step against the one before and against the start."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from resnet_bench.experiments.speed.records import phase_field
+from resnet_bench.experiments.speed.settings import RUNGS, options_of
+from resnet_bench.experiments.speed.view.row import SpeedRow
+from resnet_bench.experiments.speed.view.rows import place
+from resnet_bench.experiments.speed.view.tables import bounded
+from resnet_bench.present import theme
+from resnet_bench.present.tables import Table
+from resnet_bench.statistics.intervals import Interval
+from resnet_bench.store.reading import Run
+
+#: What a ladder is climbed for: the phase that decides and its first call's field.
+GOALS = {"train": "step", "infer": "inference"}
+FIRST_CALLS = {
+    "step": "first_step_seconds",
+    "inference": "first_inference_seconds",
+}
+
+NOTE = (
+    "x start: times faster than eager float32; error: relative 2-norm of the logits "
+    "against float32 on equal images and weights; same top-1: images with the same "
+    "first choice; break-even: calls after which compiling has paid off."
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A row of the ladder between its start and the row before it."""
+
+    row: SpeedRow
+    start: SpeedRow
+    previous: SpeedRow | None
+
+    def speedup(self, phase: str) -> Interval | None:
+        """Return how many times faster than the start the step is."""
+        return self.start.ratio_to(self.row, phase)
+
+    def gain(self, phase: str) -> Interval | None:
+        """Return how many times faster than the step before it is."""
+        return self.previous.ratio_to(self.row, phase) if self.previous else None
+
+    def ratio_to_previous(self, phase: str) -> Interval | None:
+        """Return the step's time over that of the step before it."""
+        return self.row.ratio_to(self.previous, phase) if self.previous else None
+
+    def compile_seconds(self, phase: str) -> float | None:
+        """Return what the first call took beyond a usual one, where it compiles."""
+        usual, first = self.row.phase(phase), self.row.known(FIRST_CALLS[phase])
+        if usual is None or first is None or not self.row.parameters["compiled"]:
+            return None
+        return float(first) - usual.estimate
+
+    def break_even_calls(self, phase: str) -> float | None:
+        """Return after how many calls compiling has paid off; None if it never does."""
+        cost = self.compile_seconds(phase)
+        before = self.previous.phase(phase) if self.previous else None
+        after = self.row.phase(phase)
+        if cost is None or before is None or after is None:
+            return None
+        saved = before.estimate - after.estimate
+        return cost / saved if saved > 0 else None
+
+
+def steps_of(rows: Sequence[SpeedRow]) -> list[Step]:
+    """Return every ladder's rows with their neighbours, in grid order.
+
+    The start is the first row of the same model and sizes; the row before is the
+    last one that gave a result.
+    """
+    steps: list[Step] = []
+    for row in rows:
+        if row.parameters.get("rung") is None:
+            continue
+        before = [step.row for step in steps if _ladder_of(step.row) == _ladder_of(row)]
+        measured = [each for each in before if each.status == "ok"]
+        start = before[0] if before else row
+        steps.append(Step(row, start, measured[-1] if measured else None))
+    return steps
+
+
+def _ladder_of(row: SpeedRow) -> tuple[Any, ...]:
+    names = ("variant", "model", "architecture", "batch_size", "image_size", "threads")
+    return tuple(row.parameters[name] for name in names)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The fastest step of one model's ladder for one goal."""
+
+    step: Step
+    goal: str
+
+    @property
+    def options(self) -> str:
+        """The options that reproduce the setting without the ladder."""
+        return options_of(RUNGS[self.step.row.parameters["rung"]]) or "the defaults"
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The recommendation for machines."""
+        row = self.step.row
+        return {
+            "variant": row.parameters["variant"],
+            "model": row.parameters["model"],
+            "goal": self.goal,
+            "rung": row.parameters["rung"],
+            "options": self.options,
+        }
+
+    @property
+    def sentence(self) -> str:
+        """The recommendation as a person reads it."""
+        row = self.step.row
+        speedup = self.step.speedup(GOALS[self.goal])
+        gain = ""
+        if speedup is not None and row is not self.step.start:
+            gain = f", {speedup.estimate:.2f} times as fast as eager float32 "
+            gain += (
+                f"[{speedup.low:.2f}, {speedup.high:.2f}]"
+                if speedup.low > 1 and math.isfinite(speedup.high)
+                else "by these samples, which do not settle that it is faster at all"
+            )
+        verb = "train" if self.goal == "train" else "infer"
+        return f"Fastest way to {verb} {row.name}: {self.options}{gain}"
+
+
+def recommendations(rows: Sequence[SpeedRow]) -> Iterator[Recommendation]:
+    """Yield the fastest step of each ladder, for training and for inference."""
+    steps = steps_of(rows)
+    for start in dict.fromkeys(id(step.start) for step in steps):
+        ladder = [step for step in steps if id(step.start) == start]
+        for goal, phase in GOALS.items():
+            times = {
+                index: interval.estimate
+                for index, step in enumerate(ladder)
+                if step.row.status == "ok" and (interval := step.row.phase(phase))
+            }
+            if times:
+                yield Recommendation(ladder[min(times, key=times.__getitem__)], goal)
+
+
+def ladder_table(run: Run, rows: Sequence[SpeedRow]) -> Table | None:
+    """Return the table of the ladder; None for a run without one."""
+    steps = steps_of(rows)
+    if not steps:
+        return None
+    frame = pd.DataFrame([_frame_row(step) for step in steps], dtype=object)
+    wanted = ["model", "rung", "inference_seconds", "inference_start_ratio"]
+    wanted += ["step_seconds", "step_start_ratio", "logit_error_fraction"]
+    narrow = [name for name in wanted if not frame[name].isna().all()]
+    return Table(
+        name="ladder",
+        title="The ladder: each setting keeps what the one before it set",
+        frame=frame,
+        narrow=narrow,
+        notes=[*refusals(run), *(r.sentence for r in recommendations(rows)), NOTE],
+        headers={
+            "rung": "setting",
+            "inference_seconds": "infer",
+            "inference_start_ratio": "x start",
+            "step_start_ratio": "x start",
+            "logit_error_fraction": "error",
+            "top1_agreement_fraction": "same top-1",
+        },
+    )
+
+
+def _frame_row(step: Step) -> dict[str, Any]:
+    row = step.row
+    columns: dict[str, Any] = {
+        "model": row.name,
+        "rung": row.parameters["rung"],
+        "batch_size": row.parameters["batch_size"],
+        "image_size": row.parameters["image_size"],
+        "threads": row.parameters["threads"],
+    }
+    for phase in ("inference", "step"):
+        columns |= bounded(phase_field(phase), row.phase(phase))
+        columns |= bounded(f"{phase}_start_ratio", step.speedup(phase))
+        columns |= bounded(f"{phase}_previous_ratio", step.gain(phase))
+        columns[f"{phase}_compile_seconds"] = step.compile_seconds(phase)
+        columns[f"{phase}_break_even_calls"] = step.break_even_calls(phase)
+    columns["logit_error_fraction"] = row.known("logit_error")
+    columns["top1_agreement_fraction"] = row.known("top1_agreement")
+    return columns | {"verdict": row.verdict}
+
+
+def refusals(run: Run) -> list[str]:
+    """Return a sentence for each step that this machine could not take."""
+    refused = run.config.get("unsupported") or []
+    return [f"{name} was left out: {reason}." for name, reason in refused]
+
+
+def ladder_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure | None:
+    """Return how many times faster each step is than the start, with intervals."""
+    steps = [step for step in steps_of(rows) if step.row.status == "ok"]
+    if not steps:
+        return None
+    title = f"The ladder of settings · {place(run, rows)}"
+    names = [f"{step.row.name}\n{step.row.parameters['rung']}" for step in steps]
+    made = theme.figure(title, height=1.6 + 0.55 * len(steps))
+    axes = theme.axes(made, x="times faster than eager float32", y="")
+    axes.set_yticks(range(len(steps)), [theme.drawable(name) for name in names])
+    axes.set_ylim(len(steps) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.axvline(1.0, color="#999999", lw=1)
+    colours = theme.palette(step.row.identity for step in steps)
+    for y, step in enumerate(steps):
+        for offset, (goal, phase) in zip((-0.14, 0.14), GOALS.items(), strict=True):
+            _speedup_point(axes, step, phase, y + offset, colours, goal == "train")
+    axes.set_xlim(left=0)
+    made.legend(handles=_legend(axes), loc="outside lower center", ncols=2)
+    return made
+
+
+def _speedup_point(
+    axes: Axes,
+    step: Step,
+    phase: str,
+    y: float,
+    colours: dict[object, str],
+    filled: object,
+) -> None:
+    speedup = step.speedup(phase)
+    if speedup is None:
+        return
+    colour = colours[step.row.identity]
+    finite = math.isfinite(speedup.high)
+    spread = [
+        [speedup.estimate - speedup.low if finite else 0.0],
+        [speedup.high - speedup.estimate if finite else 0.0],
+    ]
+    axes.errorbar(
+        [speedup.estimate],
+        [y],
+        xerr=spread,
+        marker=theme.marker_of(step.row.identity),
+        markerfacecolor=colour if filled else "white",
+        color=colour,
+        capsize=3,
+    )
+
+
+def _legend(axes: Axes) -> list[Any]:
+    grey = theme.NEUTRAL
+    return [
+        *axes.plot([], [], "o", color=grey, label="training step"),
+        *axes.plot([], [], "o", color=grey, mfc="white", label="inference"),
+    ]

@@ -1,0 +1,168 @@
+"""What the shortcuts cost: each residual network against itself without them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from resnet_bench.experiments.speed.cells import PLAIN, RESIDUAL
+from resnet_bench.experiments.speed.records import MEMORY_KINDS
+from resnet_bench.experiments.speed.view.row import (
+    RATIO_PHASES,
+    SETTINGS,
+    SpeedRow,
+)
+from resnet_bench.experiments.speed.view.rows import described, varying
+from resnet_bench.experiments.speed.view.tables import as_json, bounded
+from resnet_bench.present.tables import Table
+from resnet_bench.statistics.estimates import ratio_of_means
+from resnet_bench.statistics.intervals import Interval
+
+MEMORY = {f"{kind}_memory_ratio": kind for kind in MEMORY_KINDS}
+
+NOTE = (
+    "x: with shortcuts over without, with 95 % intervals: times paired by round, peak "
+    "memory by means over passes in fresh processes. Extra: what the 1x1 convolutions "
+    "and norms of projection shortcuts add; the additions themselves count no MAC."
+)
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A residual row and the plain one of the same model and setting."""
+
+    residual: SpeedRow
+    plain: SpeedRow
+
+    @property
+    def memory(self) -> dict[str, Interval | None]:
+        """Peak memory with over without, None where either is unknown."""
+        return {name: self._over(kind) for name, kind in MEMORY.items()}
+
+    def _over(self, kind: str) -> Interval | None:
+        sides = [self.residual.peaks(kind), self.plain.peaks(kind)]
+        if not all(sides):
+            return None
+        # Passes in processes of their own have nothing in common by which to pair them.
+        with_it, without = (list(side.values()) for side in sides)
+        return ratio_of_means(with_it, without)
+
+    def same_bytes(self, kind: str) -> int | None:
+        """Return in how many passes each peak was the same to the byte, else None."""
+        sides = [self.residual.peaks(kind), self.plain.peaks(kind)]
+        passes = min(map(len, sides))
+        same = all(len(set(side.values())) == 1 for side in sides)
+        return passes if same and passes > 1 else None
+
+    @property
+    def extras(self) -> dict[str, float | None]:
+        """How much more work and weights there are with shortcuts."""
+        return {f"extra_{name}": self._more(name) for name in ("gmac", "parameters")}
+
+    def _more(self, name: str) -> float | None:
+        with_it, without = self.residual.work[name], self.plain.work[name]
+        return None if with_it is None or without is None else with_it - without
+
+
+def shortcuts_of(rows: Sequence[SpeedRow]) -> list[Shortcut]:
+    """Return every residual row that has its plain counterpart."""
+    plain = {_key(row): row for row in rows if row.parameters["architecture"] == PLAIN}
+    return [
+        Shortcut(row, plain[_key(row)])
+        for row in rows
+        if row.parameters["architecture"] == RESIDUAL
+        and _key(row) in plain
+        and row.visits
+        and plain[_key(row)].visits
+    ]
+
+
+def _key(row: SpeedRow) -> tuple[Any, ...]:
+    names = ("variant", "rung", *SETTINGS)
+    return tuple(row.parameters.get(name) for name in names)
+
+
+def shortcut_table(rows: Sequence[SpeedRow]) -> Table | None:
+    """Return the cost of each network's shortcuts; None without such a pair."""
+    found = shortcuts_of(rows)
+    if not found:
+        return None
+    differ = varying([each.residual for each in found])
+    frame = pd.DataFrame([_frame_row(each, differ) for each in found], dtype=object)
+    first = ["model", "setting"] if differ else ["model"]
+    ratios = [*(f"{phase}_ratio" for phase in RATIO_PHASES), *MEMORY]
+    known = [name for name in ratios if not frame[name].isna().all()]
+    return Table(
+        name="shortcut",
+        title="What the shortcuts cost: residual over plain",
+        frame=frame,
+        narrow=[*first, *known[: 6 - len(first)], "extra_gmac", "extra_parameters"],
+        notes=[NOTE, *_memory_notes(found, differ)],
+        headers={
+            **{f"{phase}_ratio": phase for phase in RATIO_PHASES},
+            "train_memory_ratio": "memory",
+            "inference_memory_ratio": "infer memory",
+            "extra_gmac": "extra",
+            "extra_parameters": "extra param.",
+        },
+    )
+
+
+def _frame_row(each: Shortcut, differ: Sequence[str]) -> dict[str, Any]:
+    row = each.residual
+    columns: dict[str, Any] = {"model": row.name}
+    if differ:
+        columns["setting"] = described(row.parameters, differ)
+    for phase in RATIO_PHASES:
+        columns |= bounded(f"{phase}_ratio", row.ratio_to(each.plain, phase))
+    for name, ratio in each.memory.items():
+        same = each.same_bytes(MEMORY[name]) is not None
+        columns |= bounded(name, ratio)
+        # A width of 0 would be read as certainty; the note below says what was seen.
+        columns |= dict.fromkeys((f"{name}_low", f"{name}_high")) if same else {}
+    return columns | each.extras
+
+
+def _memory_notes(found: Sequence[Shortcut], differ: Sequence[str]) -> list[str]:
+    """Say of which rows a peak was the same in all passes, and in how many."""
+    exact: dict[int, list[str]] = {}
+    for each in found:
+        setting = described(each.residual.parameters, differ)
+        name = ", ".join(filter(None, [each.residual.name, setting]))
+        for kind in MEMORY_KINDS:
+            passes = each.same_bytes(kind)
+            if passes is not None:
+                exact.setdefault(passes, []).append(f"{name} ({kind})")
+    return [
+        f"Peak memory without an interval was the same to the byte in all {passes} "
+        f"passes: {'; '.join(names)}."
+        for passes, names in exact.items()
+    ]
+
+
+def shortcut_json(rows: Sequence[SpeedRow]) -> list[dict[str, Any]]:
+    """Return the cost of each network's shortcuts for machines."""
+    return [
+        {
+            "variant": each.residual.parameters["variant"],
+            **each.residual.settings,
+            "ratio_to_plain": {
+                phase: as_json(each.residual.ratio_to(each.plain, phase))
+                for phase in RATIO_PHASES
+            },
+            **{name: _memory_json(each, name) for name in MEMORY},
+            **each.extras,
+        }
+        for each in shortcuts_of(rows)
+    ]
+
+
+def _memory_json(each: Shortcut, name: str) -> Any:
+    """Return a ratio of means; the same bytes in all passes are said, not bounded."""
+    ratio = as_json(each.memory[name], statistic="mean")
+    if ratio is None:
+        return None
+    same = each.same_bytes(MEMORY[name]) is not None
+    unbounded = dict.fromkeys(("low", "high")) if same else {}
+    return {**ratio, **unbounded, "same_bytes": same}

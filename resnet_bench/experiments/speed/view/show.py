@@ -1,0 +1,217 @@
+"""What a person sees of `speed`: JSON, tables, figures and sentences."""
+
+import re
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from resnet_bench.experiments.speed.protocols import OWN
+from resnet_bench.experiments.speed.view import times as view_figures
+from resnet_bench.experiments.speed.view import words as view_words
+from resnet_bench.experiments.speed.view.breakdown import (
+    breakdown_json,
+    breakdown_table,
+)
+from resnet_bench.experiments.speed.view.grid import rows_of
+from resnet_bench.experiments.speed.view.ladder import (
+    GOALS,
+    Step,
+    ladder_figure,
+    ladder_table,
+    recommendations,
+    steps_of,
+)
+from resnet_bench.experiments.speed.view.parts import explanation_figures
+from resnet_bench.experiments.speed.view.published import published_table
+from resnet_bench.experiments.speed.view.roofline import roofline_figures
+from resnet_bench.experiments.speed.view.row import (
+    PHASES,
+    RATES,
+    RATIO_PHASES,
+    SpeedRow,
+)
+from resnet_bench.experiments.speed.view.shortcut import (
+    shortcut_json,
+    shortcut_table,
+)
+from resnet_bench.experiments.speed.view.sweep import scaling_tables
+from resnet_bench.experiments.speed.view.sweep_part import (
+    sweep_figures,
+    sweep_table,
+    sweeps_of,
+)
+from resnet_bench.experiments.speed.view.tables import (
+    as_json,
+    percentiles,
+    ratios_table,
+    times_table,
+)
+from resnet_bench.gate.noise import known_process_spread
+from resnet_bench.present.tables import Table
+from resnet_bench.store.reading import Run
+
+
+def json_object(run: Run) -> dict[str, Any]:
+    """Return the run as one JSON object, in SI units, unknown values null."""
+    rows = rows_of(run)
+    steps = {id(step.row): step for step in steps_of(rows)}
+    content: dict[str, Any] = {
+        "run": run.id,
+        "rows": [_json_row(row, rows[0], steps.get(id(row))) for row in rows],
+    }
+    sweeps = sweeps_of(rows)
+    if sweeps:
+        content["sweeps"] = [sweep.json for sweep in sweeps]
+    parts = breakdown_json(run)
+    if parts:
+        content["breakdown"] = parts
+    shortcuts = shortcut_json(rows)
+    if shortcuts:
+        content["shortcut"] = shortcuts
+    if steps:
+        content["recommended"] = [each.json for each in recommendations(rows)]
+    return content
+
+
+def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, Any]:
+    first = step.start if step else first
+    return {
+        **{name: row.parameters[name] for name in ("variant", "model", "architecture")},
+        **row.settings,
+        "protocol": row.parameters.get("protocol") or OWN,
+        "statistic": row.statistic,
+        **row.work,
+        **{
+            phase: as_json(row.phase(phase), statistic=row.statistic)
+            for phase in PHASES
+        },
+        "percentiles": {
+            phase: percentiles(row, phase) for phase in PHASES if row.phase(phase)
+        },
+        "first_call_seconds": row.first_call_seconds,
+        **{
+            name: as_json(row.interval(name), statistic=row.statistic) for name in RATES
+        },
+        **row.peak_memory,
+        "closure": as_json(row.closure, samples=False),
+        "efficiency": row.efficiency,
+        "ratio_to_first": {
+            phase: as_json(row.ratio_to(first, phase))
+            for phase in RATIO_PHASES
+            if row.phase(phase)
+        },
+        **(_json_step(step) if step else {}),
+        "warmup_converged": row.warmup_converged,
+        "flags": row.flags,
+        "verdict": row.verdict,
+        "error": row.error,
+    }
+
+
+def _json_step(step: Step) -> dict[str, Any]:
+    """Return what a step of the ladder adds to its row."""
+    row = step.row
+    return {
+        "rung": row.parameters["rung"],
+        "ratio_to_previous": {
+            phase: as_json(step.ratio_to_previous(phase)) for phase in GOALS.values()
+        },
+        "logit_error": row.known("logit_error"),
+        "top1_agreement": row.known("top1_agreement"),
+        "compile_seconds": {
+            phase: step.compile_seconds(phase) for phase in GOALS.values()
+        },
+        "break_even_calls": {
+            phase: step.break_even_calls(phase) for phase in GOALS.values()
+        },
+    }
+
+
+def tables(run: Run) -> list[Table]:
+    """Return the table of times and, with more than one row, that of ratios."""
+    rows = rows_of(run)
+    if not rows:
+        return []
+    made = [times_table(run, rows)]
+    parts = breakdown_table(run)
+    if parts is not None:
+        made.append(parts)
+    ladder = ladder_table(run, rows)
+    if ladder is not None:
+        made.append(ladder)
+    elif len(rows) > 1 and any(row.visits for row in rows[1:]):
+        made.append(ratios_table(rows))
+    shortcut = shortcut_table(rows)
+    sweeps = sweeps_of(rows)
+    if sweeps:
+        made.append(sweep_table(sweeps))
+    return [*made, *([shortcut] if shortcut else []), *scaling_tables(run)]
+
+
+def live_table(run: Run) -> Table | None:
+    """Return the table of times as far as it is filled; None before the grid is."""
+    rows = rows_of(run)
+    return times_table(run, rows, notes=()) if rows else None
+
+
+def figures(run: Run) -> dict[str, Figure]:
+    """Return the figures that the run can fill, by file name."""
+    rows = rows_of(run)
+    made = view_figures.figures(run, rows)
+    made |= roofline_figures(run, rows) | explanation_figures(run)
+    made |= sweep_figures(run, rows)
+    ladder = ladder_figure(run, rows)
+    return made | ({"ladder": ladder} if ladder else {})
+
+
+def headline(run: Run) -> list[str]:
+    """Return what the run says, in a few sentences."""
+    return view_words.headline(rows_of(run))
+
+
+def notices(run: Run) -> list[str]:
+    """Return sentences about conditions that were seen while measuring.
+
+    A sentence that came back with another figure is said once, as it was last.
+    """
+    said = [
+        f"{row.name}: {note}"
+        for row in rows_of(run)
+        for note in {re.sub(r"[\d.]+", "", note): note for note in row.notes}.values()
+    ]
+    return [*said, *between_processes(run)]
+
+
+def between_processes(run: Run) -> list[str]:
+    """Return how much processes differ on this machine, once `noise` measured it."""
+    spread = known_process_spread(run.folder.parent.parent, run.machine_key)
+    if spread is None:
+        return []
+    return [
+        f"between processes, times of identical code differ by {spread:.1%} on this "
+        "machine (standard deviation, from its newest noise run)"
+    ]
+
+
+def published(run: Run) -> list[Table]:
+    """Return published figures beside the run's own."""
+    table = published_table(run, rows_of(run))
+    return [table] if table else []
+
+
+METHOD = (
+    "Every setting runs in a process of its own; the settings are visited in shuffled "
+    "order, several times, so that a slow minute of the machine hits all of them.",
+    "Forward, loss, backward and optimizer are timed alone, with synchronisation "
+    "between them, and the whole step as one, without. Their sum over the step is the "
+    "closure; outside of 0.95 to 1.05 the row is marked.",
+    "A time is the median of all calls after warm-up, its interval is from order "
+    "statistics. It covers what varies within that process, not from one process to "
+    "the next.",
+    "Ratios between rows are formed visit by visit; their interval is Student's t on "
+    "the logarithms.",
+    "Images per second come from blocks of calls that are not synchronised one by one, "
+    "peak memory from a fresh process that does nothing else.",
+    "Work is counted without computing: one multiply-add (MAC) is two FLOP. The "
+    "ceiling is the fastest matrix product or convolution of the same run.",
+)

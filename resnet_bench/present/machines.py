@@ -1,0 +1,84 @@
+"""The machines and software of runs, and what differs between two of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from resnet_bench.present.machine import machine_title
+from resnet_bench.present.tables import Table
+from resnet_bench.store.reading import Run
+
+#: Changes from minute to minute, and says nothing about what was set up.
+FLEETING = ("load", "memory.available_bytes", "cpu.frequency", "git", "host")
+
+
+def differences(
+    base: Mapping[str, Any], head: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return the facts that differ, by dotted name, with both values."""
+    left, right = dict(_flat(base)), dict(_flat(head))
+    return {
+        name: {"base": left.get(name), "head": right.get(name)}
+        for name in sorted(left.keys() | right.keys())
+        if left.get(name) != right.get(name)
+    }
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        name = f"{prefix}{key}"
+        if name.startswith(FLEETING):
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def environment_table(runs: Sequence[Run]) -> Table:
+    """Return one row per run: machine, software and settings it belongs to."""
+    rows = [environment_row(run) for run in runs]
+    return Table(
+        name="environments",
+        title="Machines and software",
+        frame=pd.DataFrame(rows, columns=list(ENVIRONMENT), dtype=object),
+        narrow=["run", "machine", "memory_bytes", "gpu", "torch", "python", "system"],
+    )
+
+
+#: Columns of the environments, and where each stands in a run file's environment.
+ENVIRONMENT: dict[str, tuple[str, ...]] = {
+    "run": (),
+    "machine": (),
+    "machine_key": ("machine_key",),
+    "cores": ("cpu", "usable_cores"),
+    "memory_bytes": ("memory", "total_bytes"),
+    "gpu": ("gpus",),
+    "torch": ("libraries", "torch"),
+    "torchvision": ("libraries", "torchvision"),
+    "cuda": ("libraries", "cuda"),
+    "python": ("python", "version"),
+    "system": ("system", "distribution"),
+    "kernel": ("system", "kernel"),
+    "governors": ("cpu", "governors"),
+    "virtual_machine": ("cpu", "virtual_machine"),
+    "load": ("load",),
+    "commit": ("git", "commit"),
+    "dirty": ("git", "dirty"),
+}
+
+
+def environment_row(run: Run) -> dict[str, Any]:
+    """Return what is known of a run's environment; None where it is not."""
+    found = {name: _found(run.environment, path) for name, path in ENVIRONMENT.items()}
+    gpus = found["gpu"] if isinstance(found["gpu"], list) else []
+    names = ", ".join(str(gpu.get("name")) for gpu in gpus) or None
+    machine = machine_title(run.environment)
+    return {**found, "run": run.id, "machine": machine, "gpu": names}
+
+
+def _found(environment: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        environment = environment.get(name) if isinstance(environment, dict) else None
+    return environment

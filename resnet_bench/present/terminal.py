@@ -1,0 +1,136 @@
+"""Tables on a terminal, or in a pipe: nothing is ever cut."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from resnet_bench.present.tables import (
+    Shown,
+    Table,
+    columns_shown,
+    header,
+    is_numeric,
+    shown_rows,
+)
+
+#: A pipe has no width; tables that need no more keep to this one.
+PIPE_WIDTH = 80
+
+#: Longer texts, such as the names of user models, are folded on a terminal.
+FOLDED_WIDTH = 18
+
+#: Widths of text columns that are tried before that one: None folds nothing.
+TEXT_WIDTHS = (None, 36, 32, 29, 26, 23, 20)
+
+#: Verdicts of rows and claims that a terminal shows in colour.
+VERDICT_STYLES = {
+    "ok": "green",
+    "pass": "green",
+    "SUPPORTED": "green",
+    "failed": "bold red",
+    "oom": "bold red",
+    "regression": "bold red",
+    "closure-failed": "red",
+    "REFUTED": "red",
+}
+
+#: Columns whose text is taken into the next command.
+COPIED = frozenset({"run"})
+
+
+def rich_table(
+    table: Table, names: Sequence[str], text_width: int | None = FOLDED_WIDTH
+) -> RichTable:
+    """Return the named columns for a terminal, each interval below its value.
+
+    Texts longer than `text_width` columns continue on the next line.
+    """
+    made = RichTable(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for name in names:
+        numeric = is_numeric(table, name)
+        # Where it is tight, texts give way; numbers and what is copied stay whole.
+        whole = numeric or name in COPIED
+        made.add_column(
+            escape(header(table, name)),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=whole,
+            max_width=None if whole else text_width,
+        )
+    for row in shown_rows(table, names):
+        made.add_row(*map(_terminal, row))
+    return made
+
+
+def _terminal(value: Shown) -> Text:
+    text = Text(value.text, style=VERDICT_STYLES.get(value.text, ""))
+    if value.spread:
+        text.append(f"\n{value.spread}", style="dim")
+    return text
+
+
+def width_of(console: Console, made: RenderableType) -> Measurement:
+    """Return the least columns a table takes, and those it takes unfolded."""
+    unlimited = console.options.update(width=10_000)
+    return Measurement.get(console, unlimited, made)
+
+
+def blocks(table: Table, console: Console, names: Sequence[str]) -> list[list[str]]:
+    """Split columns into blocks that fit the terminal, the first column in each."""
+    if width_of(console, rich_table(table, names)).minimum <= console.width:
+        return [list(names)]
+    first, *others = names
+    found = [[first]]
+    for name in others:
+        longer = [*found[-1], name]
+        width = width_of(console, rich_table(table, longer)).minimum
+        if width <= console.width or len(longer) <= 2:
+            found[-1] = longer
+        else:
+            found.append([first, name])
+    return found
+
+
+def _made(table: Table, console: Console, names: Sequence[str]) -> list[RichTable]:
+    """Return the table folded as little as the terminal allows, or in blocks."""
+    for text_width in TEXT_WIDTHS:
+        made = rich_table(table, names, text_width)
+        fits = width_of(console, made).maximum <= console.width
+        if fits or not console.is_terminal:
+            return [made]
+    return [rich_table(table, each) for each in blocks(table, console, names)]
+
+
+def terminal_renderables(
+    table: Table, console: Console, *, wide: bool = False
+) -> list[RenderableType]:
+    """Return title, table and notes, in blocks where a terminal is too narrow."""
+    names = columns_shown(table, wide=wide)
+    made = _made(table, console, names)
+    return [
+        Text(table.title, style="bold"),
+        "",
+        *(part for block in made for part in (block, "")),
+        *(Text(note, style="dim") for note in table.notes),
+        *([""] if table.notes else []),
+    ]
+
+
+def print_table(table: Table, console: Console, *, wide: bool = False) -> None:
+    """Print a table and its notes; off a terminal it is as wide as it must be."""
+    parts = terminal_renderables(table, console, wide=wide)
+    before = console.width
+    if not console.is_terminal:
+        widths = [width_of(console, p).maximum for p in parts if not isinstance(p, str)]
+        console.width = max(PIPE_WIDTH, *widths)
+    try:
+        console.print(*parts, sep="\n", soft_wrap=False)
+    finally:
+        console.width = before

@@ -1,0 +1,1 @@
+"""What is said across runs: the page, lists, recommendations, the doctor."""

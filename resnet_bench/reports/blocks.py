@@ -1,0 +1,135 @@
+"""Blocks of hand-written pages that are rendered from runs.
+
+A page marks them with comments. The results block shows a table and figures of each
+experiment's plainest run; a measured block shows what one experiment, or some claims of
+`degradation`, came to.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.present.tables import escaped, markdown
+from resnet_bench.reports.report_markdown import image, relative
+from resnet_bench.reports.runs import plainest
+from resnet_bench.reports.shown import RunView
+from resnet_bench.store.folders import find_run
+from resnet_bench.store.reading import read_run
+
+BEGIN = "<!-- results begin"
+END = "<!-- results end -->"
+HINT = ": rendered by `resnet-bench report --readme`, not by hand -->"
+
+#: What the README shows of an experiment: how many tables, and which figure.
+README_PARTS = {
+    "speed": (1, "phases"),
+    "degradation": (0, "training-curves"),
+}
+
+#: A measured block: what it shows stands in its first mark.
+MEASURED = re.compile(
+    r"<!-- measured begin: (?P<names>[^>]+?) -->\n.*?<!-- measured end -->", re.DOTALL
+)
+CLAIMS_OF = "degradation"
+
+
+def page_filled(page: Path, views: Sequence[RunView]) -> str:
+    """Return a page with all its blocks rendered from complete runs.
+
+    Raises InputOutputError when it cannot be read, UsageError without any block.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot read {page}: {error.strerror or error}"
+        ) from error
+    if BEGIN not in text and not MEASURED.search(text):
+        raise UsageError(f"--readme {page}: expected a file with '{BEGIN} -->'")
+    return filled(text, views, page.parent)
+
+
+def filled(text: str, views: Sequence[RunView], base: Path) -> str:
+    """Return a page's text with its blocks rendered from these runs."""
+    before, begin, rest = text.partition(BEGIN)
+    if begin and END in rest:
+        after = rest.partition(END)[2]
+        text = f"{before}{BEGIN}{HINT}\n{block(views, base)}\n{END}{after}"
+    return MEASURED.sub(lambda found: measured_block(found["names"], views, base), text)
+
+
+def measured_block(names: str, views: Sequence[RunView], base: Path) -> str:
+    """Return a measured block: an experiment's first table, or claims by name."""
+    name = names.strip()
+    body = (
+        _table_lines(name, views, base)
+        if name in EXPERIMENTS
+        else _claim_lines(name, views, base)
+    )
+    inner = "\n\n".join(body or ["Not measured in the runs that are kept here."])
+    return f"<!-- measured begin: {name} -->\n{inner}\n<!-- measured end -->"
+
+
+def _table_lines(name: str, views: Sequence[RunView], base: Path) -> list[str]:
+    view = plainest(views, name)
+    if view is None or not view.tables:
+        return []
+    return [markdown(view.tables[0]).strip(), _origin(view, base)]
+
+
+def _claim_lines(names: str, views: Sequence[RunView], base: Path) -> list[str]:
+    """Return a line per claim, from the largest run that judges any of them."""
+    wanted = [name.strip() for name in names.split(",")]
+    own = [view for view in views if view.run.experiment == CLAIMS_OF]
+    largest = sorted(own, key=lambda view: (len(view.run.grid), view.run.id))
+    for view in reversed(largest):
+        claims = view.content["claims"]
+        found = [row for name in wanted for row in claims if row["name"] == name]
+        if found:
+            return ["\n".join(map(_claim_line, found)), _origin(view, base)]
+    return []
+
+
+def _origin(view: RunView, base: Path) -> str:
+    return f"From run [`{view.run.id}`]({relative(view.run.folder, base)}/)."
+
+
+def _claim_line(row: dict[str, Any]) -> str:
+    seeds = f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"
+    said = escaped(f"{row['claim']} Measured: {row['why']} ({seeds}).")
+    return f"- **{row['verdict']}**: {said}"
+
+
+def block(views: Sequence[RunView], base: Path) -> str:
+    """Return what stands between the marks of a README, from the plainest runs."""
+    chosen = [plainest(views, name) for name in README_PARTS]
+    shown = [view for view in chosen if view is not None]
+    return "\n\n".join(part for view in shown for part in _block_parts(view, base))
+
+
+def _block_parts(view: RunView, base: Path) -> list[str]:
+    name = view.run.experiment
+    tables, figure = README_PARTS[name]
+    parts = [markdown(table) for table in view.tables[:tables]]
+    parts.append(image(view.run, figure, figure.replace("-", " "), base))
+    parts.append(f"{_origin(view, base).removesuffix('.')} of `{name}`.")
+    return [part.strip() for part in parts if part]
+
+
+def runs_named(text: str) -> list[str]:
+    """Return the run ids that the blocks of a page name, each once."""
+    return list(dict.fromkeys(re.findall(r"From run \[`([^`]+)`\]", text)))
+
+
+def page_as_named(page: Path, results: Path) -> str:
+    """Return a page with its blocks rendered from the runs that it names."""
+    text = page.read_text(encoding="utf-8")
+    named = runs_named(text)
+    return filled(
+        text,
+        [RunView(read_run(find_run(results, name))) for name in named],
+        page.parent,
+    )

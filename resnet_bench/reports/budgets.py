@@ -1,0 +1,266 @@
+"""Which variant for which budget of time: one rule for `recommend` and the report."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import pandas as pd
+
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.experiments.speed.protocols import OWN
+from resnet_bench.experiments.speed.view.rows import SWITCHES
+from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD, DEVIATIONS
+from resnet_bench.present.tables import Table
+from resnet_bench.reports.accuracies import (
+    Accuracies,
+    Accuracy,
+    published_accuracies,
+)
+
+#: What is timed for each goal: the call, and how many images a second go through.
+CALLS = {"infer": "inference", "train": "step"}
+RATES = {"infer": "inference_images_per_second", "train": "train_images_per_second"}
+
+#: Least chance of staying within the budget for each degree of certainty, surest
+#: first: 0.975 is where a 95 % interval ends on one side.
+CERTAINTIES = {"sure": 0.975, "likely": 0.8, "borderline": 0.5}
+UNLIKELY = "unlikely"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The seconds that a call may take, or an image where throughput is asked for.
+
+    `goal` is `infer` or `train`.
+    """
+
+    seconds: float
+    goal: str = "infer"
+    per_image: bool = False
+
+    @property
+    def words(self) -> str:
+        """What the budget asks for, as a person gave it."""
+        doing = "train" if self.goal == "train" else "infer"
+        if self.per_image:
+            return f"{doing} at least {1 / self.seconds:g} images per second"
+        return f"{doing} within {1e3 * self.seconds:g} ms"
+
+    def time_of(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what a row took of what the budget limits: median, low, high."""
+        if not self.per_image:
+            return row.get(CALLS[self.goal])
+        rate = row.get(RATES[self.goal])
+        if not rate:
+            return None
+        low, high = (rate[end] and 1 / rate[end] for end in ("high", "low"))
+        return {"median": 1 / rate["median"], "low": low, "high": high}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A variant in one setting: the seconds that count, and its accuracy."""
+
+    row: Mapping[str, Any]
+    accuracy: Accuracy
+    seconds: Mapping[str, Any]
+
+    @property
+    def accuracy_percent(self) -> float:
+        """Top-1 accuracy in percent."""
+        return self.accuracy.percent
+
+    def chance(self, budget_seconds: float, process_spread: float) -> float:
+        """Return how probable it is that another process stays within the budget.
+
+        Logarithms of times are taken as normal; the interval within the process and
+        the spread from one process to the next (a standard deviation of log-ratios)
+        add up in quadrature.
+        """
+        low, high = self.seconds["low"], self.seconds["high"]
+        within = math.log(high / low) / (2 * DEVIATIONS) if low and high else 0.0
+        deviation = math.hypot(within, process_spread)
+        distance = math.log(budget_seconds / self.seconds["median"])
+        if deviation == 0:
+            return float(distance >= 0)
+        return NormalDist().cdf(distance / deviation)
+
+
+def certainty(chance: float) -> str:
+    """Return in a word how sure a budget is kept."""
+    return next((word for word, at in CERTAINTIES.items() if chance >= at), UNLIKELY)
+
+
+def candidates(
+    rows: Sequence[Mapping[str, Any]],
+    budget: Budget | None = None,
+    accuracies: Accuracies | None = None,
+) -> list[Candidate]:
+    """Return the rows whose time is measured and whose accuracy is known.
+
+    Without a budget the call of inference counts, without accuracies the published
+    ones. A row counts at the image size that its accuracy is for.
+    """
+    known = published_accuracies() if accuracies is None else accuracies
+    return list(_candidates(rows, budget or Budget(math.inf), known))
+
+
+def _candidates(
+    rows: Sequence[Mapping[str, Any]], budget: Budget, known: Accuracies
+) -> Iterator[Candidate]:
+    for row in rows:
+        accuracy = known.get(row["variant"]) if row.get("variant") else None
+        standard = row.get("architecture") in (None, "residual")
+        # Times by another project's rules stand for something else.
+        standard = standard and row.get("protocol") in (None, OWN)
+        if not (accuracy and standard):
+            continue
+        seconds = budget.time_of(row)
+        if seconds and row["image_size"] == accuracy.image_size:
+            yield Candidate(row, accuracy, seconds)
+
+
+def budgets_for(seconds: Sequence[float]) -> list[float]:
+    """Return round budgets (1, 2, 5, 10 …) around the given times, in seconds."""
+    low, high = min(seconds), max(seconds)
+    steps = [
+        digit * 10.0**power
+        for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
+        for digit in (1, 2, 5)
+    ]
+    first = next(index for index, step in enumerate(steps) if step >= low)
+    last = next(index for index, step in enumerate(steps) if step >= high)
+    return steps[max(0, first - 1) : last + 1]
+
+
+def _order(candidate: Candidate) -> tuple[float, float]:
+    return -candidate.accuracy_percent, candidate.seconds["median"]
+
+
+def recommended(
+    found: Sequence[Candidate], budget_seconds: float, process_spread: float
+) -> Candidate | None:
+    """Return the most accurate candidate that is likely to stay within the budget.
+
+    Of two settings of a variant that is the faster one. Where none is likely, the
+    most accurate one that is at least borderline; None where even that is missing.
+    """
+    for least in ("likely", "borderline"):
+        within = [
+            candidate
+            for candidate in found
+            if candidate.chance(budget_seconds, process_spread) >= CERTAINTIES[least]
+        ]
+        if within:
+            return min(within, key=_order)
+    return None
+
+
+def best_settings(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the fastest setting of each variant, the most accurate variant first."""
+    fastest: dict[int, Candidate] = {}
+    for candidate in sorted(found, key=_order):
+        fastest.setdefault(candidate.row["variant"], candidate)
+    return list(fastest.values())
+
+
+HEADERS = {
+    "budget_seconds": "time for a call",
+    "top1_percent": "top-1",
+    "call_seconds": "takes",
+    "image_seconds": "image",
+    "sure": "within it?",
+}
+
+
+def spread_note(measured_spread: float | None) -> str:
+    """Return how much processes differ, and whether that was measured."""
+    if measured_spread is None:
+        return (
+            f"Between processes times are taken to differ by "
+            f"{ASSUMED_PROCESS_SPREAD:.0%}; 'resnet-bench noise' measures it."
+        )
+    return (
+        f"Between processes times differ by {measured_spread:.1%} here, by the "
+        "newest noise run."
+    )
+
+
+RULE_NOTE = (
+    "Sure: 97.5 %, likely: 80 %, borderline: 50 % chance that another process stays "
+    "within it, by the interval and the spread between processes."
+)
+
+
+def budget_table(
+    rows: Sequence[Mapping[str, Any]],
+    where: str,
+    measured_spread: float | None = None,
+) -> Table | None:
+    """Return the recommended variant per budget; None without a timed inference."""
+    found = candidates(rows)
+    if not found:
+        return None
+    spread = measured_spread or ASSUMED_PROCESS_SPREAD
+    budgets = budgets_for([candidate.seconds["median"] for candidate in found])
+    lines = [
+        _line(budget, recommended(found, budget, spread), spread) for budget in budgets
+    ]
+    return Table(
+        name="budgets",
+        title=f"Which ResNet within which time, on {where}",
+        frame=pd.DataFrame(lines, dtype=object),
+        narrow=[
+            "budget_seconds",
+            "model",
+            "setting",
+            "call_seconds",
+            "sure",
+            "top1_percent",
+            "weights",
+            "verdict",
+        ],
+        notes=[
+            "The most accurate variant of this run whose inference call is likely to "
+            "stay within the budget. Accuracy: ImageNet top-1 as published by "
+            "torchvision for its best weights, not measured here.",
+            RULE_NOTE,
+            spread_note(measured_spread),
+        ],
+        headers={**HEADERS, "top1_percent": "ImageNet top-1"},
+    )
+
+
+def _line(
+    budget_seconds: float, chosen: Candidate | None, spread: float
+) -> dict[str, Any]:
+    if chosen is None:
+        return {"budget_seconds": budget_seconds, "model": "none fits"}
+    return {
+        "budget_seconds": budget_seconds,
+        **described(chosen, "call"),
+        "sure": certainty(chosen.chance(budget_seconds, spread)),
+    }
+
+
+def described(candidate: Candidate, per: str) -> dict[str, Any]:
+    """Return a candidate as the columns of a table; `per` is `call` or `image`."""
+    return {
+        "model": VARIANTS[candidate.row["variant"]].title,
+        "setting": setting(candidate.row),
+        f"{per}_seconds": candidate.seconds["median"],
+        f"{per}_seconds_low": candidate.seconds["low"],
+        f"{per}_seconds_high": candidate.seconds["high"],
+        "top1_percent": candidate.accuracy_percent,
+        "weights": candidate.accuracy.weights,
+        "verdict": candidate.row.get("verdict"),
+        "run": candidate.row.get("run"),
+    }
+
+
+def setting(row: Mapping[str, Any]) -> str:
+    """Return what a call does, in words: batch, number format, layout, compilation."""
+    named = [words for name, words in SWITCHES.items() if row.get(name)]
+    return ", ".join([f"batch {row['batch_size']}", str(row["dtype"]), *named])

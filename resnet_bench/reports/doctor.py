@@ -1,0 +1,189 @@
+"""`doctor`: this machine on a page, what spoils measurements on it, and the extras."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.text import Text
+
+from resnet_bench.commands.readers import DoctorConfig
+from resnet_bench.errors import ExitCode
+from resnet_bench.execution.choice import make_executor
+from resnet_bench.output import Output
+from resnet_bench.reports.conditions import UNKNOWN, gibibytes, warnings
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An optional part of the installation: a module that shows it, what it adds."""
+
+    name: str
+    module: str
+    adds: str
+
+    @property
+    def installed(self) -> bool:
+        """Whether its module can be found; nothing is imported."""
+        return importlib.util.find_spec(self.module) is not None
+
+
+EXTRAS = (
+    Extra("ray", "ray", "sweeps on a cluster: --executor ray"),
+    Extra("gpu", "pynvml", "driver and clocks of NVIDIA GPUs without nvidia-smi"),
+    Extra(
+        "safetensors", "safetensors", "weight files through the format's own library"
+    ),
+    Extra("test", "pytest_benchmark", "the tests and micro-benchmarks"),
+    Extra("dev", "mypy", "lint and type checks"),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with its lines: what, and how it is here."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+
+def examine(config: DoctorConfig, output: Output) -> ExitCode:
+    """Print the environment with warnings and extras, as text or as JSON."""
+    executor = make_executor("inline")
+    environment = executor.call("resnet_bench.engine.machine", "collect")
+    if config.json:
+        output.write(json.dumps(json_object(environment)))
+        return ExitCode.OK
+    console = output.console()
+    for line in report(environment):
+        console.print(line)
+    return ExitCode.OK
+
+
+def json_object(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the environment, its warnings and the extras for `--json`."""
+    extras = [{**asdict(extra), "installed": extra.installed} for extra in EXTRAS]
+    return {
+        "environment": dict(environment),
+        "warnings": list(warnings(environment)),
+        "extras": extras,
+    }
+
+
+def report(environment: Mapping[str, Any]) -> Iterator[Text]:
+    """Yield the lines of the page, warnings last: they stay on the screen."""
+    for section in (*sections(environment), _extras()):
+        yield Text(section.title, style="bold")
+        for name, value in section.lines:
+            yield Text.assemble(f"  {name:<14}", value)
+    found = list(warnings(environment))
+    yield Text("Warnings", style="bold")
+    for warning in found:
+        yield Text.assemble("  ", (warning, "yellow"))
+    if not found:
+        yield Text("  none: this machine is quiet enough to measure", style="green")
+
+
+def sections(environment: Mapping[str, Any]) -> tuple[Section, ...]:
+    """Return machine, software and settings as text."""
+    return (
+        Section("Machine", tuple(_machine(environment))),
+        Section("Software", tuple(_software(environment))),
+        Section("Settings", tuple(_settings(environment))),
+    )
+
+
+def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    cpu, memory = environment["cpu"], environment["memory"]
+    yield "CPU", f"{_text(cpu['model'])}, {_text(cpu['architecture'])}"
+    yield "cores", _cores(cpu)
+    yield "instructions", " ".join(cpu["instructions"]) or UNKNOWN
+    yield "frequency", _frequency(cpu)
+    yield (
+        "memory",
+        f"{gibibytes(memory['available_bytes'])} available"
+        f" of {gibibytes(memory['total_bytes'])}",
+    )
+    yield "load", _load(environment["load"])
+    for gpu in environment["gpus"]:
+        yield "GPU", _gpu(gpu)
+    if not environment["gpus"]:
+        yield "GPU", "none"
+    yield "machine key", environment["machine_key"]
+
+
+def _cores(cpu: Mapping[str, Any]) -> str:
+    return (
+        f"{cpu['usable_cores']} usable: {_text(cpu['physical_cores'])} physical, "
+        f"{_text(cpu['logical_cores'])} logical, "
+        f"{_text(cpu['affinity_cores'])} by affinity, "
+        f"quota {_text(cpu['quota_cores'], 'none')}"
+    )
+
+
+def _frequency(cpu: Mapping[str, Any]) -> str:
+    governors = ", ".join(cpu["governors"] or [UNKNOWN])
+    return f"governor {governors}, boost {_switch(cpu['boost'])}"
+
+
+def _load(load: float | None) -> str:
+    return UNKNOWN if load is None else f"{load:.2f} over the last minute"
+
+
+def _gpu(gpu: Mapping[str, Any]) -> str:
+    clock = gpu["maximum_clock_mhz"]
+    return (
+        f"{gpu['name']}, {gibibytes(gpu['memory_bytes'])}, "
+        f"driver {_text(gpu['driver'])}, "
+        f"{UNKNOWN if clock is None else f'{clock:.0f} MHz'} at most"
+    )
+
+
+def _software(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    libraries, system = environment["libraries"], environment["system"]
+    yield "system", f"{_text(system['distribution'])}, kernel {_text(system['kernel'])}"
+    yield "Python", environment["python"]["version"]
+    yield (
+        "torch",
+        f"{libraries['torch']}, torchvision {_text(libraries['torchvision'])}",
+    )
+    cuda = _text(libraries["cuda"], "none")
+    yield "CUDA", f"{cuda}, cuDNN {_text(libraries['cudnn'], 'none')}"
+    yield (
+        "BLAS",
+        f"{_text(libraries['blas'])}, MKL {_text(libraries['mkl'], 'none')}, "
+        f"oneDNN {_text(libraries['onednn'], 'none')}",
+    )
+    commit = environment["git"]["commit"]
+    changed = ", with changes" if environment["git"]["dirty"] else ""
+    yield "commit", f"{commit[:12]}{changed}" if commit else UNKNOWN
+
+
+def _settings(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    settings = environment["torch"]
+    yield (
+        "threads",
+        f"{environment['cpu']['usable_cores']} unless --threads says otherwise",
+    )
+    yield "kernels for", _text(settings["cpu_capability"])
+    for name, value in environment["variables"].items():
+        yield "variable", f"{name}={value}"
+
+
+def _extras() -> Section:
+    lines = (
+        (extra.name, f"{'installed' if extra.installed else 'missing':<11}{extra.adds}")
+        for extra in EXTRAS
+    )
+    return Section("Extras: pip install --editable '.[NAME]'", tuple(lines))
+
+
+def _text(value: object, unknown: str = UNKNOWN) -> str:
+    return unknown if value is None else str(value)
+
+
+def _switch(value: bool | None) -> str:
+    return UNKNOWN if value is None else "on" if value else "off"

@@ -1,0 +1,1 @@
+"""Intervals, comparisons and fronts: numbers in, numbers out."""

@@ -1,0 +1,223 @@
+"""The intervals and tests behind every number that is shown or judged.
+
+Samples come in and an `Interval` goes out. Where there are too few samples for a
+bound, the bound is infinite: a wide answer is honest, a narrow guess is not.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from resnet_bench.statistics.intervals import Interval
+
+Samples = Sequence[float] | NDArray[np.float64]
+
+#: From this many paired seeds on a sign-flip p can fall below 0.05 (2 / 2**6).
+SEEDS_FOR_P_VALUE = 6
+
+#: Samples needed before a percentile of a latency says more than the maximum.
+SAMPLES_FOR_PERCENTILE = {90: 20, 99: 100}
+
+#: Up to this many differences all sign patterns are enumerated (2**20 sums).
+EXACT_SIGN_FLIPS = 20
+
+#: Random sign patterns drawn beyond that, from a fixed seed.
+DRAWN_SIGN_FLIPS = 100_000
+
+
+def finite(samples: Samples) -> NDArray[np.float64]:
+    """Return `samples` as an array; raises ValueError if empty or not finite."""
+    values = np.asarray(samples, dtype=np.float64)
+    if values.size == 0:
+        raise ValueError("no samples")
+    if not np.isfinite(values).all():
+        raise ValueError("samples must be finite")
+    return values
+
+
+def mean_interval(samples: Samples, confidence: float = 0.95) -> Interval:
+    """Return the mean with Student's t interval, in the unit of the samples.
+
+    One sample has no spread to estimate: its bounds are infinite.
+    """
+    values = finite(samples)
+    mean = float(values.mean())
+    if values.size == 1:
+        return Interval(mean, -math.inf, math.inf, 1)
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    half = float(stats.t.ppf(0.5 + confidence / 2, values.size - 1)) * error
+    return Interval(mean, mean - half, mean + half, values.size)
+
+
+def paired(left: Samples, right: Samples) -> NDArray[np.float64]:
+    """Return `left` minus `right` pair by pair; ValueError if lengths differ."""
+    first, second = finite(left), finite(right)
+    if first.shape != second.shape:
+        raise ValueError(f"{first.size} samples cannot be paired with {second.size}")
+    return first - second
+
+
+def paired_difference_interval(
+    left: Samples, right: Samples, confidence: float = 0.95
+) -> Interval:
+    """Return the mean of `left` minus `right` with a t interval over the pairs."""
+    return mean_interval(paired(left, right), confidence)
+
+
+def logarithms(samples: Samples) -> NDArray[np.float64]:
+    """Return natural logarithms; raises ValueError unless all are positive."""
+    values = finite(samples)
+    if (values <= 0).any():
+        raise ValueError("only positive samples have a ratio")
+    return np.log(values)
+
+
+def exponential(interval: Interval) -> Interval:
+    """Return an interval of log-ratios as one of ratios."""
+    return Interval(
+        math.exp(interval.estimate),
+        math.exp(interval.low),
+        math.exp(interval.high),
+        interval.samples,
+    )
+
+
+def geometric_mean(samples: Samples) -> float:
+    """Return the geometric mean of positive samples."""
+    return float(np.exp(logarithms(samples).mean()))
+
+
+def ratio_interval(
+    numerators: Samples, denominators: Samples, confidence: float = 0.95
+) -> Interval:
+    """Return the geometric mean of paired ratios with its interval.
+
+    The pairs are values of the same round, so that a slow minute of the machine
+    divides out; the interval is Student's t on the logarithms.
+    """
+    differences = paired(logarithms(numerators), logarithms(denominators))
+    return exponential(mean_interval(differences, confidence))
+
+
+def ratio_of_means(
+    numerators: Samples, denominators: Samples, confidence: float = 0.95
+) -> Interval:
+    """Return the ratio of two independent means with its interval.
+
+    By the delta method on the logarithm, with Welch's degrees of freedom; from 0 to
+    infinity where a mean is of one sample.
+    """
+    sides = [finite(numerators), finite(denominators)]
+    ratio = float(sides[0].mean() / sides[1].mean())
+    fewest = min(side.size for side in sides)
+    if fewest == 1:
+        return Interval(ratio, 0.0, math.inf, fewest)
+    errors = np.array(
+        [side.var(ddof=1) / side.size / side.mean() ** 2 for side in sides]
+    )
+    if not errors.any():
+        return Interval(ratio, ratio, ratio, fewest)
+    sizes = np.array([side.size for side in sides])
+    freedom = errors.sum() ** 2 / (errors**2 / (sizes - 1)).sum()
+    half = stats.t.ppf(0.5 + confidence / 2, freedom) * math.sqrt(errors.sum())
+    low, high = ratio * math.exp(-half), ratio * math.exp(half)
+    return Interval(ratio, low, high, fewest)
+
+
+def ratio_by_key(
+    numerators: Mapping[int, float], denominators: Mapping[int, float]
+) -> Interval | None:
+    """Return the ratio paired by what both have (rounds, say); None without any."""
+    common = sorted(numerators.keys() & denominators.keys())
+    if not common:
+        return None
+    return ratio_interval(
+        [numerators[key] for key in common], [denominators[key] for key in common]
+    )
+
+
+@functools.cache
+def signed_rank_bound(samples: int, confidence: float = 0.95) -> int:
+    """Return the 1-based rank of the Walsh average that bounds the interval.
+
+    It is the largest r with 2 P(W < r) <= 1 - confidence, where W is Wilcoxon's
+    signed-rank statistic under the null hypothesis (Hollander, Wolfe and Chicken,
+    Nonparametric Statistical Methods, 3rd edition, section 3.3); 0 when not even
+    r = 1 holds, which is so below 6 samples at 95 %.
+    """
+    counts = np.zeros(samples * (samples + 1) // 2 + 1)
+    counts[0] = 1.0
+    for rank in range(1, samples + 1):
+        shifted = np.zeros_like(counts)
+        shifted[rank:] = counts[:-rank]
+        # Halving at each step keeps the counts probabilities, without overflow.
+        counts = (counts + shifted) / 2
+    # The smallest bound is often met exactly (2/2**n); sums must not lose it.
+    allowed = (1 - confidence) / 2 * (1 + 1e-12)
+    return int(np.searchsorted(np.cumsum(counts), allowed, side="right"))
+
+
+def hodges_lehmann(differences: Samples, confidence: float = 0.95) -> Interval:
+    """Return the Hodges-Lehmann estimate with the exact signed-rank interval.
+
+    The estimate is the median of the averages of all pairs, each sample paired
+    with itself too (Hodges and Lehmann 1963). Bounds are infinite below the
+    number of samples that can carry the confidence (6 at 95 %).
+    """
+    values = finite(differences)
+    rows, columns = np.triu_indices(values.size)
+    averages = np.sort((values[rows] + values[columns]) / 2)
+    estimate = float(np.median(averages))
+    rank = signed_rank_bound(values.size, confidence)
+    if rank == 0:
+        return Interval(estimate, -math.inf, math.inf, values.size)
+    low, high = float(averages[rank - 1]), float(averages[-rank])
+    return Interval(estimate, low, high, values.size)
+
+
+def sign_flip_p(differences: Samples) -> float:
+    """Return the two-sided p of the paired sign-flip test of a zero mean.
+
+    Exact over all sign patterns up to 20 differences; beyond, from 100,000 random
+    patterns of a fixed seed with the observed one counted (Phipson and Smyth 2010).
+    """
+    values = finite(differences)
+    observed = abs(values.sum())
+    # Patterns that tie with the observed one must count as ties despite rounding.
+    threshold = observed - 1e-9 * float(np.abs(values).sum())
+    if values.size > EXACT_SIGN_FLIPS:
+        generator = np.random.default_rng(0)
+        signs = generator.choice((-1.0, 1.0), size=(DRAWN_SIGN_FLIPS, values.size))
+        extreme = int((np.abs(signs @ values) >= threshold).sum())
+        return (extreme + 1) / (DRAWN_SIGN_FLIPS + 1)
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate((sums - value, sums + value))
+    return float((np.abs(sums) >= threshold).mean())
+
+
+def percentile(samples: Samples, percent: int) -> float | None:
+    """Return a percentile, or None when there are too few samples to carry it.
+
+    `percent` is a key of SAMPLES_FOR_PERCENTILE.
+    """
+    values = finite(samples)
+    if values.size < SAMPLES_FOR_PERCENTILE[percent]:
+        return None
+    return float(np.percentile(values, percent))
+
+
+def wilson_interval(errors: int, total: int, confidence: float = 0.95) -> Interval:
+    """Return a proportion with Wilson's score interval (Wilson 1927).
+
+    This is the sampling error of a test set of `total` examples; multiply by 100
+    for percent.
+    """
+    if not 0 <= errors <= total or total == 0:
+        raise ValueError(f"{errors} of {total} is no proportion")
+    bounds = stats.binomtest(errors, total).proportion_ci(confidence, "wilson")
+    return Interval(errors / total, float(bounds.low), float(bounds.high), total)

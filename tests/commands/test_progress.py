@@ -1,0 +1,186 @@
+"""Progress: counts, time left, and the two ways to show it."""
+
+import io
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from resnet_bench.commands.progress import (
+    LiveDisplay,
+    PlainDisplay,
+    Tracker,
+    duration,
+    trying,
+)
+from resnet_bench.execution.events import Ended, Recorded, Started
+from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.records import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed(Cell):
+    name: str
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def cost(self) -> float:
+        return self.seconds
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+SHORT = Timed(name="short", seconds=1.0)
+LONG = Timed(name="long", seconds=3.0)
+
+
+def ended(cell: Cell, error: str | None = None) -> Ended:
+    return Ended(cell.key, 1, "failed" if error else "ok", 10.0, error)
+
+
+def test_time_left_follows_the_cost_of_what_is_left() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock)
+    assert tracker.seconds_left is None
+    tracker.hear(Started(SHORT.key, 1))
+    clock.now = 10.0
+    tracker.hear(ended(SHORT))
+    assert tracker.fraction == 0.25
+    assert tracker.seconds_left == pytest.approx(30.0)
+    clock.now = 20.0
+    tracker.hear(Recorded(LONG.key, 1, {}))
+    # A unit of cost took 10 s: of the long cell's three, one is done.
+    assert tracker.fraction == pytest.approx((1 + 1) / 4)
+    clock.now = 40.0
+    tracker.hear(ended(LONG))
+    assert tracker.fraction == 1.0
+    assert tracker.seconds_left == 0.0
+
+
+def test_cells_visited_in_turn_are_all_nearly_done_when_the_first_one_ends() -> None:
+    clock = Clock()
+    cells = [Timed(name=f"cell {number}", seconds=4.0) for number in range(4)]
+    tracker = Tracker(cells, clock)
+    for _ in range(3):
+        for cell in cells:
+            clock.now += 1.0
+            tracker.hear(Recorded(cell.key, 1, {}))
+    clock.now += 1.0
+    tracker.hear(ended(cells[0]))
+    assert tracker.seconds_left == pytest.approx(3.0)
+
+
+def test_cells_side_by_side_share_the_time_however_often_they_speak() -> None:
+    clock = Clock()
+    cells = [Timed(name=f"cell {number}", seconds=4.0) for number in range(4)]
+    tracker = Tracker(cells, clock, side_by_side=True)
+    for cell in cells[:2]:
+        tracker.hear(Started(cell.key, 1))
+    clock.now = 1.0
+    tracker.hear(Recorded(cells[1].key, 1, {}))
+    clock.now = 20.0
+    tracker.hear(ended(cells[0]))
+    # The other one has run as long: nine tenths of it count.
+    assert tracker.fraction == pytest.approx(1.9 / 4)
+    tracker.hear(Started(cells[2].key, 1))
+    clock.now = 22.0
+    tracker.hear(ended(cells[1]))
+    assert tracker.fraction == pytest.approx((2 + 0.1 / 1.1) / 4, rel=0.01)
+
+
+def test_a_session_without_cells_is_done() -> None:
+    assert Tracker([], Clock()).fraction == 1.0
+
+
+def test_off_a_terminal_each_finished_cell_is_a_line() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock)
+    lines: list[str] = []
+    with PlainDisplay(tracker, lines.append) as display:
+        for event in (Started(SHORT.key, 1), ended(SHORT), ended(LONG, "it broke")):
+            clock.now += 5.0
+            tracker.hear(event)
+            display.show(event)
+    assert lines == [
+        "[1/2] short in 10 s, about 30 s left",
+        "[2/2] long: it broke",
+    ]
+
+
+def test_on_a_terminal_a_bar_shows_cell_and_time_left() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80)
+    tables = iter([None, None, Text("the table")])
+    with LiveDisplay(tracker, console, lambda: next(tables)) as display:
+        for event in (Started(SHORT.key, 1), ended(SHORT)):
+            clock.now += 5.0
+            tracker.hear(event)
+            display.show(event)
+    assert "1/2" in stream.getvalue()
+    assert "30 s left, short" in stream.getvalue()
+    assert "the table" in stream.getvalue()
+
+
+def test_an_unknown_cell_keeps_its_key() -> None:
+    tracker = Tracker([], Clock())
+    assert tracker.label == ""
+    assert tracker.label_of("k") == "k"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "?"), (8.4, "8 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")],
+)
+def test_durations_are_in_a_persons_units(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_what_is_tried_is_a_line_each_in_a_pipe(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with trying(Output(DisplayOptions())) as note:
+        note("trying 2")
+        note("trying 4")
+    assert capsys.readouterr().err == "trying 2\ntrying 4\n"
+    with trying(Output(DisplayOptions(quiet=True))) as note:
+        note("trying 2")
+    assert capsys.readouterr().err == ""
+
+
+def on_terminal(console: Console) -> Any:
+    """An output whose messages go to a terminal."""
+    return SimpleNamespace(interactive=True, console=lambda stream: console)
+
+
+def test_what_is_tried_is_one_line_of_a_terminal_that_goes_away() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=60)
+    with trying(on_terminal(console)) as note:
+        note("trying [2]")
+        note("trying [4]")
+    drawn = stream.getvalue()
+    assert "trying [2]" in drawn
+    # Both lines are erased again: nothing but cursor movements follows the last.
+    assert drawn.rindex("\x1b[2K") > drawn.index("trying [4]")
+
+
+def test_where_nothing_is_tried_a_terminal_stays_as_it_is() -> None:
+    stream = io.StringIO()
+    with trying(on_terminal(Console(file=stream, force_terminal=True))):
+        pass
+    assert stream.getvalue() == ""

@@ -1,0 +1,215 @@
+"""Carrying out an experiment: run files, resuming, and being stopped."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.commands import plan as runner
+from resnet_bench.commands.plan import (
+    Plan,
+    make_plan,
+    open_again,
+    open_new,
+    portable,
+    run_cells,
+    shortened_paths,
+)
+from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.execution.events import Event, Job, Recorded
+from resnet_bench.execution.inline import InlineExecutor
+from resnet_bench.experiments import Experiment
+from resnet_bench.interrupts import Terminated
+from resnet_bench.options import option
+from resnet_bench.store.reading import Run, read_run
+from tests.toys.toy.spec import Config
+
+TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
+ENVIRONMENT: dict[str, Any] = {
+    "machine_key": "m",
+    "git": {"commit": "0123456789", "dirty": False},
+}
+
+
+class ToyExecutor(InlineExecutor):
+    """Runs inline, and knows no machine but the one above."""
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        if module == runner.ENVIRONMENT:
+            return ENVIRONMENT
+        return super().call(module, function, *arguments)
+
+
+def plan(*behaviours: str, size: int = 2) -> Plan:
+    config = Config(behaviours=behaviours or ("count",), size=size)
+    return make_plan(TOY, config, ToyExecutor())
+
+
+def carried_out(
+    made: Plan, folder: Path, listener: Callable[[Event], None] = lambda event: None
+) -> Run:
+    opened = open_new(made, folder, ["toy"])
+    with opened.writer:
+        run_cells(made, opened, ToyExecutor(), 1, listener)
+    return read_run(opened.writer.folder)
+
+
+def test_a_run_file_says_what_was_asked_and_where(tmp_path: Path) -> None:
+    run = carried_out(plan("count", "count"), tmp_path)
+    assert run.status == "complete"
+    assert run.experiment == "toy"
+    assert run.config["size"] == 2
+    assert run.header["commit"] == "0123456789"
+    assert run.header["argv"] == ["toy"]
+    assert run.folder == tmp_path / "toy" / run.id
+    assert [row["value"] for row in run.rows("toy_sample")] == [0.0, 1.0, 1.0, 2.0]
+
+
+def test_a_failed_cell_is_kept_as_failed(tmp_path: Path) -> None:
+    run = carried_out(plan("fail", "count"), tmp_path)
+    assert [end.error for end in run.failed.values()] == ["ValueError: the toy broke"]
+    assert run.status == "complete"
+    assert len(run.rows("toy_sample")) == 2
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, Terminated])
+def test_a_stopped_run_is_partial_and_can_be_resumed(
+    tmp_path: Path, stop: type[BaseException]
+) -> None:
+    made = plan("count", "count", "count")
+    heard = []
+
+    def listener(event: Event) -> None:
+        heard.append(event)
+        if len([item for item in heard if isinstance(item, Recorded)]) == 3:
+            raise stop
+
+    opened = open_new(made, tmp_path, [])
+    with opened.writer, pytest.raises(stop):
+        run_cells(made, opened, ToyExecutor(), 1, listener)
+    partial = read_run(opened.writer.folder)
+    assert partial.status == "partial"
+    assert len(partial.cells) == 1
+    again = open_again(made, opened.writer.folder)
+    assert [task.cell.key for task in again.tasks] == partial.missing
+    with again.writer:
+        run_cells(made, again, ToyExecutor(), 1, lambda event: None)
+    whole = read_run(opened.writer.folder)
+    undisturbed = carried_out(made, tmp_path)
+    assert whole.status == "complete"
+    assert values_by_cell(whole) == values_by_cell(undisturbed)
+    assert len(again.live.rows("toy_sample")) == 6
+
+
+def values_by_cell(run: Run) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for row in run.rows("toy_sample"):
+        found.setdefault(row["cell"], []).append(row["value"])
+    return found
+
+
+def test_resuming_runs_failed_cells_again(tmp_path: Path) -> None:
+    made = plan("fail", "count")
+    run = carried_out(made, tmp_path)
+    again = open_again(made, run.folder)
+    again.writer.__exit__(None, None, None)
+    assert [(task.cell.key, task.attempt) for task in again.tasks] == [
+        (made.cells[0].key, 2)
+    ]
+
+
+def test_resuming_with_other_options_is_refused(tmp_path: Path) -> None:
+    run = carried_out(plan("count"), tmp_path)
+    with pytest.raises(UsageError, match="had size 2, now it is 5"):
+        open_again(plan("count", size=5), run.folder)
+    # The lock was given back.
+    open_again(plan("count"), run.folder).writer.__exit__(None, None, None)
+
+
+def test_resuming_a_run_of_another_experiment_is_refused(tmp_path: Path) -> None:
+    run = carried_out(plan("count"), tmp_path)
+    made = plan("count")
+    other = Experiment("other", "", "once")
+    stranger = Plan(other, made.config, made.cells, made.environment)
+    with pytest.raises(UsageError, match="is of experiment toy"):
+        open_again(stranger, run.folder)
+
+
+def test_resuming_a_run_with_another_grid_is_refused(tmp_path: Path) -> None:
+    made = plan("count", "count")
+    run = carried_out(made, tmp_path)
+    fewer = Plan(TOY, made.config, made.cells[:1], made.environment)
+    with pytest.raises(UsageError, match="another grid"):
+        open_again(fewer, run.folder)
+
+
+def test_what_the_disk_refuses_ends_the_run_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan("count")
+    opened = open_new(made, tmp_path, [])
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise InputOutputError("cannot write: No space left on device")
+
+    monkeypatch.setattr(opened.writer, "record", refuse)
+    with opened.writer, pytest.raises(InputOutputError):
+        run_cells(made, opened, ToyExecutor(), 1, lambda event: None)
+    assert read_run(opened.writer.folder).status == "partial"
+    monkeypatch.setattr(opened.writer, "end", refuse)
+    with pytest.raises(InputOutputError):
+        run_cells(made, opened, ToyExecutor(), 1, lambda event: None)
+
+
+def test_an_empty_grid_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.toys.toy.spec.expand", lambda config: [])
+    with pytest.raises(UsageError, match="nothing to run"):
+        plan("count")
+
+
+def test_absolute_paths_do_not_travel(tmp_path: Path) -> None:
+    inside = str(tmp_path / "data")
+    told = {"a": [inside, "/somewhere/else/x.pt"], "b": "relative", "c": 3}
+    assert portable(told, tmp_path) == {
+        "a": ["data", "x.pt"],
+        "b": "relative",
+        "c": 3,
+    }
+
+
+def test_paths_behind_their_kind_travel_no_further_than_their_name(
+    tmp_path: Path,
+) -> None:
+    typed = ["file:/home/someone/net.pth", "--weights=file:/home/someone/net.pth"]
+    assert portable(typed) == ["file:net.pth", "--weights=file:net.pth"]
+    assert portable("https://host/net.pth") == "https://host/net.pth"
+
+
+def test_only_paths_outside_the_working_folder_are_shortened() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Places:
+        near: Path = option(Path("data"), help="Near.")
+        far: Path = option(Path("/elsewhere/data"), help="Far.")
+        none: Path | None = option(None, help="None.")
+
+    assert shortened_paths(Places()) == {"far": Path("/elsewhere/data")}
+
+
+def test_living_cells_share_what_the_container_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets: list[float] = []
+
+    class Noting(ToyExecutor):
+        def run(self, job: Job) -> Iterator[Event]:
+            budgets.append(job.memory_bytes)
+            return super().run(job)
+
+    monkeypatch.setattr(runner, "bytes_left", lambda: 1000)
+    made = plan("count")
+    opened = open_new(made, tmp_path, ["toy"])
+    with opened.writer:
+        run_cells(made, opened, Noting(), 1, lambda event: None)
+    assert budgets == [800]

@@ -1,0 +1,199 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from resnet_bench.engine.training import finetuning
+from resnet_bench.engine.training.evaluation import evaluate
+from resnet_bench.engine.training.finetuning import (
+    EpochState,
+    FitSettings,
+    choose_rate,
+    make_trainer,
+    train_epochs,
+)
+from resnet_bench.engine.training.strategies import STRATEGIES
+from resnet_bench.engine.training.trainer import Trainer
+from resnet_bench.errors import InputOutputError, UsageError
+from tests.engine.tiny import TinyNetwork, tiny_data, tiny_network
+
+SETTINGS = FitSettings(epochs=2, learning_rate=0.1, batch_size=8, seed=0)
+
+
+def trained(strategy: str, settings: FitSettings = SETTINGS) -> TinyNetwork:
+    network = tiny_network()
+    data = tiny_data()
+    list(
+        train_epochs(make_trainer(network, STRATEGIES[strategy], data, settings), data)
+    )
+    return network
+
+
+def unchanged(network: TinyNetwork, names: str) -> bool:
+    fresh = tiny_network().state_dict()
+    return all(
+        torch.equal(fresh[name], value)
+        for name, value in network.state_dict().items()
+        if name.startswith(names)
+    )
+
+
+def test_freeze_leaves_the_backbone_bit_identical_buffers_included() -> None:
+    network = trained("freeze")
+    assert unchanged(network, "conv1")
+    assert unchanged(network, "bn1")  # its running statistics too
+    assert unchanged(network, "layer4")
+    assert not unchanged(network, "fc")
+
+
+def test_freeze_drift_moves_the_frozen_batch_norms_statistics() -> None:
+    network = trained("freeze-drift")
+    assert unchanged(network, "bn1.weight")
+    assert not unchanged(network, "bn1.running_mean")
+
+
+def test_last_stage_leaves_what_lies_before_it_bit_identical() -> None:
+    network = trained("last-stage")
+    assert unchanged(network, "bn1")
+    assert not unchanged(network, "layer4.0.weight")
+
+
+def test_full_training_learns_separable_classes() -> None:
+    data = tiny_data()
+    settings = replace(SETTINGS, epochs=6)
+    trainer = make_trainer(tiny_network(), STRATEGIES["full"], data, settings)
+    states = list(train_epochs(trainer, data))
+    assert [state.epoch for state in states] == [1, 2, 3, 4, 5, 6]
+    assert states[-1].test.accuracy_percent == 100
+    assert [s.seconds for s in states] == sorted(s.seconds for s in states)
+
+
+def test_a_last_batch_of_one_image_is_left_out_and_training_goes_on() -> None:
+    trainer = make_trainer(
+        tiny_network(), STRATEGIES["full"], tiny_data(images=33), SETTINGS
+    )
+    assert trainer.steps == 2 * 4  # 33 images: four batches of 8, one image over
+    rest = make_trainer(
+        tiny_network(), STRATEGIES["full"], tiny_data(images=34), SETTINGS
+    )
+    assert rest.steps == 2 * 5
+
+
+def test_extra_steps_lengthen_the_training() -> None:
+    data = tiny_data()
+    settings = replace(SETTINGS, extra_steps=6)
+    trainer = make_trainer(
+        tiny_network(), STRATEGIES["scratch-equal-compute"], data, settings
+    )
+    states = list(train_epochs(trainer, data))
+    assert states[-1].step == 2 * 4 + 6
+
+
+def test_grey_images_are_not_mirrored_and_colour_images_are() -> None:
+    data = tiny_data()
+    colour = make_trainer(tiny_network(), STRATEGIES["full"], data, SETTINGS)
+    assert colour.plan.augmentation == "crop-flip"
+    grey_images = data.train.images[:, :1].expand(-1, 3, -1, -1)
+    grey_data = replace(data, train=replace(data.train, images=grey_images))
+    grey = make_trainer(tiny_network(), STRATEGIES["full"], grey_data, SETTINGS)
+    assert grey.plan.augmentation == "none"
+
+
+# going on after an interruption
+
+
+def interrupted(state_file: Path, after: int) -> None:
+    data = tiny_data()
+    trainer = make_trainer(tiny_network(), STRATEGIES["full"], data, LONG)
+    for state in train_epochs(trainer, data, state_file):
+        if state.epoch == after:
+            finetuning._keep(trainer, state_file)
+            return
+
+
+LONG = replace(SETTINGS, epochs=4)
+
+
+def test_resume_restores_optimizer_schedule_and_random_state(tmp_path: Path) -> None:
+    data = tiny_data()
+    whole = make_trainer(tiny_network(), STRATEGIES["full"], data, LONG)
+    expected = list(train_epochs(whole, data))
+
+    state_file = tmp_path / "states" / "cell.pt"
+    interrupted(state_file, after=2)
+    resumed = make_trainer(tiny_network(seed=9), STRATEGIES["full"], data, LONG)
+    torch.manual_seed(123)  # another random state than the one that was saved
+    rest = list(train_epochs(resumed, data, state_file))
+
+    assert [state.epoch for state in rest] == [3, 4]
+    assert momenta(resumed) == momenta(whole)
+    assert rest[-1].test == expected[-1].test
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert not state_file.exists()
+
+
+def momenta(trainer: Trainer) -> list[list[float]]:
+    states = trainer.optimizer.state_dict()["state"].values()
+    return [state["momentum_buffer"].flatten().tolist() for state in states]
+
+
+def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
+    state_file = tmp_path / "cell.pt"
+    interrupted(state_file, after=1)
+    data = tiny_data(classes=3)
+    other = make_trainer(tiny_network(classes=3), STRATEGIES["full"], data, LONG)
+    with pytest.raises(UsageError, match="of another training; remove it"):
+        list(train_epochs(other, data, state_file))
+
+
+def test_a_state_that_cannot_be_written_is_an_error_that_names_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputOutputError, match="cannot write"):
+        interrupted(tmp_path / "file" / "cell.pt", after=1)
+
+
+# choosing a learning rate
+
+
+def test_the_rate_is_chosen_on_held_out_training_images_not_on_the_test_half() -> None:
+    data = tiny_data(images=40)
+    looked_at: list[Tensor] = []
+    honest = evaluate
+
+    def spy(model: TinyNetwork, split: object, *rest: object) -> object:
+        looked_at.append(split.images)  # type: ignore[attr-defined]
+        return honest(model, split, *rest)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetuning, "evaluate", spy)
+        choice = choose_rate(
+            tiny_network, STRATEGIES["full"], data, SETTINGS, (1e-6, 0.1)
+        )
+    assert choice.learning_rate == 0.1
+    assert set(choice.accuracy_percent) == {"1e-06", "0.1"}
+    train_rows = {row.sum().item() for row in data.train.images}
+    for images in looked_at:
+        assert len(images) == 8
+        assert {row.sum().item() for row in images} <= train_rows
+
+
+def test_too_few_images_to_choose_a_rate_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="give one --lr"):
+        choose_rate(
+            tiny_network, STRATEGIES["full"], tiny_data(images=2), SETTINGS, (0.1, 0.2)
+        )
+
+
+def test_training_that_diverges_ends_with_its_last_state() -> None:
+    data = tiny_data()
+    broken = replace(data, train=replace(data.train, images=data.train.images * 1e30))
+    settings = replace(SETTINGS, learning_rate=1e30)
+    trainer = make_trainer(tiny_network(), STRATEGIES["full"], broken, settings)
+    states: list[EpochState] = list(train_epochs(trainer, data))
+    assert trainer.diverged
+    assert states[-1].train_loss is None

@@ -1,0 +1,242 @@
+import io
+import os
+import pickle
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torchvision.models import ResNet
+from torchvision.models.resnet import BasicBlock
+
+from resnet_bench.engine.weights import files as weights
+from resnet_bench.engine.weights.files import Weights, file_weights, imagenet_weights
+from resnet_bench.engine.weights.tensor_files import save_tensors
+from resnet_bench.errors import ExitCode, InputOutputError, UsageError
+
+
+def small_network(classes: int = 3) -> ResNet:
+    return ResNet(BasicBlock, [1, 1, 1, 1], num_classes=classes)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return dict(small_network().state_dict())
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(folder.parent))
+    return folder
+
+
+@pytest.fixture
+def cached(hub: Path, state: dict[str, torch.Tensor]) -> Path:
+    path = hub / "resnet18-f37072fd.pth"
+    torch.save(state, path)
+    return path
+
+
+class RunsCode:
+    def __reduce__(self) -> Any:
+        return (os.system, ("true",))
+
+
+# imagenet
+
+
+def test_cached_imagenet_file_loads_through_torchvisions_loader_unverified(
+    cached: Path, state: dict[str, torch.Tensor]
+) -> None:
+    loaded = imagenet_weights(18, "V1", verify=False)
+    assert loaded.origin == "imagenet:V1 (unverified)"
+    assert loaded.sha256 == weights.sha256_of(cached)
+    assert loaded.state is not None
+    assert torch.equal(loaded.state["fc.weight"], state["fc.weight"])
+
+
+def test_cached_imagenet_file_with_another_hash_is_refused(cached: Path) -> None:
+    with pytest.raises(InputOutputError, match="its name says f37072fd") as caught:
+        imagenet_weights(18, "V1", verify=True)
+    assert str(cached) in str(caught.value)
+    assert "--no-verify-weights" in str(caught.value)
+
+
+def test_cached_imagenet_file_with_the_right_hash_is_verified(
+    hub: Path, state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = hub / "plain.pth"
+    torch.save(state, plain)
+    right = plain.rename(hub / f"net-{weights.sha256_of(plain)[:8]}.pth")
+
+    class Entry:
+        def get_state_dict(self, **_: Any) -> Any:
+            return torch.load(right, weights_only=True)
+
+    monkeypatch.setattr(weights, "torchvision_weights", lambda *_: Entry())
+    monkeypatch.setattr(weights, "hub_file", lambda *_: right)
+    assert imagenet_weights(18, "V1", verify=True).origin == "imagenet:V1"
+
+
+def test_a_failed_download_names_file_folder_and_the_way_without_network(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_network(*_: Any, **__: Any) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+    monkeypatch.setattr(torch.hub, "urlopen", no_network)
+    with pytest.raises(InputOutputError) as caught:
+        imagenet_weights(34, "V1", verify=True)
+    message = str(caught.value)
+    assert "resnet34-b627a593.pth" in message
+    assert str(hub) in message
+    assert "--weights suite" in message
+    assert "\n" not in message
+    assert capsys.readouterr().out == ""
+
+
+def test_v1_and_v2_have_files_of_their_own() -> None:
+    assert weights.hub_file(50, "V1").name == "resnet50-0676ba61.pth"
+    assert weights.hub_file(50, "V2").name == "resnet50-11ad3fa6.pth"
+
+
+# file
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "backbone."])
+@pytest.mark.parametrize("container", [None, "state_dict", "model"])
+def test_a_files_containers_and_prefixes_are_stripped(
+    prefix: str,
+    container: str | None,
+    state: dict[str, torch.Tensor],
+    tmp_path: Path,
+) -> None:
+    content: Any = {prefix + name: value for name, value in state.items()}
+    path = tmp_path / "net.pth"
+    torch.save({container: content, "epoch": 3} if container else content, path)
+    loaded = file_weights(path, verify=True)
+    assert loaded.origin == "file:net.pth"
+    assert loaded.state is not None
+    assert set(loaded.state) == set(state)
+
+
+def test_a_safetensors_file_is_read(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "net.safetensors"
+    save_tensors(path, state, {})
+    loaded = file_weights(path, verify=True)
+    assert loaded.sha256 == weights.sha256_of(path)
+    assert loaded.state is not None
+    assert torch.equal(loaded.state["conv1.weight"], state["conv1.weight"])
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no such file") as caught:
+        file_weights(tmp_path / "absent.pth", verify=True)
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_pickle_that_runs_code_is_refused_by_what_it_asks_for(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"state_dict": RunsCode()}, path)
+    with pytest.raises(InputOutputError, match=r"asks for \w+\.system and could run"):
+        file_weights(path, verify=True)
+
+
+def test_a_bare_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(pickle.dumps(RunsCode()))
+    with pytest.raises(InputOutputError, match="refused, because it is a pickle"):
+        file_weights(path, verify=True)
+
+
+@pytest.mark.parametrize("kept", [0, 30, -100])
+def test_a_truncated_file_is_refused(
+    kept: int, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    buffer = io.BytesIO()
+    torch.save({"w": torch.ones(100)}, buffer)
+    path = tmp_path / "cut.pth"
+    path.write_bytes(buffer.getvalue()[:kept])
+    with pytest.raises(InputOutputError, match="truncated, or not a file of weights"):
+        file_weights(path, verify=True)
+
+
+def test_a_file_whose_name_carries_another_hash_is_refused(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "net-0123abcd.pth"
+    torch.save({"conv1.weight": torch.ones(1)}, path)
+    with pytest.raises(InputOutputError, match="its name says 0123abcd"):
+        file_weights(path, verify=True)
+    assert file_weights(path, verify=False).state is not None
+
+
+@pytest.mark.parametrize("content", [[1, 2], {}, 5])
+def test_a_file_without_a_state_dict_is_refused(content: Any, tmp_path: Path) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save(content, path)
+    with pytest.raises(UsageError, match="holds no state dict"):
+        file_weights(path, verify=True)
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputOutputError, match="cannot read"):
+        weights.sha256_of(tmp_path / "absent")
+
+
+# loading into a network
+
+
+def test_everything_but_fc_is_loaded(state: dict[str, torch.Tensor]) -> None:
+    network = small_network(classes=7)
+    before = network.fc.weight.clone()
+    weights.load_backbone(network, Weights("file:x", "0", state))
+    assert torch.equal(network.layer4[0].conv2.weight, state["layer4.0.conv2.weight"])
+    assert torch.equal(network.fc.weight, before)
+
+
+def test_random_weights_leave_the_network_as_it_is() -> None:
+    network = small_network()
+    before = network.conv1.weight.clone()
+    weights.load_backbone(network, weights.RANDOM)
+    assert torch.equal(network.conv1.weight, before)
+
+
+def test_counters_missing_from_old_files_are_no_difference(
+    state: dict[str, torch.Tensor],
+) -> None:
+    old = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    weights.load_backbone(small_network(), Weights("file:x", "0", old))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"layer1.0.conv1.weight": None}, "layer1.0.conv1.weight is missing"),
+        ({"extra.weight": torch.ones(1)}, "extra.weight is unknown"),
+        ({"conv1.weight": torch.ones(64, 3, 3, 3)}, r"conv1.weight is \[64, 3, 3, 3\]"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused_by_the_first_difference(
+    change: dict[str, Any], problem: str, state: dict[str, torch.Tensor]
+) -> None:
+    altered = {k: v for k, v in {**state, **change}.items() if v is not None}
+    network = small_network()
+    with pytest.raises(UsageError, match=f"of another architecture: {problem}"):
+        weights.load_backbone(network, Weights("file:x", "0", altered))
+
+
+def test_no_weights_can_be_loaded_into_a_network_of_another_depth(
+    state: dict[str, torch.Tensor],
+) -> None:
+    deeper = ResNet(BasicBlock, [2, 1, 1, 1], num_classes=3)
+    with pytest.raises(UsageError, match=r"layer1\.1\.conv1\.weight is missing"):
+        weights.load_backbone(deeper, Weights("file:x", "0", state))

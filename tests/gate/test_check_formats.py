@@ -1,0 +1,102 @@
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from resnet_bench.errors import ExitCode, NotComparableError
+from resnet_bench.gate.check_formats import (
+    annotations_of,
+    junit_of,
+    markdown_of,
+)
+from resnet_bench.gate.check_report import Report, refusal, report_json
+from resnet_bench.gate.check_tables import collapsed, shown, tables_of
+from resnet_bench.gate.decide import Verdict
+from resnet_bench.gate.rows import Row
+from resnet_bench.statistics.intervals import Interval
+
+SLOW = Row(
+    case="a:forward",
+    metric="seconds",
+    verdict=Verdict.REGRESSION,
+    base=0.01,
+    head=0.012,
+    ratio=Interval(1.2, 1.1, float("inf"), 12),
+    unit="s",
+    because="it is 20 % slower",
+)
+UNCLEAR = Row(
+    case="b:forward", metric="seconds", verdict=Verdict.INCONCLUSIVE, unit="s"
+)
+SAME = [
+    Row(case="a:exact", metric=name, verdict=Verdict.PASS, because="identical")
+    for name in ("flops", "parameters")
+]
+GONE = Row(case="c:exact", metric="exact", verdict=Verdict.MISSING, because="gone")
+REPORT = Report(command="check", rows=[SLOW, UNCLEAR, *SAME, GONE], notices=["Hm."])
+
+
+def test_the_worst_row_decides_the_exit_code() -> None:
+    assert REPORT.exit_code is ExitCode.REGRESSION
+    assert (
+        Report(command="check", rows=[UNCLEAR, GONE]).exit_code is ExitCode.INCOMPLETE
+    )
+    unclear = Report(command="check", rows=[UNCLEAR, *SAME])
+    assert unclear.exit_code is ExitCode.OK
+    assert unclear.strict_exit_code is ExitCode.NOT_COMPARABLE
+    assert Report(command="check", rows=SAME).strict_exit_code is ExitCode.OK
+
+
+def test_junit_has_a_failure_a_skip_and_an_error() -> None:
+    suite = ET.fromstring(junit_of(REPORT))
+    counts = [suite.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert counts == ["5", "1", "1", "1"]
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "regression: it is 20 % slower"
+
+
+def test_annotations_name_what_needs_attention_and_escape_it() -> None:
+    lines = annotations_of(REPORT)
+    assert [line.split()[0] for line in lines] == ["::error", "::warning", "::error"]
+    assert "20 %25 slower" in lines[0]
+    assert "a%3Aforward" in lines[0]
+
+
+def test_markdown_has_both_tables_and_the_notices() -> None:
+    text = markdown_of(REPORT)
+    assert text.startswith("## check: 1 regression, 2 pass, 1 inconclusive, 1 missing")
+    assert "### Seconds per call, head against base" in text
+    assert "2 quantities identical" in text
+    assert text.endswith("Hm.\n")
+
+
+def test_json_has_no_infinite_bounds() -> None:
+    content = report_json(REPORT)
+    assert content["exit_code"] == 3
+    assert content["rows"][0]["ratio_high"] is None
+    assert content["rows"][0]["ratio_low"] == 1.1
+
+
+def test_nothing_to_compare_is_said() -> None:
+    assert Report(command="check", rows=[]).summary == "check: nothing to compare"
+    assert tables_of(Report(command="check", rows=[])) == []
+
+
+def test_a_refusal_is_one_row() -> None:
+    report = refusal("check", NotComparableError("no subject"))
+    assert report.exit_code is ExitCode.NOT_COMPARABLE
+    assert report.troubles == ["subject interface: not comparable, because no subject."]
+
+
+def test_a_changed_quantity_is_not_collapsed() -> None:
+    changed = Row(case="a:exact", metric="flops", verdict=Verdict.REGRESSION)
+    assert collapsed([changed, SAME[1]]) == [changed, SAME[1]]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, None), ("k", "k"), (1234, "1,234"), (0.95, "0.9500")]
+)
+def test_values_are_shown_in_peoples_ways(
+    value: float | str | None, text: str | None
+) -> None:
+    assert shown(value) == text

@@ -1,0 +1,100 @@
+import math
+
+import pytest
+
+from resnet_bench.gate.decide import (
+    PairedSeconds,
+    Plan,
+    TimingRule,
+    Verdict,
+    all_decided,
+    control_moved,
+    decide,
+    judge,
+)
+from resnet_bench.statistics.intervals import Interval
+
+PLAN = Plan()
+RULE = TimingRule()
+
+
+def pairs(ratio: float, count: int = 12, spread: float = 0.01) -> PairedSeconds:
+    """Pairs whose log-ratios lie evenly around that of `ratio`."""
+    steps = [spread * (2 * index / (count - 1) - 1) for index in range(count)]
+    return PairedSeconds(
+        base=[0.01] * count, head=[0.01 * ratio * math.exp(step) for step in steps]
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "estimate", "high", "verdict"),
+    [
+        (1.04, 1.08, 1.12, Verdict.REGRESSION),
+        (1.035, 1.045, 1.09, Verdict.PASS),
+        (1.02, 1.08, 1.14, Verdict.INCONCLUSIVE),
+        (0.98, 1.01, 1.09, Verdict.PASS),
+        (0.90, 0.93, 0.96, Verdict.IMPROVEMENT),
+        (0.90, 0.95, 0.98, Verdict.PASS),
+        (-math.inf, 1.0, math.inf, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_bounds_and_estimate_give_the_verdict(
+    low: float, estimate: float, high: float, verdict: Verdict
+) -> None:
+    assert judge(Interval(estimate, low, high, 12), 0.01, RULE).verdict is verdict
+
+
+def test_a_difference_below_fifty_microseconds_never_counts() -> None:
+    slower = judge(Interval(1.30, 1.25, 1.35, 12), 100e-6, RULE)
+    faster = judge(Interval(0.70, 0.65, 0.75, 12), 100e-6, RULE)
+    assert slower.verdict is Verdict.PASS
+    assert "50 µs" in slower.because
+    assert faster.verdict is Verdict.PASS
+
+
+def test_a_rule_of_the_project_changes_the_verdict() -> None:
+    ratio = Interval(1.08, 1.04, 1.12, 12)
+    patient = TimingRule(regression=0.20, tolerated=0.30)
+    assert judge(ratio, 0.01, patient).verdict is Verdict.PASS
+
+
+def test_difference_is_told_in_seconds() -> None:
+    decision = judge(Interval(1.5, 1.4, 1.6, 12), 0.01, RULE)
+    assert decision.difference_seconds == pytest.approx(0.005)
+
+
+def test_every_case_gets_its_verdict_in_the_order_given() -> None:
+    cases = {"same": pairs(1.0), "slow": pairs(1.2), "fast": pairs(0.8)}
+    decided = decide(cases, dict.fromkeys(cases, RULE), PLAN)
+    assert [row.verdict for row in decided.values()] == [
+        Verdict.PASS,
+        Verdict.REGRESSION,
+        Verdict.IMPROVEMENT,
+    ]
+    assert all_decided(decided.values())
+
+
+def test_many_cases_need_more_pairs_for_a_regression() -> None:
+    rules = {f"case{number}": RULE for number in range(20)}
+    at_twelve = decide({"case0": pairs(1.2, 12)}, rules, PLAN)
+    at_sixteen = decide({"case0": pairs(1.2, 16)}, rules, PLAN)
+    assert at_twelve["case0"].verdict is Verdict.INCONCLUSIVE
+    assert at_sixteen["case0"].verdict is Verdict.REGRESSION
+
+
+def test_each_regression_found_makes_the_next_easier() -> None:
+    rules = {f"case{number}": RULE for number in range(14)}
+    alone = decide({"case0": pairs(1.2)}, rules, PLAN)
+    after_others = decide({"case0": pairs(1.2)}, rules, PLAN, regressions_before=4)
+    assert alone["case0"].verdict is Verdict.INCONCLUSIVE
+    assert after_others["case0"].verdict is Verdict.REGRESSION
+
+
+@pytest.mark.parametrize(("ratio", "moved"), [(1.0, False), (1.1, True), (0.9, True)])
+def test_control_that_ran_at_another_pace_is_noticed(ratio: float, moved: bool) -> None:
+    assert control_moved(pairs(ratio), PLAN, RULE) is moved
+
+
+def test_sides_with_different_numbers_of_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        _ = PairedSeconds([0.1, 0.1], [0.1]).log_ratios

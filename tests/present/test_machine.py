@@ -1,0 +1,51 @@
+import pytest
+
+from resnet_bench.present.machine import (
+    machine_title,
+    short_processor,
+    software_title,
+)
+
+
+@pytest.mark.parametrize(
+    ("full", "short"),
+    [
+        ("Intel(R) Xeon(R) Processor @ 2.70GHz", "Intel Xeon"),
+        ("Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz", "Intel Core i7-9750H"),
+        ("AMD EPYC 7B13 64-Core Processor", "AMD EPYC 7B13"),
+        ("Apple M2", "Apple M2"),
+        ("Processor", "Processor"),
+    ],
+)
+def test_a_processor_is_named_without_filler(full: str, short: str) -> None:
+    assert short_processor(full) == short
+
+
+@pytest.mark.parametrize(
+    ("environment", "device", "title"),
+    [
+        ({"cpu": {"model": "Apple M2", "usable_cores": 8}}, "cpu", "Apple M2, 8 cores"),
+        ({"cpu": {"model": "Apple M2", "usable_cores": 1}}, "cpu", "Apple M2, 1 core"),
+        (
+            {"cpu": {"model": None, "usable_cores": 2}},
+            "cpu",
+            "unknown machine, 2 cores",
+        ),
+        ({"cpu": {"model": "Apple M2"}}, "cpu", "Apple M2"),
+        ({}, "cpu", "unknown machine"),
+        ({"gpus": [{"name": "A"}, {"name": "B"}]}, "cuda", "A"),
+        ({"gpus": [{"name": "A"}, {"name": "B"}]}, "cuda:1", "B"),
+        ({"gpus": [{"name": None}]}, "cuda:0", "unknown machine"),
+        ({}, "cuda:0", "unknown GPU"),
+    ],
+)
+def test_a_machine_is_named_by_what_did_the_work(
+    environment: dict[str, object], device: str, title: str
+) -> None:
+    assert machine_title(environment, device) == title
+
+
+def test_software_names_what_is_known() -> None:
+    environment = {"libraries": {"torch": "2.11.0"}, "python": {"version": "3.11.2"}}
+    assert software_title(environment) == "torch 2.11.0, Python 3.11.2"
+    assert software_title({}) == ""

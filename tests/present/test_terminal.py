@@ -1,0 +1,73 @@
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from resnet_bench.present.tables import Table
+from resnet_bench.present.terminal import print_table
+
+ROW = {
+    "model": "ResNet-152",
+    "forward_seconds": 0.451,
+    "forward_seconds_low": 0.447,
+    "forward_seconds_high": 0.461,
+    "backward_seconds": 0.889,
+    "step_seconds": 1.37,
+    "inference_seconds": 0.4,
+    "train_images_per_second": 2.91,
+    "train_peak_memory_bytes": 4.1e9,
+    "verdict": "closure-failed",
+    "parameters": 60192808,
+    "activations": 1234567890123,
+}
+NARROW = [name for name in ROW if not name.endswith(("_low", "_high"))][:8]
+HEADERS = {"inference_seconds": "infer", "train_images_per_second": "train"}
+HEADERS |= {"train_peak_memory_bytes": "memory"}
+
+
+def printed(width: int, *, terminal: bool, wide: bool, color: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=width, force_terminal=terminal, no_color=not color
+    )
+    frame = pd.DataFrame([ROW], dtype=object)
+    table = Table("t", "The title", frame, NARROW, ["The note."], HEADERS)
+    print_table(table, console, wide=wide)
+    assert console.width == width
+    return stream.getvalue()
+
+
+def test_eight_columns_fit_a_terminal_of_eighty() -> None:
+    text = printed(80, terminal=True, wide=False)
+    lines = Text.from_ansi(text).plain.splitlines()
+    assert text.count("closure-failed") == 1
+    assert text.count("ResNet-152") == 1
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_a_table_too_wide_for_a_pipe_is_widened_not_cut() -> None:
+    text = printed(80, terminal=False, wide=True)
+    row = next(line for line in text.splitlines() if "ResNet-152" in line)
+    assert len(row) > 80
+    assert row.split()[-1] == "1,234,567,890,123"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_table_too_wide_for_a_terminal_continues_in_blocks(width: int) -> None:
+    text = printed(width, terminal=True, wide=True)
+    assert text.count("ResNet-152") > 1
+    for value in ("451", "889", "1370", "60,192,808", "1,234,567,890,123"):
+        assert value in text
+
+
+def test_title_and_notes_frame_the_table() -> None:
+    lines = printed(80, terminal=False, wide=False).strip().splitlines()
+    assert lines[0].strip() == "The title"
+    assert lines[-1].strip() == "The note."
+
+
+def test_only_a_terminal_gets_colour() -> None:
+    assert "\x1b[31m" in printed(80, terminal=True, wide=False, color=True)
+    assert "\x1b" not in printed(80, terminal=False, wide=False, color=True)

@@ -1,0 +1,287 @@
+"""`recommend` answers from this machine's own runs, and says how sure it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from rich.console import Console
+
+from resnet_bench import cli
+from resnet_bench.commands import show as showing
+from resnet_bench.commands.readers import RecommendConfig
+from resnet_bench.errors import ExitCode, NotComparableError, UsageError
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.options import given
+from resnet_bench.present.terminal import rich_table
+from resnet_bench.reports import recommend as module
+from resnet_bench.reports.accuracies import finetuned_accuracies
+from resnet_bench.reports.recommend import Machine, Recommendation, recommend, stored
+from tests.experiments.finetune.stored import resolved, stored_run
+from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
+
+HERE = Machine("0123456789ab", "cpu", "a machine")
+ELSEWHERE = {**ENVIRONMENT, "machine_key": "ba9876543210"}
+
+#: One image takes ResNet-18 10.8 ms and ResNet-50 28 ms here, up to 15 % slower.
+RUN = "20260102T030405Z_abcdef0_1234"
+
+
+def store(results: Path, **options: Any) -> Path:
+    settings: dict[str, Any] = {"variants": (18, 34, 50), "batch_size": (1,)}
+    return store_speed_run(results, **{"run": RUN, **settings, **options})
+
+
+def answer(results: Path, machine: Machine = HERE, **asked: Any) -> Recommendation:
+    return recommend(RecommendConfig(results=results, **asked), machine)
+
+
+def variant_of(found: Recommendation) -> int | None:
+    return None if found.chosen is None else found.chosen.row["variant"]
+
+
+def test_the_most_accurate_variant_within_the_latency_is_named(tmp_path: Path) -> None:
+    store(tmp_path)
+    assert variant_of(answer(tmp_path, latency_ms=100)) == 50
+    assert variant_of(answer(tmp_path, latency_ms=27)) == 34
+    assert variant_of(answer(tmp_path, latency_ms=16)) == 18
+
+
+def test_throughput_is_asked_for_in_images_per_second(tmp_path: Path) -> None:
+    store(tmp_path, batch_size=(8,))
+    assert variant_of(answer(tmp_path, images_per_second=10)) == 50
+    assert variant_of(answer(tmp_path, images_per_second=70)) == 18
+
+
+def test_training_counts_steps(tmp_path: Path) -> None:
+    store(tmp_path)
+    assert variant_of(answer(tmp_path, latency_ms=60, mode="train")) == 18
+    assert variant_of(answer(tmp_path, latency_ms=60)) == 50
+
+
+def test_nothing_within_the_budget_names_the_closest(tmp_path: Path) -> None:
+    store(tmp_path)
+    found = answer(tmp_path, latency_ms=1)
+    assert found.chosen is None
+    assert found.closest.row["variant"] == 18
+    assert found.sentences[0].startswith("Nothing measured here can infer within 1 ms")
+    assert found.json["closest"]["variant"] == 18
+
+
+def test_how_sure_an_answer_is_falls_with_the_room_that_is_left(
+    tmp_path: Path,
+) -> None:
+    store(tmp_path, variants=(18,))
+    said = [
+        answer(tmp_path, latency_ms=latency).json["candidates"][0]["certainty"]
+        for latency in (30, 14.5, 12.5, 6)
+    ]
+    assert said == ["sure", "likely", "borderline", "unlikely"]
+
+
+def test_a_measured_spread_takes_the_place_of_the_assumed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path, variants=(18,))
+    assumed = answer(tmp_path, latency_ms=14)
+    assert assumed.json["process_spread_measured"] is False
+    monkeypatch.setattr(module, "known_process_spread", lambda *_: 0.01)
+    measured = answer(tmp_path, latency_ms=14)
+    assert measured.json["process_spread"] == 0.01
+    (before,), (after,) = (each.json["candidates"] for each in (assumed, measured))
+    assert after["chance"] > before["chance"]
+    assert "by the newest noise run" in measured.table.notes[-1]
+
+
+def test_runs_of_other_machines_are_never_used(tmp_path: Path) -> None:
+    store(tmp_path, environment=ELSEWHERE)
+    with pytest.raises(NotComparableError, match="1 of another machine not used"):
+        answer(tmp_path, latency_ms=100)
+
+
+def test_runs_of_another_device_are_not_used(tmp_path: Path) -> None:
+    store(tmp_path, device="cuda:0")
+    with pytest.raises(NotComparableError, match="--variants all --device cpu"):
+        answer(tmp_path, latency_ms=100)
+    gpu = Machine(HERE.key, "cuda:0", "a GPU")
+    assert variant_of(answer(tmp_path, gpu, latency_ms=1000)) == 50
+
+
+def test_only_the_batches_asked_for_count(tmp_path: Path) -> None:
+    store(tmp_path, batch_size=(1, 4))
+    found = answer(tmp_path, latency_ms=1000, batch_size=(4,))
+    assert {each.row["batch_size"] for each in found.found} == {4}
+    with pytest.raises(NotComparableError, match="--batch-size 8"):
+        answer(tmp_path, latency_ms=1000, batch_size=(8,))
+
+
+def test_the_newest_run_of_a_setting_counts(tmp_path: Path) -> None:
+    store(tmp_path)
+    store(tmp_path, run="20260202T030405Z_abcdef0_1234", variants=(18,))
+    runs = {
+        each.row["variant"]: each.row["run"]
+        for each in answer(tmp_path, latency_ms=50).found
+    }
+    assert runs[18].startswith("20260202")
+    assert runs[50].startswith("20260102")
+
+
+def test_a_damaged_run_is_passed_over(tmp_path: Path) -> None:
+    store(tmp_path)
+    damaged = tmp_path / "speed" / "20260302T030405Z_abcdef0_1234"
+    damaged.mkdir()
+    (damaged / "run.jsonl").write_text("no run\n")
+    assert variant_of(answer(tmp_path, latency_ms=100)) == 50
+
+
+def test_the_command_named_reproduces_the_setting(tmp_path: Path) -> None:
+    store(
+        tmp_path,
+        variants=(18,),
+        dtype=("bfloat16",),
+        channels_last=True,
+        compile=True,
+        mode="infer",
+    )
+    line = answer(tmp_path, latency_ms=100).json["recommended"]["command"]
+    program, name, *arguments = shlex.split(line)
+    assert (program, name) == ("resnet-bench", "speed")
+    command = cli.commands.get_command(click.Context(cli.commands), name)
+    assert command is not None
+    made = EXPERIMENTS["speed"].spec.Config
+    config = made(**given(made, command.make_context(name, arguments).params))
+    assert config.variants == (18,)
+    assert config.dtype == ("bfloat16",)
+    assert (config.channels_last, config.compile, config.mode) == (True, True, "infer")
+    assert (config.batch_size, config.threads) == ((1,), (2,))
+
+
+def test_accuracies_are_said_to_be_published(tmp_path: Path) -> None:
+    store(tmp_path)
+    (sentence, *_) = answer(tmp_path, latency_ms=100).sentences
+    assert "torchvision's IMAGENET1K_V2, not measured here" in sentence
+
+
+def test_a_more_accurate_variant_that_is_not_sure_is_mentioned(tmp_path: Path) -> None:
+    store(tmp_path)
+    *_, last = answer(tmp_path, latency_ms=33).sentences
+    assert last.startswith("More accurate but not sure enough: ResNet-50")
+
+
+def test_images_of_another_size_have_no_published_accuracy(tmp_path: Path) -> None:
+    store(tmp_path, image_size=(64,))
+    with pytest.raises(NotComparableError, match="no timed ResNet at 224 px"):
+        answer(tmp_path, latency_ms=100)
+
+
+def test_a_measured_accuracy_takes_the_place_of_the_published_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path, image_size=(32,))
+    with pytest.raises(NotComparableError, match="run 'resnet-bench finetune' first"):
+        answer(tmp_path, latency_ms=100, accuracy="finetune")
+    run = stored_run(resolved(variants=(18, 34), seeds=3))
+    monkeypatch.setattr(
+        module,
+        "stored",
+        lambda results, name: [run] if name == "finetune" else stored(results, name),
+    )
+    here = Machine(run.machine_key, "cpu", "a machine")
+    with pytest.raises(NotComparableError, match="no timed inference"):
+        answer(tmp_path, here, latency_ms=100, accuracy="finetune")
+    found = finetuned_accuracies([run])
+    assert set(found) == {18, 34}
+    assert found[18].image_size == 32
+    assert not found[18].published
+    assert found[18].weights.startswith("full on digits")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "one of --latency-ms and --images-per-second"),
+        ({"latency_ms": 5.0, "images_per_second": 5.0}, "one of --latency-ms and"),
+        ({"latency_ms": 0.0}, "--latency-ms 0"),
+        ({"latency_ms": -1.0}, "--latency-ms -1"),
+        ({"latency_ms": float("nan")}, "--latency-ms nan"),
+        ({"images_per_second": 0.0}, "--images-per-second 0"),
+        ({"images_per_second": float("inf")}, "--images-per-second inf"),
+        ({"latency_ms": 5.0, "batch_size": (0,)}, "--batch-size 0"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        RecommendConfig(**asked)
+
+
+class Answers:
+    """An executor that knows the machine of the stored runs."""
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        if function == "collect":
+            return ENVIRONMENT
+        return _Named("cpu")
+
+
+class _Named:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--latency-ms", "100"], ExitCode.OK),
+        (["--latency-ms", "100", "--json"], ExitCode.OK),
+        (["--latency-ms", "1"], ExitCode.INCOMPLETE),
+        (["--latency-ms", "100", "-o", "elsewhere"], ExitCode.NOT_COMPARABLE),
+        (["--latency-ms", "nan"], ExitCode.USAGE),
+    ],
+)
+def test_the_exit_code_tells_an_answer_from_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: ExitCode,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(showing, "make_executor", lambda name: Answers())
+    store(tmp_path / "results")
+    assert cli.run(["recommend", *arguments]) == code
+    out, _ = capsys.readouterr()
+    if "--json" in arguments:
+        assert json.loads(out)["recommended"]["variant"] == 50
+    elif code == ExitCode.OK:
+        assert "Reproduce: resnet-bench speed --variants 50" in out
+
+
+@pytest.mark.parametrize("asked", [{"latency_ms": 100}, {"images_per_second": 1}])
+def test_times_by_another_projects_rules_are_not_used(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    store(tmp_path, protocol="timm")
+    with pytest.raises(NotComparableError, match="first"):
+        answer(tmp_path, **asked)
+
+
+@pytest.mark.parametrize("asked", [{"latency_ms": 1000}, {"images_per_second": 1}])
+def test_the_longest_setting_fits_in_80_columns(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    store(
+        tmp_path,
+        batch_size=(16,),
+        dtype=("bfloat16",),
+        channels_last=True,
+        compile=True,
+    )
+    table = answer(tmp_path, **asked).table
+    console = Console(file=io.StringIO(), width=200)
+    drawn = rich_table(table, table.narrow)
+    assert console.measure(drawn).maximum <= 80

@@ -1,0 +1,327 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_bench.commands.readers import ReportConfig
+from resnet_bench.errors import ExitCode, InputOutputError, UsageError
+from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.reports import page as report
+from resnet_bench.reports.publish import publish
+from resnet_bench.reports.report_parts import page_of
+from resnet_bench.reports.runs import choose_runs, plainest
+from resnet_bench.reports.shown import RunView
+from resnet_bench.store.reading import read_run
+from tests.toys.page_runs import (
+    speed_run,
+    store,
+    store_everything,
+    store_spoiled,
+)
+from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
+
+OUTPUT = Output(DisplayOptions(quiet=True))
+FIRST = "20260102T030405Z_abcdef0_1111"
+SECOND = "20260203T040506Z_abcdef0_2222"
+THIRD = "20260304T050607Z_abcdef0_3333"
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Outline(HTMLParser):
+    """Collects what a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.headings: list[int] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        found = dict(attrs)
+        if "id" in found:
+            self.ids.append(str(found["id"]))
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        for name in ("src", "href", "xlink:href", "action"):
+            if name in found:
+                self.links.append(str(found[name]))
+
+
+def rendered(results: Path, *runs: str) -> str:
+    config = ReportConfig(results=results, runs=runs)
+    assert report.make_report(config, OUTPUT) == ExitCode.OK
+    return (results / "report.html").read_text()
+
+
+def store_small(results: Path, run: str, **environment: Any) -> Path:
+    """Store a run with few figures to draw."""
+    known = {**ENVIRONMENT, **environment}
+    return store_speed_run(results, run, known, variants=(18,), mode="infer")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two machines, one of them with hostile strings, and a damaged one."""
+    results = tmp_path_factory.mktemp("results")
+    publish(RunView(read_run(store_speed_run(results, FIRST, variants=(18, 50)))))
+    cpu = {"model": HOSTILE, "usable_cores": 2}
+    hostile = {**ENVIRONMENT, "cpu": cpu, "machine_key": '"><img src=x>'}
+    models = {"variants": (18,), "model": (f"m:{HOSTILE}",), "mode": "infer"}
+    store_speed_run(results, SECOND, hostile, **models)
+    damaged = store_small(results, THIRD) / "run.jsonl"
+    damaged.write_bytes(damaged.read_bytes()[50:])
+    code = report.make_report(ReportConfig(results=results), OUTPUT)
+    assert code == ExitCode.INCOMPLETE
+    return results
+
+
+@pytest.fixture(scope="module")
+def page(site: Path) -> str:
+    return (site / "report.html").read_text()
+
+
+def test_the_page_asks_for_nothing_from_outside(page: str) -> None:
+    links = Outline(page).links
+    assert [link for link in links if not link.startswith(("#", "data:,"))] == []
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_ids_are_unique_and_headings_skip_no_level(page: str) -> None:
+    outline = Outline(page)
+    assert len(outline.ids) == len(set(outline.ids))
+    assert outline.headings[0] == 1
+    steps = zip(outline.headings, outline.headings[1:], strict=False)
+    assert all(after <= before + 1 for before, after in steps)
+    assert outline.tags.count("svg") == 6
+
+
+def test_strings_from_run_files_are_shown_as_text(page: str, site: Path) -> None:
+    outline = Outline(page)
+    assert outline.tags.count("script") == 1
+    assert "img" not in outline.tags
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert(1)" not in (site / "README.md").read_text()
+
+
+def test_a_damaged_run_is_named_and_the_rest_is_rendered(page: str, site: Path) -> None:
+    assert f"{THIRD}/run.jsonl: line 1 is damaged" in page
+    assert f"{THIRD}/run.jsonl" in (site / "README.md").read_text()
+    assert f"<code>{FIRST}</code>" in page
+
+
+def test_runs_of_two_machines_stand_side_by_side(page: str) -> None:
+    assert "from 2 machines" in page
+    assert "Speed on AMD EPYC 7B13" in page
+    assert "Speed on &lt;script&gt;" in page
+
+
+def test_series_of_the_figures_can_be_highlighted(page: str) -> None:
+    assert re.findall(r'data-highlight="(\w+)"', page) == ["18", "50"]
+    assert '<tr data-series="50">' in page
+
+
+def test_the_page_is_small_enough_to_be_shared(page: str) -> None:
+    assert len(page.encode()) < 3_000_000
+
+
+def test_results_as_markdown_link_to_figures_that_exist(site: Path) -> None:
+    text = (site / "README.md").read_text()
+    links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert len(links) == 3
+    assert all((site / link).is_file() for link in links)
+    assert "Rendered by `resnet-bench report`" in text
+
+
+def test_a_damaged_run_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_small(tmp_path, FIRST)
+    damaged = store_small(tmp_path, SECOND) / "run.jsonl"
+    damaged.write_text("broken")
+    code = report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+    assert code == ExitCode.INCOMPLETE
+    assert str(damaged) in capsys.readouterr().err
+
+
+def test_an_empty_folder_says_what_to_run_first(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="run 'resnet-bench speed' first"):
+        report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+
+
+def test_a_run_that_is_named_is_shown_alone(tmp_path: Path) -> None:
+    for run in (FIRST, SECOND):
+        store_small(tmp_path, run)
+    text = rendered(tmp_path, FIRST)
+    assert FIRST in text
+    assert SECOND not in text
+
+
+def test_only_the_newest_run_of_a_machine_and_question_is_shown(
+    tmp_path: Path,
+) -> None:
+    for run in (FIRST, SECOND):
+        store_small(tmp_path, run)
+    text = rendered(tmp_path)
+    assert "1 of 2 runs shown in full" in text
+    assert f"<code>{SECOND}</code>" in text
+    assert f"<code>{FIRST}</code>" not in text
+    assert FIRST in text
+
+
+def test_a_partial_run_gives_way_to_a_complete_one(tmp_path: Path) -> None:
+    store_small(tmp_path, FIRST)
+    partial = store_small(tmp_path, SECOND) / "run.jsonl"
+    lines = partial.read_bytes().splitlines(keepends=True)
+    partial.write_bytes(b"".join(lines[:-1]))
+    text = rendered(tmp_path)
+    assert f"<code>{FIRST}</code>" in text
+    assert f"<code>{SECOND}</code>" not in text
+
+
+def test_the_same_runs_give_the_same_page_wherever_it_goes(tmp_path: Path) -> None:
+    store_small(tmp_path, FIRST)
+    target = tmp_path / "new" / "page.html"
+    config = ReportConfig(results=tmp_path, html=target)
+    assert report.make_report(config, OUTPUT) == ExitCode.OK
+    assert not (tmp_path / "report.html").exists()
+    assert rendered(tmp_path) == target.read_text()
+
+
+def test_a_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    store_small(tmp_path, FIRST)
+    config = ReportConfig(results=tmp_path, html=tmp_path / "speed")
+    with pytest.raises(InputOutputError, match="cannot write"):
+        report.make_report(config, OUTPUT)
+
+
+def test_a_folder_of_damaged_runs_only_names_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = store_small(tmp_path, FIRST) / "run.jsonl"
+    damaged.write_text("broken")
+    with pytest.raises(InputOutputError, match=r"no run in .* can be read"):
+        report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+    assert str(damaged) in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every kind of run and figure, on one machine."""
+    results = tmp_path_factory.mktemp("everything")
+    store_everything(results)
+    report.make_report(ReportConfig(results=results), OUTPUT)
+    return results
+
+
+def test_sections_follow_the_questions_of_a_reader(everything: Path) -> None:
+    text = (everything / "report.html").read_text()
+    assert re.findall(r"<h2[^>]*>([^<]+)", text) == [
+        "Summary",
+        "Speed",
+        "Degradation",
+        "Fine-tuning",
+        "Accuracy, time and memory",
+        "Beside published figures",
+        "Environments",
+        "How each number was taken",
+        "All runs",
+    ]
+    linked = re.findall(r'<a href="#([^"]+)"', text)
+    assert {"r0001-speed", "r0006-finetune", "front"} <= set(linked)
+    assert set(linked) <= set(Outline(text).ids)
+    assert len(text.encode()) < 3_000_000
+
+
+def test_the_page_shows_ladder_breakdown_and_sweep_by_themselves(
+    everything: Path,
+) -> None:
+    text = (everything / "report.html").read_text()
+    for shown in ("The ladder", "by part of the network", "batch 32", "Accuracy after"):
+        assert shown in text
+
+
+def test_a_claim_stands_beside_the_tutorials_sentence_and_its_verdict(
+    everything: Path,
+) -> None:
+    text = (everything / "report.html").read_text()
+    assert '<td lang="zh"' in text
+    for shown in ("永远不会变差", "It never gets worse", 'data-verdict="SUPPORTED"'):
+        assert shown in text
+
+
+def test_runs_of_one_machine_share_a_front_and_keep_their_rows(
+    everything: Path,
+) -> None:
+    page = page_of(choose_runs(everything, ()))
+    (front,) = page.fronts
+    (budgets,) = page.budgets
+    assert len({row["run"] for row in front.table.rows}) == 3
+    assert any(row["worth_it"] for row in front.table.rows)
+    assert budgets.rows[-1]["model"] == "ResNet-152"
+
+
+def test_a_run_of_fewer_options_comes_first(tmp_path: Path) -> None:
+    plain = store(tmp_path, speed_run(variants=(18,)), FIRST, ENVIRONMENT)
+    ladder = ["speed", "--ladder", "-o", "elsewhere"]
+    asked = speed_run(variants=(18,), batch_size=(8,))
+    store(tmp_path, asked, SECOND, ENVIRONMENT, argv=["speed", "--variants=18", "-b8"])
+    store(tmp_path, asked, THIRD, {"machine_key": "other"}, argv=ladder)
+    chosen = choose_runs(tmp_path, ())
+    assert [view.run.id for view in chosen.shown["speed"]] == [THIRD, FIRST, SECOND]
+    assert plainest(chosen.complete, "degradation") is None
+    found = plainest(chosen.complete, "speed")
+    assert found is not None
+    assert found.run.id == THIRD
+    assert plain.name == FIRST
+
+
+def test_the_same_runs_give_the_same_bytes(everything: Path) -> None:
+    names = ("report.html", "README.md")
+    before = [(everything / name).read_bytes() for name in names]
+    report.make_report(ReportConfig(results=everything), OUTPUT)
+    assert [(everything / name).read_bytes() for name in names] == before
+
+
+def test_strings_of_every_field_are_shown_as_text(
+    everything: Path, tmp_path: Path
+) -> None:
+    """The tags of the page are those of the same runs with harmless strings."""
+    store_spoiled(tmp_path, f"\"'>{HOSTILE}<img src=x>`![a](b)`")
+    code = report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+    assert code == ExitCode.OK
+    text = (tmp_path / "report.html").read_text()
+    outline = Outline(text)
+    harmless = Outline((everything / "report.html").read_text())
+    assert set(outline.tags) <= {*harmless.tags, "h5"}
+    assert "img" not in outline.tags
+    assert outline.tags.count("script") == 1
+    assert "&lt;script&gt;" in text
+    page = (tmp_path / "README.md").read_text()
+    outside_code = re.sub(r"(`+).*?\1", "", page)
+    assert "<script" not in outside_code
+    assert "<img" not in outside_code
+
+
+def test_a_page_inside_of_the_project_links_to_the_tutorial(everything: Path) -> None:
+    project = Path(report.__file__).resolve().parents[2]
+    assert report.documents_from(project / "results" / "report.html") == "../docs"
+    assert report.documents_from(everything / "report.html") == ""
+    page = page_of(choose_runs(everything, ()))
+    assert 'href="../docs/tutorial.md"' in report.html_page(page, "../docs")
+
+
+def test_refreshing_writes_tables_and_figures_beside_the_runs(tmp_path: Path) -> None:
+    folder = store_small(tmp_path, FIRST)
+    rendered(tmp_path)
+    assert not (folder / "table.md").exists()
+    assert "![" not in (tmp_path / "README.md").read_text()
+    report.make_report(ReportConfig(results=tmp_path, refresh=True), OUTPUT)
+    assert (folder / "table.md").is_file()
+    assert list((folder / "figures").glob("*.png"))
+    assert "![" in (tmp_path / "README.md").read_text()

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import pytest
+
+from resnet_bench.commands.readers import ReportConfig
+from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.reports.blocks import (
+    filled,
+    page_as_named,
+    page_filled,
+    runs_named,
+)
+from resnet_bench.reports.page import make_report
+from resnet_bench.reports.runs import choose_runs
+from resnet_bench.reports.shown import RunView
+from tests.experiments.degradation.synthetic import synthetic_run
+from tests.toys.speed_runs import store_speed_run
+
+FIRST = "20260102T030405Z_abcdef0_1111"
+SECOND = "20260203T040506Z_abcdef0_2222"
+EMPTY = "Before.\n<!-- results begin -->\n<!-- results end -->\nAfter.\n"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def kept(results: Path) -> list[RunView]:
+    return choose_runs(results, ()).complete
+
+
+@pytest.fixture
+def readme(tmp_path: Path) -> Path:
+    """A README beside results; figures are only linked, so an empty file will do."""
+    folder = store_speed_run(tmp_path / "results", FIRST, variants=(18, 50))
+    (folder / "figures").mkdir()
+    (folder / "figures" / "phases.png").touch()
+    path = tmp_path / "README.md"
+    path.write_text(EMPTY)
+    return path
+
+
+def test_a_block_holds_table_figure_and_run_id(readme: Path) -> None:
+    text = page_filled(readme, kept(readme.parent / "results"))
+    assert text.startswith("Before.\n<!-- results begin: rendered by")
+    assert text.endswith("<!-- results end -->\nAfter.\n")
+    assert "| ResNet-50" in text
+    assert f"](results/speed/{FIRST}/figures/phases.png)" in text
+    assert runs_named(text) == [FIRST]
+
+
+def test_rendering_a_block_again_changes_nothing(readme: Path) -> None:
+    results = readme.parent / "results"
+    config = ReportConfig(results=results, readme=(readme,))
+    make_report(config, Output(DisplayOptions(quiet=True)))
+    first = readme.read_text()
+    assert first != EMPTY
+    assert page_filled(readme, kept(results)) == first
+
+
+def test_a_block_is_checked_against_the_runs_it_names(readme: Path) -> None:
+    results = readme.parent / "results"
+    readme.write_text(page_filled(readme, kept(results)))
+    store_speed_run(results, SECOND, variants=(18, 50))
+    assert page_as_named(readme, results) == readme.read_text()
+    assert SECOND in page_filled(readme, kept(results))
+
+
+def test_a_file_without_marks_is_refused(readme: Path) -> None:
+    readme.write_text("no marks")
+    with pytest.raises(UsageError, match="results begin"):
+        page_filled(readme, kept(readme.parent / "results"))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputOutputError, match="cannot read"):
+        page_filled(tmp_path / "none.md", [])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+def test_this_projects_pages_show_what_their_runs_hold(page: str) -> None:
+    path = REPOSITORY / page
+    text = path.read_text(encoding="utf-8")
+    if runs_named(text):
+        assert page_as_named(path, REPOSITORY / "results") == text
+    assert "<!-- results begin" in text or "<!-- measured begin" in text
+
+
+def test_a_measured_block_shows_the_table_of_an_experiment(readme: Path) -> None:
+    readme.write_text("<!-- measured begin: speed -->\nold\n<!-- measured end -->\n")
+    text = page_filled(readme, kept(readme.parent / "results"))
+    assert "old" not in text
+    assert "| ResNet-50" in text
+    assert runs_named(text) == [FIRST]
+    readme.write_text(text)
+    assert page_filled(readme, kept(readme.parent / "results")) == text
+
+
+def test_a_measured_block_without_a_run_says_so(readme: Path) -> None:
+    mark = "<!-- measured begin: depth-degradation -->\n<!-- measured end -->\n"
+    readme.write_text(mark)
+    assert "Not measured" in page_filled(readme, kept(readme.parent / "results"))
+
+
+def test_a_measured_block_shows_the_verdicts_of_claims(tmp_path: Path) -> None:
+    run = synthetic_run()
+    text = filled(
+        "<!-- measured begin: depth-degradation, gradients-vanish -->\n"
+        "<!-- measured end -->",
+        [RunView(run)],
+        tmp_path,
+    )
+    assert "- **SUPPORTED**: After" in text
+    assert "&lt; 0.1" in text
+    assert f"From run [`{run.id}`]" in text
+
+
+def test_a_damaged_run_is_passed_over(readme: Path) -> None:
+    results = readme.parent / "results"
+    damaged = store_speed_run(results, SECOND, variants=(18,)) / "run.jsonl"
+    damaged.write_text("broken")
+    assert runs_named(page_filled(readme, kept(results))) == [FIRST]

@@ -1,0 +1,185 @@
+import itertools
+import math
+import operator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from resnet_bench.statistics import estimates as statistics
+
+numbers = st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
+positive = st.floats(1e-3, 1e3)
+
+
+@given(st.lists(numbers, min_size=2, max_size=12).filter(lambda v: len(set(v)) > 1))
+def test_mean_interval_equals_scipy(samples: list[float]) -> None:
+    interval = statistics.mean_interval(samples)
+    low, high = stats.ttest_1samp(samples, 0.0).confidence_interval(0.95)
+    assert interval.estimate == pytest.approx(np.mean(samples), abs=1e-9)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-6)
+    assert interval.samples == len(samples)
+
+
+def test_one_sample_has_an_unbounded_mean() -> None:
+    interval = statistics.mean_interval([3.0])
+    assert interval.estimate == 3.0
+    assert (interval.low, interval.high) == (-math.inf, math.inf)
+
+
+def test_no_samples_and_non_finite_samples_are_refused() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        statistics.mean_interval([])
+    with pytest.raises(ValueError, match="finite"):
+        statistics.mean_interval([1.0, math.nan])
+
+
+def test_paired_difference_ignores_what_both_sides_share() -> None:
+    shared = np.array([0.0, 100.0, -50.0, 7.0])
+    interval = statistics.paired_difference_interval(shared + 2, shared)
+    assert interval.estimate == pytest.approx(2)
+    assert interval.high - interval.low == pytest.approx(0, abs=1e-9)
+
+
+def test_samples_of_different_number_cannot_be_paired() -> None:
+    with pytest.raises(ValueError, match="2 samples cannot be paired with 1"):
+        statistics.paired_difference_interval([1.0, 2.0], [1.0])
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=2, max_size=9))
+def test_ratio_interval_inverts_when_the_sides_are_swapped(
+    pairs: list[tuple[float, float]],
+) -> None:
+    left, right = zip(*pairs, strict=True)
+    forward = statistics.ratio_interval(left, right)
+    backward = statistics.ratio_interval(right, left)
+    assert forward.estimate == pytest.approx(1 / backward.estimate)
+    assert math.log(forward.low) == pytest.approx(-math.log(backward.high), abs=1e-9)
+    assert forward.low <= forward.estimate * (1 + 1e-12)
+
+
+def test_a_slow_round_divides_out_of_a_ratio() -> None:
+    machine = np.array([1.0, 3.0, 0.7])
+    interval = statistics.ratio_interval(2 * machine, machine)
+    assert interval.low == pytest.approx(2)
+    assert interval.high == pytest.approx(2)
+
+
+def test_ratios_of_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match="positive"):
+        statistics.ratio_interval([0.0, 1.0], [1.0, 1.0])
+
+
+@given(st.lists(positive, min_size=1, max_size=9))
+def test_geometric_mean_equals_scipy(samples: list[float]) -> None:
+    expected = float(stats.gmean(samples))
+    assert statistics.geometric_mean(samples) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("samples", "critical"),
+    # Two-sided 5 % critical values of Wilcoxon's signed-rank test, as tabulated.
+    [(6, 0), (7, 2), (8, 3), (9, 5), (10, 8), (12, 13), (16, 29), (20, 52), (25, 89)],
+)
+def test_signed_rank_bound_equals_the_tabulated_critical_values(
+    samples: int, critical: int
+) -> None:
+    assert statistics.signed_rank_bound(samples) == critical + 1
+
+
+def test_five_samples_carry_no_signed_rank_interval() -> None:
+    interval = statistics.hodges_lehmann([1.0, 2.0, 3.0, 4.0, 10.0])
+    assert interval.estimate == 3.0
+    assert (interval.low, interval.high) == (-math.inf, math.inf)
+
+
+def test_six_samples_are_bounded_by_their_extremes() -> None:
+    interval = statistics.hodges_lehmann([5.0, 1.0, 2.0, 4.0, 3.0, 9.0])
+    assert (interval.low, interval.high) == (1.0, 9.0)
+
+
+@given(st.lists(numbers, min_size=6, max_size=14, unique=True))
+def test_signed_rank_interval_holds_what_scipy_does_not_reject(
+    samples: list[float],
+) -> None:
+    interval = statistics.hodges_lehmann(samples)
+    width = interval.high - interval.low
+    inside = np.array(samples) - (interval.low + 0.5 * width)
+    outside = np.array(samples) - (interval.high + 0.01 * width + 1e-4)
+    magnitudes = np.round(np.abs(np.concatenate((inside, outside))), 9)
+    if len(set(magnitudes[: len(samples)])) == len(samples) and (inside != 0).all():
+        assert stats.wilcoxon(inside, method="exact").pvalue > 0.05
+    assert stats.wilcoxon(outside, method="exact").pvalue <= 0.05 + 1e-12
+
+
+def test_hodges_lehmann_resists_one_wild_pair() -> None:
+    calm = statistics.hodges_lehmann([0.01 * k for k in range(-6, 6)])
+    wild = statistics.hodges_lehmann([0.01 * k for k in range(-6, 5)] + [50.0])
+    assert wild.estimate == pytest.approx(calm.estimate, abs=0.02)
+
+
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=7))
+def test_sign_flip_p_counts_every_pattern_of_signs(samples: list[int]) -> None:
+    patterns = list(itertools.product((-1, 1), repeat=len(samples)))
+    extreme = [
+        signs
+        for signs in patterns
+        if abs(sum(map(operator.mul, signs, samples))) >= abs(sum(samples))
+    ]
+    assert statistics.sign_flip_p(samples) == len(extreme) / len(patterns)
+
+
+def test_sign_flip_p_of_six_equal_signs_is_the_smallest_possible() -> None:
+    assert statistics.sign_flip_p([1, 2, 3, 4, 5, 6]) == 2 / 64
+
+
+def test_sign_flip_p_of_many_seeds_is_drawn_and_reproducible() -> None:
+    differences = np.linspace(-1, 3, 25)
+    first = statistics.sign_flip_p(differences)
+    assert first == statistics.sign_flip_p(differences)
+    assert 0 < first < 0.01
+    assert statistics.sign_flip_p(np.linspace(-1, 1, 25)) > 0.9
+
+
+def test_percentiles_are_withheld_until_the_sample_carries_them() -> None:
+    values = [float(value) for value in range(1, 101)]
+    assert statistics.percentile(values[:19], 90) is None
+    assert statistics.percentile(values[:20], 90) == pytest.approx(18.1)
+    assert statistics.percentile(values[:99], 99) is None
+    assert statistics.percentile(values, 99) == pytest.approx(99.01)
+
+
+def test_wilson_interval_equals_the_published_example() -> None:
+    # Newcombe 1998, Table I: 81 of 263, method 3.
+    interval = statistics.wilson_interval(81, 263)
+    assert interval.estimate == pytest.approx(0.3080, abs=5e-5)
+    assert interval.low == pytest.approx(0.2553, abs=5e-5)
+    assert interval.high == pytest.approx(0.3662, abs=5e-5)
+
+
+@pytest.mark.parametrize(("errors", "total"), [(0, 0), (3, 2), (-1, 5)])
+def test_wilson_interval_refuses_what_is_no_proportion(errors: int, total: int) -> None:
+    with pytest.raises(ValueError, match="is no proportion"):
+        statistics.wilson_interval(errors, total)
+
+
+def test_the_interval_of_a_ratio_of_means_covers_it_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(1)
+    covered = 0
+    for _ in range(1000):
+        slow = generator.normal(3.0, 0.3, size=12)
+        fast = generator.normal(2.0, 0.05, size=40)
+        interval = statistics.ratio_of_means(slow, fast)
+        covered += interval.low <= 1.5 <= interval.high
+    assert 0.93 <= covered / 1000 <= 0.97
+
+
+def test_a_ratio_of_means_is_unbounded_with_one_sample_and_exact_without_spread() -> (
+    None
+):
+    alone = statistics.ratio_of_means([3.0], [2.0, 2.0])
+    assert (alone.low, alone.estimate, alone.high) == (0.0, 1.5, math.inf)
+    same = statistics.ratio_of_means([3.0, 3.0], [2.0, 2.0])
+    assert (same.low, same.estimate, same.high, same.samples) == (1.5, 1.5, 1.5, 2)

@@ -1,0 +1,50 @@
+"""The order-statistic interval of a median."""
+
+import math
+import random
+import statistics
+
+import pytest
+
+from resnet_bench.statistics.intervals import Interval, lower_rank, median_interval
+
+
+@pytest.mark.parametrize(
+    ("samples", "rank"), [(6, 1), (9, 2), (20, 6), (50, 18), (100, 40)]
+)
+def test_lower_rank_equals_the_published_table(samples: int, rank: int) -> None:
+    # Sign-test table, two-sided 5 %: e.g. Conover, Practical Nonparametric Statistics.
+    assert lower_rank(samples) == rank
+
+
+def test_lower_rank_is_continuous_where_the_approximation_begins() -> None:
+    assert 0 <= lower_rank(1001) - lower_rank(1000) <= 1
+
+
+def test_interval_of_few_samples_is_their_extremes() -> None:
+    interval = median_interval([3.0, 1.0, 2.0])
+    assert interval == Interval(2.0, 1.0, 3.0, 3)
+
+
+def test_interval_covers_the_median_about_as_often_as_it_says() -> None:
+    generator = random.Random(0)
+    covered = 0
+    for _ in range(2000):
+        interval = median_interval([generator.expovariate(1) for _ in range(15)])
+        covered += interval.low <= math.log(2) <= interval.high
+    assert covered / 2000 >= 0.94
+
+
+def test_median_is_the_middle_of_the_samples() -> None:
+    samples = [5.0, 1.0, 4.0, 2.0]
+    assert median_interval(samples).estimate == statistics.median(samples)
+
+
+def test_no_samples_have_no_median() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        median_interval([])
+
+
+def test_relative_half_width_of_a_zero_estimate_is_infinite() -> None:
+    assert Interval(0.0, -1.0, 1.0, 6).relative_half_width == math.inf
+    assert Interval(2.0, 1.0, 3.0, 6).relative_half_width == 0.5
