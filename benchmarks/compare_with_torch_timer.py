@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from torch.utils.benchmark import Timer
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.cores import default_threads
+from resnet_bench.engine.cpu import default_threads
 from resnet_bench.engine.models.resnets import variant_builder
 from resnet_bench.engine.timing.clock import Clock
 from resnet_bench.engine.timing.phases import Setting, SplitStep, Training
 from resnet_bench.engine.timing.workload import make_workload
-from resnet_bench.execution.allocator import VARIABLE, fix_allocator
+from resnet_bench.execution.processes import VARIABLE, fix_allocator
 from resnet_bench.statistics.intervals import median_interval
 
 ALLOWED_DEVIATION = 0.03

@@ -16,12 +16,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from resnet_bench.engine.cores import usable_cores
+from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.errors import ResnetBenchError
-from resnet_bench.execution.events import Ended, Job, Task
+from resnet_bench.execution.base import Ended, Job, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.experiments.degradation.plan import PROFILES
+from resnet_bench.experiments.degradation.grid import PROFILES
 from resnet_bench.experiments.degradation.spec import Config, expand
 
 REQUIRED_RATIO = 2.0

@@ -21,14 +21,12 @@ from pathlib import Path
 
 from scipy import stats
 
-from resnet_bench.execution.allocator import SETTING, VARIABLE, setting_of
-from resnet_bench.gate import channel
-from resnet_bench.gate.cases import Case
-from resnet_bench.gate.channel import Launch, Start, spawn
-from resnet_bench.gate.live import live_pair
-from resnet_bench.gate.pairs import CONTROL, Pairs
-from resnet_bench.gate.schedule import pair_order
-from resnet_bench.gate.workers import Nursery
+from resnet_bench.execution.processes import SETTING, VARIABLE, setting_of
+from resnet_bench.gate import workers as channel
+from resnet_bench.gate.pairs import CONTROL, Pairs, live_pair
+from resnet_bench.gate.records import pair_order
+from resnet_bench.gate.spec import Case
+from resnet_bench.gate.workers import Launch, Nursery, Start, spawn
 
 NET = Case("net", "step")
 

@@ -5,8 +5,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.clock import synchronised
-from resnet_bench.engine.data.augmentation import augment
-from resnet_bench.engine.data.batches import BatchOrder
+from resnet_bench.engine.data.batches import BatchOrder, augment
 from resnet_bench.engine.data.loading import DataRequest, load_data
 from resnet_bench.engine.data.splits import Normalisation
 from resnet_bench.engine.seeding import generator

@@ -16,7 +16,7 @@ from resnet_bench import __version__
 from resnet_bench.commands.table import READERS, Reader
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
-from resnet_bench.execution.ranked import let_rank_0_speak, settle
+from resnet_bench.execution.ranks import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS, Experiment
 from resnet_bench.interrupts import Stopping, Terminated
 from resnet_bench.options import build, click_options, given

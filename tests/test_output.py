@@ -10,7 +10,7 @@ from resnet_bench.commands.plan import OpenRun
 from resnet_bench.commands.progress import LiveDisplay, PlainDisplay, Tracker
 from resnet_bench.commands.run import RunRequest, Session
 from resnet_bench.commands.show import finite
-from resnet_bench.execution.events import Recorded, Started
+from resnet_bench.execution.base import Recorded, Started
 from resnet_bench.experiments import Experiment
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.store.writing import create_run

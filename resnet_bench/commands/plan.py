@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_bench.engine.cpu import bytes_left
 from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
-from resnet_bench.execution.events import (
+from resnet_bench.execution.base import (
     Ended,
     Event,
     Executor,

@@ -27,11 +27,11 @@ from resnet_bench.commands.progress import (
 )
 from resnet_bench.commands.readers import ExportOptions
 from resnet_bench.commands.show import import_what_shows, live_table, show
-from resnet_bench.engine.cores import usable_cores
+from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.errors import ExitCode, UsageError
+from resnet_bench.execution.base import Ended, Event, Executor, Place
 from resnet_bench.execution.choice import EXECUTORS, make_executor
-from resnet_bench.execution.events import Ended, Event, Executor, Place
-from resnet_bench.execution.ranked import follow, rank_of
+from resnet_bench.execution.ranks import follow, rank_of
 from resnet_bench.experiments import Experiment
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import check, flag_name, option, restore
@@ -273,7 +273,7 @@ class Session:
         return LiveDisplay(tracker, console, live_table(self.experiment.view, opened))
 
     def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
-        from resnet_bench.reports.publish import publish
+        from resnet_bench.reports.runs import publish
         from resnet_bench.reports.shown import RunView
 
         view = RunView(run)

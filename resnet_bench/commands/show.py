@@ -27,7 +27,7 @@ def import_what_shows() -> None:
 
     At the end of a run it would take 3 s (two cores).
     """
-    importlib.import_module("resnet_bench.reports.publish")
+    importlib.import_module("resnet_bench.reports.runs")
 
 
 def live_table(
@@ -133,7 +133,7 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
     executor = make_executor("inline")
     device = executor.call("resnet_bench.engine.devices", "choose", config.device).name
     environment = executor.call("resnet_bench.engine.machine", "collect")
-    from resnet_bench.present.machine import machine_title
+    from resnet_bench.present.machines import machine_title
     from resnet_bench.reports.recommend import Machine, recommend
 
     title = machine_title(environment, device)

@@ -25,7 +25,7 @@ READERS = {
             "list",
             "List the stored runs.",
             "resnet_bench.commands.readers:ListConfig",
-            "resnet_bench.reports.listing:list_runs",
+            "resnet_bench.reports.runs:list_runs",
             ("list", "list -o results --json"),
         ),
         Reader(
@@ -49,7 +49,7 @@ READERS = {
             "report",
             "Render the stored runs as one HTML page and as Markdown.",
             "resnet_bench.commands.readers:ReportConfig",
-            "resnet_bench.reports.page:make_report",
+            "resnet_bench.reports.report:make_report",
             ("report", "report --html page.html latest"),
         ),
         Reader(
@@ -70,14 +70,14 @@ READERS = {
             "compare",
             "Compare two stored runs of the same experiment.",
             "resnet_bench.gate.spec:CompareConfig",
-            "resnet_bench.gate.comparing:run_compare",
+            "resnet_bench.gate.compare:run_compare",
             ("compare RUN RUN", "compare release latest --markdown -"),
         ),
         Reader(
             "noise",
             "Measure how much identical code differs here, and what can be found.",
             "resnet_bench.gate.spec:NoiseConfig",
-            "resnet_bench.gate.noise_part:run_noise",
+            "resnet_bench.gate.noise:run_noise",
             ("noise --budget 120", "noise --cases resnet18:forward --pairs 20"),
         ),
         Reader(

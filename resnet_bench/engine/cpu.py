@@ -10,8 +10,105 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.engine import cores
-from resnet_bench.engine.cores import ROOT, read_text
+ROOT = Path("/")
+
+
+def default_threads() -> int:
+    """Return the thread count used when nobody asks for another one."""
+    return usable_cores()
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """Return min(physical cores, CPU affinity, cgroup quota), at least 1.
+
+    A limit that cannot be read does not count. A fractional quota is rounded
+    down: a thread more than the quota is stopped by the scheduler in the middle
+    of a measurement. `root` is where /proc and /sys are mounted.
+    """
+    limits = (physical_cores(), affinity_cores(), cgroup_quota(root), logical_cores())
+    return max(1, int(min((limit for limit in limits if limit), default=1)))
+
+
+def physical_cores() -> int | None:
+    """Return the number of physical cores of the machine, None where unknown."""
+    import psutil
+
+    return psutil.cpu_count(logical=False)
+
+
+def logical_cores() -> int | None:
+    """Return the number of hardware threads of the machine, None where unknown."""
+    return os.cpu_count()
+
+
+def affinity_cores() -> int | None:
+    """Return how many hardware threads this process may run on, None where unknown."""
+    # Only Linux has it, and type checkers know that.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else None
+
+
+def cgroup_quota(root: Path = ROOT) -> float | None:
+    """Return the CPU quota in cores, the tightest of all levels, None without one.
+
+    Reads cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us` over `cpu.cfs_period_us`).
+    Inside a container the path in /proc/self/cgroup may be the host's and absent
+    here; the levels that do exist are read, the mount point among them.
+    """
+    levels = cgroup_levels(root, "cpu")
+    quotas = [quota for level in levels if (quota := _quota(level)) is not None]
+    return min(quotas, default=None)
+
+
+def cgroup_levels(root: Path, controller: str) -> Iterator[Path]:
+    """Yield every folder that may limit this process, the innermost ones first.
+
+    `controller` is `cpu` or `memory`; it names the folder of version 1.
+    """
+    for controllers, group in _own_groups(root):
+        if not controllers:
+            yield from _with_parents(root / "sys/fs/cgroup", group)
+        elif controller in controllers.split(","):
+            for mount in dict.fromkeys((controller, controllers)):
+                yield from _with_parents(root / "sys/fs/cgroup" / mount, group)
+
+
+def _own_groups(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the controllers and the path of every cgroup this process is in."""
+    for line in (read_text(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, group = line.split(":", maxsplit=2)
+        yield controllers, group.strip("/")
+
+
+def _with_parents(mount: Path, group: str) -> Iterator[Path]:
+    level = mount / group
+    yield level
+    while level != mount:
+        level = level.parent
+        yield level
+
+
+def _quota(level: Path) -> float | None:
+    both = (read_text(level / "cpu.max") or "").split()
+    if not both:
+        quota = read_text(level / "cpu.cfs_quota_us")
+        period = read_text(level / "cpu.cfs_period_us")
+        both = [quota, period] if quota and period else []
+    if len(both) != 2 or both[0] in ("max", "-1"):
+        return None
+    return int(both[0]) / int(both[1])
+
+
+def read_text(path: Path) -> str | None:
+    """Return the stripped text of a small system file, None where it is not readable.
+
+    An empty file is as good as none.
+    """
+    try:
+        return path.read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
 
 # x86 names as Linux spells them, then ARM names of Linux and of macOS. Only those
 # that PyTorch and oneDNN choose their kernels by.
@@ -45,11 +142,11 @@ def describe_cpu(root: Path = ROOT) -> dict[str, Any]:
     return {
         "model": _model(information),
         "architecture": platform.machine() or None,
-        "physical_cores": cores.physical_cores(),
-        "logical_cores": cores.logical_cores(),
-        "affinity_cores": cores.affinity_cores(),
-        "quota_cores": cores.cgroup_quota(root),
-        "usable_cores": cores.usable_cores(root),
+        "physical_cores": physical_cores(),
+        "logical_cores": logical_cores(),
+        "affinity_cores": affinity_cores(),
+        "quota_cores": cgroup_quota(root),
+        "usable_cores": usable_cores(root),
         "governors": _governors(root),
         "smt": _switch(root / CPU_FOLDER / "smt/active"),
         "boost": _boost(root),
@@ -171,7 +268,7 @@ def _memory_limit(root: Path) -> int | None:
 
 def _memory_limits(root: Path) -> Iterator[tuple[Path, int]]:
     """Yield the cgroups that limit this process's memory, with the limit in bytes."""
-    for level in cores.cgroup_levels(root, "memory"):
+    for level in cgroup_levels(root, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
             text = read_text(level / name) or ""
             # Version 1 writes "no limit" as the largest number that fits a page count.

@@ -6,13 +6,202 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from resnet_bench.engine import cpu
-from resnet_bench.engine.cores import ROOT
+from resnet_bench.engine.cpu import ROOT
+
+# PyTorch adds this attribute when it is imported, so the type checker misses it.
+_convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+PACKAGES = ("torchvision", "numpy", "scipy", "scikit-learn", "pandas", "triton")
+
+
+def describe_libraries() -> dict[str, Any]:
+    """Return the versions of everything a measured number depends on."""
+    build = torch.__config__.show()
+    versions: dict[str, Any] = {
+        name.replace("-", "_"): installed_version(name) for name in PACKAGES
+    }
+    return versions | {
+        # A plain string: torch's own type makes whoever unpickles it import torch.
+        "torch": str(torch.__version__),
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+        "cudnn": _cudnn(),
+        "blas": _first(r"BLAS_INFO=(\w+)", build),
+        "mkl": _first(r"Math Kernel Library Version (\S+?)(?:-Product)?\s", build),
+        "onednn": _first(r"MKL-DNN v(\S+)", build),
+        "openmp": _first(r"OpenMP (\d+)", build),
+    }
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed distribution, None without it."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def describe_torch() -> dict[str, Any]:
+    """Return the settings of PyTorch in this process that change speed or results."""
+    return {
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "float32_precision": {
+            # "none" leaves the choice to the general setting, which is IEEE float32.
+            "cuda_matmul": torch.backends.cuda.matmul.fp32_precision,
+            "cudnn_convolution": _convolution.fp32_precision,
+        },
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "flush_denormal": flushes_denormals(),
+    }
+
+
+def flushes_denormals() -> bool:
+    """Try whether the CPU turns a denormal number into zero; PyTorch cannot say."""
+    smallest_normal = torch.finfo(torch.float32).tiny
+    return bool((torch.full((1,), smallest_normal) / 2).item() == 0)
+
+
+def _cudnn() -> str | None:
+    version = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return None if version is None else str(version)
+
+
+def _first(pattern: str, text: str) -> str | None:
+    found = re.search(pattern, text)
+    return found[1] if found else None
+
+
+# nvidia-smi field -> our key; it says MiB and MHz.
+FIELDS = {
+    "name": "name",
+    "memory.total": "memory_bytes",
+    "driver_version": "driver",
+    "compute_cap": "compute_capability",
+    "clocks.sm": "clock_mhz",
+    "clocks.max.sm": "maximum_clock_mhz",
+    "clocks.max.mem": "maximum_memory_clock_mhz",
+    "power.limit": "power_limit_watts",
+}
+MEBIBYTE = 2**20
+
+
+def describe_gpus() -> list[dict[str, Any]]:
+    """Return name, memory, driver and clocks of every GPU; an empty list without one.
+
+    The driver's library (extra `gpu`) and nvidia-smi see all GPUs of the machine and
+    leave this process free of CUDA. PyTorch is asked where both are missing, and
+    then driver and clocks are None.
+    """
+    return _from_library() or _from_nvidia_smi() or _from_torch()
+
+
+def _from_library() -> list[dict[str, Any]]:
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    try:
+        count = pynvml.nvmlDeviceGetCount()
+        return [_device(pynvml, index) for index in range(count)]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _device(library: Any, index: int) -> dict[str, Any]:
+    """Ask the library (NVML API reference, "Device Queries") about one GPU."""
+    handle = library.nvmlDeviceGetHandleByIndex(index)
+
+    def ask(name: str, *arguments: int) -> Any:
+        try:
+            return getattr(library, f"nvmlDeviceGet{name}")(handle, *arguments)
+        except library.NVMLError:
+            return None  # the driver does not tell this of this GPU
+
+    memory = ask("MemoryInfo")
+    capability = ask("CudaComputeCapability")
+    milliwatts = ask("EnforcedPowerLimit")
+    return {
+        "name": ask("Name"),
+        "memory_bytes": memory and int(memory.total),
+        "driver": library.nvmlSystemGetDriverVersion(),
+        "compute_capability": capability and ".".join(map(str, capability)),
+        "clock_mhz": ask("ClockInfo", library.NVML_CLOCK_SM),
+        "maximum_clock_mhz": ask("MaxClockInfo", library.NVML_CLOCK_SM),
+        "maximum_memory_clock_mhz": ask("MaxClockInfo", library.NVML_CLOCK_MEM),
+        "power_limit_watts": milliwatts and milliwatts / 1000,
+    }
+
+
+def _from_nvidia_smi() -> list[dict[str, Any]]:
+    command = ["nvidia-smi", f"--query-gpu={','.join(FIELDS)}"]
+    try:
+        answer = subprocess.run(
+            [*command, "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [_row(line) for line in answer.stdout.splitlines() if line.count(",")]
+
+
+def _row(line: str) -> dict[str, Any]:
+    texts = dict(zip(FIELDS.values(), line.split(", "), strict=False))
+    row: dict[str, Any] = {key: _known(texts.get(key)) for key in FIELDS.values()}
+    for key, text in row.items():
+        if key.endswith(("_mhz", "_watts", "_bytes")):
+            row[key] = _number(text)
+    if row["memory_bytes"] is not None:
+        row["memory_bytes"] = int(row["memory_bytes"] * MEBIBYTE)
+    return row
+
+
+def _known(text: str | None) -> str | None:
+    """Return None for what the driver will not tell, such as `[N/A]`."""
+    return text.strip() if text and not text.startswith("[") else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _from_torch() -> list[dict[str, Any]]:
+    if not torch.cuda.is_available():
+        return []
+    return [_properties(index) for index in range(torch.cuda.device_count())]
+
+
+def _properties(index: int) -> dict[str, Any]:
+    properties = torch.cuda.get_device_properties(index)
+    known = {
+        "name": properties.name,
+        "memory_bytes": properties.total_memory,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+    }
+    return dict.fromkeys(FIELDS.values()) | known
+
 
 # Only these leave the machine in a run file. None can hold a secret or a home folder.
 VARIABLES = (
@@ -57,8 +246,8 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 def collect(root: Path = ROOT) -> dict[str, Any]:
     """Return everything about this machine and process, ready for JSON.
 
-    Keys: `machine_key`; `cpu`, `memory`, `load` (see `cpu.py`); `gpus` (`gpu.py`);
-    `libraries`, `torch` (`libraries.py`); `system` and `python`; `variables` that
+    Keys: `machine_key`; `cpu`, `memory`, `load` (see `cpu.py`); `gpus` (`py`);
+    `libraries`, `torch` (`py`); `system` and `python`; `variables` that
     are set and on the allow-list; `host`, hashed; `git`, the commit of this
     package's source. What cannot be read is None, never 0.
 
@@ -66,17 +255,16 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
     the measurement runs, not in a process that forks afterwards.
     """
     # Here, so that a machine key can be computed without importing PyTorch.
-    from resnet_bench.engine import gpu, libraries
 
     environment = {
         "cpu": cpu.describe_cpu(root),
         "memory": cpu.describe_memory(root),
         "load": cpu.load_average(),
-        "gpus": gpu.describe_gpus(),
+        "gpus": describe_gpus(),
         "system": _system(),
         "python": _python(),
-        "libraries": libraries.describe_libraries(),
-        "torch": libraries.describe_torch(),
+        "libraries": describe_libraries(),
+        "torch": describe_torch(),
         "variables": {key: os.environ[key] for key in VARIABLES if key in os.environ},
         "host": _digest(platform.node()),
         "git": describe_git(PACKAGE_FOLDER),

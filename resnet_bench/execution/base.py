@@ -1,8 +1,124 @@
 """What a failed cell says, in one line."""
 
 import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.experiments import Schedule
+from resnet_bench.records import Cell
+
+
+@dataclass(frozen=True)
+class Task:
+    """An attempt at a cell; `tries` counts those of this session."""
+
+    cell: Cell
+    attempt: int = 1
+    tries: int = 1
+
+
+def next_try(task: Task) -> Task:
+    """Return the next attempt at the same cell."""
+    return Task(task.cell, task.attempt + 1, task.tries + 1)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A cell began to run; `group` counts from 0 when not all fit in memory."""
+
+    key: str
+    attempt: int
+    group: int = 0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A cell yielded a record; `content` holds its fields and its "type"."""
+
+    key: str
+    attempt: int
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt ended; `status` is "ok" or "failed", `detail` a traceback.
+
+    `again` announces another attempt; `node` names the machine, where
+    cells run on several.
+    """
+
+    key: str
+    attempt: int
+    status: str
+    seconds: float
+    error: str | None = None
+    detail: str | None = None
+    group: int = 0
+    again: bool = False
+    node: str | None = None
+
+
+Event = Started | Recorded | Ended
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that an executor needs to know.
+
+    `module` is the import path of the experiment's run.py; `seed` fixes the order
+    in which cells are visited; `memory_bytes` is what the living cells may use
+    together; `tries` is how often a cell is tried that is killed from outside, by the
+    out-of-memory killer, say.
+    """
+
+    module: str
+    schedule: Schedule
+    tasks: tuple[Task, ...]
+    workers: int = 1
+    seed: int = 0
+    memory_bytes: float = float("inf")
+    tries: int = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cluster is and what a cell takes of it; None leaves it to the cell."""
+
+    ray_address: str | None = None
+    cpus_per_cell: float | None = None
+    gpus_per_cell: float | None = None
+
+
+HERE = Place()
+
+
+class Executor(Protocol):
+    """A place to run cells."""
+
+    @property
+    def ranks(self) -> int:
+        """How many processes share one cell."""
+
+    def warm(self, modules: tuple[str, ...]) -> None:
+        """Begin to load what cells will import."""
+
+    def call(self, module: str, function: str, *arguments: Any) -> Any:
+        """Return what the function of that module returns where cells run.
+
+        A ResnetBenchError raised there is raised here.
+        """
+
+    def nodes(self) -> dict[str, Any]:
+        """Return the environments of the machines by name, if there are several."""
+
+    def run(self, job: Job) -> Iterator[Event]:
+        """Run the job's cells; a failed cell is an event, never an exception."""
+
+    def close(self) -> None:
+        """End every child that is still alive."""
 
 
 def describe_failure(error: BaseException) -> str:

@@ -4,8 +4,8 @@ import importlib
 import os
 
 from resnet_bench.errors import UsageError
-from resnet_bench.execution.events import HERE, Executor, Place
-from resnet_bench.execution.ranked import RankedExecutor, rank_of
+from resnet_bench.execution.base import HERE, Executor, Place
+from resnet_bench.execution.ranks import RankedExecutor, rank_of
 
 #: Name on the command line -> class, as module:name.
 EXECUTORS = {

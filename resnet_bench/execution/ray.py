@@ -4,16 +4,19 @@ On its node a task runs the cell as the process executor does, in a child of its
 own, and streams the events back: a record is kept as soon as it is made.
 """
 
+import hashlib
 import logging
 import os
+import signal
+import socket
+import sys
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
-
-# Before the import: nothing is reported to anybody, and no advice is printed.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 from ray._private import services
@@ -21,28 +24,168 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from resnet_bench.errors import ResnetBenchError, UsageError
-from resnet_bench.execution.base import describe_failure, describe_loss
-from resnet_bench.execution.events import (
+from resnet_bench.execution.base import (
     Ended,
     Event,
     Job,
     Place,
     Started,
     Task,
+    describe_failure,
+    describe_loss,
     next_try,
 )
-from resnet_bench.execution.ray_address import knock, located, own_handlers
-from resnet_bench.execution.ray_node import (
-    Setting,
-    call_here,
-    describe_node,
-    refuse_another_version,
-    run_here,
-    setting_here,
-)
-from resnet_bench.execution.scheduling import run_once
-from resnet_bench.execution.source import source_digest
+from resnet_bench.execution.child import set_variables
+from resnet_bench.execution.inline import run_once
+from resnet_bench.execution.processes import VARIABLE, ProcessExecutor
 from resnet_bench.options import check
+
+PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
+
+
+@cache
+def source_digest(folder: Path = PACKAGE_FOLDER) -> str:
+    """Return twelve hexadecimal digits that depend on every source file."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+#: How long to wait for an answer at a cluster's address.
+KNOCK_SECONDS = 5.0
+
+
+#: The client's opening and an empty frame of settings, which every server that speaks
+#: HTTP/2, as gRPC does, answers with a frame of type 4 (RFC 9113, 3.4 and 6.5).
+OPENING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+SETTINGS_FRAME = 4
+
+
+def located(address: str | None, resolve: Callable[[str], str | None]) -> str:
+    """Return what Ray is to be given: without an address, a Ray of our own.
+
+    `auto` is resolved by Ray's own way, `resolve`, so that its cluster can be knocked
+    at: a name that a cluster left behind is not waited for. Raises ConnectionError
+    where none runs.
+    """
+    if address is None:
+        return "local"
+    if address != "auto":
+        return address
+    return os.environ.get("RAY_ADDRESS") or resolve(address) or address
+
+
+def knock(address: str) -> None:
+    """Raise OSError where no Ray can be: Ray itself would wait for minutes.
+
+    Behind TLS only the connection is tried.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not (colon and port.isdigit()):
+        return
+    with socket.create_connection((host, int(port)), KNOCK_SECONDS) as door:
+        if os.environ.get("RAY_USE_TLS", "0") == "0":
+            door.sendall(OPENING)
+            with door.makefile("rb") as answers:
+                answer = answers.read(4)
+            if answer[3:] != bytes([SETTINGS_FRAME]):
+                raise OSError("what answers there is not Ray")
+
+
+@contextmanager
+def own_handlers() -> Iterator[None]:
+    """Keep our meaning of SIGTERM: Ray installs one of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+ENVIRONMENT = "resnet_bench.engine.machine"
+
+#: Variables that the command hands on, unset ones included: they change times, and
+#: Ray sets some of them for its workers.
+VARIABLES = (VARIABLE, "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What children of a worker have in common with those of the command.
+
+    `modules` are imported before they are forked; None is a variable that is not set.
+    """
+
+    modules: tuple[str, ...]
+    variables: dict[str, str | None]
+    source: str
+
+
+def setting_here(modules: tuple[str, ...]) -> Setting:
+    """Return the setting of this process."""
+    variables = {name: os.environ.get(name) for name in VARIABLES}
+    return Setting(modules, variables, source_digest())
+
+
+def describe_node(setting: Setting) -> dict[str, Any]:
+    """Return the environment of this node's cells and the digest of its source."""
+    environment = _executor(setting).call(ENVIRONMENT, "collect")
+    return {"environment": environment, "source": source_digest()}
+
+
+def call_here(
+    setting: Setting, module: str, function: str, arguments: tuple[Any, ...]
+) -> Any:
+    """Return what the function returns, or the error meant for a person."""
+    try:
+        return _executor(setting).call(module, function, *arguments)
+    except ResnetBenchError as error:
+        return error
+
+
+def run_here(setting: Setting, job: Job, node: str) -> Iterator[Event]:
+    """Run a job in children of this worker.
+
+    Cells that are timed together are tried again here; one that is a task of its
+    own may be tried again elsewhere. Raises UsageError on a node, come later than
+    the run, that holds another version.
+    """
+    refuse_another_version(node, source_digest(), setting.source)
+    for event in _executor(setting).run(job):
+        if not isinstance(event, Ended):
+            yield event
+            continue
+        yield replace(event, node=node)
+        if job.schedule == "once":
+            return
+
+
+def refuse_another_version(node: str, source: str, ours: str) -> None:
+    """Raise UsageError where a node's package is not the one of the command."""
+    if source != ours:
+        raise UsageError(
+            f"--executor ray: node {node} has another version of resnet-bench: "
+            "install the same one on every node, then resume"
+        )
+
+
+def _executor(setting: Setting) -> ProcessExecutor:
+    """Return an executor whose children do not take Ray's worker for their main."""
+    main = sys.modules["__main__"]
+    if getattr(main, "__file__", None):
+        del main.__file__
+    set_variables(setting.variables)
+    executor = ProcessExecutor()
+    executor.warm(setting.modules)
+    return executor
+
+
+# Before the import: nothing is reported to anybody, and no advice is printed.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
 
 #: How often a cell is tried whose child, worker or node dies.
 TRIES = 3

@@ -29,7 +29,7 @@ class Experiment:
     #: what cells need, so that nothing fails after the first; never in a dry run.
     rehearses: bool = False
     #: Where below the experiment's package its view is.
-    view_part: str = "view.show"
+    view_part: str = "view"
     #: The package that holds all experiments' packages.
     home: str = __name__
 
@@ -74,32 +74,35 @@ EXPERIMENTS = {
     row.name: row
     for row in (
         Experiment(
-            "speed", "Time forward, backward and step of each variant.", "rounds"
+            "speed",
+            "Time forward, backward and step of each variant.",
+            "rounds",
+            view_part="view.show",
         ),
         Experiment(
             "finetune",
             "Measure accuracy after transfer, by strategy.",
             "once",
             rehearses=True,
+            view_part="view.show",
         ),
         Experiment(
             "pretrain",
             "Train source checkpoints for finetune.",
             "once",
             rehearses=True,
-            view_part="view",
         ),
         Experiment(
             "describe",
             "Show stages, layer counts and the last layer.",
             "once",
-            view_part="view",
         ),
         Experiment(
             "degradation",
             "Plain against residual by depth, with verdicts.",
             "once",
             rehearses=True,
+            view_part="view.show",
         ),
     )
 }

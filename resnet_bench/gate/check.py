@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.gate.baselines import commit_of
-from resnet_bench.gate.cases import Case
-from resnet_bench.gate.live import Interview, interview
 from resnet_bench.gate.measuring import (
     Starting,
     cases_of,
@@ -19,7 +18,7 @@ from resnet_bench.gate.measuring import (
     record_exact,
     record_pairs,
 )
-from resnet_bench.gate.pairs import Budget, Pairs
+from resnet_bench.gate.pairs import Budget, Interview, Pairs, interview
 from resnet_bench.gate.recording import (
     Identity,
     Recording,
@@ -27,16 +26,45 @@ from resnet_bench.gate.recording import (
     kept,
     open_recording,
 )
-from resnet_bench.gate.records import Grid
-from resnet_bench.gate.report import check_targets, emit, emit_refusal
-from resnet_bench.gate.repository import git, resolve
-from resnet_bench.gate.schedule import Side
-from resnet_bench.gate.spec import CheckConfig, CompareConfig
-from resnet_bench.gate.thresholds import ANY_CASE, parse_threshold, thresholds_in
-from resnet_bench.gate.trees import Tree, checked_out, working_tree
+from resnet_bench.gate.records import Grid, Side
+from resnet_bench.gate.report import (
+    check_targets,
+    emit,
+    emit_refusal,
+    report_json,
+    report_of,
+    tables_of,
+)
+from resnet_bench.gate.spec import (
+    ANY_CASE,
+    Case,
+    CheckConfig,
+    CompareConfig,
+    parse_threshold,
+    thresholds_in,
+)
+from resnet_bench.gate.trees import Tree, checked_out, git, resolve, working_tree
 from resnet_bench.output import Output
+from resnet_bench.present.tables import Table
 from resnet_bench.store.folders import check_writable
 from resnet_bench.store.reading import Run
+
+
+def json_object(run: Run) -> dict[str, Any]:
+    """Return the check as one JSON-ready object."""
+    return report_json(report_of(run))
+
+
+def tables(run: Run) -> list[Table]:
+    """Return the tables of times and of everything else."""
+    return tables_of(report_of(run))
+
+
+def notices(run: Run) -> list[str]:
+    """Return the summary and what is to be known besides."""
+    report = report_of(run)
+    return [report.summary, *report.troubles, *report.notices]
+
 
 EXPERIMENT = "check"
 
@@ -49,7 +77,7 @@ def run_check(config: CheckConfig, output: Output) -> ExitCode:
     Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and
     Terminated after the run file was closed.
     """
-    from resnet_bench.gate.check_report import report_of
+    from resnet_bench.gate.report import report_of
 
     check_writable(config.results)
     check_targets(config)
@@ -108,7 +136,7 @@ def open_cases_of(
 
     A case that could not be built on one side is not measured at all.
     """
-    from resnet_bench.gate.check_rows import timings_of
+    from resnet_bench.gate.rows import timings_of
 
     run = recording.run()
     broken = {row["case"] for row in run.rows("trial") if row["problem"]}

@@ -1,10 +1,291 @@
 """How small a slowdown so many pairs can find, and how many a slowdown needs."""
 
 import math
-from collections.abc import Sequence
-from statistics import NormalDist, stdev
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from statistics import NormalDist, median, stdev
 
-from resnet_bench.gate.decide import Plan, TimingRule
+from resnet_bench.statistics.estimates import hodges_lehmann
+from resnet_bench.statistics.intervals import Interval
+
+
+class Verdict(StrEnum):
+    """What a row of a check says."""
+
+    REGRESSION = "regression"
+    IMPROVEMENT = "improvement"
+    PASS = "pass"
+    INCONCLUSIVE = "inconclusive"
+    MISSING = "missing"
+    FAILED = "failed"
+    NOT_COMPARABLE = "not comparable"
+
+    @property
+    def decided(self) -> bool:
+        """Whether more pairs could not change it."""
+        return self is not Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingRule:
+    """When a ratio of times counts; ratios are fractions, so 0.03 is +3 %.
+
+    A regression needs a lower bound above `significant` and an estimate of at
+    least `regression`; a pass needs an upper bound below `tolerated`. A difference
+    below `smallest_seconds` never counts.
+    """
+
+    significant: float = 0.03
+    regression: float = 0.05
+    tolerated: float = 0.10
+    smallest_seconds: float = 50e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """After how many pairs a check looks, and how often it may err in all.
+
+    `false_alarm` bounds the chance that any unchanged case is called a regression,
+    `false_pass` the chance that a case slower than tolerated passes; both are split
+    evenly over the looks, so they hold wherever the check stops.
+    """
+
+    looks: tuple[int, ...] = (12, 16, 20)
+    false_alarm: float = 0.01
+    false_pass: float = 0.05
+
+    @property
+    def alarm_level(self) -> float:
+        """One look's share of the chance of a false alarm."""
+        return self.false_alarm / len(self.looks)
+
+    @property
+    def pass_level(self) -> float:
+        """One look's share of the chance of a false pass."""
+        return self.false_pass / len(self.looks)
+
+
+@dataclass(frozen=True)
+class PairedSeconds:
+    """Seconds per call of one case, one value per process pair and side."""
+
+    base: Sequence[float]
+    head: Sequence[float]
+
+    @property
+    def log_ratios(self) -> list[float]:
+        """The logarithm of head over base, pair by pair."""
+        return [
+            math.log(head / base)
+            for base, head in zip(self.base, self.head, strict=True)
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """A verdict with the ratio it rests on and the rule that gave it.
+
+    `ratio` is head over base; its low bound is corrected for the number of cases,
+    its high bound is not.
+    """
+
+    verdict: Verdict
+    ratio: Interval
+    base_seconds: float
+    rule: TimingRule = field(default_factory=TimingRule)
+    because: str = ""
+
+    @property
+    def difference_seconds(self) -> float:
+        """How much longer a call of head takes, in seconds."""
+        return self.base_seconds * (self.ratio.estimate - 1)
+
+
+def ratio_of(pairs: PairedSeconds, alarm_level: float, pass_level: float) -> Interval:
+    """Return the Hodges-Lehmann ratio with one-sided exact signed-rank bounds.
+
+    The low bound fails with probability `alarm_level`, the high with `pass_level`.
+    """
+    differences = pairs.log_ratios
+    low = hodges_lehmann(differences, 1 - 2 * alarm_level)
+    high = hodges_lehmann(differences, 1 - 2 * pass_level)
+    return Interval(
+        math.exp(low.estimate),
+        math.exp(low.low),
+        math.exp(high.high),
+        len(differences),
+    )
+
+
+def judge(ratio: Interval, base_seconds: float, rule: TimingRule) -> Decision:
+    """Apply the rule to one case's ratio; `base_seconds` is the time of a call."""
+    verdict, because = _verdict(ratio, base_seconds, rule)
+    return Decision(
+        verdict=verdict,
+        ratio=ratio,
+        base_seconds=base_seconds,
+        rule=rule,
+        because=because,
+    )
+
+
+def _verdict(
+    ratio: Interval, base_seconds: float, rule: TimingRule
+) -> tuple[Verdict, str]:
+    microseconds = rule.smallest_seconds * 1e6
+    counts = abs(ratio.estimate - 1) * base_seconds >= rule.smallest_seconds
+    slower = ratio.low > 1 + rule.significant
+    if counts and slower and ratio.estimate >= 1 + rule.regression:
+        return Verdict.REGRESSION, (
+            f"low bound {_percent(ratio.low)} is above "
+            f"{_percent(1 + rule.significant)} and the estimate "
+            f"{_percent(ratio.estimate)} reaches {_percent(1 + rule.regression)}"
+        )
+    if counts and ratio.high < 1 - rule.significant:
+        return Verdict.IMPROVEMENT, (
+            f"high bound {_percent(ratio.high)} is below "
+            f"{_percent(1 - rule.significant)}"
+        )
+    if ratio.high < 1 + rule.tolerated:
+        return Verdict.PASS, (
+            f"high bound {_percent(ratio.high)} is below the tolerated "
+            f"{_percent(1 + rule.tolerated)}"
+        )
+    if (ratio.high - 1) * base_seconds < rule.smallest_seconds:
+        return Verdict.PASS, (
+            f"the difference is below {microseconds:g} µs, which never counts"
+        )
+    return Verdict.INCONCLUSIVE, (
+        f"bounds {_percent(ratio.low)} to {_percent(ratio.high)} allow both a "
+        "regression and a pass"
+    )
+
+
+def _percent(ratio: float) -> str:
+    """Write a ratio as a signed change: 1.05 is +5.0 %, and 0 or infinity unknown."""
+    if not 0 < ratio < math.inf:
+        return "unknown"
+    return f"{100 * (ratio - 1):+.1f} %"
+
+
+def decide(
+    cases: Mapping[str, PairedSeconds],
+    rules: Mapping[str, TimingRule],
+    plan: Plan,
+    regressions_before: int = 0,
+) -> dict[str, Decision]:
+    """Judge every open case of one look, with Holm's step-down over the cases.
+
+    `cases` holds the cases that no earlier look has decided; `rules` has one entry
+    per case of the whole check; `regressions_before` counts the hypotheses that
+    earlier looks rejected. As long as a step rejects cases, the remaining ones are
+    judged again with the error shared among fewer (Holm 1979).
+    """
+    rejected: dict[str, Decision] = {}
+    while True:
+        alive = max(1, len(rules) - regressions_before - len(rejected))
+        decisions = {
+            name: judge(
+                ratio_of(pairs, plan.alarm_level / alive, plan.pass_level),
+                median(pairs.base),
+                rules[name],
+            )
+            for name, pairs in cases.items()
+            if name not in rejected
+        }
+        found = _regressions(decisions)
+        if not found:
+            return {name: (rejected | decisions)[name] for name in cases}
+        rejected.update(found)
+
+
+def _regressions(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    return {
+        name: decision
+        for name, decision in decisions.items()
+        if decision.verdict is Verdict.REGRESSION
+    }
+
+
+def control_moved(pairs: PairedSeconds, plan: Plan, rule: TimingRule) -> bool:
+    """Whether a frozen job ran at another speed on one side.
+
+    Then the machine, not the code, differed, and no timing of the run is judged.
+    """
+    ratio = ratio_of(pairs, plan.pass_level, plan.pass_level)
+    return ratio.low > 1 + rule.significant or ratio.high < 1 - rule.significant
+
+
+def all_decided(decisions: Iterable[Decision]) -> bool:
+    """Whether no case needs more pairs."""
+    return all(decision.verdict.decided for decision in decisions)
+
+
+def planned_looks(plan: Plan, measured: int) -> tuple[int, ...]:
+    """Return the looks that `measured` pairs have reached."""
+    return tuple(look for look in plan.looks if look <= measured)
+
+
+def final_looks(plan: Plan, measured: int) -> tuple[int, ...]:
+    """Return the looks of a check that ends after `measured` pairs.
+
+    Pairs beyond the last planned look get one more, paid for by a look that the
+    budget did not allow.
+    """
+    reached = planned_looks(plan, measured)
+    ends_on_a_look = reached[-1:] == (measured,)
+    if ends_on_a_look or not measured or len(reached) == len(plan.looks):
+        return reached
+    return (*reached, measured)
+
+
+def decide_in_turn(
+    pairs: Mapping[str, PairedSeconds],
+    rules: Mapping[str, TimingRule],
+    plan: Plan,
+    looks: Sequence[int],
+) -> dict[str, Decision]:
+    """Replay the looks over all pairs; a case that one look decides stays so.
+
+    The same pairs give the same decisions, whether a check ran through or was
+    resumed. A case without a pair is left out.
+    """
+    decided: dict[str, Decision] = {}
+    for look in looks:
+        still_open = {
+            name: _first(series, look)
+            for name, series in pairs.items()
+            if series.base and not _is_decided(decided, name)
+        }
+        decided.update(
+            decide(still_open, rules, plan, _regressions_sequential(decided))
+        )
+    return decided
+
+
+def open_cases(
+    pairs: Mapping[str, PairedSeconds],
+    rules: Mapping[str, TimingRule],
+    plan: Plan,
+    measured: int,
+) -> list[str]:
+    """Return the cases that the next pair must measure."""
+    decided = decide_in_turn(pairs, rules, plan, planned_looks(plan, measured))
+    return [name for name in rules if not _is_decided(decided, name)]
+
+
+def _first(series: PairedSeconds, count: int) -> PairedSeconds:
+    return PairedSeconds(series.base[:count], series.head[:count])
+
+
+def _is_decided(decided: Mapping[str, Decision], name: str) -> bool:
+    return name in decided and decided[name].verdict.decided
+
+
+def _regressions_sequential(decided: Mapping[str, Decision]) -> int:
+    return sum(row.verdict is Verdict.REGRESSION for row in decided.values())
+
 
 #: The efficiency of the Hodges-Lehmann estimate next to the mean, for normal
 #: samples: 3 / pi (Hodges and Lehmann 1963).

@@ -19,8 +19,7 @@ from resnet_bench.engine.models.resnets import variant_builder
 from resnet_bench.engine.seeding import generator
 from resnet_bench.engine.timing.phases import Setting, Training, WholeStep, make_batch
 from resnet_bench.engine.training.evaluation import predict
-from resnet_bench.engine.training.schedules import schedule_for
-from resnet_bench.engine.training.trainer import Trainer, TrainingPlan
+from resnet_bench.engine.training.trainer import Trainer, TrainingPlan, schedule_for
 
 SUBJECT_API = 1
 

@@ -5,17 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_bench.errors import UsageError
-from resnet_bench.gate.cases import METHODS, Case, parse_case
-from resnet_bench.gate.channel import Launch
-from resnet_bench.gate.live import Interview, live_pair
-from resnet_bench.gate.observations import ExactCell, PairTiming, SeedCell
-from resnet_bench.gate.pairs import Budget, Pairs, measure_pairs
+from resnet_bench.gate.pairs import Budget, Interview, Pairs, live_pair, measure_pairs
 from resnet_bench.gate.recording import Recording
-from resnet_bench.gate.records import Grid, pair_cell
-from resnet_bench.gate.schedule import PairOrder, Side
-from resnet_bench.gate.spec import SubjectConfig
+from resnet_bench.gate.records import (
+    ExactCell,
+    Grid,
+    PairOrder,
+    PairTiming,
+    SeedCell,
+    Side,
+    pair_cell,
+)
+from resnet_bench.gate.spec import METHODS, Case, SubjectConfig, parse_case
 from resnet_bench.gate.trees import Tree
-from resnet_bench.gate.workers import nurseries
+from resnet_bench.gate.workers import Launch, nurseries
 
 Say = Callable[[str], None]
 Launches = Mapping[Side, Launch]
@@ -127,6 +130,6 @@ def record_pairs(
 
 
 def _stored(recording: Recording) -> Pairs:
-    from resnet_bench.gate.check_rows import pairs_of
+    from resnet_bench.gate.rows import pairs_of
 
     return pairs_of(recording.run())

@@ -10,8 +10,7 @@ from typing import Any
 from resnet_bench.commands.plan import ENVIRONMENT, portable
 from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.execution.choice import make_executor
-from resnet_bench.gate.records import Grid
-from resnet_bench.gate.schedule import Side
+from resnet_bench.gate.records import Grid, Side
 from resnet_bench.gate.spec import SubjectConfig
 from resnet_bench.interrupts import Terminated
 from resnet_bench.records import Cell, Record, to_json

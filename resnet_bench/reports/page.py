@@ -1,134 +1,293 @@
-"""`resnet-bench report`: one page that shows everything, and the same as Markdown."""
+"""The parts of a report as data: what the templates are filled with."""
 
-from collections.abc import Iterator
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import jinja2
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.gate.noise import known_process_spread
+from resnet_bench.present.machines import environment_table, machine_title
+from resnet_bench.present.svg import Drawing, drawing
+from resnet_bench.present.tables import (
+    Shown,
+    Table,
+    columns_shown,
+    header,
+    is_missing,
+    is_number,
+    is_numeric,
+    shown_rows,
+)
+from resnet_bench.reports.budgets import budget_table
+from resnet_bench.reports.front import front_figure, front_table
+from resnet_bench.reports.runs import Chosen, listed, listing_table
+from resnet_bench.reports.shown import RunView
+from resnet_bench.store.reading import Run
 
-from resnet_bench.catalogue import VARIANTS
-from resnet_bench.commands.readers import ReportConfig
-from resnet_bench.errors import ExitCode, InputOutputError, UsageError
-from resnet_bench.output import Output
-from resnet_bench.present.tables import Table
-from resnet_bench.present.theme import ARM_COLOURS, VARIANT_COLOURS
-from resnet_bench.reports.blocks import page_filled
-from resnet_bench.reports.publish import publish
-from resnet_bench.reports.report_markdown import relative, results_page
-from resnet_bench.reports.report_parts import Page, page_of
-from resnet_bench.reports.report_tables import PageTable, page_table
-from resnet_bench.reports.runs import Chosen, choose_runs
+#: Characters of Chinese, which a screen reader has to be told of.
+HAN = re.compile(r"[\u4e00-\u9fff]")
 
-PAGE_NAME = "report.html"
-MARKDOWN_NAME = "README.md"
 
-#: What the page sends its readers to.
-DOCUMENTS = {
-    "tutorial.md": "goes through the tutorial's lessons, each with its sentence, the "
-    "command that shows it and what was measured.",
-    "method.md": "says in detail how each number is taken,",
-    "claims.md": "how a verdict comes about.",
+@dataclass(frozen=True)
+class Head:
+    """A column's words and unit; `extra` ones are hidden until asked for."""
+
+    words: str
+    unit: str
+    numeric: bool
+    extra: bool
+
+
+@dataclass(frozen=True)
+class PageCell:
+    """A value as shown, and what it is sorted by."""
+
+    shown: Shown
+    sort: str
+
+    @property
+    def language(self) -> str:
+        """The language of a quotation, by its script; nothing for English."""
+        return "zh" if HAN.search(self.shown.text) else ""
+
+
+@dataclass(frozen=True)
+class PageRow:
+    """A row, and the series that it belongs to in the figures."""
+
+    series: str
+    cells: list[PageCell]
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table ready for a page."""
+
+    key: str
+    title: str
+    heads: list[Head]
+    rows: list[PageRow]
+    notes: list[str]
+
+    @property
+    def has_extra(self) -> bool:
+        """Whether columns are hidden at first."""
+        return any(head.extra for head in self.heads)
+
+
+def page_table(table: Table, key: str) -> PageTable:
+    """Return a table with a page's columns first, the others hidden at first."""
+    first = table.page or table.narrow
+    every = columns_shown(table, wide=True)
+    names = [*first, *(name for name in every if name not in first)]
+    heads = [_head(table, name, extra=name not in first) for name in names]
+    rows = [
+        PageRow(
+            series=series_of(row),
+            cells=[
+                PageCell(value, _sort_key(row[name]))
+                for name, value in zip(names, values, strict=True)
+            ],
+        )
+        for row, values in zip(table.rows, shown_rows(table, names), strict=True)
+    ]
+    title = table.title.replace("\n", " · ")
+    return PageTable(key, title, heads, rows, list(table.notes))
+
+
+def _head(table: Table, name: str, *, extra: bool) -> Head:
+    words, _, unit = header(table, name).partition("\n")
+    return Head(words, unit, is_numeric(table, name), extra)
+
+
+def _sort_key(value: Any) -> str:
+    if is_missing(value):
+        return ""
+    return repr(float(value)) if is_number(value) else str(value)
+
+
+def series_of(row: Mapping[Any, Any]) -> str:
+    """Return the variant or arm that a row is about; nothing if it is no single one."""
+    arm = row.get("arm")
+    if isinstance(arm, str):
+        return arm
+    for name in ("variant", "model", "network"):
+        found = re.fullmatch(r"(?:ResNet-)?(\d+)", str(row.get(name, "")))
+        if found:
+            return found[1]
+    return ""
+
+
+#: What the sections of experiments are called.
+TITLES = {
+    "speed": "Speed",
+    "degradation": "Degradation",
+    "finetune": "Fine-tuning",
+    "pretrain": "Source weights",
+    "describe": "Architecture",
 }
 
 
-def make_report(config: ReportConfig, output: Output) -> ExitCode:
-    """Render the runs into one HTML file and one Markdown file, and name them.
+@dataclass(frozen=True)
+class RunPart:
+    """One run in full: what its experiment's view has to show, and its drawings."""
 
-    A damaged run is named in a warning, the rest is rendered, and the exit code is
-    INCOMPLETE. Raises UsageError when there is no run to show, InputOutputError
-    when a file cannot be written.
-    """
-    chosen = choose_runs(config.results, config.runs)
-    for problem in chosen.problems:
-        output.warn(problem)
-    _refuse_nothing(config, chosen)
-    if config.refresh:
-        for view in chosen.complete:
-            publish(view)
-            output.say(f"wrote tables and figures in {view.run.folder}")
-    page = page_of(chosen)
-    target = config.html or config.results / PAGE_NAME
-    written = {target: html_page(page, documents_from(target))}
-    if config.html is None:
-        written[config.results / MARKDOWN_NAME] = results_page(page, config.results)
-    for path in config.readme:
-        written[path] = page_filled(path, chosen.complete)
-    for path, text in written.items():
-        _write(path, text)
-        output.say(f"wrote {path}")
-    return ExitCode.INCOMPLETE if chosen.problems else ExitCode.OK
+    view: RunView
+    machine: str
+    drawings: list[Drawing]
+
+    @property
+    def run(self) -> Run:
+        """The run itself."""
+        return self.view.run
+
+    @property
+    def key(self) -> str:
+        """The anchor of the run in the page."""
+        return short_id(self.run)
+
+    @property
+    def command(self) -> str:
+        """The command line that made the run, as far as it is stored."""
+        return " ".join(["resnet-bench", *map(str, self.run.header.get("argv") or [])])
 
 
-def _refuse_nothing(config: ReportConfig, chosen: Chosen) -> None:
-    if not chosen.listed and chosen.problems:
-        raise InputOutputError(f"no run in {config.results} can be read")
-    if not chosen.listed:
-        raise UsageError(
-            f"no runs in {config.results} yet: run 'resnet-bench speed' first"
-        )
+@dataclass(frozen=True)
+class Section:
+    """An experiment: its runs, what was published, and how it measures."""
+
+    name: str
+    title: str
+    summary: str
+    parts: list[RunPart]
+    published: list[Table]
+    method: list[str]
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputOutputError(
-            f"cannot write {path}: {error.strerror or error}"
-        ) from error
+@dataclass(frozen=True)
+class Front:
+    """Accuracy against time and memory of one run, drawn and as a table."""
+
+    drawing: Drawing
+    table: Table
 
 
-def documents_from(target: Path) -> str:
-    """Return the documents' folder as a link from a page inside of the project.
+@dataclass(frozen=True)
+class Page:
+    """Everything that a report shows."""
 
-    Nothing for a page elsewhere, which may be sent to people without the project.
-    """
-    project = Path(__file__).resolve().parents[2]
-    documents = project / "docs"
-    inside = target.resolve().is_relative_to(project) and documents.is_dir()
-    return relative(documents, target.parent) if inside else ""
+    listing: Table
+    budgets: list[Table]
+    fronts: list[Front]
+    sections: list[Section]
+    environments: Table
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def shown(self) -> list[RunPart]:
+        """Every run that is shown in full."""
+        return [part for section in self.sections for part in section.parts]
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        """Every figure of the page."""
+        own = [drawing for part in self.shown for drawing in part.drawings]
+        return [front.drawing for front in self.fronts] + own
+
+    @property
+    def machines(self) -> int:
+        """How many machines the runs are from."""
+        return self.environments.frame["machine_key"].nunique()
 
 
-def html_page(page: Page, home: str = "") -> str:
-    """Return the report as one HTML file that asks for nothing from outside.
-
-    `home` is where a reader finds the documents; without it they are only named.
-    """
-    keys = _keys()
-
-    def prepared(table: Table) -> PageTable:
-        return page_table(table, next(keys))
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("resnet_bench.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def page_of(chosen: Chosen) -> Page:
+    """Return the parts of a report on the chosen runs."""
+    sections = [section_of(name, views) for name, views in chosen.shown.items()]
+    speed = next((each.parts for each in sections if each.name == "speed"), [])
+    timed = rows_by_machine(speed)
+    tables = [budget_table(each.rows, each.machine, each.spread) for each in timed]
+    fronts = [
+        front_of(each.machine, each.rows, f"front-{index}")
+        for index, each in enumerate(timed)
+    ]
+    return Page(
+        listing=listing_table([listed(run) for run in chosen.listed]),
+        budgets=[table for table in tables if table is not None],
+        fronts=[front for front in fronts if front is not None],
+        sections=sections,
+        environments=environment_table(chosen.listed),
+        problems=chosen.problems,
     )
-    return environment.get_template("report.html").render(
-        page=page,
-        prepared=prepared,
-        series=series_of_page(page),
-        home=home,
-        documents=DOCUMENTS,
+
+
+def section_of(name: str, views: Sequence[RunView]) -> Section:
+    """Return an experiment's part of the report, through its view."""
+    experiment = EXPERIMENTS[name]
+    return Section(
+        name=name,
+        title=TITLES[name],
+        summary=experiment.summary,
+        parts=[part_of(view) for view in views],
+        published=[table for view in views for table in view.published],
+        method=list(getattr(experiment.view, "METHOD", ())),
     )
 
 
-def _keys() -> Iterator[str]:
-    number = 0
-    while True:
-        number += 1
-        yield f"table-{number}"
+def part_of(view: RunView) -> RunPart:
+    """Return a run with its figures drawn."""
+    run = view.run
+    device = str(run.config.get("device") or "cpu")
+    return RunPart(
+        view=view,
+        machine=machine_title(run.environment, device),
+        drawings=[
+            drawing(name, figure, f"{short_id(run)}-{name}")
+            for name, figure in view.figures.items()
+        ],
+    )
 
 
-def series_of_page(page: Page) -> dict[str, tuple[str, str]]:
-    """Return the series that can be highlighted: key to name and colour."""
-    drawn = "".join(drawing.svg for drawing in page.drawings)
-    named = {
-        str(depth): (VARIANTS[depth].title, colour)
-        for depth, colour in VARIANT_COLOURS.items()
-    }
-    named |= {arm: (arm, colour) for arm, colour in ARM_COLOURS.items()}
-    return {
-        key: value for key, value in named.items() if f'data-series="{key}"' in drawn
-    }
+def short_id(run: Run) -> str:
+    """Return the end of a run id, which is enough to keep ids of a page apart."""
+    return f"r{run.id.rpartition('_')[2]}-{run.experiment}"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A machine, by the words of a title, and what was timed there.
+
+    `spread` is how much processes differ there, None where `noise` never ran.
+    """
+
+    machine: str
+    spread: float | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def rows_by_machine(parts: Sequence[RunPart]) -> list[Timed]:
+    """Return the rows of speed runs as their JSON contract has them, by machine.
+
+    Runs of one machine stand side by side, each row with its run; none are averaged.
+    """
+    found: dict[tuple[str, str], Timed] = {}
+    for part in parts:
+        run = part.run
+        key = (run.machine_key or run.id, part.machine)
+        if key not in found:
+            results = run.folder.parent.parent
+            spread = known_process_spread(results, run.machine_key)
+            found[key] = Timed(part.machine, spread)
+        rows = [{**row, "run": run.id} for row in part.view.content["rows"]]
+        found[key].rows.extend(rows)
+    return list(found.values())
+
+
+def front_of(
+    machine: str, rows: Sequence[Mapping[str, Any]], prefix: str
+) -> Front | None:
+    """Return accuracy against time on one machine; None without two variants."""
+    figure = front_figure(rows, machine)
+    if figure is None:
+        return None
+    return Front(drawing("front", figure, prefix), front_table(rows, machine))

@@ -16,21 +16,19 @@ from resnet_bench.experiments.speed.settings import setting_options
 from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD
 from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.present.tables import Table
-from resnet_bench.reports.accuracies import (
-    Accuracies,
-    finetuned_accuracies,
-    published_accuracies,
-)
 from resnet_bench.reports.budgets import (
     CALLS,
     HEADERS,
     RULE_NOTE,
+    Accuracies,
     Budget,
     Candidate,
     best_settings,
     candidates,
     certainty,
     described,
+    finetuned_accuracies,
+    published_accuracies,
     recommended,
     setting,
     spread_note,

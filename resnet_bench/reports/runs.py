@@ -1,14 +1,163 @@
 """Which runs a report shows, and which it only lists."""
 
+import datetime as dt
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from resnet_bench.errors import InputOutputError
+import pandas as pd
+
+from resnet_bench.commands.readers import ListConfig
+from resnet_bench.errors import ExitCode, InputOutputError
 from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.output import Output
+from resnet_bench.present.machines import machine_title
+from resnet_bench.present.tables import Table, csv_text, escaped, markdown
+from resnet_bench.present.terminal import print_table
+from resnet_bench.present.theme import save
 from resnet_bench.reports.shown import RunView
 from resnet_bench.store.folders import find_run, run_folders
 from resnet_bench.store.reading import Run, read_run
+
+FIGURES_FOLDER = "figures"
+
+#: The table of verdicts, kept apart from the measurements that they rest on.
+CLAIMS = "claims"
+
+
+def publish(shown: RunView) -> list[Path]:
+    """Write table.md, a CSV per table and the figures; return their paths.
+
+    The first table of measurements is `table.csv`; others, and claims, go by their
+    name. The files follow from the run file alone and are written again on every
+    call. Raises InputOutputError when the folder cannot be written.
+    """
+    run, tables = shown.run, shown.tables
+    written = []
+    if tables:
+        written.append(_write(run.folder / "table.md", markdown_page(shown)))
+    measured = [table.name for table in tables if table.name != CLAIMS]
+    for table in tables:
+        name = "table" if table.name in measured[:1] else table.name
+        written.append(_write(run.folder / f"{name}.csv", csv_text(table)))
+    for name, figure in shown.figures.items():
+        written.extend(save(figure, run.folder / FIGURES_FOLDER, name))
+    return written
+
+
+def markdown_page(shown: RunView) -> str:
+    """Return what must be known of a run, and its tables, as one Markdown page."""
+    run = shown.run
+    status = "" if run.status == "complete" else f" ({run.status})"
+    head = f"## {run.experiment}: `{run.id}`{status}\n"
+    notices = [f"- {escaped(notice)}" for notice in shown.notices]
+    blank = [""] if notices else []
+    tables = map(markdown, shown.tables)
+    return "\n".join([head, *notices, *blank, *tables])
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot write {path}: {error.strerror or error}"
+        ) from error
+    return path
+
+
+DAMAGED = "damaged"
+# A run id begins with the time: a column for it would not fit 80 characters.
+NARROW = ("run", "experiment", "status", "machine", "cells")
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A stored run in one line; of a damaged one little is known."""
+
+    run: str
+    experiment: str
+    status: str
+    when: str | None
+    machine: str | None = None
+    cells: str | None = None
+    failed: int | None = None
+    records: int | None = None
+    machine_key: str | None = None
+    commit: str | None = None
+    problem: str | None = None
+
+
+def started_at(run_id: str) -> str | None:
+    """Return the UTC time that a run id begins with, to the minute."""
+    stamp = run_id.partition("_")[0]
+    try:
+        moment = dt.datetime.strptime(stamp, "%Y%m%dT%H%M%S%z")
+    except ValueError:
+        return None
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def listed(run: Run) -> ListedRun:
+    """Return a run in one line."""
+    device = str(run.config.get("device") or "cpu")
+    return ListedRun(
+        run=run.id,
+        experiment=run.experiment,
+        status=run.status,
+        when=started_at(run.id),
+        machine=machine_title(run.environment, device),
+        cells=f"{len(run.cells) - len(run.failed)}/{len(run.grid)}",
+        failed=len(run.failed),
+        records=len(run.records),
+        machine_key=run.machine_key,
+        commit=run.header.get("commit"),
+    )
+
+
+def list_of_runs(results: Path) -> list[ListedRun]:
+    """Return every run below `results`, oldest first, damaged ones included."""
+    rows = []
+    for folder in run_folders(results):
+        try:
+            rows.append(listed(read_run(folder)))
+        except InputOutputError as error:
+            name, parent = folder.name, folder.parent.name
+            when = started_at(name)
+            rows.append(ListedRun(name, parent, DAMAGED, when, problem=str(error)))
+    return rows
+
+
+def list_runs(config: ListConfig, output: Output) -> ExitCode:
+    """Carry out `list`; damaged runs are named in warnings and do not stop it."""
+    rows = list_of_runs(config.results)
+    if config.json:
+        output.write(json.dumps({"runs": [asdict(row) for row in rows]}))
+        return ExitCode.OK
+    if not rows:
+        output.say(
+            f"no runs in {config.results} yet: 'resnet-bench speed' makes the first"
+        )
+        return ExitCode.OK
+    print_table(listing_table(rows), output.console(), wide=config.wide)
+    for row in rows:
+        if row.problem:
+            output.warn(row.problem)
+    return ExitCode.OK
+
+
+def listing_table(rows: list[ListedRun]) -> Table:
+    """Return the runs as a table."""
+    frame = pd.DataFrame([asdict(row) for row in rows], dtype=object)
+    return Table(
+        name="runs",
+        title=f"{len(rows)} run{'s' if len(rows) != 1 else ''}",
+        frame=frame,
+        narrow=NARROW,
+        headers={"when": "when (UTC)", "cells": "done"},
+    )
+
 
 #: Experiments in the order of a report, and how many machines and settings of each
 #: are shown in full unless runs are named; the others are listed. It keeps a page

@@ -16,8 +16,8 @@ from resnet_bench.store.reading import Run
 
 #: The views of runs that belong to no experiment.
 GATE_VIEWS = {
-    "check": "resnet_bench.gate.check_view",
-    "noise": "resnet_bench.gate.noise_view",
+    "check": "resnet_bench.gate.check",
+    "noise": "resnet_bench.gate.noise",
 }
 
 

@@ -5,10 +5,138 @@ lines of version N into those of N + 1, list it in UPGRADES, and keep a run file
 version N under tests/data/.
 """
 
-from collections.abc import Callable
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from resnet_bench.errors import InputOutputError
+
+CHECKSUM = "crc32"
+#: Each line carries its place in the file: a lost or doubled line is noticed too.
+NUMBER = "seq"
+
+
+class DamagedLineError(ValueError):
+    """A line that is no JSON object, or whose checksum or number does not fit."""
+
+
+def encode(content: Mapping[str, Any], number: int) -> bytes:
+    """Return line `number` (from 0) for `content`, checksum and line end included.
+
+    JSON has no notation for not-a-number and the infinities; they are written as
+    `{"_number": "NaN"}` and so on, because a diverged loss must not read as unknown.
+    """
+    plain = {**_plain(content), NUMBER: number}
+    text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
+    checksum = zlib.crc32(text.encode())
+    return f'{text[:-1]},"{CHECKSUM}":"{checksum:08x}"}}\n'.encode()
+
+
+def decode(line: bytes, number: int) -> dict[str, Any]:
+    """Return the content of what should be line `number`.
+
+    Raises DamagedLineError.
+    """
+    content = _checked(line)
+    if content.pop(NUMBER, None) != number:
+        raise DamagedLineError("it is out of place")
+    restored = _restored(content)
+    return restored if isinstance(restored, dict) else content
+
+
+def is_whole(line: bytes) -> bool:
+    """Say whether a line is undamaged, wherever it belongs."""
+    try:
+        _checked(line)
+    except DamagedLineError:
+        return False
+    return True
+
+
+def _checked(line: bytes) -> dict[str, Any]:
+    body, mark, tail = line.rstrip(b"\r\n").rpartition(f',"{CHECKSUM}":"'.encode())
+    if not mark or tail[8:] != b'"}' or tail[:8] != _checksum(body + b"}"):
+        raise DamagedLineError("the checksum does not fit")
+    try:
+        content = json.loads(body + b"}")
+    except (ValueError, RecursionError) as error:
+        raise DamagedLineError("not JSON") from error
+    if not isinstance(content, dict):
+        raise DamagedLineError("not a JSON object")
+    return content
+
+
+def _checksum(text: bytes) -> bytes:
+    return f"{zlib.crc32(text):08x}".encode()
+
+
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_WRAPPER = "_number"
+
+
+def _plain(value: Any) -> Any:
+    """Wrap the floats that JSON has no notation for."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        name = "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+        return {_WRAPPER: name}
+    return value
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict):
+        name = value.get(_WRAPPER)
+        if value.keys() == {_WRAPPER} and isinstance(name, str) and name in _NOT_FINITE:
+            return _NOT_FINITE[name]
+        return {key: _restored(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    return value
+
+
+Types = type | tuple[type, ...]
+
+#: Kind of line -> what it must have; a kind not listed is left alone.
+REQUIRED: dict[str, dict[str, Types]] = {
+    "run": {"run": str, "experiment": str},
+    "record": {"cell": str, "attempt": int, "type": str},
+    "cell": {"cell": str, "attempt": int, "status": str},
+    "end": {"status": str},
+    "resume": {},
+}
+
+#: What it may have; null counts as absent.
+OPTIONAL: dict[str, dict[str, Types]] = {
+    "run": {"config": dict, "environment": dict, "cells": dict, "nodes": dict},
+    "cell": {"error": str, "seconds": (int, float), "group": int, "node": str},
+    "resume": {"environment": dict, "nodes": dict},
+}
+
+
+def check_line(line: Mapping[str, Any], name: str) -> None:
+    """Raise InputOutputError, with `name` for the file, for a line of wrong shape."""
+    kind = line.get("kind")
+    if not isinstance(kind, str):
+        raise InputOutputError(f"{name}: a line lacks 'kind'")
+    for field, types in REQUIRED.get(kind, {}).items():
+        if not isinstance(line.get(field), types):
+            raise InputOutputError(f"{name}: a line of kind {kind} lacks {field!r}")
+    for field, types in OPTIONAL.get(kind, {}).items():
+        value = line.get(field)
+        if value is not None and not isinstance(value, types):
+            raise InputOutputError(f"{name}: a line of kind {kind} has an odd {field}")
+    if kind == "run" and not _are_cells(line.get("cells") or {}):
+        raise InputOutputError(f"{name}: a line of kind run has odd cells")
+
+
+def _are_cells(cells: Mapping[str, Any]) -> bool:
+    return all(isinstance(parameters, dict) for parameters in cells.values())
+
 
 SCHEMA_VERSION = 1
 

@@ -9,9 +9,13 @@ from typing import Any
 
 from resnet_bench.errors import InputOutputError
 from resnet_bench.records import Record
-from resnet_bench.store.format import upgraded
-from resnet_bench.store.lines import DamagedLineError, decode, is_whole
-from resnet_bench.store.shape import check_line
+from resnet_bench.store.format import (
+    DamagedLineError,
+    check_line,
+    decode,
+    is_whole,
+    upgraded,
+)
 
 RUN_FILE = "run.jsonl"
 #: What `gzip run.jsonl` makes of it: a run that is to be kept, not to go on.

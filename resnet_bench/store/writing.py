@@ -10,8 +10,7 @@ from typing import Any
 
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.interrupts import held
-from resnet_bench.store.format import SCHEMA_VERSION, upgraded
-from resnet_bench.store.lines import encode
+from resnet_bench.store.format import SCHEMA_VERSION, encode, upgraded
 from resnet_bench.store.reading import (
     PACKED_RUN_FILE,
     RUN_FILE,

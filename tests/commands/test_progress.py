@@ -16,7 +16,7 @@ from resnet_bench.commands.progress import (
     duration,
     trying,
 )
-from resnet_bench.execution.events import Ended, Recorded, Started
+from resnet_bench.execution.base import Ended, Recorded, Started
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.records import Cell
 

@@ -18,7 +18,7 @@ from resnet_bench.commands.plan import (
     shortened_paths,
 )
 from resnet_bench.errors import InputOutputError, UsageError
-from resnet_bench.execution.events import Event, Job, Recorded
+from resnet_bench.execution.base import Event, Job, Recorded
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import Experiment
 from resnet_bench.interrupts import Terminated

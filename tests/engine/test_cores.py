@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from resnet_bench.engine import cores
+from resnet_bench.engine import cpu as cores
 
 
 def write(root: Path, path: str, text: str) -> None:

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from resnet_bench.engine import gpu
+from resnet_bench.engine import machine as gpu
 
 H100 = "NVIDIA H100 80GB HBM3, 81559, 570.86.15, 9.0, 345, 1980, 2619, 700.00\n"
 

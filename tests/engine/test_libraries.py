@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from resnet_bench.engine import libraries
+from resnet_bench.engine import machine as libraries
 
 
 def test_libraries_name_torch_and_its_kernels() -> None:

@@ -65,7 +65,7 @@ import torch
 from torch import nn
 from resnet_bench.engine.data.splits import Normalisation, Split
 from resnet_bench.engine.ranks import join, leave
-from resnet_bench.engine.training.schedules import schedule_for
+from resnet_bench.engine.training.trainer import schedule_for
 from resnet_bench.engine.training.trainer import Trainer, TrainingPlan
 
 ranks = join()

@@ -12,10 +12,7 @@ import psutil
 import pytest
 
 from resnet_bench.errors import ResnetBenchError, UsageError
-from resnet_bench.execution.allocator import SETTING, VARIABLE, fix_allocator
-from resnet_bench.execution.base import describe_exit, describe_failure
-from resnet_bench.execution.choice import make_executor
-from resnet_bench.execution.events import (
+from resnet_bench.execution.base import (
     Ended,
     Event,
     Executor,
@@ -24,8 +21,16 @@ from resnet_bench.execution.events import (
     Recorded,
     Started,
     Task,
+    describe_exit,
+    describe_failure,
 )
-from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.execution.choice import make_executor
+from resnet_bench.execution.processes import (
+    SETTING,
+    VARIABLE,
+    ProcessExecutor,
+    fix_allocator,
+)
 from resnet_bench.experiments import Schedule
 from tests.toys.toy.spec import Config, ToyCell
 
@@ -195,7 +200,7 @@ def wait_for(condition: object, seconds: float = 20.0) -> None:
 
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     program = f"""
-from resnet_bench.execution.events import Job, Task
+from resnet_bench.execution.base import Job, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from tests.toys.toy.spec import ToyCell
 if __name__ == "__main__":

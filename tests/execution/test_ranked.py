@@ -13,12 +13,16 @@ import pytest
 
 from resnet_bench.commands.run import RunRequest
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
-from resnet_bench.execution import ranked
 from resnet_bench.execution import ranks as launching
+from resnet_bench.execution import ranks as ranked
+from resnet_bench.execution.base import Ended, Job, Recorded, Task
 from resnet_bench.execution.choice import make_executor
-from resnet_bench.execution.events import Ended, Job, Recorded, Task
-from resnet_bench.execution.ranked import RankedExecutor, let_rank_0_speak, rank_of
-from resnet_bench.execution.ranks import launch
+from resnet_bench.execution.ranks import (
+    RankedExecutor,
+    launch,
+    let_rank_0_speak,
+    rank_of,
+)
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
 from tests.faults.programs import members, started, wait_for
@@ -49,7 +53,7 @@ def test_a_follower_that_refuses_a_command_lets_rank_0_speak_first(
     waited: list[float] = []
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("resnet_bench.execution.ranked.time.sleep", waited.append)
+    monkeypatch.setattr("resnet_bench.execution.ranks.time.sleep", waited.append)
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         let_rank_0_speak(code)
@@ -106,7 +110,7 @@ def test_fewer_gpus_than_one_are_refused() -> None:
 
 def test_a_rank_sees_one_gpu_and_followers_are_silent(tmp_path: Path) -> None:
     program = (
-        "import os; from resnet_bench.execution.ranked import settle; settle(); "
+        "import os; from resnet_bench.execution.ranks import settle; settle(); "
         "print('said', flush=True); "
         "os.write(1, os.environ['CUDA_VISIBLE_DEVICES'].encode())"
     )

@@ -18,14 +18,11 @@ from resnet_bench import cli
 from resnet_bench.commands.run import RunRequest
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution import choice
-from resnet_bench.execution.allocator import SETTING, VARIABLE
+from resnet_bench.execution.base import Ended, Job, Place, Recorded, Started, Task
 from resnet_bench.execution.choice import make_executor
-from resnet_bench.execution.events import Ended, Job, Place, Recorded, Started, Task
 from resnet_bench.execution.inline import InlineExecutor
-from resnet_bench.execution.processes import ProcessExecutor
-from resnet_bench.execution.ray_address import knock, located
-from resnet_bench.execution.ray_node import VARIABLES
-from resnet_bench.execution.source import source_digest
+from resnet_bench.execution.processes import SETTING, VARIABLE, ProcessExecutor
+from resnet_bench.execution.ray import VARIABLES, knock, located, source_digest
 from resnet_bench.experiments import EXPERIMENTS, Experiment
 from resnet_bench.records import Cell
 from resnet_bench.store.folders import run_folders

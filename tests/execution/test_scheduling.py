@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from resnet_bench.errors import ResnetBenchError
-from resnet_bench.execution.events import Ended, Event, Job, Started, Task
-from resnet_bench.execution.scheduling import run_once
+from resnet_bench.execution.base import Ended, Event, Job, Started, Task
+from resnet_bench.execution.inline import run_once
 from resnet_bench.records import Cell
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from resnet_bench.errors import ResnetBenchError
-from resnet_bench.execution import children
-from resnet_bench.execution.events import Ended, Job, Recorded, Task
+from resnet_bench.execution import processes as children
+from resnet_bench.execution.base import Ended, Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments import Schedule
 from resnet_bench.records import Cell

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resnet_bench.errors import InputOutputError
-from resnet_bench.store.lines import encode
+from resnet_bench.store.format import encode
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
 from resnet_bench.store.writing import create_run, reopen_run
 

@@ -20,7 +20,7 @@ from resnet_bench import cli
 from resnet_bench.commands import plan as runner
 from resnet_bench.commands.plan import Plan, open_again, open_new, run_cells
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
-from resnet_bench.execution.events import Event
+from resnet_bench.execution.base import Event
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import EXPERIMENTS, Experiment, Schedule
 from resnet_bench.store import folders, writing

@@ -21,7 +21,7 @@ from resnet_bench.commands import plan as runner
 from resnet_bench.commands import run as session
 from resnet_bench.commands.table import READERS
 from resnet_bench.errors import ExitCode
-from resnet_bench.execution.events import Ended, Event, Job, Started
+from resnet_bench.execution.base import Ended, Event, Job, Started
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import EXPERIMENTS, Experiment
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.gate import check, live, measuring
-from resnet_bench.gate import noise_part as noise
-from resnet_bench.gate.channel import Start, spawn
+from resnet_bench.gate import check, measuring, noise
+from resnet_bench.gate import pairs as live
+from resnet_bench.gate.workers import Start, spawn
 from resnet_bench.output import DisplayOptions, Output
 from tests.gate.fake_worker import FakeWorker
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_bench.gate.channel import Launch, Start, WorkerError, spawn
+from resnet_bench.gate.workers import Launch, Start, WorkerError, spawn
 
 NOISE = random.Random(0)
 

@@ -5,10 +5,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from resnet_bench.gate.cases import Case
-from resnet_bench.gate.observations import PairTiming
 from resnet_bench.gate.pairs import CONTROL, Pairs, measure_case
-from resnet_bench.gate.schedule import PairOrder, Side
+from resnet_bench.gate.records import PairOrder, PairTiming, Side
+from resnet_bench.gate.spec import Case
 
 
 @dataclass

@@ -2,13 +2,13 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.gate.accuracy_rule import (
+from resnet_bench.gate.deciding import Verdict
+from resnet_bench.gate.rows import (
     AccuracyRule,
     PairedAccuracies,
     accuracy_row,
     judge_accuracy,
 )
-from resnet_bench.gate.decide import Verdict
 
 BASE = (0.95, 0.96, 0.94, 0.95, 0.95)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from resnet_bench.errors import UsageError
-from resnet_bench.gate.cases import Case, parse_case
+from resnet_bench.gate.spec import Case, parse_case
 
 
 def test_a_name_alone_means_its_forward_pass() -> None:

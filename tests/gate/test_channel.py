@@ -8,17 +8,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from resnet_bench.gate import channel
+from resnet_bench.gate import workers as channel
 from resnet_bench.gate import workers as nursery
-from resnet_bench.gate.channel import (
+from resnet_bench.gate.workers import (
     Launch,
+    Nursery,
     SilentWorkerError,
     Start,
     WorkerError,
     WorkerProcess,
+    nurseries,
     spawn,
 )
-from resnet_bench.gate.workers import Nursery, nurseries
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 

@@ -16,11 +16,11 @@ from resnet_bench.errors import (
 )
 from resnet_bench.gate import measuring
 from resnet_bench.gate.baselines import keep_baseline
-from resnet_bench.gate.channel import WorkerError
 from resnet_bench.gate.check import run_check
-from resnet_bench.gate.live import live_pair
-from resnet_bench.gate.observations import PairTiming
+from resnet_bench.gate.pairs import live_pair
+from resnet_bench.gate.records import PairTiming
 from resnet_bench.gate.spec import BaselineConfig, CheckConfig
+from resnet_bench.gate.workers import WorkerError
 from resnet_bench.output import Output
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run

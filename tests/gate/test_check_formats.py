@@ -3,14 +3,18 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from resnet_bench.errors import ExitCode, NotComparableError
-from resnet_bench.gate.check_formats import (
+from resnet_bench.gate.deciding import Verdict
+from resnet_bench.gate.report import (
+    Report,
     annotations_of,
+    collapsed,
     junit_of,
     markdown_of,
+    refusal,
+    report_json,
+    shown,
+    tables_of,
 )
-from resnet_bench.gate.check_report import Report, refusal, report_json
-from resnet_bench.gate.check_tables import collapsed, shown, tables_of
-from resnet_bench.gate.decide import Verdict
 from resnet_bench.gate.rows import Row
 from resnet_bench.statistics.intervals import Interval
 

@@ -5,11 +5,9 @@ from typing import Any
 import pytest
 
 from resnet_bench.errors import ExitCode, NotComparableError
-from resnet_bench.gate.check_report import Report
-from resnet_bench.gate.check_tables import tables_of
-from resnet_bench.gate.compare import compare_runs
-from resnet_bench.gate.decide import Verdict
-from resnet_bench.gate.observations_part import labels_of
+from resnet_bench.gate.compare import compare_runs, labels_of
+from resnet_bench.gate.deciding import Verdict
+from resnet_bench.gate.report import Report, tables_of
 from resnet_bench.gate.rows import Row
 from resnet_bench.store.reading import Run, read_run
 from resnet_bench.store.writing import create_run

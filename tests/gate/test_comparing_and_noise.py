@@ -5,9 +5,8 @@ import pytest
 
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.gate.baselines import keep_baseline
-from resnet_bench.gate.comparing import run_compare
-from resnet_bench.gate.noise import process_spread_on
-from resnet_bench.gate.noise_part import run_noise
+from resnet_bench.gate.compare import run_compare
+from resnet_bench.gate.noise import process_spread_on, run_noise
 from resnet_bench.gate.spec import BaselineConfig, CompareConfig, NoiseConfig
 from resnet_bench.output import Output
 from tests.gate.conftest import Write

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from resnet_bench.gate.decide import (
+from resnet_bench.gate.deciding import (
     PairedSeconds,
     Plan,
     TimingRule,

@@ -1,9 +1,9 @@
 import pytest
 
 from resnet_bench.gate import default_subject
-from resnet_bench.gate.cases import parse_case
 from resnet_bench.gate.default_subject import BUILDERS, CASES, subject
-from resnet_bench.gate.live import SUBJECT_API
+from resnet_bench.gate.pairs import SUBJECT_API
+from resnet_bench.gate.spec import parse_case
 
 
 def test_it_speaks_the_drivers_protocol() -> None:

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.gate.decide import Verdict
-from resnet_bench.gate.exact_rule import exact_rows, exact_verdict
+from resnet_bench.gate.deciding import Verdict
+from resnet_bench.gate.rows import exact_rows, exact_verdict
 from resnet_bench.records import Measure
 
 FLOPS = Measure("flops", "1", "lower", exact=True)

@@ -1,5 +1,10 @@
-from resnet_bench.gate.decide import Plan, TimingRule
-from resnet_bench.gate.deciding import detectable_effect, pair_spread, pairs_needed
+from resnet_bench.gate.deciding import (
+    Plan,
+    TimingRule,
+    detectable_effect,
+    pair_spread,
+    pairs_needed,
+)
 
 RULE, PLAN = TimingRule(), Plan()
 

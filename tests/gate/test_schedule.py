@@ -1,4 +1,4 @@
-from resnet_bench.gate.schedule import pair_order
+from resnet_bench.gate.records import pair_order
 
 
 def test_a_pair_depends_on_seed_and_number_only() -> None:

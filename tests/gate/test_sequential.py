@@ -1,7 +1,10 @@
 import pytest
 
-from resnet_bench.gate.decide import PairedSeconds, Plan, TimingRule, Verdict
-from resnet_bench.gate.sequential import (
+from resnet_bench.gate.deciding import (
+    PairedSeconds,
+    Plan,
+    TimingRule,
+    Verdict,
     decide_in_turn,
     final_looks,
     open_cases,

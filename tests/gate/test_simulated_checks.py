@@ -3,12 +3,18 @@ from collections.abc import Sequence
 
 import pytest
 
-from resnet_bench.gate.cases import Case, parse_case
-from resnet_bench.gate.decide import PairedSeconds, Plan, TimingRule, Verdict
-from resnet_bench.gate.observations import PairTiming
+from resnet_bench.gate.deciding import (
+    PairedSeconds,
+    Plan,
+    TimingRule,
+    Verdict,
+    decide_in_turn,
+    final_looks,
+    open_cases,
+)
 from resnet_bench.gate.pairs import Budget, Pairs, measure_pairs
-from resnet_bench.gate.schedule import PairOrder
-from resnet_bench.gate.sequential import decide_in_turn, final_looks, open_cases
+from resnet_bench.gate.records import PairOrder, PairTiming
+from resnet_bench.gate.spec import Case, parse_case
 from tests.gate.simulation import FakeMachine
 
 PLAN = Plan()

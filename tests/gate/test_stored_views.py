@@ -8,7 +8,7 @@ from resnet_bench.commands.readers import ShowConfig
 from resnet_bench.commands.show import show_stored
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.gate.check import run_check
-from resnet_bench.gate.noise_part import run_noise
+from resnet_bench.gate.noise import run_noise
 from resnet_bench.gate.spec import NoiseConfig
 from resnet_bench.output import Output
 from resnet_bench.reports.shown import view_of

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from resnet_bench.errors import UsageError
-from resnet_bench.gate.thresholds import parse_threshold, settings_for, thresholds_in
+from resnet_bench.gate.spec import parse_threshold, settings_for, thresholds_in
 
 
 def test_a_threshold_names_case_metric_and_setting() -> None:

@@ -4,8 +4,14 @@ from pathlib import Path
 import pytest
 
 from resnet_bench.errors import NotComparableError, UsageError
-from resnet_bench.gate.repository import GitError, git, resolve
-from resnet_bench.gate.trees import PREFIX, checked_out, working_tree
+from resnet_bench.gate.trees import (
+    PREFIX,
+    GitError,
+    checked_out,
+    git,
+    resolve,
+    working_tree,
+)
 from tests.gate.conftest import git as run_git
 
 RESULTS = Path("results")

@@ -1,4 +1,4 @@
-from resnet_bench.present.compact_svg import compact
+from resnet_bench.present.theme import compact
 
 
 def test_coordinates_are_rounded_and_labels_keep_every_digit() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from resnet_bench.present.machine import (
+from resnet_bench.present.machines import (
     machine_title,
     short_processor,
     software_title,

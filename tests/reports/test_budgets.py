@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_bench.present.theme import svg_text
-from resnet_bench.reports.accuracies import best_weights
 from resnet_bench.reports.budgets import (
+    best_weights,
     budget_table,
     budgets_for,
     candidates,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.reports.conditions import GIBIBYTE, gibibytes, warnings
+from resnet_bench.reports.doctor import GIBIBYTE, gibibytes, warnings
 
 
 def environment(**cpu: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from resnet_bench.commands.readers import ListConfig
 from resnet_bench.errors import ExitCode
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.present.terminal import print_table
-from resnet_bench.reports.listing import (
+from resnet_bench.reports.runs import (
     list_of_runs,
     list_runs,
     listing_table,

@@ -8,7 +8,7 @@ import pytest
 from resnet_bench.errors import InputOutputError
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
-from resnet_bench.reports import publish as publishing
+from resnet_bench.reports import runs as publishing
 from resnet_bench.reports import shown as stored_views
 from resnet_bench.reports.shown import RunView
 from resnet_bench.store.reading import Run

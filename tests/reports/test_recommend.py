@@ -20,7 +20,7 @@ from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import given
 from resnet_bench.present.terminal import rich_table
 from resnet_bench.reports import recommend as module
-from resnet_bench.reports.accuracies import finetuned_accuracies
+from resnet_bench.reports.budgets import finetuned_accuracies
 from resnet_bench.reports.recommend import Machine, Recommendation, recommend, stored
 from tests.experiments.finetune.stored import resolved, stored_run
 from tests.toys.speed_runs import ENVIRONMENT, store_speed_run

@@ -8,10 +8,9 @@ import pytest
 from resnet_bench.commands.readers import ReportConfig
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.output import DisplayOptions, Output
-from resnet_bench.reports import page as report
-from resnet_bench.reports.publish import publish
-from resnet_bench.reports.report_parts import page_of
-from resnet_bench.reports.runs import choose_runs, plainest
+from resnet_bench.reports import report as report
+from resnet_bench.reports.page import page_of
+from resnet_bench.reports.runs import choose_runs, plainest, publish
 from resnet_bench.reports.shown import RunView
 from resnet_bench.store.reading import read_run
 from tests.toys.page_runs import (

@@ -11,7 +11,7 @@ from resnet_bench.reports.blocks import (
     page_filled,
     runs_named,
 )
-from resnet_bench.reports.page import make_report
+from resnet_bench.reports.report import make_report
 from resnet_bench.reports.runs import choose_runs
 from resnet_bench.reports.shown import RunView
 from tests.experiments.degradation.synthetic import synthetic_run

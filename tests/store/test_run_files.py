@@ -18,8 +18,7 @@ from resnet_bench.store.folders import (
     new_run_id,
     run_folders,
 )
-from resnet_bench.store.format import SCHEMA_VERSION
-from resnet_bench.store.lines import DamagedLineError, decode, encode
+from resnet_bench.store.format import SCHEMA_VERSION, DamagedLineError, decode, encode
 from resnet_bench.store.reading import RUN_FILE, assemble, read_run
 from resnet_bench.store.writing import create_run, reopen_run
 

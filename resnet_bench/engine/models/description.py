@@ -11,16 +11,16 @@ from torchvision.models import ResNet, get_model
 from torchvision.models.resnet import Bottleneck
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.engine.models.heads import (
+from resnet_bench.engine.models.lenet import LeNet
+from resnet_bench.engine.models.resnets import build_plain_twin
+from resnet_bench.engine.models.stems import STEMS
+from resnet_bench.engine.models.transfer import (
     HeadState,
     freeze_all,
     head_state,
     replace_head,
+    replace_stem,
 )
-from resnet_bench.engine.models.lenet import LeNet
-from resnet_bench.engine.models.plain_twins import build_plain_twin
-from resnet_bench.engine.models.stems import STEMS
-from resnet_bench.engine.models.transfer import replace_stem
 from resnet_bench.engine.models.work import work_of
 from resnet_bench.errors import UsageError
 

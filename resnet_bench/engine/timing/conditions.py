@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnet_bench.engine.cores import usable_cores
+from resnet_bench.engine.cpu import usable_cores
 
 #: Share of a visit that the process may wait for a core before it is flagged.
 WAITING_SHARE = 0.1

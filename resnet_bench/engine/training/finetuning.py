@@ -9,20 +9,63 @@ import torch
 from torch import nn
 
 from resnet_bench.engine.data import ImageData
-from resnet_bench.engine.data.augmentation import augmentation_for
-from resnet_bench.engine.data.batches import steps_per_epoch
+from resnet_bench.engine.data.batches import augmentation_for, steps_per_epoch
 from resnet_bench.engine.models.transfer import NetworkRequest, build_network
 from resnet_bench.engine.ranks import ALONE, Ranks
-from resnet_bench.engine.training.adapting import (
-    apply_strategy,
-    parameter_groups,
-    training_mode,
-)
 from resnet_bench.engine.training.evaluation import Evaluation, evaluate
-from resnet_bench.engine.training.schedules import schedule_for
 from resnet_bench.engine.training.strategies import STRATEGIES, Strategy
-from resnet_bench.engine.training.trainer import Trainer, TrainingPlan
+from resnet_bench.engine.training.trainer import (
+    ParameterGroup,
+    Trainer,
+    TrainingPlan,
+    schedule_for,
+)
 from resnet_bench.errors import InputOutputError, UsageError
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def apply_strategy(network: nn.Module, strategy: Strategy) -> None:
+    """Set `requires_grad` of every parameter as the strategy says."""
+    norms = set(_norm_parameters(network)) if strategy.norms else set()
+    for name, parameter in network.named_parameters():
+        chosen = any(name.startswith(prefix) for prefix in strategy.trains)
+        parameter.requires_grad = chosen or name in norms
+
+
+def training_mode(strategy: Strategy) -> Callable[[nn.Module], None]:
+    """Return what puts a network in train mode, its frozen batch norms in eval.
+
+    A batch norm in train mode follows the batches even when its parameters are
+    frozen; only a strategy that drifts lets that happen.
+    """
+
+    def set_mode(network: nn.Module) -> None:
+        network.train()
+        if not strategy.drift:
+            for module in network.modules():
+                if isinstance(module, NORMS) and not module.weight.requires_grad:
+                    module.eval()
+
+    return set_mode
+
+
+def parameter_groups(network: nn.Module, strategy: Strategy) -> list[ParameterGroup]:
+    """Return the trainable parameters by their factor on the learning rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            factor = strategy.learning_rate_factor(name)
+            groups.setdefault(factor, []).append(parameter)
+    return [ParameterGroup(members, factor) for factor, members in groups.items()]
+
+
+def _norm_parameters(network: nn.Module) -> Iterator[str]:
+    for prefix, module in network.named_modules():
+        if isinstance(module, NORMS):
+            for name, _ in module.named_parameters(prefix=prefix, recurse=False):
+                yield name
+
 
 #: Share of the training images held out to choose among learning rates.
 VALIDATION_SHARE = 0.2

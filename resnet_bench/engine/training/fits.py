@@ -12,9 +12,8 @@ from torch import Tensor
 from torchvision.models import ResNet
 
 from resnet_bench.engine.data import ImageData
-from resnet_bench.engine.models.heads import trainable_parameters
+from resnet_bench.engine.models.transfer import trainable_parameters
 from resnet_bench.engine.training.evaluation import Evaluation, judge
-from resnet_bench.engine.training.features import features, pixels
 from resnet_bench.engine.training.finetuning import (
     EpochState,
     FitSettings,
@@ -23,7 +22,13 @@ from resnet_bench.engine.training.finetuning import (
     make_trainer,
     train_epochs,
 )
-from resnet_bench.engine.training.probe import Probe, fit_probe, put_into_head
+from resnet_bench.engine.training.probe import (
+    Probe,
+    features,
+    fit_probe,
+    pixels,
+    put_into_head,
+)
 from resnet_bench.engine.training.strategies import Strategy
 from resnet_bench.engine.training.trainer import Trainer
 

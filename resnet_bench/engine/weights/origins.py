@@ -6,6 +6,68 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from resnet_bench.errors import UsageError
+
+Kind = Literal["auto", "imagenet", "file", "suite", "random"]
+
+ACCEPTED = (
+    "auto, imagenet, imagenet:V1, imagenet:V2, suite, suite:PATH, file:PATH, random"
+)
+
+#: Variants with a second set of ImageNet weights (torchvision 0.13 and later,
+#: torchvision/models/resnet.py: IMAGENET1K_V2).
+V2_VARIANTS = (50, 101, 152)
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """One parsed `--weights`: its kind, and the ImageNet version or path with it."""
+
+    kind: Kind
+    version: str = ""
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        detail = self.version or self.path
+        return f"{self.kind}:{detail}" if detail else self.kind
+
+    def check_variant(self, variant: int) -> None:
+        """Raise UsageError when torchvision has no such weights for the variant."""
+        if self.version == "V2" and variant not in V2_VARIANTS:
+            having = ", ".join(map(str, V2_VARIANTS))
+            raise UsageError(
+                f"--weights imagenet:V2 with variant {variant}: torchvision has V2 "
+                f"weights for {having} only; use imagenet:V1"
+            )
+
+
+def parse_weights(text: str) -> WeightsSource:
+    """Read a `--weights` value.
+
+    A bare `imagenet` is V1: all five variants have it, so that rows stay of one
+    origin, and it is what `pretrained=True` of old tutorials loads. Raises UsageError.
+    """
+    kind, colon, detail = text.partition(":")
+    if kind == "imagenet" and (detail or not colon):
+        return _imagenet(text, detail or "V1")
+    if kind == "file" and detail:
+        return WeightsSource("file", path=Path(detail))
+    if kind == "suite" and (detail or not colon):
+        return WeightsSource("suite", path=Path(detail) if detail else None)
+    if text == "random":
+        return WeightsSource("random")
+    if text == "auto":
+        return WeightsSource("auto")
+    raise UsageError.for_option("--weights", text, ACCEPTED)
+
+
+def _imagenet(text: str, version: str) -> WeightsSource:
+    if version.upper() not in ("V1", "V2"):
+        raise UsageError.for_option("--weights", text, ACCEPTED)
+    return WeightsSource("imagenet", version=version.upper())
+
 
 CACHE_VARIABLE = "RESNET_BENCH_CACHE"
 

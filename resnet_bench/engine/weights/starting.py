@@ -10,9 +10,12 @@ from resnet_bench.engine.weights.files import (
     hub_file,
     imagenet_weights,
 )
-from resnet_bench.engine.weights.origins import SourceRecipe, cache_folder
+from resnet_bench.engine.weights.origins import (
+    SourceRecipe,
+    WeightsSource,
+    cache_folder,
+)
 from resnet_bench.engine.weights.suite import Checkpoint, read_checkpoint
-from resnet_bench.engine.weights.weights_source import WeightsSource
 from resnet_bench.errors import UsageError
 
 #: Up to this size the 7x7 stem and its pool leave too little of an image.

@@ -19,13 +19,14 @@ from resnet_bench.engine.models.transfer import NetworkRequest, build_network
 from resnet_bench.engine.training.evaluation import evaluate
 from resnet_bench.engine.training.finetuning import FitSettings, make_trainer
 from resnet_bench.engine.training.strategies import STRATEGIES
-from resnet_bench.engine.weights.files import Weights, sha256_of
-from resnet_bench.engine.weights.origins import SourceRecipe
-from resnet_bench.engine.weights.tensor_files import (
+from resnet_bench.engine.weights.files import (
+    Weights,
     load_tensors,
     read_metadata,
     save_tensors,
+    sha256_of,
 )
+from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.errors import InputOutputError, UsageError
 
 #: Under this name a checkpoint's metadata keeps what is told of it, as JSON.

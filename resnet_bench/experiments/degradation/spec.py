@@ -7,12 +7,12 @@ from pathlib import Path
 from resnet_bench.catalogue import DATASETS, parse_dataset
 from resnet_bench.engine.models.design import is_cifar_depth, nearest_cifar_depths
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.grid import expand_grid
-from resnet_bench.experiments.degradation.plan import (
+from resnet_bench.experiments.degradation.grid import (
     IMAGENET_STUDIES,
     PROFILES,
     STUDIES,
     Profile,
+    expand_grid,
 )
 from resnet_bench.experiments.degradation.records import RECORDS, DegradationCell
 from resnet_bench.options import check, option

@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from resnet_bench.engine.training.strategies import STRATEGIES
-from resnet_bench.engine.weights.origins import SourceRecipe
-from resnet_bench.engine.weights.weights_source import WeightsSource, parse_weights
+from resnet_bench.engine.weights.origins import (
+    SourceRecipe,
+    WeightsSource,
+    parse_weights,
+)
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import (
     RANDOM_DRAWS,

@@ -17,7 +17,7 @@ from resnet_bench.engine.seeding import (
     derived_seed,
     seed_everything,
 )
-from resnet_bench.engine.timing.memory import peak_of
+from resnet_bench.engine.timing.workload import peak_of
 from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image
 from resnet_bench.engine.training.fits import (
     Fitted,
@@ -28,21 +28,22 @@ from resnet_bench.engine.training.fits import (
 )
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.engine.weights.files import RANDOM, Weights
+from resnet_bench.engine.weights.origins import parse_weights
 from resnet_bench.engine.weights.starting import (
     StartingPoint,
     network_input,
     resolve_auto,
     starting_point,
 )
-from resnet_bench.engine.weights.weights_source import parse_weights
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import (
     RANDOM_PROBE,
     RAW_PIXELS,
     FinetuneCell,
+    TransferEpoch,
+    TransferResult,
 )
 from resnet_bench.experiments.finetune.grid import needs_weights, possible_strategies
-from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
 from resnet_bench.experiments.finetune.spec import Config, expand
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell

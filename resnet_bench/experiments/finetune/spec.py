@@ -6,11 +6,14 @@ from pathlib import Path
 from resnet_bench.catalogue import DATASETS, parse_dataset, parse_variants
 from resnet_bench.engine.models.stems import STEMS
 from resnet_bench.engine.training.strategies import STRATEGIES
-from resnet_bench.engine.weights.weights_source import parse_weights
+from resnet_bench.engine.weights.origins import parse_weights
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.finetune.cells import FinetuneCell
+from resnet_bench.experiments.finetune.cells import (
+    FinetuneCell,
+    TransferEpoch,
+    TransferResult,
+)
 from resnet_bench.experiments.finetune.grid import expand, needs_weights
-from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.options import check, option
 

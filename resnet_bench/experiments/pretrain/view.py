@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.pretrain.spec import SourceResult
-from resnet_bench.present.machine import machine_title
+from resnet_bench.present.machines import machine_title
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 

@@ -1,4 +1,4 @@
-"""The cells that `speed` visits, and which of them make one row of its table."""
+"""What the cells of `speed` yield, and the rules by which it is judged."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.records import Cell, added_later, transient
+from resnet_bench.records import Cell, Record, added_later, measured, transient
 
 #: What one cell measures. Memory has cells of its own because a peak is only
 #: believable in a fresh process that does nothing else.
@@ -167,3 +167,200 @@ def row_of(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
 def ceiling_of(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what a row has in common with the ceiling that limits it."""
     return tuple(parameters[name] for name in CEILING_FIELDS)
+
+
+#: Phases of which the sum is set against `step` (the closure check).
+STEP_PARTS = ("forward", "loss", "backward", "optimizer")
+CLOSURE_RANGE = (0.95, 1.05)
+
+#: Worst first: a row's verdict is its first flag in this order, `ok` without one.
+VERDICTS = (
+    "failed",
+    "oom",
+    "closure-failed",
+    "not-warmed-up",
+    "throttled",
+    "oversubscribed",
+    "host-bound",
+    "noisy",
+    "ok",
+)
+#: What memory is measured of, and by which cell.
+MEMORY_KINDS = {"train": MEMORY_TRAIN, "inference": MEMORY_INFERENCE}
+
+#: An interval of one of these phases wider than this makes its row `noisy`.
+NOISY_HALF_WIDTH = 0.05
+NOISE_PHASES = ("forward", "backward", "step", "inference")
+#: Device time below this share of wall time makes a CUDA row `host-bound`.
+HOST_BOUND_SHARE = 0.8
+
+
+Samples = tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedSamples(Record):
+    """What one visit to a timing cell observed; samples in the order of taking.
+
+    Each phase holds the wall seconds of its calls, empty where the mode does not
+    ask for it. Every visit repeats what was set and what was observed of the child,
+    so that one record can be read alone.
+
+    Attributes:
+        round: Number of the visit, from 0.
+        own_seconds: Time that the child spent on the visit, warm-up included.
+        train_images_per_second: One value per block of steps that are not
+            synchronised one by one.
+        inference_images_per_second: Likewise for inference.
+        device_seconds: Per phase, the device's own time of the same calls (CUDA
+            events); empty on the CPU.
+        warmup_seconds: Per phase, the calls before the samples, the first one left
+            out; only in round 0.
+        warmup_converged: Whether every phase had settled when sampling began; None
+            while too few calls were made to tell.
+        unsettled: The phases that had not.
+        first_step_seconds: The first training step of the process, compilation
+            included; None when not asked for.
+        first_inference_seconds: Likewise for inference.
+        logit_error: On a ladder, relative error of the logits against float32 on the
+            same images and weights (2-norm); None elsewhere.
+        top1_agreement: On a ladder, share of images with the same first choice.
+        parameters: Trainable and other parameters of the model.
+        multiply_adds: Multiplications with addition per image, forward.
+        flop: Twice that, per image, forward.
+        activations: Elements that convolutions and fully connected layers put out,
+            per image.
+        moved_elements: Elements that all operators read and write per image, weights
+            left out; None in runs from before they were counted.
+        observed_threads: Threads that torch said it used inside operators.
+        interop_threads: Threads that torch said it used between operators.
+        observed_tf32: Whether float32 products could be rounded to TF32.
+        cudnn_benchmark: Whether cuDNN tried its algorithms out.
+        denormals_flushed: Whether tiny numbers were set to zero.
+        waiting_share: Part of the visit that the threads waited for a core; None
+            where the kernel does not count it.
+        flags: Conditions seen during the visit: `throttled`, `oversubscribed`.
+        notes: One sentence for each condition.
+        within_precision: Whether every interval is as narrow as asked for.
+    """
+
+    round: int
+    own_seconds: float
+    forward_seconds: Samples = measured(unit="s", better="lower", default=())
+    loss_seconds: Samples = measured(unit="s", better="lower", default=())
+    backward_seconds: Samples = measured(unit="s", better="lower", default=())
+    optimizer_seconds: Samples = measured(unit="s", better="lower", default=())
+    step_seconds: Samples = measured(unit="s", better="lower", default=())
+    inference_seconds: Samples = measured(unit="s", better="lower", default=())
+    train_images_per_second: Samples = measured(unit="1/s", better="higher", default=())
+    inference_images_per_second: Samples = measured(
+        unit="1/s", better="higher", default=()
+    )
+    device_seconds: Mapping[str, Samples]
+    warmup_seconds: Mapping[str, Samples]
+    warmup_converged: bool | None
+    unsettled: tuple[str, ...]
+    first_step_seconds: float | None = measured(unit="s", better="lower", default=None)
+    first_inference_seconds: float | None = measured(
+        unit="s", better="lower", default=None
+    )
+    logit_error: float | None = measured(unit="1", better="lower", default=None)
+    top1_agreement: float | None = measured(unit="1", better="higher", default=None)
+    parameters: int | None = measured(unit="1", better="lower", exact=True)
+    multiply_adds: int | None = measured(unit="1", better="lower", exact=True)
+    flop: int | None = measured(unit="1", better="lower", exact=True)
+    activations: int | None = measured(unit="1", better="lower", exact=True)
+    moved_elements: int | None = measured(
+        unit="1", better="lower", exact=True, default=None
+    )
+    observed_threads: int
+    interop_threads: int
+    observed_tf32: bool
+    cudnn_benchmark: bool
+    denormals_flushed: bool
+    waiting_share: float | None = measured(unit="1", better="lower", default=None)
+    flags: tuple[str, ...]
+    notes: tuple[str, ...]
+    within_precision: bool
+
+
+def phase_field(phase: str) -> str:
+    """Return the field of SpeedSamples that holds a phase's samples."""
+    return f"{phase}_seconds"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakdownSamples(Record):
+    """Where one visit found the time to go, part by part.
+
+    The whole network's passes are timed in the same visit, so that the parts' sum
+    can be set against them.
+
+    Attributes:
+        parts: Names of the parts in the order of the forward pass.
+        forward_seconds: By part, the seconds of its forward pass.
+        backward_seconds: By part, the seconds of its backward pass.
+        whole_forward_seconds: Forward passes of the whole network.
+        whole_backward_seconds: Backward passes of the whole network.
+        multiply_adds: By part, per image, forward.
+        activations: By part, elements that its layers put out per image.
+    """
+
+    round: int
+    own_seconds: float
+    parts: tuple[str, ...]
+    forward_seconds: Mapping[str, Samples] = measured(unit="s", better="lower")
+    backward_seconds: Mapping[str, Samples] = measured(unit="s", better="lower")
+    whole_forward_seconds: Samples = measured(unit="s", better="lower")
+    whole_backward_seconds: Samples = measured(unit="s", better="lower")
+    multiply_adds: Mapping[str, int] = measured(unit="1", better="lower", exact=True)
+    activations: Mapping[str, int] = measured(unit="1", better="lower", exact=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeakMemory(Record):
+    """The most memory that a pass of its own needed, in bytes; None if unknown.
+
+    On CUDA `peak_bytes` is what tensors took and `reserved_bytes` what the allocator
+    held. On the CPU `peak_bytes` is the process's high-water mark minus
+    `baseline_bytes`, the mark before the model was built, and nothing is reserved.
+    """
+
+    peak_bytes: int | None = measured(unit="B", better="lower")
+    reserved_bytes: int | None = measured(unit="B", better="lower")
+    baseline_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CeilingSamples(Record):
+    """What the machine itself can do at one number format, one visit at a time.
+
+    Products and convolutions in floating point operations per second, copies in
+    bytes read plus bytes written per second.
+    """
+
+    round: int
+    own_seconds: float
+    matrix_product: Samples = measured(unit="FLOP/s", better="higher")
+    convolution: Samples = measured(unit="FLOP/s", better="higher")
+    copy: Samples = measured(unit="B/s", better="higher")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingSamples(Record):
+    """Seconds of a training step, block by block: one rank alone, all together.
+
+    Each rank has a batch of its own; `together` is the slowest rank's.
+    """
+
+    ranks: int
+    alone_step_seconds: Samples = measured(unit="s", better="lower")
+    together_step_seconds: Samples = measured(unit="s", better="lower")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutOfMemory(Record):
+    """A cell that did not fit; its batch is not made smaller."""
+
+    status: str = "oom"
+    message: str

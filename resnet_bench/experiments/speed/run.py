@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.cores import default_threads
+from resnet_bench.engine.cpu import default_threads
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models import resnets as models
 from resnet_bench.engine.models.work import work_of
@@ -20,20 +20,18 @@ from resnet_bench.experiments.speed.cells import (
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
     TIME,
+    OutOfMemory,
     SpeedCell,
     title_of,
 )
-from resnet_bench.experiments.speed.fitting import FIRST
+from resnet_bench.experiments.speed.grid import FIRST
 from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
-from resnet_bench.experiments.speed.measures.memory import fits
+from resnet_bench.experiments.speed.measures.memory import fits, measure_peak_memory
 from resnet_bench.experiments.speed.measures.parts import time_parts
-from resnet_bench.experiments.speed.measures.peak_memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.scaling import measure_scaling
 from resnet_bench.experiments.speed.measures.subject import builder_of
 from resnet_bench.experiments.speed.measures.timing import time_phases
-from resnet_bench.experiments.speed.protocols import PROTOCOLS
-from resnet_bench.experiments.speed.records import OutOfMemory
-from resnet_bench.experiments.speed.settings import LADDER, Rung
+from resnet_bench.experiments.speed.settings import LADDER, PROTOCOLS, Rung
 from resnet_bench.experiments.speed.spec import Config, resolved
 from resnet_bench.records import Record
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.speed.cells import AUTO, BREAKDOWNS, PLAIN, RESIDUAL
-from resnet_bench.experiments.speed.fitting import announce, fitted
-from resnet_bench.experiments.speed.grid import PROFILES, expand, resolved
-from resnet_bench.experiments.speed.protocols import PROTOCOLS
-from resnet_bench.experiments.speed.records import (
+from resnet_bench.experiments.speed.cells import (
+    AUTO,
+    BREAKDOWNS,
+    PLAIN,
+    RESIDUAL,
     BreakdownSamples,
     CeilingSamples,
     OutOfMemory,
@@ -18,6 +18,14 @@ from resnet_bench.experiments.speed.records import (
     ScalingSamples,
     SpeedSamples,
 )
+from resnet_bench.experiments.speed.grid import (
+    PROFILES,
+    announce,
+    expand,
+    fitted,
+    resolved,
+)
+from resnet_bench.experiments.speed.settings import PROTOCOLS
 from resnet_bench.options import check, kept, option
 
 __all__ = [

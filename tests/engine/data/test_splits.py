@@ -7,8 +7,12 @@ import torch
 from torchvision.transforms._presets import ImageClassification
 
 from resnet_bench.engine.data import DataRequest, Normalisation, Split, load_data
-from resnet_bench.engine.data.augmentation import augment, augmentation_for
-from resnet_bench.engine.data.batches import BatchOrder, steps_per_epoch
+from resnet_bench.engine.data.batches import (
+    BatchOrder,
+    augment,
+    augmentation_for,
+    steps_per_epoch,
+)
 from resnet_bench.engine.data.loading import _preprocessed
 from resnet_bench.engine.data.splits import stratified_halves
 

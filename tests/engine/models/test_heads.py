@@ -2,13 +2,13 @@ import pytest
 import torch
 from torchvision.models import get_model
 
-from resnet_bench.engine.models.heads import (
+from resnet_bench.engine.models.transfer import (
     freeze_all,
     head_state,
     replace_head,
     trainable_parameters,
 )
-from resnet_bench.engine.training.adapting import apply_strategy
+from resnet_bench.engine.training.finetuning import apply_strategy
 from resnet_bench.engine.training.strategies import STRATEGIES
 
 WIDTHS = {18: 512, 34: 512, 50: 2048, 101: 2048, 152: 2048}

@@ -11,7 +11,7 @@ from resnet_bench.engine.models.blocks import (
     run_blocks,
     stem_of,
 )
-from resnet_bench.engine.models.plain_twins import (
+from resnet_bench.engine.models.resnets import (
     build_plain_twin,
     build_residual,
     copy_shared_weights,

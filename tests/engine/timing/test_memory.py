@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.timing.memory import Peak, peak_of, resident_high_water
+from resnet_bench.engine.timing.workload import Peak, peak_of, resident_high_water
 from tests.engine.fake_cuda import FakeCuda
 
 

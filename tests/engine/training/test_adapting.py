@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_bench.engine.training.adapting import (
+from resnet_bench.engine.training.finetuning import (
     apply_strategy,
     parameter_groups,
     training_mode,

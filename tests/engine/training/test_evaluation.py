@@ -7,8 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from resnet_bench.engine.data.splits import Normalisation, Split
-from resnet_bench.engine.training.evaluation import evaluate, judge, predict
-from resnet_bench.engine.training.recalibration import recalibrate
+from resnet_bench.engine.training.evaluation import (
+    evaluate,
+    judge,
+    predict,
+    recalibrate,
+)
 
 NEUTRAL = Normalisation((0.0,), (1.0,))
 
@@ -96,7 +100,7 @@ def test_recalibration_takes_a_subset_where_all_images_are_too_many(
     assert recalibrate(Net(), data(), NEUTRAL, images_at_most=10) == 10
     # An image of four floats takes 16 bytes.
     monkeypatch.setattr(
-        "resnet_bench.engine.training.recalibration.ACTIVATION_BYTES", 16 * 12
+        "resnet_bench.engine.training.evaluation.ACTIVATION_BYTES", 16 * 12
     )
     assert recalibrate(Net(), data(), NEUTRAL) == 12
 

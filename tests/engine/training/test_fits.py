@@ -8,7 +8,6 @@ from torchvision.models import ResNet
 from resnet_bench.engine.data import Split
 from resnet_bench.engine.training import fits as transfer_fits
 from resnet_bench.engine.training.evaluation import evaluate
-from resnet_bench.engine.training.features import pixels
 from resnet_bench.engine.training.finetuning import FitSettings
 from resnet_bench.engine.training.fits import (
     Fitted,
@@ -17,6 +16,7 @@ from resnet_bench.engine.training.fits import (
     fit_pixels,
     train_strategy,
 )
+from resnet_bench.engine.training.probe import pixels
 from resnet_bench.engine.training.strategies import STRATEGIES
 from tests.engine.tiny import tiny_data, tiny_network
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from resnet_bench.engine.training.schedules import SHAPES, Schedule, schedule_for
+from resnet_bench.engine.training.trainer import SHAPES, Schedule, schedule_for
 
 STEPS = 200
 

@@ -12,8 +12,12 @@ from resnet_bench.engine.data.splits import Normalisation, Split
 from resnet_bench.engine.models.cifar import build_cifar_network
 from resnet_bench.engine.models.design import NetworkDesign
 from resnet_bench.engine.seeding import generator
-from resnet_bench.engine.training.schedules import Schedule
-from resnet_bench.engine.training.trainer import ParameterGroup, Trainer, TrainingPlan
+from resnet_bench.engine.training.trainer import (
+    ParameterGroup,
+    Schedule,
+    Trainer,
+    TrainingPlan,
+)
 
 NEUTRAL = Normalisation((0.0,), (1.0,))
 

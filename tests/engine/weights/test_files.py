@@ -12,8 +12,12 @@ from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
 from resnet_bench.engine.weights import files as weights
-from resnet_bench.engine.weights.files import Weights, file_weights, imagenet_weights
-from resnet_bench.engine.weights.tensor_files import save_tensors
+from resnet_bench.engine.weights.files import (
+    Weights,
+    file_weights,
+    imagenet_weights,
+    save_tensors,
+)
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.engine.weights.weights_source import WeightsSource, parse_weights
+from resnet_bench.engine.weights.origins import WeightsSource, parse_weights
 from resnet_bench.errors import UsageError
 
 

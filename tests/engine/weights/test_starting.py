@@ -3,7 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_bench.engine.weights.origins import SourceRecipe
+from resnet_bench.engine.weights.origins import (
+    SourceRecipe,
+    WeightsSource,
+    parse_weights,
+)
 from resnet_bench.engine.weights.starting import (
     network_input,
     resolve_auto,
@@ -11,7 +15,6 @@ from resnet_bench.engine.weights.starting import (
     suite_checkpoint,
 )
 from resnet_bench.engine.weights.suite import SourceRun, train_or_reuse
-from resnet_bench.engine.weights.weights_source import WeightsSource, parse_weights
 from resnet_bench.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("small_resnets")

@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from resnet_bench.engine.weights import suite as suite_checkpoints
-from resnet_bench.engine.weights.files import sha256_of
+from resnet_bench.engine.weights.files import (
+    load_tensors,
+    read_metadata,
+    save_tensors,
+    sha256_of,
+)
 from resnet_bench.engine.weights.origins import SourceRecipe, cache_folder
 from resnet_bench.engine.weights.suite import (
     SourceRun,
     check_folder,
     read_checkpoint,
     train_or_reuse,
-)
-from resnet_bench.engine.weights.tensor_files import (
-    load_tensors,
-    read_metadata,
-    save_tensors,
 )
 from resnet_bench.errors import InputOutputError, UsageError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resnet_bench.engine.weights import tensor_files
+from resnet_bench.engine.weights import files as tensor_files
 from resnet_bench.errors import InputOutputError
 
 TENSORS = {

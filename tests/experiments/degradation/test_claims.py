@@ -13,7 +13,7 @@ from resnet_bench.experiments.degradation.claims.all import (
 )
 from resnet_bench.experiments.degradation.claims.judging import Judged, number
 from resnet_bench.experiments.degradation.claims.rules import Case, Scale, Verdict
-from resnet_bench.experiments.degradation.plan import STUDIES
+from resnet_bench.experiments.degradation.grid import STUDIES
 from resnet_bench.experiments.degradation.records import DegradationCell
 from tests.experiments.degradation.synthetic import (
     Of,
@@ -166,7 +166,7 @@ each_claim = pytest.mark.parametrize("name", [claim.name for claim in CLAIMS])
 def enough_seeds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the deepest network of all as many seeds as the others."""
     if name == "thousand-layers":
-        from resnet_bench.experiments.degradation import plan
+        from resnet_bench.experiments.degradation import grid as plan
 
         quick = replace(plan.PROFILES["quick"], extreme_seeds=3)
         monkeypatch.setitem(plan.PROFILES, "quick", quick)

@@ -4,14 +4,14 @@ import functools
 
 import torch
 
-from resnet_bench.engine.models.blocks import blocks_of, layers_of
-from resnet_bench.engine.models.surgery import (
+from resnet_bench.engine.models.blocks import (
+    blocks_of,
+    layers_of,
     with_identity_layers,
     with_zero_scale_blocks,
 )
 from resnet_bench.engine.seeding import generator
-from resnet_bench.engine.training.evaluation import predict
-from resnet_bench.engine.training.recalibration import recalibrate
+from resnet_bench.engine.training.evaluation import predict, recalibrate
 from resnet_bench.experiments.degradation.records import IdentityInsertion
 from resnet_bench.experiments.degradation.studies import constructed, identity
 from resnet_bench.experiments.degradation.studies.subject import Subject

@@ -14,8 +14,7 @@ from resnet_bench.engine.models.blocks import (
     stem_of,
 )
 from resnet_bench.engine.models.cifar import BasicBlock
-from resnet_bench.engine.training.evaluation import evaluate
-from resnet_bench.engine.training.recalibration import recalibrate
+from resnet_bench.engine.training.evaluation import evaluate, recalibrate
 from resnet_bench.experiments.degradation.records import Lesion
 from resnet_bench.experiments.degradation.studies import errors, lesion, response
 from resnet_bench.experiments.degradation.studies.subject import Subject

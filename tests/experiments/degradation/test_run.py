@@ -11,7 +11,7 @@ import torch
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.errors import UsageError
-from resnet_bench.execution.events import Job, Recorded, Task
+from resnet_bench.execution.base import Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.degradation import run as measuring
 from resnet_bench.experiments.degradation.grid import ARMS

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.plan import (
+from resnet_bench.experiments.degradation.grid import (
     PROFILES,
     STUDIES,
     TREATMENTS,

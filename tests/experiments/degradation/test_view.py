@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from resnet_bench.experiments.degradation.claims.all import judged_claims
-from resnet_bench.experiments.degradation.plan import STUDIES
+from resnet_bench.experiments.degradation.grid import STUDIES
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.view import show as view
-from resnet_bench.experiments.degradation.view.frames import depth_colours, whiskers
-from resnet_bench.experiments.degradation.view.frames_part import sampling_interval
-from resnet_bench.experiments.degradation.view.mechanism_part import block_ratios
+from resnet_bench.experiments.degradation.view.frames import (
+    depth_colours,
+    sampling_interval,
+    whiskers,
+)
+from resnet_bench.experiments.degradation.view.mechanism import block_ratios
 from resnet_bench.experiments.degradation.view.words import setting, summary
 from resnet_bench.present.tables import Table, csv_text, markdown
 from resnet_bench.present.terminal import print_table

@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.experiments.finetune.cells import FinetuneCell
-from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
+from resnet_bench.experiments.finetune.cells import (
+    FinetuneCell,
+    TransferEpoch,
+    TransferResult,
+)
 from resnet_bench.experiments.finetune.spec import Config, expand
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
 from resnet_bench.records import Cell, Record, to_json

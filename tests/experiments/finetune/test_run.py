@@ -12,8 +12,11 @@ from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.training import finetuning
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.finetune import run as finetune
-from resnet_bench.experiments.finetune.cells import FinetuneCell
-from resnet_bench.experiments.finetune.records import TransferEpoch, TransferResult
+from resnet_bench.experiments.finetune.cells import (
+    FinetuneCell,
+    TransferEpoch,
+    TransferResult,
+)
 from resnet_bench.experiments.finetune.spec import Config, expand
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult

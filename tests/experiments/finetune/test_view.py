@@ -17,7 +17,7 @@ from resnet_bench.experiments.finetune.view.groups import (
     stratified_interval,
     verdict_of,
 )
-from resnet_bench.gate.observations_part import observations_of
+from resnet_bench.gate.compare import observations_of
 from resnet_bench.present.tables import markdown
 from resnet_bench.statistics.estimates import mean_interval
 from resnet_bench.statistics.intervals import Interval

@@ -16,10 +16,14 @@ from resnet_bench.engine.timing.clock import Clock, EventClock, WallClock
 from resnet_bench.engine.timing.conditions import Watch
 from resnet_bench.engine.timing.sampling import Sampler
 from resnet_bench.experiments.speed import run as speed
-from resnet_bench.experiments.speed.cells import TIME, SpeedCell
-from resnet_bench.experiments.speed.records import NOISE_PHASES, OutOfMemory
+from resnet_bench.experiments.speed.cells import (
+    NOISE_PHASES,
+    TIME,
+    OutOfMemory,
+    SpeedCell,
+)
 from resnet_bench.experiments.speed.spec import Config, expand, resolved
-from resnet_bench.experiments.speed.view.row import SpeedRow
+from resnet_bench.experiments.speed.view.rows import SpeedRow
 from tests.engine.fake_cuda import FakeCuda
 
 #: Seconds of the device for each phase.

@@ -18,7 +18,7 @@ from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.speed import run
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
-from resnet_bench.experiments.speed.fitting import (
+from resnet_bench.experiments.speed.grid import (
     FIRST,
     LARGEST,
     RESOLUTION,
@@ -26,8 +26,8 @@ from resnet_bench.experiments.speed.fitting import (
     Largest,
     fitted,
     largest,
+    timing_cells,
 )
-from resnet_bench.experiments.speed.grid import timing_cells
 from resnet_bench.experiments.speed.measures import memory as measure
 from resnet_bench.experiments.speed.spec import Config, announce, expand, resolved
 from resnet_bench.options import restore

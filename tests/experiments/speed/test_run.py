@@ -19,20 +19,18 @@ from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
-    TIME,
-    SpeedCell,
-)
-from resnet_bench.experiments.speed.measures import timing
-from resnet_bench.experiments.speed.measures.subject import builder_of
-from resnet_bench.experiments.speed.records import (
     STEP_PARTS,
+    TIME,
     BreakdownSamples,
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
+    SpeedCell,
     SpeedSamples,
     phase_field,
 )
+from resnet_bench.experiments.speed.measures import timing
+from resnet_bench.experiments.speed.measures.subject import builder_of
 from resnet_bench.experiments.speed.spec import Config, expand
 from resnet_bench.records import to_json
 from tests.engine.fake_cuda import FakeCuda

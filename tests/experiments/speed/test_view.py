@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from rich.console import Console
 
 from resnet_bench.errors import InputOutputError
-from resnet_bench.execution.allocator import SETTING, VARIABLE
+from resnet_bench.execution.processes import SETTING, VARIABLE
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.gate import noise

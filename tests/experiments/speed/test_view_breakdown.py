@@ -10,7 +10,7 @@ import pytest
 from resnet_bench.experiments.speed.cells import BREAKDOWN_STAGE
 from resnet_bench.experiments.speed.spec import Config, expand, resolved
 from resnet_bench.experiments.speed.view import show as view
-from resnet_bench.experiments.speed.view.breakdown import breakdowns_of, notes_of
+from resnet_bench.experiments.speed.view.parts import breakdowns_of, notes_of
 from resnet_bench.store.reading import Run, assemble
 from tests.toys.speed_runs import header_of
 

@@ -10,13 +10,13 @@ import pytest
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.settings import LADDER
 from resnet_bench.experiments.speed.view import show as view
-from resnet_bench.experiments.speed.view.grid import rows_of
 from resnet_bench.experiments.speed.view.ladder import (
     ladder_figure,
     recommendations,
     refusals,
     steps_of,
 )
+from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]

@@ -6,7 +6,7 @@ import pytest
 
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
-from resnet_bench.experiments.speed.view.grid import rows_of
+from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.present.theme import svg_text
 from resnet_bench.store.reading import Run
 

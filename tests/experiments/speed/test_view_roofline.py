@@ -7,8 +7,8 @@ import pytest
 
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
 from resnet_bench.experiments.speed.view import show as view
-from resnet_bench.experiments.speed.view.grid import rows_of
 from resnet_bench.experiments.speed.view.roofline import intensity_of
+from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.present.theme import svg_text
 from resnet_bench.store.reading import Run
 

@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.view.grid import rows_of
-from resnet_bench.experiments.speed.view.row import SpeedRow
+from resnet_bench.experiments.speed.view.rows import SpeedRow, rows_of
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]

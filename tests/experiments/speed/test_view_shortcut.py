@@ -7,6 +7,7 @@ import pytest
 
 from resnet_bench.experiments.speed.cells import (
     CEILING,
+    MEMORY_KINDS,
     MEMORY_TRAIN,
     PLAIN,
     TIME,
@@ -14,10 +15,9 @@ from resnet_bench.experiments.speed.cells import (
     row_of,
 )
 from resnet_bench.experiments.speed.grid import MEMORY_REPEATS
-from resnet_bench.experiments.speed.records import MEMORY_KINDS
 from resnet_bench.experiments.speed.spec import Config, expand, resolved
 from resnet_bench.experiments.speed.view import show as view
-from resnet_bench.experiments.speed.view.grid import rows_of
+from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.shortcut import shortcut_table, shortcuts_of
 from resnet_bench.store.reading import Run
 

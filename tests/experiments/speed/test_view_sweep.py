@@ -8,8 +8,8 @@ from matplotlib.container import ErrorbarContainer
 
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
-from resnet_bench.experiments.speed.view.grid import rows_of
-from resnet_bench.experiments.speed.view.sweep_part import Sweep, sweeps_of
+from resnet_bench.experiments.speed.view.rows import rows_of
+from resnet_bench.experiments.speed.view.sweep import Sweep, sweeps_of
 from resnet_bench.present.theme import svg_text
 from resnet_bench.store.reading import Run
 

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from resnet_bench.experiments.degradation.claims.blocks import BLOCK_CLAIMS
-from resnet_bench.experiments.degradation.claims.evidence_part import Evidence
-from resnet_bench.experiments.degradation.claims.gradients import GRADIENT_CLAIMS
+from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.claims.judging import (
     Judged,
     judge,
@@ -12,7 +10,11 @@ from resnet_bench.experiments.degradation.claims.judging import (
     with_control,
 )
 from resnet_bench.experiments.degradation.claims.limits import LIMIT_CLAIMS
-from resnet_bench.experiments.degradation.claims.mechanism import SIZE_CLAIMS
+from resnet_bench.experiments.degradation.claims.mechanism import (
+    BLOCK_CLAIMS,
+    GRADIENT_CLAIMS,
+    SIZE_CLAIMS,
+)
 from resnet_bench.experiments.degradation.claims.training import (
     DEPTH_CLAIMS,
     OVERFITTING_CLAIMS,

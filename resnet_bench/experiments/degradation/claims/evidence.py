@@ -1,88 +1,234 @@
-"""Which networks of a run a claim is judged on."""
+"""What a run says about its networks, as one number for every seed."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from resnet_bench.catalogue import DATASETS
-from resnet_bench.experiments.degradation.claims.evidence_part import Evidence
-from resnet_bench.experiments.degradation.claims.rules import Case
+from resnet_bench.experiments.degradation.grid import middle_depth, reference_depth
+from resnet_bench.experiments.degradation.records import (
+    Arm,
+    Construction,
+    GradientSummary,
+    IdentityInsertion,
+    LayerResponse,
+    Lesion,
+    SizeCheck,
+    TrainingResult,
+)
+from resnet_bench.records import Record
+from resnet_bench.store.reading import Run
 
+BySeed = Mapping[int, float]
 
-def words(evidence: Evidence) -> dict[str, object]:
-    """Return what every claim's sentence may name: budget, data, reference depth."""
-    named = DATASETS.get(evidence.dataset)
-    return {
-        "steps": "the budget's" if evidence.steps is None else evidence.steps,
-        "dataset": named.title if named else evidence.dataset,
-        "reference": evidence.reference,
-        "extreme": evidence.extreme,
-    }
-
-
-def each_deep(evidence: Evidence) -> Sequence[Case]:
-    """Judge the deepest networks, and before them the deepest up to 56 layers."""
-    found = [Case(deep=depth, words=words(evidence)) for depth in evidence.deep]
-    return found or [_nothing_deep(evidence)]
-
-
-def deepest(evidence: Evidence) -> Sequence[Case]:
-    """Judge the deepest networks only."""
-    return each_deep(evidence)[-1:]
+#: Clean training error in percent below which a network counts as trained.
+TRAINED_PERCENT = 5.0
 
 
-def _nothing_deep(evidence: Evidence) -> Case:
-    lacks = f"the grid has no network deeper than {evidence.reference} layers"
-    return Case(words=words(evidence), lacks=lacks)
+@dataclass(frozen=True)
+class Network:
+    """A network of the grid, whatever its seed."""
+
+    arm: Arm
+    depth: int
+    variant: str = "standard"
+    budget: int = 1
+    train_images: int | None = None
+
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row of a run is about this network."""
+        return row["task"] == "train" and all(
+            row[name] == value for name, value in vars(self).items()
+        )
 
 
-def at_reference(evidence: Evidence) -> Sequence[Case]:
-    """Judge the depth that deeper networks are held against."""
-    return [Case(deep=evidence.reference, words=words(evidence))]
+class Evidence:
+    """A run, asked for one quantity of one network at a time."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+
+    def rows(self, record: type[Record]) -> list[dict[str, Any]]:
+        """Return the run's rows of a record class."""
+        name = record.type_name()
+        if name not in self._rows:
+            self._rows[name] = self.run.rows(name)
+        return self._rows[name]
+
+    @property
+    def studies(self) -> set[str]:
+        """The studies that the run was asked for."""
+        return {
+            name for cell in self.run.grid.values() for name in cell.get("studies", ())
+        }
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set."""
+        return str(self.run.config["dataset"])
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The depths of the grid, ascending."""
+        return tuple(self.run.config["depths"])
+
+    @property
+    def reference(self) -> int:
+        """The depth that deeper networks are held against."""
+        return reference_depth(self.depths)
+
+    @property
+    def deep(self) -> tuple[int, ...]:
+        """The depths judged: the deepest, and before it the deepest up to 56."""
+        judged = sorted({middle_depth(self.depths), max(self.depths)})
+        return tuple(depth for depth in judged if depth > self.reference)
+
+    @property
+    def middle(self) -> int:
+        """The depth of the studies that vary the network."""
+        return middle_depth(self.depths)
+
+    @property
+    def extreme(self) -> int:
+        """The deepest network of the whole run."""
+        return max(int(cell["depth"]) for cell in self.run.grid.values())
+
+    @property
+    def few_images_depth(self) -> int:
+        """The depth of the network that learned a few images by heart."""
+        grid = self.run.grid.values()
+        depths = {cell["depth"] for cell in grid if cell.get("train_images")}
+        return max(depths, default=self.reference)
+
+    @property
+    def multiples(self) -> tuple[int, ...]:
+        """The longer budgets of the run, in multiples of the plain one."""
+        budgets = {cell["budget"] for cell in self.run.grid.values()}
+        return tuple(sorted(budgets - {1}))
+
+    def budget_depths(self, multiple: int) -> list[int]:
+        """Return the depths that a longer budget trains, ascending."""
+        grid = self.run.grid.values()
+        return sorted({cell["depth"] for cell in grid if cell["budget"] == multiple})
+
+    @property
+    def steps(self) -> int | None:
+        """The steps of one budget; None before any network has ended."""
+        results = self.rows(TrainingResult)
+        steps = {row["steps"] for row in results if row["budget"] == 1}
+        return max(steps, default=None)
+
+    def by_seed(self, record: type[Record], network: Network, field: str) -> BySeed:
+        """Return a field of the network's only row per seed, where it is known."""
+        return {
+            row["seed"]: float(row[field])
+            for row in self.rows(record)
+            if network.matches(row) and row[field] is not None
+        }
+
+    def error(self, network: Network) -> BySeed:
+        """Return the endpoint: clean recalibrated training error in percent.
+
+        A diverged network stands at chance.
+        """
+        return self._error(network, "train_error_recalibrated_percent")
+
+    def trained_error(self, network: Network) -> BySeed:
+        """As `error`, without the seeds whose network diverged.
+
+        For what others are held against: two networks at chance are no less bad for
+        being equally bad.
+        """
+        ended = self.by_seed(TrainingResult, network, "diverged")
+        found = self.error(network)
+        return {seed: value for seed, value in found.items() if not ended[seed]}
+
+    def gap(self, network: Network) -> BySeed:
+        """Return test error minus training error in percentage points."""
+        test = self._error(network, "test_error_percent")
+        return minus(test, self.error(network))
+
+    def _error(self, network: Network, field: str) -> BySeed:
+        return {
+            row["seed"]: row["chance_error_percent"] if row["diverged"] else row[field]
+            for row in self.rows(TrainingResult)
+            if network.matches(row)
+        }
+
+    def deepest_trained(self, arm: Arm) -> int | None:
+        """Return the deepest depth at which every seed's network trained."""
+        trained = [
+            depth
+            for depth in self.depths
+            if (errors := self.error(Network(arm, depth)))
+            and max(errors.values()) < TRAINED_PERCENT
+        ]
+        return max(trained, default=None)
+
+    def gradient_ratio(self, network: Network, moment: str = "0") -> BySeed:
+        """Return ||dL/dx|| at the bottom over that at the top, at one moment."""
+        return {
+            row["seed"]: float(row["bottom_over_top"])
+            for row in self.rows(GradientSummary)
+            if network.matches(row) and row["moment"] == moment
+            if row["bottom_over_top"]
+        }
+
+    def response(self, network: Network) -> BySeed:
+        """Return the mean over the network's blocks of ||F(x)|| / ||x||."""
+        rows = [
+            row
+            for row in self.rows(LayerResponse)
+            if network.matches(row) and row["relative_response"] is not None
+        ]
+        return grouped(rows, "relative_response", statistics.fmean)
+
+    def deletion(self, network: Network) -> BySeed:
+        """Return the median rise of the error over deletions of one block."""
+        rows = [
+            row
+            for row in self.rows(Lesion)
+            if network.matches(row) and row["damage"] == "delete"
+        ]
+        return grouped(rows, "error_rise_percent", statistics.median)
+
+    def insertion(self, network: Network, field: str) -> BySeed:
+        """Return a quantity of the identity study."""
+        return self.by_seed(IdentityInsertion, network, field)
+
+    def construction(self, deep: int, field: str) -> BySeed:
+        """Return a quantity of the net extended by identity layers to `deep`."""
+        return {
+            row["seed"]: float(row[field])
+            for row in self.rows(Construction)
+            if row["deep_depth"] == deep
+        }
+
+    def refused_sizes(self, pooling: str) -> list[bool]:
+        """Return for each image size whether a network so pooled raised an error."""
+        rows = self.rows(SizeCheck)
+        return [not row["accepted"] for row in rows if row["pooling"] == pooling]
 
 
-def at_few_images(evidence: Evidence) -> Sequence[Case]:
-    """Judge the depth whose network also learned a few images by heart."""
-    return [Case(deep=evidence.few_images_depth, words=words(evidence))]
+def grouped(
+    rows: Collection[Mapping[str, Any]],
+    field: str,
+    statistic: Callable[[list[float]], float],
+) -> BySeed:
+    """Return `statistic` of a field over the rows of each seed."""
+    samples: dict[int, list[float]] = {}
+    for row in rows:
+        samples.setdefault(row["seed"], []).append(float(row[field]))
+    return {seed: statistic(values) for seed, values in samples.items()}
 
 
-def at_middle(evidence: Evidence) -> Sequence[Case]:
-    """Judge the depth of the studies that vary the network."""
-    return [Case(deep=evidence.middle, words=words(evidence))]
+def minus(left: BySeed, right: BySeed) -> BySeed:
+    """Return the difference for the seeds that both have."""
+    return {seed: left[seed] - right[seed] for seed in sorted(left.keys() & right)}
 
 
-def at_extreme(evidence: Evidence) -> Sequence[Case]:
-    """Judge the deepest network of the whole run."""
-    return [Case(deep=evidence.extreme, words=words(evidence))]
-
-
-def at_hundred(evidence: Evidence) -> Sequence[Case]:
-    """Judge the deepest networks of the grid, whatever they are."""
-    return [Case(deep=max(evidence.depths), words=words(evidence))]
-
-
-def shallowest(evidence: Evidence) -> Sequence[Case]:
-    """Hold the shallowest networks (`other`) against the reference depth."""
-    shallow = min(evidence.depths)
-    if shallow < evidence.reference:
-        return [Case(evidence.reference, shallow, words=words(evidence))]
-    lacks = f"the grid has no network shallower than {evidence.reference} layers"
-    return [Case(evidence.reference, words=words(evidence), lacks=lacks)]
-
-
-def each_budget(evidence: Evidence) -> Sequence[Case]:
-    """Judge the deepest networks that a longer budget trained; none without one."""
-    return [
-        Case(max(depths), min(depths), multiple, words(evidence))
-        for multiple in evidence.multiples
-        if len(depths := evidence.budget_depths(multiple)) > 1
-    ]
-
-
-def trained(evidence: Evidence) -> Sequence[Case]:
-    """Judge the deepest networks that trained: `deep` residual, `other` plain."""
-    residual = evidence.deepest_trained("residual")
-    plain = evidence.deepest_trained("plain")
-    lacking = [
-        arm for arm, depth in (("residual", residual), ("plain", plain)) if not depth
-    ]
-    lacks = f"no {' and no '.join(lacking)} network trained" if lacking else ""
-    return [Case(residual or 0, plain or 0, words=words(evidence), lacks=lacks)]
+def over(left: BySeed, right: BySeed) -> BySeed:
+    """Return the ratio for the seeds that both have."""
+    common = sorted(left.keys() & right)
+    return {seed: left[seed] / right[seed] for seed in common if right[seed]}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resnet_bench.experiments.degradation.claims.evidence_part import Evidence
+from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.claims.rules import (
     Case,
     Claim,

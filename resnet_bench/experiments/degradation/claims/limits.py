@@ -1,8 +1,8 @@
 """Claims about what could be trained: by construction, deeper, and otherwise."""
 
-from resnet_bench.experiments.degradation.claims import evidence as cases
-from resnet_bench.experiments.degradation.claims import lessons
-from resnet_bench.experiments.degradation.claims.evidence_part import (
+from resnet_bench.experiments.degradation.claims import rules as cases
+from resnet_bench.experiments.degradation.claims import rules as lessons
+from resnet_bench.experiments.degradation.claims.evidence import (
     TRAINED_PERCENT,
     BySeed,
     Evidence,

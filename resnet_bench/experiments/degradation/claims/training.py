@@ -1,8 +1,8 @@
 """Claims about how well networks train: rows of data, margins fixed before any run."""
 
-from resnet_bench.experiments.degradation.claims import evidence as cases
-from resnet_bench.experiments.degradation.claims import lessons
-from resnet_bench.experiments.degradation.claims.evidence_part import (
+from resnet_bench.experiments.degradation.claims import rules as cases
+from resnet_bench.experiments.degradation.claims import rules as lessons
+from resnet_bench.experiments.degradation.claims.evidence import (
     BySeed,
     Evidence,
     Network,
@@ -14,7 +14,7 @@ from resnet_bench.experiments.degradation.claims.rules import (
     Criterion,
     Relation,
 )
-from resnet_bench.experiments.degradation.plan import FEW_IMAGES
+from resnet_bench.experiments.degradation.grid import FEW_IMAGES
 from resnet_bench.experiments.degradation.records import Arm
 
 #: Percentage points of training error that degradation must exceed; on the small

@@ -8,7 +8,7 @@ from torch import nn
 from resnet_bench.engine.models.cifar import build_cifar_network
 from resnet_bench.engine.models.design import NetworkDesign
 from resnet_bench.engine.models.lenet import LeNet
-from resnet_bench.engine.models.plain_twins import build_residual
+from resnet_bench.engine.models.resnets import build_residual
 from resnet_bench.experiments.degradation.records import SizeCheck
 
 #: Heights and widths in pixels; one is neither square nor a power of two.

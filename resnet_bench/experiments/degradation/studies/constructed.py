@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from resnet_bench.engine.models.blocks import with_identity_layers
 from resnet_bench.engine.models.cifar import CifarNetwork
-from resnet_bench.engine.models.surgery import with_identity_layers
 from resnet_bench.engine.seeding import generator
 from resnet_bench.engine.training.evaluation import judge, predict
 from resnet_bench.experiments.degradation.records import Construction

@@ -5,14 +5,18 @@ from collections.abc import Iterator
 
 import torch
 
+from resnet_bench.engine.models.blocks import with_zero_scale_blocks
 from resnet_bench.engine.models.cifar import CifarNetwork
 from resnet_bench.engine.models.small_maps import compute_small_maps_densely
-from resnet_bench.engine.models.surgery import with_zero_scale_blocks
 from resnet_bench.engine.seeding import derived_seed, generator
-from resnet_bench.engine.training.evaluation import Evaluation, evaluate, judge, predict
-from resnet_bench.engine.training.recalibration import recalibrate
-from resnet_bench.engine.training.schedules import Schedule
-from resnet_bench.engine.training.trainer import Trainer, TrainingPlan
+from resnet_bench.engine.training.evaluation import (
+    Evaluation,
+    evaluate,
+    judge,
+    predict,
+    recalibrate,
+)
+from resnet_bench.engine.training.trainer import Schedule, Trainer, TrainingPlan
 from resnet_bench.experiments.degradation.records import IdentityInsertion
 from resnet_bench.experiments.degradation.studies.subject import Subject, finite
 

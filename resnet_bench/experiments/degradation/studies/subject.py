@@ -11,12 +11,11 @@ from torch import nn
 
 from resnet_bench.catalogue import DATASETS
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
-from resnet_bench.engine.data.augmentation import augmentation_for
-from resnet_bench.engine.data.batches import steps_per_epoch
+from resnet_bench.engine.data.batches import augmentation_for, steps_per_epoch
 from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.models.cifar import build_cifar_network
 from resnet_bench.engine.models.design import NetworkDesign, Shortcut
-from resnet_bench.engine.models.plain_twins import (
+from resnet_bench.engine.models.resnets import (
     build_plain_twin,
     build_residual,
     copy_shared_weights,
@@ -24,9 +23,8 @@ from resnet_bench.engine.models.plain_twins import (
 from resnet_bench.engine.models.small_maps import compute_small_maps_densely
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.seeding import generator, seed_everything
-from resnet_bench.engine.training.schedules import schedule_for
-from resnet_bench.engine.training.trainer import Trainer, TrainingPlan
-from resnet_bench.experiments.degradation.plan import TREATMENTS
+from resnet_bench.engine.training.trainer import Trainer, TrainingPlan, schedule_for
+from resnet_bench.experiments.degradation.grid import TREATMENTS
 from resnet_bench.experiments.degradation.records import DegradationCell
 
 #: Side in pixels of images that come in all sizes.

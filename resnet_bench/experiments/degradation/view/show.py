@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from resnet_bench.experiments.degradation.claims.all import claim_row, judged_claims
 from resnet_bench.experiments.degradation.claims.judging import known
 from resnet_bench.experiments.degradation.records import TrainingResult
-from resnet_bench.experiments.degradation.view import published as view_published
-from resnet_bench.experiments.degradation.view.mechanism import responses
-from resnet_bench.experiments.degradation.view.mechanism_part import (
+from resnet_bench.experiments.degradation.view import tables as view_published
+from resnet_bench.experiments.degradation.view.mechanism import (
     gradient_map,
     lesions,
+    responses,
 )
 from resnet_bench.experiments.degradation.view.tables import run_tables
 from resnet_bench.experiments.degradation.view.training import (

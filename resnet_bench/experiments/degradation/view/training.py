@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_bench.experiments.degradation.claims.evidence_part import Evidence
+from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.records import (
     CurvePoint,
     TrainingResult,
@@ -21,14 +21,12 @@ from resnet_bench.experiments.degradation.view.frames import (
     log_scale,
     number_ticks,
     over_seeds,
-    reference_line,
-    titled,
-    whiskers,
-)
-from resnet_bench.experiments.degradation.view.frames_part import (
     record_frame,
+    reference_line,
     results_frame,
     standard,
+    titled,
+    whiskers,
 )
 from resnet_bench.present.theme import ARM_COLOURS
 from resnet_bench.store.reading import Run

@@ -5,14 +5,14 @@ from dataclasses import fields
 from typing import Any
 
 from resnet_bench.catalogue import DATASETS
-from resnet_bench.experiments.degradation.claims.evidence_part import Evidence
+from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.claims.judging import Judged
 from resnet_bench.experiments.degradation.claims.rules import Verdict
 from resnet_bench.experiments.degradation.records import (
     DegradationCell,
     TrainingResult,
 )
-from resnet_bench.present.machine import machine_title
+from resnet_bench.present.machines import machine_title
 from resnet_bench.store.reading import Run
 
 #: Claims that a short summary tells, in this order.

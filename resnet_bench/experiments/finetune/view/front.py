@@ -12,7 +12,7 @@ from resnet_bench.catalogue import VARIANTS
 from resnet_bench.errors import ResnetBenchError
 from resnet_bench.experiments.finetune.view.drawing import titled, variants_of
 from resnet_bench.experiments.finetune.view.groups import Group
-from resnet_bench.experiments.speed.protocols import OWN
+from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view.show import json_object as speed_object
 from resnet_bench.present import theme
 from resnet_bench.present.published import imagenet_accuracy

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.cells import CONTROLS, RANDOM_PROBE
-from resnet_bench.experiments.finetune.records import TransferResult
+from resnet_bench.experiments.finetune.cells import (
+    CONTROLS,
+    RANDOM_PROBE,
+    TransferResult,
+)
 from resnet_bench.statistics.estimates import (
     mean_interval,
     paired_difference_interval,

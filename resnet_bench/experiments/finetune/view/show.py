@@ -6,9 +6,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from resnet_bench.experiments.finetune.records import TransferResult
+from resnet_bench.experiments.finetune.cells import TransferResult
 from resnet_bench.experiments.finetune.view import figures as view_figures
-from resnet_bench.experiments.finetune.view import published as view_published
+from resnet_bench.experiments.finetune.view import tables as view_published
 from resnet_bench.experiments.finetune.view.front import front_of
 from resnet_bench.experiments.finetune.view.groups import (
     ControlGain,

@@ -4,15 +4,14 @@ import math
 from collections.abc import Sequence
 
 from resnet_bench.catalogue import DATASETS, VARIANTS
-from resnet_bench.experiments.finetune.cells import RAW_PIXELS
-from resnet_bench.experiments.finetune.records import TransferResult
+from resnet_bench.experiments.finetune.cells import RAW_PIXELS, TransferResult
 from resnet_bench.experiments.finetune.view.groups import (
     NO_GAIN_MARGIN_POINTS,
     ControlGain,
     Group,
 )
 from resnet_bench.experiments.pretrain.spec import SourceResult
-from resnet_bench.present.machine import machine_title
+from resnet_bench.present.machines import machine_title
 from resnet_bench.store.reading import Run
 
 #: Origins that say that nothing was pre-trained.

@@ -6,9 +6,12 @@ from resnet_bench.engine import devices
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.timing import ceiling
 from resnet_bench.engine.timing.sampling import Sampler
-from resnet_bench.experiments.speed.cells import CEILING_SHARE, SpeedCell
+from resnet_bench.experiments.speed.cells import (
+    CEILING_SHARE,
+    CeilingSamples,
+    SpeedCell,
+)
 from resnet_bench.experiments.speed.measures.subject import device_of
-from resnet_bench.experiments.speed.records import CeilingSamples
 from resnet_bench.records import Record
 
 

@@ -2,7 +2,7 @@
 
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import psutil
@@ -10,10 +10,35 @@ import psutil
 from resnet_bench.engine import devices
 from resnet_bench.engine.cpu import bytes_left
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.timing.memory import peak_of
-from resnet_bench.engine.timing.workload import rehearse, use_memory
-from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.timing.workload import (
+    cold_compile_cache,
+    peak_of,
+    rehearse,
+    use_memory,
+)
+from resnet_bench.experiments.speed.cells import MEMORY_TRAIN, PeakMemory, SpeedCell
 from resnet_bench.experiments.speed.measures.subject import builder_of, setting_of
+from resnet_bench.records import Record
+
+
+def measure_peak_memory(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
+    """Build the model and use it in a process that has done nothing else."""
+    setting = setting_of(cell)
+    trains = cell.measure == MEMORY_TRAIN
+    devices.settle(setting.device, threads=cell.threads, tf32=cell.tf32)
+    build = builder_of(cell)
+    with cold_compile_cache() if cell.compiled else nullcontext():
+        rehearse(setting, trains=trains)
+        peak = peak_of(
+            lambda: use_memory(build, setting, trains=trains), setting.device
+        )
+    yield PeakMemory(
+        peak_bytes=peak.peak_bytes,
+        reserved_bytes=peak.reserved_bytes,
+        baseline_bytes=peak.baseline_bytes,
+    )
+
 
 #: Part of the memory left that a batch may take; the rest is for what else runs.
 SHARE = 0.8

@@ -15,13 +15,12 @@ from resnet_bench.engine.timing.breakdown import (
 from resnet_bench.engine.timing.phases import SplitStep
 from resnet_bench.engine.timing.sampling import Sampler
 from resnet_bench.engine.timing.workload import make_workload
-from resnet_bench.experiments.speed.cells import BREAKDOWNS, SpeedCell
+from resnet_bench.experiments.speed.cells import BREAKDOWNS, BreakdownSamples, SpeedCell
 from resnet_bench.experiments.speed.measures.subject import (
     builder_of,
     device_of,
     setting_of,
 )
-from resnet_bench.experiments.speed.records import BreakdownSamples
 from resnet_bench.records import Record
 
 DETAILS = {measure: detail for detail, measure in BREAKDOWNS.items()}

@@ -6,13 +6,12 @@ from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.timing.clock import Clock
 from resnet_bench.engine.timing.phases import WholeStep
 from resnet_bench.engine.timing.workload import make_workload
-from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.cells import ScalingSamples, SpeedCell
 from resnet_bench.experiments.speed.measures.subject import (
     builder_of,
     device_of,
     setting_of,
 )
-from resnet_bench.experiments.speed.records import ScalingSamples
 from resnet_bench.records import Record
 
 #: Steps per block, and blocks per arm after one that is not kept.

@@ -21,16 +21,16 @@ from resnet_bench.engine.timing.workload import (
     make_workload,
 )
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.cells import (
+    NOISE_PHASES,
+    SpeedCell,
+    SpeedSamples,
+    phase_field,
+)
 from resnet_bench.experiments.speed.measures.subject import (
     builder_of,
     device_of,
     setting_of,
-)
-from resnet_bench.experiments.speed.records import (
-    NOISE_PHASES,
-    SpeedSamples,
-    phase_field,
 )
 from resnet_bench.records import Record
 

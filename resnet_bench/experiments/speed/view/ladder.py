@@ -9,11 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_bench.experiments.speed.records import phase_field
+from resnet_bench.experiments.speed.cells import phase_field
 from resnet_bench.experiments.speed.settings import RUNGS, options_of
-from resnet_bench.experiments.speed.view.row import SpeedRow
-from resnet_bench.experiments.speed.view.rows import place
-from resnet_bench.experiments.speed.view.tables import bounded
+from resnet_bench.experiments.speed.view.rows import SpeedRow, place
+from resnet_bench.experiments.speed.view.times import bounded
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.intervals import Interval

@@ -1,24 +1,288 @@
 """Figures of the parts of a network: where time goes, and what explains it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from statistics import median
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from scipy.optimize import nnls
 
-from resnet_bench.experiments.speed.view.breakdown import (
-    DIRECTIONS,
-    UNIT_NAMES,
-    WORK_UNITS,
-    Breakdown,
-    Explanation,
-    breakdowns_of,
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.experiments.speed.cells import (
+    BREAKDOWNS,
+    CLOSURE_RANGE,
+    BreakdownSamples,
+    title_of,
 )
-from resnet_bench.experiments.speed.view.rows import described, shared, varying
+from resnet_bench.experiments.speed.view.rows import (
+    SETTINGS,
+    described,
+    shared,
+    varying,
+)
+from resnet_bench.experiments.speed.view.times import as_json, bounded
 from resnet_bench.present import theme
-from resnet_bench.present.machine import machine_title
+from resnet_bench.present.machines import machine_title
+from resnet_bench.present.tables import Table
+from resnet_bench.statistics.estimates import ratio_interval
+from resnet_bench.statistics.intervals import Interval, median_interval
 from resnet_bench.store.reading import Run
+
+DIRECTIONS = ("forward", "backward")
+
+#: What a part's time is explained by: a quantity of its work, and the unit of it that
+#: one coefficient is told for.
+WORK_UNITS = {"multiply_adds": 1e9, "activations": 1e6}
+UNIT_NAMES = {"multiply_adds": "GMAC", "activations": "million activations"}
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The parts of one model, with the visits that timed them."""
+
+    parameters: Mapping[str, Any]
+    visits: Sequence[Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """What tables call the model."""
+        variant = self.parameters["variant"]
+        if variant is None:
+            return str(self.parameters["model"])
+        return title_of(int(variant), self.parameters["architecture"])
+
+    @property
+    def identity(self) -> int | str:
+        """What decides the model's colour."""
+        variant = self.parameters["variant"]
+        return int(variant) if variant is not None else str(self.parameters["model"])
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts in the order of the forward pass."""
+        return list(self.visits[0]["parts"])
+
+    def blocks(self, part: str) -> int | None:
+        """Return how many residual blocks a part has; None for one without any."""
+        variant, stage = self.parameters["variant"], part.removeprefix("layer")
+        if variant is None or stage == part:
+            return None
+        return 1 if "." in stage else VARIANTS[variant].blocks[int(stage) - 1]
+
+    def interval(self, part: str, direction: str) -> Interval:
+        """Return the median seconds of a part in one direction."""
+        field = f"{direction}_seconds"
+        samples = chain.from_iterable(visit[field][part] for visit in self.visits)
+        return median_interval(list(samples))
+
+    def seconds(self, part: str) -> float:
+        """Return a part's forward and backward seconds together."""
+        return sum(self.interval(part, each).estimate for each in DIRECTIONS)
+
+    def block_seconds(self, part: str) -> float | None:
+        """Return forward and backward seconds of each of a part's residual blocks."""
+        blocks = self.blocks(part)
+        return self.seconds(part) / blocks if blocks else None
+
+    def work(self, part: str, name: str) -> int:
+        """Return a part's multiply-adds or activations per image."""
+        return int(self.visits[0][name][part])
+
+    def closure(self, direction: str) -> Interval:
+        """Return the parts' sum over the whole, paired by round."""
+        sums = [
+            sum(median(samples) for samples in visit[f"{direction}_seconds"].values())
+            for visit in self.visits
+        ]
+        wholes = [median(visit[f"whole_{direction}_seconds"]) for visit in self.visits]
+        return ratio_interval(sums, wholes)
+
+    @property
+    def verdict(self) -> str:
+        """`closure-failed` where the parts certainly are not the whole, else `ok`."""
+        low, high = CLOSURE_RANGE
+        closures = [self.closure(direction) for direction in DIRECTIONS]
+        failed = any(each.high < low or each.low > high for each in closures)
+        return "closure-failed" if failed else "ok"
+
+    @cached_property
+    def explanations(self) -> "list[Explanation]":
+        """How far multiply-adds, activations and both explain the parts' times."""
+        alone = [(name,) for name in WORK_UNITS]
+        return [explained(self, names) for names in (*alone, tuple(WORK_UNITS))]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A fit of the parts' times by a sum of coefficients times work, none below 0.
+
+    `seconds_per_unit` is per batch, by quantity, in the units of WORK_UNITS;
+    `r_squared` is the share of the parts' variance that the fit explains, `predicted`
+    the seconds that it gives to each part.
+    """
+
+    seconds_per_unit: Mapping[str, float]
+    r_squared: float
+    predicted: Mapping[str, float]
+
+    @property
+    def words(self) -> str:
+        """The fit as a person reads it."""
+        terms = [
+            f"{seconds * 1e3:.2f} ms per {UNIT_NAMES[name]}"
+            for name, seconds in self.seconds_per_unit.items()
+        ]
+        return f"{' and '.join(terms)} (R² {self.r_squared:.2f})"
+
+
+def explained(breakdown: Breakdown, names: Sequence[str]) -> Explanation:
+    """Fit the parts' times to some quantities by non-negative least squares."""
+    parts = breakdown.parts
+    times = np.array([breakdown.seconds(part) for part in parts])
+    work = np.array(
+        [
+            [breakdown.work(part, name) / WORK_UNITS[name] for name in names]
+            for part in parts
+        ]
+    )
+    factors, residual = nnls(work, times)
+    spread = float(((times - times.mean()) ** 2).sum())
+    return Explanation(
+        seconds_per_unit=dict(zip(names, map(float, factors), strict=True)),
+        r_squared=1 - float(residual) ** 2 / spread if spread else 1.0,
+        predicted=dict(zip(parts, map(float, work @ factors), strict=True)),
+    )
+
+
+def breakdowns_of(run: Run) -> list[Breakdown]:
+    """Return the breakdowns that the run holds, in grid order."""
+    visits: dict[str, list[Mapping[str, Any]]] = {}
+    for row in run.rows(BreakdownSamples):
+        visits.setdefault(row["cell"], []).append(row)
+    return [
+        Breakdown(parameters, visits[key])
+        for key, parameters in run.grid.items()
+        if parameters["measure"] in BREAKDOWNS.values() and key in visits
+    ]
+
+
+def breakdown_table(run: Run) -> Table | None:
+    """Return the table of parts; None for a run that did not look at them."""
+    found = breakdowns_of(run)
+    if not found:
+        return None
+    differ = varying(found)
+    lines = [_line(each, part, differ) for each in found for part in each.parts]
+    frame = pd.DataFrame(lines, dtype=object)
+    first = ["model", "setting"] if differ else ["model"]
+    wanted = ["part", "forward_seconds", "backward_seconds", "share_fraction"]
+    wanted += ["block_seconds", "gmac", "million_activations"][len(first) - 1 :]
+    return Table(
+        name="breakdown",
+        title="Where the time goes, by part of the network",
+        frame=frame,
+        narrow=[*first, *wanted],
+        notes=[
+            "Per block: forward and backward of one residual block.",
+            *(note for breakdown in found for note in notes_of(breakdown)),
+        ],
+        headers={
+            "million_activations": "activations\n1e6",
+            "gmac": "work",
+            "block_seconds": "per block",
+        },
+    )
+
+
+def _line(breakdown: Breakdown, part: str, differ: Sequence[str]) -> dict[str, Any]:
+    total = sum(breakdown.seconds(each) for each in breakdown.parts)
+    parameters = breakdown.parameters
+    columns: dict[str, Any] = {
+        "model": breakdown.name,
+        **({"setting": described(parameters, differ)} if differ else {}),
+        **{name: parameters[name] for name in SETTINGS},
+        "part": part,
+    }
+    for direction in DIRECTIONS:
+        columns |= bounded(f"{direction}_seconds", breakdown.interval(part, direction))
+    columns["share_fraction"] = breakdown.seconds(part) / total
+    columns["blocks"] = breakdown.blocks(part)
+    columns["block_seconds"] = breakdown.block_seconds(part)
+    for name, unit in {
+        "gmac": "multiply_adds",
+        "million_activations": "activations",
+    }.items():
+        columns[name] = breakdown.work(part, unit) / WORK_UNITS[unit]
+    return columns | {"verdict": breakdown.verdict}
+
+
+def notes_of(breakdown: Breakdown) -> list[str]:
+    """Return whether the parts add up, and what explains their times."""
+    closures = [
+        f"{direction} {each.estimate:.3f} [{each.low:.3f}, {each.high:.3f}]"
+        for direction in DIRECTIONS
+        for each in [breakdown.closure(direction)]
+    ]
+    lowest, highest = CLOSURE_RANGE
+    failed = (
+        ""
+        if breakdown.verdict == "ok"
+        else (f"; closure-failed: outside of {lowest} to {highest}")
+    )
+    fits = [each.words for each in breakdown.explanations]
+    return [
+        f"{breakdown.name}: the parts' sum over the whole is {', '.join(closures)}"
+        f"{failed}.",
+        f"{breakdown.name}: times explained by {'; by '.join(fits)}.",
+    ]
+
+
+def breakdown_json(run: Run) -> list[dict[str, Any]]:
+    """Return the parts of each model for machines, in seconds."""
+    return [_json_of(breakdown) for breakdown in breakdowns_of(run)]
+
+
+def _json_of(breakdown: Breakdown) -> dict[str, Any]:
+    parameters = breakdown.parameters
+    return {
+        **{name: parameters[name] for name in ("variant", "model", "architecture")},
+        **{name: parameters[name] for name in SETTINGS},
+        "closure": {
+            direction: as_json(breakdown.closure(direction), samples=False)
+            for direction in DIRECTIONS
+        },
+        "verdict": breakdown.verdict,
+        "explained_by": [
+            {
+                "seconds_per_unit": {
+                    f"{WORK_UNITS[name]:.0e} {name}": seconds
+                    for name, seconds in fit.seconds_per_unit.items()
+                },
+                "r_squared": fit.r_squared,
+            }
+            for fit in breakdown.explanations
+        ],
+        "parts": [_json_part(breakdown, part) for part in breakdown.parts],
+    }
+
+
+def _json_part(breakdown: Breakdown, part: str) -> dict[str, Any]:
+    return {
+        "part": part,
+        **{each: as_json(breakdown.interval(part, each)) for each in DIRECTIONS},
+        "blocks": breakdown.blocks(part),
+        "block_seconds": breakdown.block_seconds(part),
+        "multiply_adds": breakdown.work(part, "multiply_adds"),
+        "activations": breakdown.work(part, "activations"),
+    }
+
 
 MILLISECONDS = 1e3
 STRENGTHS = {"forward": 1.0, "backward": 0.5}

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.speed.protocols import TIMM, statistic_of
-from resnet_bench.experiments.speed.view.row import SpeedRow
-from resnet_bench.present.machine import machine_title
+from resnet_bench.experiments.speed.settings import TIMM, statistic_of
+from resnet_bench.experiments.speed.view.rows import SpeedRow
+from resnet_bench.present.machines import machine_title
 from resnet_bench.present.published import reference
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run

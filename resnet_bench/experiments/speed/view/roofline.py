@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.speed.cells import CEILING_FIELDS, ceiling_of
-from resnet_bench.experiments.speed.view.row import SpeedRow
-from resnet_bench.experiments.speed.view.rows import described, place, varying
+from resnet_bench.experiments.speed.view.rows import SpeedRow, described, place, varying
 from resnet_bench.present import theme
 from resnet_bench.store.reading import Run
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_bench.experiments.speed.cells import PLAIN, RESIDUAL
-from resnet_bench.experiments.speed.records import MEMORY_KINDS
-from resnet_bench.experiments.speed.view.row import (
+from resnet_bench.experiments.speed.cells import MEMORY_KINDS, PLAIN, RESIDUAL
+from resnet_bench.experiments.speed.view.rows import (
     RATIO_PHASES,
     SETTINGS,
     SpeedRow,
+    described,
+    varying,
 )
-from resnet_bench.experiments.speed.view.rows import described, varying
-from resnet_bench.experiments.speed.view.tables import as_json, bounded
+from resnet_bench.experiments.speed.view.times import as_json, bounded
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.estimates import ratio_of_means
 from resnet_bench.statistics.intervals import Interval

@@ -1,18 +1,13 @@
 """What a person sees of `speed`: JSON, tables, figures and sentences."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from resnet_bench.experiments.speed.protocols import OWN
+from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view import times as view_figures
-from resnet_bench.experiments.speed.view import words as view_words
-from resnet_bench.experiments.speed.view.breakdown import (
-    breakdown_json,
-    breakdown_table,
-)
-from resnet_bench.experiments.speed.view.grid import rows_of
 from resnet_bench.experiments.speed.view.ladder import (
     GOALS,
     Step,
@@ -21,26 +16,28 @@ from resnet_bench.experiments.speed.view.ladder import (
     recommendations,
     steps_of,
 )
-from resnet_bench.experiments.speed.view.parts import explanation_figures
+from resnet_bench.experiments.speed.view.parts import (
+    breakdown_json,
+    breakdown_table,
+    explanation_figures,
+)
 from resnet_bench.experiments.speed.view.published import published_table
 from resnet_bench.experiments.speed.view.roofline import roofline_figures
-from resnet_bench.experiments.speed.view.row import (
+from resnet_bench.experiments.speed.view.rows import (
     PHASES,
     RATES,
     RATIO_PHASES,
     SpeedRow,
+    rows_of,
 )
-from resnet_bench.experiments.speed.view.shortcut import (
-    shortcut_json,
-    shortcut_table,
-)
-from resnet_bench.experiments.speed.view.sweep import scaling_tables
-from resnet_bench.experiments.speed.view.sweep_part import (
+from resnet_bench.experiments.speed.view.shortcut import shortcut_json, shortcut_table
+from resnet_bench.experiments.speed.view.sweep import (
+    scaling_tables,
     sweep_figures,
     sweep_table,
     sweeps_of,
 )
-from resnet_bench.experiments.speed.view.tables import (
+from resnet_bench.experiments.speed.view.times import (
     as_json,
     percentiles,
     ratios_table,
@@ -49,6 +46,42 @@ from resnet_bench.experiments.speed.view.tables import (
 from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
+
+#: Phases that stand for a whole call, the first that was timed counts.
+CALLS = {"step": "A training step", "inference": "Inference"}
+
+
+def sentences(rows: Sequence[SpeedRow]) -> list[str]:
+    """Return how much longer each network takes, and the fastest way to run it."""
+    return [
+        *_comparison(rows),
+        *(f"{each.sentence}." for each in recommendations(rows)),
+    ]
+
+
+def _comparison(rows: Sequence[SpeedRow]) -> list[str]:
+    """Return a sentence on the rows that differ from the first in the network only."""
+    for phase, words in CALLS.items():
+        others = [
+            row
+            for row in rows[1:]
+            if row.settings == rows[0].settings and row.ratio_to(rows[0], phase)
+        ]
+        if others:
+            first = rows[0]
+            told = ", ".join(_ratio(row, first, phase) for row in others)
+            return [f"{words} takes, beside that of {first.name}: {told}."]
+    return []
+
+
+def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> str:
+    ratio = row.ratio_to(first, phase)
+    work, own = row.known("multiply_adds"), first.known("multiply_adds")
+    beside = f" for {work / own:.2f} times the multiply-adds" if work and own else ""
+    if ratio is None:
+        return row.name
+    bounds = f"[{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{row.name} {ratio.estimate:.2f} times as long {bounds}{beside}"
 
 
 def json_object(run: Run) -> dict[str, Any]:
@@ -166,7 +199,7 @@ def figures(run: Run) -> dict[str, Figure]:
 
 def headline(run: Run) -> list[str]:
     """Return what the run says, in a few sentences."""
-    return view_words.headline(rows_of(run))
+    return sentences(rows_of(run))
 
 
 def notices(run: Run) -> list[str]:

@@ -1,14 +1,273 @@
 """How several ranks scale: a table, when a run had them."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.speed.records import ScalingSamples
+from resnet_bench.experiments.speed.cells import ScalingSamples
+from resnet_bench.experiments.speed.view.rows import (
+    SETTINGS,
+    SpeedRow,
+    described,
+    place,
+    varying,
+)
+from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
-from resnet_bench.statistics.intervals import median_interval
+from resnet_bench.statistics.intervals import Interval, median_interval
 from resnet_bench.store.reading import Run
+
+#: The knee is the smallest value whose throughput reaches this share of the best.
+KNEE_SHARE = 0.95
+
+#: With fewer values there is no curve to have a knee; two cores have no more threads.
+LEAST_VALUES = {"batch_size": 3, "image_size": 3, "threads": 2}
+
+#: What can be swept, and what a figure calls it.
+SWEPT = {
+    "batch_size": "images per call",
+    "image_size": "height and width of the images (px)",
+    "threads": "CPU threads",
+}
+#: Width of a line and how much of its markers is filled, by setting in the order of
+#: the options: widths alone would not tell more than three apart.
+LOOKS = tuple(
+    (width, fill)
+    for fill in ("full", "none", "top", "left", "right", "bottom")
+    for width in (1.0, 2.2, 3.4)
+)
+
+#: `requested_batch_size` goes with the batch.
+WITH = {"batch_size": ("batch_size", "requested_batch_size")}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Rows of one model that differ in one setting alone, in its order."""
+
+    name: str
+    mode: str
+    rows: Sequence[SpeedRow]
+
+    def value(self, row: SpeedRow) -> int:
+        """Return what the row has of the swept setting."""
+        return int(row.parameters[self.name])
+
+    def rate(self, row: SpeedRow) -> Interval | None:
+        """Return the row's images per second."""
+        return row.interval(f"{self.mode}_images_per_second")
+
+    def throughput(self, row: SpeedRow) -> float:
+        """Return images per second, or pixels where the images' size is swept."""
+        rate = self.rate(row)
+        pixels = self.value(row) ** 2 if self.name == "image_size" else 1
+        return rate.estimate * pixels if rate else 0.0
+
+    @property
+    def best(self) -> SpeedRow:
+        """The row with the highest throughput."""
+        return max(self.rows, key=self.throughput)
+
+    @property
+    def knee(self) -> SpeedRow:
+        """The first row that reaches KNEE_SHARE of the best."""
+        enough = KNEE_SHARE * self.throughput(self.best)
+        return next(row for row in self.rows if self.throughput(row) >= enough)
+
+    @property
+    def setting(self) -> str:
+        """What else is set, in words."""
+        return self.setting_without("device")
+
+    def setting_without(self, *names: str) -> str:
+        """Return what else is set, in words, but for what is said elsewhere."""
+        left_out = {*WITH.get(self.name, (self.name,)), *names}
+        rest = [name for name in SETTINGS if name not in left_out]
+        return described(self.rows[0].parameters, rest)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The sweep as one object; where it ends at its best, more may give more."""
+        parameters = self.rows[0].parameters
+        return {
+            "variant": parameters["variant"],
+            "model": parameters["model"],
+            "architecture": parameters.get("architecture"),
+            "setting": self.setting,
+            "swept": self.name,
+            "mode": self.mode,
+            "values": [self.value(row) for row in self.rows],
+            "knee": self.value(self.knee),
+            "best": self.value(self.best),
+            "best_is_last": self.best is self.rows[-1],
+        }
+
+
+def sweeps_of(rows: Sequence[SpeedRow]) -> list[Sweep]:
+    """Return every sweep with enough values, by setting, then mode."""
+    return [
+        Sweep(name, mode, group)
+        for name in SWEPT
+        for together in _groups(rows, name)
+        for mode in ("train", "inference")
+        if len(group := list(_timed(together, name, mode))) >= LEAST_VALUES[name]
+    ]
+
+
+def _groups(rows: Sequence[SpeedRow], name: str) -> list[list[SpeedRow]]:
+    swept = WITH.get(name, (name,))
+    groups: dict[str, list[SpeedRow]] = {}
+    for row in rows:
+        rest = [row.name, row.parameters.get("rung")]
+        rest += [row.parameters.get(each) for each in SETTINGS if each not in swept]
+        groups.setdefault(str(rest), []).append(row)
+    return list(groups.values())
+
+
+def _timed(rows: Sequence[SpeedRow], name: str, mode: str) -> Iterator[SpeedRow]:
+    by_value = {
+        int(row.parameters[name]): row
+        for row in rows
+        if row.samples(f"{mode}_images_per_second")
+    }
+    return (by_value[value] for value in sorted(by_value))
+
+
+def _distinct(sweeps: Sequence[Sweep]) -> dict[str, list[str]]:
+    """Return, by what is swept, the other settings in which its sweeps differ."""
+    rows = {
+        name: [sweep.rows[0] for sweep in sweeps if sweep.name == name]
+        for name in SWEPT
+    }
+    return {
+        name: [each for each in varying(of_name) if each not in WITH.get(name, (name,))]
+        for name, of_name in rows.items()
+    }
+
+
+def sweep_table(sweeps: Sequence[Sweep]) -> Table:
+    """Return a line per sweep: its knee and its best."""
+    distinct = _distinct(sweeps)
+    return Table(
+        name="sweeps",
+        title="Where more gives hardly more",
+        frame=pd.DataFrame(
+            [_line(sweep, distinct[sweep.name]) for sweep in sweeps], dtype=object
+        ),
+        narrow=[
+            "model",
+            *(["beside"] if any(distinct.values()) else []),
+            "mode",
+            "swept",
+            "knee",
+            "knee_images_per_second",
+            "best",
+            "best_images_per_second",
+        ],
+        notes=[
+            f"Knee: the smallest value with {KNEE_SHARE:.0%} of the best throughput "
+            "(images per second; pixels per second where the image size is swept). A "
+            "best at the last value may not be the best there is."
+        ],
+        headers={
+            "beside": "setting",
+            "knee_images_per_second": "there",
+            "best_images_per_second": "there",
+        },
+    )
+
+
+def _line(sweep: Sweep, distinct: Sequence[str]) -> dict[str, Any]:
+    knee, best = sweep.rate(sweep.knee), sweep.rate(sweep.best)
+    return {
+        "model": sweep.rows[0].name,
+        "beside": described(sweep.rows[0].parameters, distinct),
+        "setting": sweep.setting,
+        "mode": sweep.mode,
+        "swept": sweep.name.replace("_", " "),
+        "knee": str(sweep.value(sweep.knee)),
+        "knee_images_per_second": knee.estimate if knee else None,
+        "best": str(sweep.value(sweep.best)),
+        "best_images_per_second": best.estimate if best else None,
+        "values": ", ".join(str(sweep.value(row)) for row in sweep.rows),
+    }
+
+
+def sweep_figures(run: Run, rows: Sequence[SpeedRow]) -> dict[str, Figure]:
+    """Return images per second against each swept setting, the knee ringed."""
+    sweeps = sweeps_of(rows)
+    return {
+        f"sweep-{name.replace('_', '-')}": _figure(run, rows, of_name)
+        for name in SWEPT
+        if (of_name := [sweep for sweep in sweeps if sweep.name == name])
+    }
+
+
+def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figure:
+    name = sweeps[0].name
+    distinct = _distinct(sweeps)[name]
+    # The place names the device, and the threads if all rows have the same.
+    said = sweeps[0].setting_without("device", "threads", *distinct)
+    made = theme.figure(
+        f"Throughput by {name.replace('_', ' ')} · {place(run, rows)}\n"
+        f"{said}, random images and weights"
+    )
+    axes = theme.axes(made, x=SWEPT[name], y="images per second")
+    axes.set_xscale("log", base=2)
+    settings = [described(sweep.rows[0].parameters, distinct) for sweep in sweeps]
+    numbers = {words: number for number, words in enumerate(dict.fromkeys(settings))}
+    for sweep, words in zip(sweeps, settings, strict=True):
+        _curve(axes, sweep, words, LOOKS[numbers[words] % len(LOOKS)])
+    values = sorted({sweep.value(row) for sweep in sweeps for row in sweep.rows})
+    axes.set_xticks(values, [str(value) for value in values], minor=False)
+    axes.minorticks_off()
+    axes.grid(visible=True)
+    axes.set_ylim(bottom=0)
+    axes.scatter(
+        [], [], s=150, facecolor="none", edgecolor="#111111", label="knee (95 %)"
+    )
+    made.legend(loc="outside lower center", ncols=2 if distinct else 3, frameon=False)
+    return made
+
+
+def _curve(axes: Axes, sweep: Sweep, setting: str, look: tuple[float, Any]) -> None:
+    """Draw one sweep; width and markers tell settings apart, dashes the mode."""
+    width, fill = look
+    first = sweep.rows[0]
+    rates = [rate for row in sweep.rows if (rate := sweep.rate(row))]
+    words = [first.name, sweep.mode, *([setting] if setting else [])]
+    axes.errorbar(
+        [sweep.value(row) for row in sweep.rows],
+        [rate.estimate for rate in rates],
+        yerr=[
+            [rate.estimate - rate.low for rate in rates],
+            [rate.high - rate.estimate for rate in rates],
+        ],
+        capsize=3,
+        marker=theme.marker_of(first.identity),
+        color=theme.colour_of(first.identity),
+        ls="-" if sweep.mode == "train" else (0, (4, 2)),
+        lw=width,
+        markersize=4 + width,
+        fillstyle=fill,
+        label=theme.drawable(", ".join(words)),
+    )
+    at_knee = sweep.rate(sweep.knee)
+    if at_knee is not None:
+        axes.scatter(
+            [sweep.value(sweep.knee)],
+            [at_knee.estimate],
+            s=150,
+            facecolor="none",
+            edgecolor="#111111",
+            zorder=4,
+        )
+
 
 COLUMNS = [
     "name",
