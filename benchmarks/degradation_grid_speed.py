@@ -29,13 +29,13 @@ REQUIRED_RATIO = 2.0
 
 def ours(config: Config) -> float:
     """Return the seconds in which the executor trains the grid on all cores."""
-    module = EXPERIMENTS["degradation"].run_name
+    experiment = EXPERIMENTS["degradation"]
     cells = expand(config)
     started = time.perf_counter()
     executor = ProcessExecutor()
-    executor.warm((module,))
+    executor.warm(experiment.preload)
     job = Job(
-        module=module,
+        run=experiment.run,
         schedule="once",
         tasks=tuple(Task(cell) for cell in cells),
         workers=usable_cores(),

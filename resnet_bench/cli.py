@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,19 +16,14 @@ from resnet_bench.commands.table import READERS, Reader
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.execution.ranks import let_rank_0_speak, settle
-from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.experiments.base import Experiment
 from resnet_bench.interrupts import Stopping, Terminated
 from resnet_bench.options import build, click_options, given
 from resnet_bench.output import DisplayOptions, Output
 
 PROGRAM = "resnet-bench"
 SHELLS = ("bash", "zsh", "fish")
-
-
-def imported(reference: str) -> Any:
-    """Return what `module:name` refers to."""
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 class Command(click.Command):
@@ -148,30 +142,28 @@ def _make(
     )
 
 
-def _experiment_command(experiment: Experiment) -> click.Command:
+def _experiment_command(experiment: Experiment[Any, Any]) -> click.Command:
     from resnet_bench.commands.run import RunRequest, Session
-
-    spec = experiment.spec
 
     def carry_out(values: Mapping[str, Any]) -> ExitCode:
         output = Output(_display(values))
         request = build(RunRequest, values)
         session = Session(experiment, request, output, sys.argv[1:])
-        return session.carry_out(given(spec.Config, values))
+        return session.carry_out(given(experiment.config, values))
 
-    classes = (spec.Config, RunRequest, DisplayOptions)
-    return _make(experiment.name, experiment.summary, classes, spec.EXAMPLES, carry_out)
+    classes = (experiment.config, RunRequest, DisplayOptions)
+    return _make(
+        experiment.name, experiment.summary, classes, experiment.examples, carry_out
+    )
 
 
 def _reader_command(reader: Reader) -> click.Command:
-    config_class = imported(reader.config)
 
     def carry_out(values: Mapping[str, Any]) -> ExitCode:
         output = Output(_display(values))
-        code: ExitCode = imported(reader.function)(build(config_class, values), output)
-        return code
+        return reader.function(build(reader.config, values), output)
 
-    classes = (config_class, DisplayOptions)
+    classes = (reader.config, DisplayOptions)
     return _make(reader.name, reader.summary, classes, reader.examples, carry_out)
 
 

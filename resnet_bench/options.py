@@ -10,6 +10,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,53 @@ from resnet_bench.errors import UsageError
 
 Config = TypeVar("Config")
 Parse = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Which numbers an option accepts; None stands for no bound."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    def accept(self, value: float) -> bool:
+        """Return whether a number lies within the bounds."""
+        return (
+            (self.minimum is None or value >= self.minimum)
+            and (self.maximum is None or value <= self.maximum)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def described(self, kind: str) -> str:
+        """Return what is accepted: `a whole number from 1`, say."""
+        words = [
+            f"from {self.minimum:g}" if self.minimum is not None else "",
+            f"to {self.maximum:g}" if self.maximum is not None else "",
+            f"above {self.above:g}" if self.above is not None else "",
+            f"below {self.below:g}" if self.below is not None else "",
+        ]
+        return " ".join(
+            [kind, " and ".join(filter(None, words)).replace(" and to", " to")]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A config whose bounds are checked when it is made; raises UsageError."""
+
+    def __post_init__(self) -> None:
+        """Check every number against the bounds declared with its option."""
+        for name, field in option_fields(type(self)).items():
+            bounds = field.metadata["option"]["bounds"]
+            for value in _as_tuple(getattr(self, name)):
+                if isinstance(value, (int, float)) and not bounds.accept(value):
+                    kind = "a whole number" if isinstance(value, int) else "a number"
+                    raise UsageError.for_option(
+                        flag_name(name), value, bounds.described(kind)
+                    )
 
 
 def option(
@@ -32,6 +80,10 @@ def option(
     argument: bool = False,
     bare: str | None = None,
     count: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
 ) -> Any:
     """Declare a config field that is an option of the command line.
 
@@ -41,6 +93,8 @@ def option(
     one value or a tuple of values) and raises UsageError or ValueError. `flags` adds
     spellings such as `-b`. `argument` makes it a positional argument, `bare` is the
     value of the option given without one; `count` adds up how often it is given.
+    `minimum` and `maximum` are the least and greatest accepted number, `above` and
+    `below` the bounds that are not themselves accepted; `Options` checks them.
     """
     metadata = {
         "option": {
@@ -52,6 +106,7 @@ def option(
             "argument": argument,
             "bare": bare,
             "count": count,
+            "bounds": Bounds(minimum, maximum, above, below),
         }
     }
     return dataclasses.field(default=default, metadata=metadata)
@@ -296,3 +351,39 @@ def restore(config_class: type, stored: Mapping[str, Any]) -> dict[str, Any]:
             value = Path(value)
         fields[name] = value
     return fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsOptions(Options):
+    """Where runs live; the same on every command."""
+
+    results: Path = option(
+        Path("results"), flags=("-o",), help="Folder in which runs are kept."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(Options):
+    """In which forms a result is given."""
+
+    json: bool = option(False, help="Print the result as one JSON object.")
+    export_json: Path | None = option(
+        None, help="Write the JSON object to a file; - is stdout.", metavar="FILE|-"
+    )
+    export_csv: Path | None = option(
+        None, help="Write the table as CSV; - is stdout.", metavar="FILE|-"
+    )
+    export_markdown: Path | None = option(
+        None, help="Write the tables as Markdown; - is stdout.", metavar="FILE|-"
+    )
+    wide: bool = option(False, help="Show every column of the tables.")
+
+    @property
+    def exports(self) -> dict[str, Path]:
+        """The exports asked for: format and where to."""
+        asked = {
+            "json": self.export_json,
+            "csv": self.export_csv,
+            "markdown": self.export_markdown,
+        }
+        return {name: path for name, path in asked.items() if path is not None}

@@ -14,16 +14,15 @@ import pytest
 from resnet_bench import cli
 from resnet_bench.errors import ExitCode
 from resnet_bench.execution.processes import ProcessExecutor
-from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
-
-TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
+from tests.toys.toy import TOY, Toy
 
 
 @pytest.fixture(scope="module", autouse=True)
 def torch_is_imported_once() -> None:
-    ProcessExecutor().warm((TOY.run_name,))
+    ProcessExecutor().warm(TOY.preload)
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +113,7 @@ def test_an_experiments_announcement_comes_before_its_first_cell(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said_first = "WHAT: of two cells"
-    monkeypatch.setattr(TOY.spec, "announce", lambda _: [said_first], raising=False)
+    monkeypatch.setattr(Toy, "announcements", lambda *_: [said_first])
     assert cli.run(["toy", "--behaviours", "count,count"]) == ExitCode.OK
     err = said(capsys).err
     assert err.index(said_first) < err.index("[1/2]")
@@ -138,10 +137,8 @@ def test_a_path_that_the_run_file_shortened_is_asked_for_again(
 
 
 def test_only_a_real_run_is_rehearsed_before_its_first_cell(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    rehearsing = Experiment("toy", "A toy.", "once", rehearses=True, home="tests.toys")
-    monkeypatch.setitem(EXPERIMENTS, "toy", rehearsing)
     asked = ["toy", "--behaviours", "unreachable"]
     assert cli.run([*asked, "--dry-run"]) == ExitCode.OK
     assert cli.run(asked) == ExitCode.USAGE
@@ -291,9 +288,10 @@ def test_an_error_nobody_foresaw_is_one_line(
 
 STARTER = """
 import sys
-from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.cli import main
-EXPERIMENTS["toy"] = Experiment("toy", "A toy.", "once", home="tests.toys")
+from tests.toys.toy import TOY
+EXPERIMENTS["toy"] = TOY
 if __name__ == "__main__":
     main()
 """

@@ -11,12 +11,10 @@ from resnet_bench.commands.progress import LiveDisplay, PlainDisplay, Tracker
 from resnet_bench.commands.run import RunRequest, Session
 from resnet_bench.commands.show import finite
 from resnet_bench.execution.base import Recorded, Started
-from resnet_bench.experiments import Experiment
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.store.writing import create_run
+from tests.toys.toy import TOY
 from tests.toys.toy.spec import ToyCell
-
-TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
 
 
 class Terminal(io.StringIO):

@@ -42,7 +42,7 @@ def test_readme_shows_only_commands_that_parse(line: str) -> None:
     assert command is not None, f"no command {name}"
     context = command.make_context(name, arguments)
     if name in EXPERIMENTS:
-        config_class = EXPERIMENTS[name].spec.Config
+        config_class = EXPERIMENTS[name].config
         assert config_class(**given(config_class, context.params))
 
 

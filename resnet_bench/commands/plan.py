@@ -1,7 +1,6 @@
 """Config, cells, executor, run file: how an experiment is carried out."""
 
 import contextlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,20 +15,16 @@ from resnet_bench.execution.base import (
     Job,
     Recorded,
     Task,
+    machine_environment,
 )
-from resnet_bench.experiments import Experiment, Note
+from resnet_bench.experiments.base import Experiment, Note
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import option_fields, readable
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import new_run_id
-from resnet_bench.store.format import SCHEMA_VERSION
+from resnet_bench.store.format import SCHEMA_VERSION, portable
 from resnet_bench.store.reading import Run, assemble, read_run
 from resnet_bench.store.writing import RunWriter, create_run, reopen_run
-
-ENVIRONMENT = "resnet_bench.engine.machine"
-
-#: An absolute path, alone or behind what says its kind (`file:/…`, `--weights=/…`).
-ABSOLUTE = re.compile(r"(?P<before>(?:[a-z-]+[:=])*)(?P<path>/[^/].*)", re.DOTALL)
 
 #: Share of the memory left, of the machine or the container, that living cells may plan
 #: to use together.
@@ -40,7 +35,7 @@ MEMORY_SHARE = 0.8
 class Plan:
     """What will be run: the resolved config, its grid, and where."""
 
-    experiment: Experiment
+    experiment: Experiment[Any, Any]
     config: Any
     cells: tuple[Cell, ...]
     environment: dict[str, Any]
@@ -65,24 +60,6 @@ class Plan:
         }
 
 
-def portable(value: Any, base: Path | None = None) -> Any:
-    """Return `value` with absolute paths made relative, or cut to their last part.
-
-    A run file travels; where somebody's home is must not travel with it.
-    """
-    base = base or Path.cwd()
-    if isinstance(value, dict):
-        return {key: portable(item, base) for key, item in value.items()}
-    if isinstance(value, list):
-        return [portable(item, base) for item in value]
-    found = ABSOLUTE.fullmatch(value) if isinstance(value, str) else None
-    if found:
-        path = Path(found["path"])
-        short = path.relative_to(base) if path.is_relative_to(base) else path.name
-        return f"{found['before']}{short}"
-    return value
-
-
 def shortened_paths(config: Any) -> dict[str, Path]:
     """Return the path options that a run file does not keep as they were given."""
     values = {name: getattr(config, name) for name in option_fields(type(config))}
@@ -98,7 +75,7 @@ def unheard(_: str) -> None:
 
 
 def make_plan(
-    experiment: Experiment,
+    experiment: Experiment[Any, Any],
     config: Any,
     executor: Executor,
     *,
@@ -111,11 +88,11 @@ def make_plan(
 
     Raises UsageError when the config asks for what that machine cannot do.
     """
-    resolved = executor.call(experiment.run_name, "prepare", config)
+    resolved = executor.call(experiment.prepare, config)
     if not dry:
         resolved = experiment.fitted(resolved, executor, note)
-    environment = executor.call(ENVIRONMENT, "collect")
-    cells = tuple(experiment.spec.expand(resolved))
+    environment = executor.call(machine_environment)
+    cells = tuple(experiment.expand(resolved))
     if not cells:
         raise UsageError(f"{experiment.name}: these options leave nothing to run")
     return Plan(
@@ -237,7 +214,7 @@ def run_cells(
     On Ctrl-C or SIGTERM the run file is ended as partial and the exception goes on.
     """
     job = Job(
-        module=plan.experiment.run_name,
+        run=plan.experiment.run,
         schedule=plan.experiment.schedule,
         tasks=opened.tasks,
         workers=workers,

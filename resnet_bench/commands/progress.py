@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resnet_bench.execution.base import Ended, Event, Recorded, Started
-from resnet_bench.experiments import Note
+from resnet_bench.experiments.base import Note
 from resnet_bench.output import Output
 from resnet_bench.records import Cell
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,22 @@ from resnet_bench.commands.progress import (
     duration,
     trying,
 )
-from resnet_bench.commands.readers import ExportOptions
 from resnet_bench.commands.show import import_what_shows, live_table, show
 from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import Ended, Event, Executor, Place
 from resnet_bench.execution.choice import EXECUTORS, make_executor
 from resnet_bench.execution.ranks import follow, rank_of
-from resnet_bench.experiments import Experiment
+from resnet_bench.experiments.base import Experiment
 from resnet_bench.interrupts import Terminated
-from resnet_bench.options import check, flag_name, option, restore
+from resnet_bench.options import (
+    ExportOptions,
+    ResultsOptions,
+    check,
+    flag_name,
+    option,
+    restore,
+)
 from resnet_bench.output import Output
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
@@ -44,12 +50,9 @@ WITHOUT_RESULT = frozenset({"failed", "oom"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRequest(ExportOptions):
+class RunRequest(ResultsOptions, ExportOptions):
     """What every experiment can be asked besides its own options."""
 
-    results: Path = option(
-        Path("results"), flags=("-o",), help="Folder in which runs are kept."
-    )
     dry_run: bool = option(
         False, help="List the cells and the estimated time, run nothing."
     )
@@ -60,7 +63,9 @@ class RunRequest(ExportOptions):
         help="Go on with a partial run (the latest), options as they were.",
     )
     jobs: int | None = option(
-        None, help="Cells at once, where they may run side by side [default: cores]."
+        None,
+        help="Cells at once, where they may run side by side [default: cores].",
+        minimum=1,
     )
     executor: str = option(
         "processes", choices=tuple(EXECUTORS), help="Where cells run."
@@ -69,27 +74,23 @@ class RunRequest(ExportOptions):
         None, help="Ray cluster for --executor ray: auto or HOST:PORT."
     )
     cpus_per_cell: float | None = option(
-        None, help="Cores a cell takes of a Ray node [default: its threads]."
+        None,
+        help="Cores a cell takes of a Ray node [default: its threads].",
+        minimum=0,
     )
     gpus_per_cell: float | None = option(
-        None, help="GPUs a cell takes of a Ray node [default: 1 on CUDA]."
+        None,
+        help="GPUs a cell takes of a Ray node [default: 1 on CUDA].",
+        minimum=0,
     )
     gpus: int = option(
-        1, help="GPUs of this machine that share each cell, as under torchrun."
+        1,
+        help="GPUs of this machine that share each cell, as under torchrun.",
+        minimum=1,
     )
     strict: bool = option(
         False, help="Exit with 5 when a row's verdict is anything but ok."
     )
-
-    def __post_init__(self) -> None:
-        """Check the values; raises UsageError."""
-        if self.jobs is not None:
-            check(self.jobs >= 1, "--jobs", self.jobs, "a whole number from 1")
-        check(self.gpus >= 1, "--gpus", self.gpus, "a whole number from 1")
-        for name in ("cpus_per_cell", "gpus_per_cell"):
-            value = getattr(self, name)
-            flag = "--" + name.replace("_", "-")
-            check(value is None or value >= 0, flag, value, "a number from 0")
 
     @property
     def place(self) -> Place:
@@ -101,7 +102,7 @@ class RunRequest(ExportOptions):
 class Session:
     """An experiment with everything needed to carry it out."""
 
-    experiment: Experiment
+    experiment: Experiment[Any, Any]
     request: RunRequest
     output: Output
     argv: Sequence[str]
@@ -132,7 +133,7 @@ class Session:
             executor.close()
 
     def _with(self, executor: Executor, config: Any, folder: Path | None) -> ExitCode:
-        executor.warm((self.experiment.run_name,))
+        executor.warm(self.experiment.preload)
         self.output.say(f"{self.experiment.name}: preparing")
         dry = self.request.dry_run
         if not dry:
@@ -146,8 +147,7 @@ class Session:
         if folder and (done := complete_run(plan, folder)):
             self.output.say(f"run {done.id} is complete: nothing to resume")
             return self._finish(done, write=False)
-        if self.experiment.rehearses:
-            executor.call(self.experiment.run_name, "rehearse", plan.config)
+        executor.call(self.experiment.rehearse, plan.config)
         opened = (
             open_again(plan, folder)
             if folder
@@ -168,7 +168,7 @@ class Session:
 
         executor = make_executor("processes")
         try:
-            count = executor.call("torch.cuda", "device_count")
+            count = executor.call(gpu_count)
         finally:
             executor.close()
         gpus = self.request.gpus
@@ -190,7 +190,7 @@ class Session:
         return find_run(self.request.results, self.request.resume, self.experiment.name)
 
     def _config(self, given: Mapping[str, Any], folder: Path | None) -> Any:
-        config_class = self.experiment.spec.Config
+        config_class = self.experiment.config
         if folder is None:
             return config_class(**given)
         stored = read_run(folder)
@@ -210,9 +210,7 @@ class Session:
                 )
 
     def _list_cells(self, plan: Plan, executor: Executor) -> ExitCode:
-        seconds = executor.call(
-            self.experiment.run_name, "estimate", plan.config, list(plan.cells)
-        )
+        seconds = executor.call(self.experiment.estimate, plan.config, plan.cells)
         if seconds is not None:
             # The estimate is for one worker; more of them share the cells evenly.
             seconds /= min(self._workers(plan), len(plan.cells))
@@ -270,23 +268,29 @@ class Session:
         if not self.output.interactive:
             return PlainDisplay(tracker, self.output.say)
         console = self.output.console(sys.stderr)
-        return LiveDisplay(tracker, console, live_table(self.experiment.view, opened))
+        return LiveDisplay(tracker, console, live_table(self.experiment, opened))
 
     def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
         from resnet_bench.reports.runs import publish
-        from resnet_bench.reports.shown import RunView
+        from resnet_bench.reports.shown import ShownRun
 
-        view = RunView(run)
+        view = ShownRun(run)
         files = [run.folder / RUN_FILE, *publish(view)] if write else []
-        shown = show(view, self.request, self.output)
+        show(view.shown, self.request, self.output)
         for path in files:
             self.output.say(f"wrote {path}")
-        return self._exit_code(run, shown)
+        return self._exit_code(run, view.shown.verdicts)
 
-    def _exit_code(self, run: Run, shown: Mapping[str, Any]) -> ExitCode:
-        verdicts = {row.get("verdict") for row in shown.get("rows", [])} - {None}
+    def _exit_code(self, run: Run, verdicts: Set[str]) -> ExitCode:
         if run.failed or run.missing or verdicts & WITHOUT_RESULT:
             return ExitCode.INCOMPLETE
         if self.request.strict and verdicts - {"ok"}:
             return ExitCode.NOT_COMPARABLE
         return ExitCode.OK
+
+
+def gpu_count() -> int:
+    """Return how many GPUs torch sees here."""
+    import torch
+
+    return torch.cuda.device_count()

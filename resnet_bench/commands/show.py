@@ -4,14 +4,15 @@ import importlib
 import json
 import math
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from resnet_bench.commands.plan import OpenRun
-from resnet_bench.commands.readers import ExportOptions, RecommendConfig, ShowConfig
 from resnet_bench.errors import ExitCode
-from resnet_bench.execution.choice import make_executor
+from resnet_bench.experiments.base import Experiment
+from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import STDOUT, Output
+from resnet_bench.present.shown import Shown
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import read_run
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from resnet_bench.present.tables import Table
-    from resnet_bench.reports.shown import RunView
 
 
 def import_what_shows() -> None:
@@ -31,34 +31,28 @@ def import_what_shows() -> None:
 
 
 def live_table(
-    view: ModuleType, opened: OpenRun
-) -> "Callable[[], RenderableType | None] | None":
-    """Return what makes the table that fills while cells run, if the view has one."""
-    live = getattr(view, "live_table", None)
-    if live is None:
-        return None
+    experiment: Experiment[Any, Any], opened: OpenRun
+) -> "Callable[[], RenderableType | None]":
+    """Return what makes the table that fills while cells run."""
 
     def table() -> "RenderableType | None":
         from resnet_bench.present.terminal import rich_table
 
-        made = live(opened.live)
+        made = experiment.live_table(opened.live)
         return rich_table(made, made.narrow) if made else None
 
     return table
 
 
-def show(view: "RunView", options: ExportOptions, output: Output) -> dict[str, Any]:
-    """Print a run as asked, write its exports, and return its JSON object.
+def show(shown: Shown, options: ExportOptions, output: Output) -> None:
+    """Print a run as asked, and write its exports.
 
     Raises InputOutputError when an export cannot be written.
     """
-    content: dict[str, Any] = finite(view.content)
-    tables = view.tables
     if _for_people(options):
-        for notice in view.notices:
+        for notice in shown.notices:
             output.say(notice)
-    present(content, tables, options, output)
-    return content
+    present(finite(shown.json), shown.tables, options, output)
 
 
 def _for_people(options: ExportOptions) -> bool:
@@ -111,32 +105,26 @@ def _print(tables: Sequence["Table"], options: ExportOptions, output: Output) ->
         print_table(table, console, wide=options.wide)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShowConfig(ResultsOptions, ExportOptions):
+    """`show`: one stored run."""
+
+    run: str = option(
+        "latest",
+        argument=True,
+        metavar="[RUN]",
+        help="A run id, its beginning, a folder, or latest.",
+    )
+
+
 def show_stored(config: ShowConfig, output: Output) -> ExitCode:
     """Show a stored run again; its files are left as they are."""
-    from resnet_bench.reports.shown import RunView
+    from resnet_bench.reports.shown import shown
 
     run = read_run(find_run(config.results, config.run))
     for problem in run.problems:
         output.warn(problem)
     if run.status != "complete":
         output.warn(f"run {run.id} is partial")
-    show(RunView(run), config, output)
+    show(shown(run), config, output)
     return ExitCode.OK
-
-
-def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
-    """Answer which ResNet fits the budget on this machine.
-
-    INCOMPLETE when nothing does. Raises NotComparableError without a run to answer
-    from, and UsageError for a device that is not there.
-    """
-    executor = make_executor("inline")
-    device = executor.call("resnet_bench.engine.devices", "choose", config.device).name
-    environment = executor.call("resnet_bench.engine.machine", "collect")
-    from resnet_bench.present.machines import machine_title
-    from resnet_bench.reports.recommend import Machine, recommend
-
-    title = machine_title(environment, device)
-    found = recommend(config, Machine(environment["machine_key"], device, title))
-    present(finite(found.json), [found.table], config, output)
-    return ExitCode.OK if found.chosen else ExitCode.INCOMPLETE

@@ -1,20 +1,33 @@
 """The commands that are no experiment, one row each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from resnet_bench.commands import gate
+from resnet_bench.commands.doctor import DoctorConfig, examine
+from resnet_bench.commands.list import ListConfig, list_runs
+from resnet_bench.commands.recommend import RecommendConfig, show_recommendation
+from resnet_bench.commands.report import ReportConfig, make_report
+from resnet_bench.commands.show import ShowConfig, show_stored
+from resnet_bench.errors import ExitCode
+from resnet_bench.gate.spec import (
+    BaselineConfig,
+    CheckConfig,
+    CompareConfig,
+    NoiseConfig,
+)
+from resnet_bench.output import Output
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A command that is no experiment: its options and the function that does it.
-
-    Both are `module:name`, imported when the command is used. The function takes
-    the config and the Output and returns an exit code.
-    """
+    """A command that is no experiment: its options and the function that does it."""
 
     name: str
     summary: str
-    config: str
-    function: str
+    config: type[Any]
+    function: Callable[[Any, Output], ExitCode]
     examples: tuple[str, str]
 
 
@@ -24,22 +37,22 @@ READERS = {
         Reader(
             "list",
             "List the stored runs.",
-            "resnet_bench.commands.readers:ListConfig",
-            "resnet_bench.reports.runs:list_runs",
+            ListConfig,
+            list_runs,
             ("list", "list -o results --json"),
         ),
         Reader(
             "show",
             "Show a stored run again.",
-            "resnet_bench.commands.readers:ShowConfig",
-            "resnet_bench.commands.show:show_stored",
+            ShowConfig,
+            show_stored,
             ("show latest", "show latest --wide"),
         ),
         Reader(
             "recommend",
             "Name the most accurate ResNet within a budget, from this machine's runs.",
-            "resnet_bench.commands.readers:RecommendConfig",
-            "resnet_bench.commands.show:show_recommendation",
+            RecommendConfig,
+            show_recommendation,
             (
                 "recommend --latency-ms 50 --device cpu",
                 "recommend --images-per-second 100 --mode train --json",
@@ -48,43 +61,43 @@ READERS = {
         Reader(
             "report",
             "Render the stored runs as one HTML page and as Markdown.",
-            "resnet_bench.commands.readers:ReportConfig",
-            "resnet_bench.reports.report:make_report",
+            ReportConfig,
+            make_report,
             ("report", "report --html page.html latest"),
         ),
         Reader(
             "doctor",
             "Describe this machine and warn of what spoils measurements.",
-            "resnet_bench.commands.readers:DoctorConfig",
-            "resnet_bench.reports.doctor:examine",
+            DoctorConfig,
+            examine,
             ("doctor", "doctor --json"),
         ),
         Reader(
             "check",
             "Gate a change: an older revision and the working tree, interleaved.",
-            "resnet_bench.gate.spec:CheckConfig",
-            "resnet_bench.gate.check:run_check",
+            CheckConfig,
+            gate.check,
             ("check --against main", "check --against HEAD~1 --budget 120 --explain"),
         ),
         Reader(
             "compare",
             "Compare two stored runs of the same experiment.",
-            "resnet_bench.gate.spec:CompareConfig",
-            "resnet_bench.gate.compare:run_compare",
+            CompareConfig,
+            gate.compare,
             ("compare RUN RUN", "compare release latest --markdown -"),
         ),
         Reader(
             "noise",
             "Measure how much identical code differs here, and what can be found.",
-            "resnet_bench.gate.spec:NoiseConfig",
-            "resnet_bench.gate.noise:run_noise",
+            NoiseConfig,
+            gate.noise,
             ("noise --budget 120", "noise --cases resnet18:forward --pairs 20"),
         ),
         Reader(
             "baseline",
             "Keep a checked commit under a name; only accept replaces it.",
-            "resnet_bench.gate.spec:BaselineConfig",
-            "resnet_bench.gate.baselines:keep_baseline",
+            BaselineConfig,
+            gate.baseline,
             ("baseline save release", "baseline accept release latest"),
         ),
     )

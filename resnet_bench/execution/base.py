@@ -1,13 +1,19 @@
-"""What a failed cell says, in one line."""
+"""What executors are asked for, what they report, and how a failure is said."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, TypeVarTuple
 
 from resnet_bench.errors import ResnetBenchError, UsageError
-from resnet_bench.experiments import Schedule
-from resnet_bench.records import Cell
+from resnet_bench.records import Cell, Record
+
+if TYPE_CHECKING:
+    from resnet_bench.engine.ranks import Ranks
+
+Schedule = Literal["once", "rounds"]
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,13 @@ Event = Started | Recorded | Ended
 class Job:
     """All that an executor needs to know.
 
-    `module` is the import path of the experiment's run.py; `seed` fixes the order
+    `run` measures a cell and can be pickled by reference; `seed` fixes the order
     in which cells are visited; `memory_bytes` is what the living cells may use
     together; `tries` is how often a cell is tried that is killed from outside, by the
     out-of-memory killer, say.
     """
 
-    module: str
+    run: "Callable[[Any, Ranks], Iterator[Record]]"
     schedule: Schedule
     tasks: tuple[Task, ...]
     workers: int = 1
@@ -99,16 +105,23 @@ class Executor(Protocol):
     """A place to run cells."""
 
     @property
+    def isolates(self) -> bool:
+        """Whether a call that dies leaves everything else here alive."""
+
+    @property
     def ranks(self) -> int:
         """How many processes share one cell."""
 
     def warm(self, modules: tuple[str, ...]) -> None:
         """Begin to load what cells will import."""
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
-        """Return what the function of that module returns where cells run.
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
+        """Return what the function returns where cells run.
 
-        A ResnetBenchError raised there is raised here.
+        It is pickled by reference and imports there what it needs. A
+        ResnetBenchError raised there is raised here.
         """
 
     def nodes(self) -> dict[str, Any]:
@@ -119,6 +132,18 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """End every child that is still alive."""
+
+
+def machine_environment() -> dict[str, Any]:
+    """Return what the machine is on which this is called; imports torch."""
+    from resnet_bench.engine.machine import collect
+
+    return collect()
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return a function's name for a message."""
+    return f"{function.__module__}.{function.__qualname__}"
 
 
 def describe_failure(error: BaseException) -> str:

@@ -4,7 +4,6 @@ Messages to the parent are tuples: ("record", content), ("end",),
 ("failed", error, detail), ("value", result), ("error", exception).
 """
 
-import importlib
 import os
 import signal
 import sys
@@ -68,14 +67,13 @@ def answer_call(
     pipe: Connection,
     lifeline: Connection,
     gpus: str | None,
-    module: str,
-    function: str,
+    function: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
     """Call a function and send its result, or the error meant for a person."""
     _settle(lifeline, gpus)
     try:
-        result = getattr(importlib.import_module(module), function)(*arguments)
+        result = function(*arguments)
     except ResnetBenchError as error:
         _tell(pipe, "error", type(error), str(error))
     except Exception as error:  # noqa: BLE001 - the parent reports it
@@ -88,7 +86,7 @@ def run_cell(
     pipe: Connection,
     lifeline: Connection,
     gpus: str | None,
-    module: str,
+    run: Callable[[Any, Any], Iterator[Record]],
     cell: Cell,
     wait: Callable[[Connection], None],
 ) -> None:
@@ -97,7 +95,7 @@ def run_cell(
     try:
         from resnet_bench.engine.ranks import Ranks
 
-        records: Iterator[Record] = importlib.import_module(module).run(cell, Ranks())
+        records: Iterator[Record] = run(cell, Ranks())
         while True:
             wait(pipe)
             record = next(records, None)

@@ -1,20 +1,21 @@
 """Cells one after the other in this process: for torchrun ranks and for debugging."""
 
-import importlib
 import time
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resnet_bench.errors import ResnetBenchError
 from resnet_bench.execution.base import (
     HERE,
+    Arguments,
     Ended,
     Event,
     Job,
     Place,
     Recorded,
+    Result,
     Started,
     Task,
     describe_failure,
@@ -103,6 +104,7 @@ class InlineExecutor:
     """Runs cells here; without isolation, so timings share one process."""
 
     ranks = 1
+    isolates = False
 
     def __init__(self, place: Place = HERE, ranks: "Ranks | None" = None) -> None:
         self._ranks = ranks
@@ -110,9 +112,11 @@ class InlineExecutor:
     def warm(self, modules: tuple[str, ...]) -> None:
         """Modules are imported when they are first needed."""
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
         """Call the function in this process."""
-        return getattr(importlib.import_module(module), function)(*arguments)
+        return function(*arguments)
 
     def nodes(self) -> dict[str, Any]:
         """Cells run on this machine alone."""
@@ -126,8 +130,7 @@ class InlineExecutor:
         """Run a cell from its beginning to its end."""
         from resnet_bench.engine.ranks import ALONE
 
-        run = importlib.import_module(job.module).run
-        return _attempt(task, run, self._ranks or ALONE)
+        return _attempt(task, job.run, self._ranks or ALONE)
 
     def news(self) -> tuple[Event, ...]:
         """Nothing runs on between cells."""

@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -17,14 +17,17 @@ from resnet_bench.errors import ChildDiedError, ResnetBenchError
 from resnet_bench.execution import child
 from resnet_bench.execution.base import (
     HERE,
+    Arguments,
     Ended,
     Event,
     Job,
     Place,
     Recorded,
+    Result,
     Started,
     Task,
     describe_exit,
+    name_of,
     next_try,
 )
 from resnet_bench.execution.inline import run_once
@@ -159,7 +162,7 @@ class _Attempt:
         self.group = group
         self.last = task.tries >= job.tries
         self.begin = time.perf_counter()
-        self.child = Child(context, child.run_cell, job.module, task.cell, waiting)
+        self.child = Child(context, child.run_cell, job.run, task.cell, waiting)
 
     @property
     def started(self) -> Started:
@@ -207,20 +210,23 @@ class ProcessExecutor:
             with held(INTERRUPT):
                 forkserver.ensure_running()
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
         """Call the function in a child; its ResnetBenchError is raised here."""
-        answering = Child(self._context, child.answer_call, module, function, arguments)
+        answering = Child(self._context, child.answer_call, function, arguments)
         try:
             kind, *content = answering.receive()
         finally:
             answering.close()
         if kind == "value":
-            return content[0]
+            result: Result = content[0]
+            return result
         if kind == "error":
             error_class, message = content
             raise error_class(message)
         failure = ChildDiedError if kind == "died" else ResnetBenchError
-        raise failure(f"{module}.{function} failed: {content[0]}")
+        raise failure(f"{name_of(function)} failed: {content[0]}")
 
     def nodes(self) -> dict[str, Any]:
         """Cells run on this machine alone."""

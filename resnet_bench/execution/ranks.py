@@ -7,11 +7,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from resnet_bench.errors import ExitCode, ResnetBenchError
-from resnet_bench.execution.base import HERE, Ended, Event, Job, Place, describe_failure
+from resnet_bench.execution.base import (
+    HERE,
+    Arguments,
+    Ended,
+    Event,
+    Job,
+    Place,
+    Result,
+    describe_failure,
+    machine_environment,
+)
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.interrupts import Terminated
 
@@ -26,8 +36,6 @@ AT_ONCE = (ExitCode.OK, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 
 #: What rank 0 tells the others besides jobs.
 DESCRIBE, LEAVE = "describe", "leave"
-
-ENVIRONMENT = "resnet_bench.engine.machine"
 
 
 def rank_of(environment: Mapping[str, str]) -> int | None:
@@ -77,6 +85,8 @@ def _end_with(parent: int) -> None:
 class RankedExecutor:
     """Runs each cell on all ranks; rank 0 tells the others."""
 
+    isolates = False
+
     def __init__(self, place: Place = HERE) -> None:
         from resnet_bench.engine.ranks import join
 
@@ -92,9 +102,11 @@ class RankedExecutor:
     def warm(self, modules: tuple[str, ...]) -> None:
         """Modules are imported when they are first needed."""
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
         """Call the function in rank 0."""
-        return self._inline.call(module, function, *arguments)
+        return self._inline.call(function, *arguments)
 
     def nodes(self) -> dict[str, Any]:
         """Return the environments of the machines, if the ranks are on several."""
@@ -102,7 +114,7 @@ class RankedExecutor:
         return self._described()
 
     def _described(self) -> dict[str, Any]:
-        found = self._ranks.gather(self._inline.call(ENVIRONMENT, "collect"))
+        found = self._ranks.gather(self._inline.call(machine_environment))
         machines = {str(each["host"]): each for each in found}
         return machines if len(machines) > 1 else {}
 

@@ -25,14 +25,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.execution.base import (
+    Arguments,
     Ended,
     Event,
     Job,
     Place,
+    Result,
     Started,
     Task,
     describe_failure,
     describe_loss,
+    machine_environment,
+    name_of,
     next_try,
 )
 from resnet_bench.execution.child import set_variables
@@ -104,8 +108,6 @@ def own_handlers() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-ENVIRONMENT = "resnet_bench.engine.machine"
-
 #: Variables that the command hands on, unset ones included: they change times, and
 #: Ray sets some of them for its workers.
 VARIABLES = (VARIABLE, "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
@@ -131,16 +133,16 @@ def setting_here(modules: tuple[str, ...]) -> Setting:
 
 def describe_node(setting: Setting) -> dict[str, Any]:
     """Return the environment of this node's cells and the digest of its source."""
-    environment = _executor(setting).call(ENVIRONMENT, "collect")
+    environment = _executor(setting).call(machine_environment)
     return {"environment": environment, "source": source_digest()}
 
 
 def call_here(
-    setting: Setting, module: str, function: str, arguments: tuple[Any, ...]
+    setting: Setting, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> Any:
     """Return what the function returns, or the error meant for a person."""
     try:
-        return _executor(setting).call(module, function, *arguments)
+        return _executor(setting).call(function, *arguments)
     except ResnetBenchError as error:
         return error
 
@@ -256,6 +258,7 @@ class RayExecutor:
     """
 
     ranks = 1
+    isolates = False
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -290,7 +293,9 @@ class RayExecutor:
         }
         return {name: answer for name, answer in answers.items() if answer}
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
         """Call the function on a node that cells may run on.
 
         Raises ResnetBenchError when it cannot be carried out there.
@@ -300,14 +305,15 @@ class RayExecutor:
         ray.wait(list(self._descriptions.values()), num_returns=len(self._descriptions))
         remote = _call.options(num_cpus=1, num_gpus=gpus)
         try:
-            answer = ray.get(remote.remote(self._setting, module, function, arguments))
+            answer = ray.get(remote.remote(self._setting, function, arguments))
         except RayError as error:
             raise ResnetBenchError(
-                f"{module}.{function}: {describe_loss(error)}"
+                f"{name_of(function)}: {describe_loss(error)}"
             ) from error
         if isinstance(answer, ResnetBenchError):
             raise answer
-        return answer
+        result: Result = answer
+        return result
 
     def run(self, job: Job) -> Iterator[Event]:
         """Run the job's cells: each as a task, or all as one if they are timed."""

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
@@ -45,25 +44,19 @@ from resnet_bench.gate.spec import (
 )
 from resnet_bench.gate.trees import Tree, checked_out, git, resolve, working_tree
 from resnet_bench.output import Output
-from resnet_bench.present.tables import Table
+from resnet_bench.present.shown import Shown
 from resnet_bench.store.folders import check_writable
 from resnet_bench.store.reading import Run
 
 
-def json_object(run: Run) -> dict[str, Any]:
-    """Return the check as one JSON-ready object."""
-    return report_json(report_of(run))
-
-
-def tables(run: Run) -> list[Table]:
-    """Return the tables of times and of everything else."""
-    return tables_of(report_of(run))
-
-
-def notices(run: Run) -> list[str]:
-    """Return the summary and what is to be known besides."""
+def show(run: Run) -> Shown:
+    """Return what a stored check shows."""
     report = report_of(run)
-    return [report.summary, *report.troubles, *report.notices]
+    return Shown(
+        json=report_json(report),
+        tables=tables_of(report),
+        notices=[report.summary, *report.troubles, *report.notices],
+    )
 
 
 EXPERIMENT = "check"

@@ -87,7 +87,7 @@ def known(value: Any, *, exact: bool) -> list[Any]:
 
 def _rows(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
     if run.experiment in EXPERIMENTS:
-        for record_class in EXPERIMENTS[run.experiment].spec.RECORDS:
+        for record_class in EXPERIMENTS[run.experiment].records:
             yield from ((record_class, row) for row in run.rows(record_class))
     else:
         yield from _head_rows(run)

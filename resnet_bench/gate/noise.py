@@ -41,6 +41,7 @@ from resnet_bench.gate.rows import paired_seconds, pairs_of, plan_for
 from resnet_bench.gate.spec import DEFAULT_SUBJECT, Case, NoiseConfig
 from resnet_bench.gate.trees import working_tree
 from resnet_bench.output import Output
+from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.folders import check_writable, run_folders
 from resnet_bench.store.reading import Run, read_run
@@ -178,20 +179,12 @@ def known_process_spread(results: Path, machine_key: str | None) -> float | None
         return None
 
 
-def json_object(run: Run) -> dict[str, Any]:
-    """Return the noise as one JSON-ready object."""
-    content: dict[str, Any] = json.loads(noise_json(run, run.config["effects"]))
-    return content
-
-
-def tables(run: Run) -> list[Table]:
-    """Return the one table."""
-    return [noise_table(run, run.config["effects"])]
-
-
-def notices(run: Run) -> list[str]:
-    """Return nothing: the table has its own notes."""
-    return []
+def show(run: Run) -> Shown:
+    """Return what a stored noise measurement shows."""
+    effects = run.config["effects"]
+    return Shown(
+        json=json.loads(noise_json(run, effects)), tables=[noise_table(run, effects)]
+    )
 
 
 def run_noise(config: NoiseConfig, output: Output) -> ExitCode:

@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_bench.commands.plan import ENVIRONMENT, portable
 from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.execution.base import machine_environment
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.gate.records import Grid, Side
 from resnet_bench.gate.spec import SubjectConfig
 from resnet_bench.interrupts import Terminated
 from resnet_bench.records import Cell, Record, to_json
 from resnet_bench.store.folders import find_run, new_run_id
+from resnet_bench.store.format import portable
 from resnet_bench.store.reading import Run, read_run
 from resnet_bench.store.writing import RunWriter, create_run, reopen_run
 
@@ -95,7 +96,7 @@ def collect_environment() -> dict[str, Any]:
     """Return what the machine is, read in a child process, which imports PyTorch."""
     executor = make_executor("processes")
     try:
-        found: dict[str, Any] = executor.call(ENVIRONMENT, "collect")
+        found = executor.call(machine_environment)
     finally:
         executor.close()
     return found

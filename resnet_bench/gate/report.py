@@ -361,7 +361,6 @@ def emit_refusal(
     output: Output,
 ) -> None:
     """Write a refusal for machines; a person gets the error itself, in one line."""
-
     _export(refusal(command, error), config, output)
 
 

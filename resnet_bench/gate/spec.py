@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.commands.readers import ResultsConfig
 from resnet_bench.errors import UsageError
-from resnet_bench.options import check, option
+from resnet_bench.options import ResultsOptions, check, option
 
 #: The names that can be set, by metric.
 SETTINGS = {
@@ -159,7 +158,7 @@ FEWEST_PAIRS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubjectConfig(ResultsConfig):
+class SubjectConfig(ResultsOptions):
     """What is measured and how long; shared by `check` and `noise`."""
 
     subject: str = option(
@@ -276,7 +275,7 @@ class NoiseConfig(SubjectConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(ResultsConfig):
+class CompareConfig(ResultsOptions):
     """`compare`: two stored runs of the same experiment."""
 
     runs: tuple[str, ...] = option(
@@ -310,7 +309,7 @@ BASELINE_ACTIONS = ("save", "list", "accept")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineConfig(ResultsConfig):
+class BaselineConfig(ResultsOptions):
     """`baseline save NAME [RUN]`, `baseline list`, `baseline accept NAME [RUN]`."""
 
     request: tuple[str, ...] = option(

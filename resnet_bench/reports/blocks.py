@@ -16,7 +16,7 @@ from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.present.tables import code, escaped, markdown
 from resnet_bench.reports.page import Page, RunPart, Section
 from resnet_bench.reports.runs import FIGURES_FOLDER, plainest
-from resnet_bench.reports.shown import RunView
+from resnet_bench.reports.shown import ShownRun
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import Run, read_run
 
@@ -51,8 +51,8 @@ def _section(section: Section, results: Path) -> str:
 def _run(part: RunPart, results: Path) -> str:
     status = "" if part.run.status == "complete" else f" ({part.run.status})"
     lines = [f"Run `{part.run.id}`{status}: {code(part.command)}"]
-    lines += [f"- {escaped(notice)}" for notice in part.view.notices]
-    lines += [markdown(table) for table in part.view.tables]
+    lines += [f"- {escaped(notice)}" for notice in part.view.shown.notices]
+    lines += [markdown(table) for table in part.view.shown.tables]
     lines += [
         image(part.run, drawing.name, drawing.title, results)
         for drawing in part.drawings
@@ -91,7 +91,7 @@ MEASURED = re.compile(
 CLAIMS_OF = "degradation"
 
 
-def page_filled(page: Path, views: Sequence[RunView]) -> str:
+def page_filled(page: Path, views: Sequence[ShownRun]) -> str:
     """Return a page with all its blocks rendered from complete runs.
 
     Raises InputOutputError when it cannot be read, UsageError without any block.
@@ -107,7 +107,7 @@ def page_filled(page: Path, views: Sequence[RunView]) -> str:
     return filled(text, views, page.parent)
 
 
-def filled(text: str, views: Sequence[RunView], base: Path) -> str:
+def filled(text: str, views: Sequence[ShownRun], base: Path) -> str:
     """Return a page's text with its blocks rendered from these runs."""
     before, begin, rest = text.partition(BEGIN)
     if begin and END in rest:
@@ -116,7 +116,7 @@ def filled(text: str, views: Sequence[RunView], base: Path) -> str:
     return MEASURED.sub(lambda found: measured_block(found["names"], views, base), text)
 
 
-def measured_block(names: str, views: Sequence[RunView], base: Path) -> str:
+def measured_block(names: str, views: Sequence[ShownRun], base: Path) -> str:
     """Return a measured block: an experiment's first table, or claims by name."""
     name = names.strip()
     body = (
@@ -128,27 +128,27 @@ def measured_block(names: str, views: Sequence[RunView], base: Path) -> str:
     return f"<!-- measured begin: {name} -->\n{inner}\n<!-- measured end -->"
 
 
-def _table_lines(name: str, views: Sequence[RunView], base: Path) -> list[str]:
+def _table_lines(name: str, views: Sequence[ShownRun], base: Path) -> list[str]:
     view = plainest(views, name)
-    if view is None or not view.tables:
+    if view is None or not view.shown.tables:
         return []
-    return [markdown(view.tables[0]).strip(), _origin(view, base)]
+    return [markdown(view.shown.tables[0]).strip(), _origin(view, base)]
 
 
-def _claim_lines(names: str, views: Sequence[RunView], base: Path) -> list[str]:
+def _claim_lines(names: str, views: Sequence[ShownRun], base: Path) -> list[str]:
     """Return a line per claim, from the largest run that judges any of them."""
     wanted = [name.strip() for name in names.split(",")]
     own = [view for view in views if view.run.experiment == CLAIMS_OF]
     largest = sorted(own, key=lambda view: (len(view.run.grid), view.run.id))
     for view in reversed(largest):
-        claims = view.content["claims"]
+        claims = view.shown.json["claims"]
         found = [row for name in wanted for row in claims if row["name"] == name]
         if found:
             return ["\n".join(map(_claim_line, found)), _origin(view, base)]
     return []
 
 
-def _origin(view: RunView, base: Path) -> str:
+def _origin(view: ShownRun, base: Path) -> str:
     return f"From run [`{view.run.id}`]({relative(view.run.folder, base)}/)."
 
 
@@ -158,17 +158,17 @@ def _claim_line(row: dict[str, Any]) -> str:
     return f"- **{row['verdict']}**: {said}"
 
 
-def block(views: Sequence[RunView], base: Path) -> str:
+def block(views: Sequence[ShownRun], base: Path) -> str:
     """Return what stands between the marks of a README, from the plainest runs."""
     chosen = [plainest(views, name) for name in README_PARTS]
     shown = [view for view in chosen if view is not None]
     return "\n\n".join(part for view in shown for part in _block_parts(view, base))
 
 
-def _block_parts(view: RunView, base: Path) -> list[str]:
+def _block_parts(view: ShownRun, base: Path) -> list[str]:
     name = view.run.experiment
     tables, figure = README_PARTS[name]
-    parts = [markdown(table) for table in view.tables[:tables]]
+    parts = [markdown(table) for table in view.shown.tables[:tables]]
     parts.append(image(view.run, figure, figure.replace("-", " "), base))
     parts.append(f"{_origin(view, base).removesuffix('.')} of `{name}`.")
     return [part.strip() for part in parts if part]
@@ -185,6 +185,6 @@ def page_as_named(page: Path, results: Path) -> str:
     named = runs_named(text)
     return filled(
         text,
-        [RunView(read_run(find_run(results, name))) for name in named],
+        [ShownRun(read_run(find_run(results, name))) for name in named],
         page.parent,
     )

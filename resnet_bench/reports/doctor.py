@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.text import Text
-
-from resnet_bench.commands.readers import DoctorConfig
-from resnet_bench.errors import ExitCode
-from resnet_bench.execution.choice import make_executor
-from resnet_bench.output import Output
 
 UNKNOWN = "unknown"
 GIBIBYTE = 2**30
@@ -118,19 +112,6 @@ class Section:
 
     title: str
     lines: tuple[tuple[str, str], ...]
-
-
-def examine(config: DoctorConfig, output: Output) -> ExitCode:
-    """Print the environment with warnings and extras, as text or as JSON."""
-    executor = make_executor("inline")
-    environment = executor.call("resnet_bench.engine.machine", "collect")
-    if config.json:
-        output.write(json.dumps(json_object(environment)))
-        return ExitCode.OK
-    console = output.console()
-    for line in report(environment):
-        console.print(line)
-    return ExitCode.OK
 
 
 def json_object(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from resnet_bench.present.tables import (
 from resnet_bench.reports.budgets import budget_table
 from resnet_bench.reports.front import front_figure, front_table
 from resnet_bench.reports.runs import Chosen, listed, listing_table
-from resnet_bench.reports.shown import RunView
+from resnet_bench.reports.shown import ShownRun
 from resnet_bench.store.reading import Run
 
 #: Characters of Chinese, which a screen reader has to be told of.
@@ -119,21 +119,11 @@ def series_of(row: Mapping[Any, Any]) -> str:
     return ""
 
 
-#: What the sections of experiments are called.
-TITLES = {
-    "speed": "Speed",
-    "degradation": "Degradation",
-    "finetune": "Fine-tuning",
-    "pretrain": "Source weights",
-    "describe": "Architecture",
-}
-
-
 @dataclass(frozen=True)
 class RunPart:
     """One run in full: what its experiment's view has to show, and its drawings."""
 
-    view: RunView
+    view: ShownRun
     machine: str
     drawings: list[Drawing]
 
@@ -221,20 +211,20 @@ def page_of(chosen: Chosen) -> Page:
     )
 
 
-def section_of(name: str, views: Sequence[RunView]) -> Section:
+def section_of(name: str, views: Sequence[ShownRun]) -> Section:
     """Return an experiment's part of the report, through its view."""
     experiment = EXPERIMENTS[name]
     return Section(
         name=name,
-        title=TITLES[name],
+        title=experiment.title,
         summary=experiment.summary,
         parts=[part_of(view) for view in views],
-        published=[table for view in views for table in view.published],
-        method=list(getattr(experiment.view, "METHOD", ())),
+        published=[table for view in views for table in view.shown.published],
+        method=list(experiment.method),
     )
 
 
-def part_of(view: RunView) -> RunPart:
+def part_of(view: ShownRun) -> RunPart:
     """Return a run with its figures drawn."""
     run = view.run
     device = str(run.config.get("device") or "cpu")
@@ -243,7 +233,7 @@ def part_of(view: RunView) -> RunPart:
         machine=machine_title(run.environment, device),
         drawings=[
             drawing(name, figure, f"{short_id(run)}-{name}")
-            for name, figure in view.figures.items()
+            for name, figure in view.shown.figures.items()
         ],
     )
 
@@ -278,7 +268,7 @@ def rows_by_machine(parts: Sequence[RunPart]) -> list[Timed]:
             results = run.folder.parent.parent
             spread = known_process_spread(results, run.machine_key)
             found[key] = Timed(part.machine, spread)
-        rows = [{**row, "run": run.id} for row in part.view.content["rows"]]
+        rows = [{**row, "run": run.id} for row in part.view.shown.json["rows"]]
         found[key].rows.extend(rows)
     return list(found.values())
 

@@ -9,9 +9,7 @@ from typing import Any
 import pandas as pd
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.commands.readers import RecommendConfig
 from resnet_bench.errors import InputOutputError, NotComparableError
-from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.speed.settings import setting_options
 from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD
 from resnet_bench.gate.noise import known_process_spread
@@ -33,6 +31,7 @@ from resnet_bench.reports.budgets import (
     setting,
     spread_note,
 )
+from resnet_bench.reports.shown import shown
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run
 
@@ -202,26 +201,44 @@ def command(row: Row, goal: str) -> str:
     return " ".join(["resnet-bench speed", *words, setting_options(row)]).strip()
 
 
-def recommend(config: RecommendConfig, machine: Machine) -> Recommendation:
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A budget of one of two kinds, and which times and accuracies count.
+
+    `mode` is infer or train; `batch_size` names the only batches that count, if any;
+    `accuracy` is published or finetune.
+    """
+
+    results: Path
+    latency_ms: float | None = None
+    images_per_second: float | None = None
+    mode: str = "infer"
+    batch_size: tuple[int, ...] = ()
+    accuracy: str = "published"
+
+
+def recommend(question: Question, machine: Machine) -> Recommendation:
     """Answer from the runs of this machine.
 
     Raises NotComparableError where they hold nothing to answer from.
     """
-    budget = _budget(config)
-    runs = stored(config.results, "speed")
-    rows = _rows(runs, config, machine)
-    accuracies = _accuracies(config, machine)
+    budget = _budget(question)
+    runs = stored(question.results, "speed")
+    rows = _rows(runs, question, machine)
+    accuracies = _accuracies(question, machine)
     found = candidates(rows, budget, accuracies)
     if not found:
-        raise NotComparableError(_nothing(config, machine, runs, rows, accuracies))
-    spread = known_process_spread(config.results, machine.key)
+        raise NotComparableError(_nothing(question, machine, runs, rows, accuracies))
+    spread = known_process_spread(question.results, machine.key)
     return Recommendation(machine, budget, found, spread)
 
 
-def _budget(config: RecommendConfig) -> Budget:
-    if config.latency_ms is not None:
-        return Budget(config.latency_ms / 1e3, config.mode)
-    return Budget(1 / float(config.images_per_second or 1), config.mode, per_image=True)
+def _budget(question: Question) -> Budget:
+    if question.latency_ms is not None:
+        return Budget(question.latency_ms / 1e3, question.mode)
+    return Budget(
+        1 / float(question.images_per_second or 1), question.mode, per_image=True
+    )
 
 
 def stored(results: Path, experiment: str) -> list[Run]:
@@ -236,7 +253,7 @@ def stored(results: Path, experiment: str) -> list[Run]:
 
 
 def _rows(
-    runs: Sequence[Run], config: RecommendConfig, machine: Machine
+    runs: Sequence[Run], question: Question, machine: Machine
 ) -> list[dict[str, Any]]:
     """Return what this machine's device took, the newest of each setting."""
     newest: dict[str, dict[str, Any]] = {}
@@ -244,26 +261,26 @@ def _rows(
         device = str(run.config.get("device") or "cpu")
         if run.machine_key != machine.key or device != machine.device:
             continue
-        for row in EXPERIMENTS["speed"].view.json_object(run)["rows"]:
-            if row[CALLS[config.mode]] and _wanted(row, config):
-                same = f"{row['architecture']} {command(row, config.mode)}"
+        for row in shown(run).json["rows"]:
+            if row[CALLS[question.mode]] and _wanted(row, question):
+                same = f"{row['architecture']} {command(row, question.mode)}"
                 newest[same] = {**row, "run": run.id}
     return list(newest.values())
 
 
-def _wanted(row: Row, config: RecommendConfig) -> bool:
-    return not config.batch_size or row["batch_size"] in config.batch_size
+def _wanted(row: Row, question: Question) -> bool:
+    return not question.batch_size or row["batch_size"] in question.batch_size
 
 
-def _accuracies(config: RecommendConfig, machine: Machine) -> Accuracies:
-    if config.accuracy == "published":
+def _accuracies(question: Question, machine: Machine) -> Accuracies:
+    if question.accuracy == "published":
         return published_accuracies()
-    runs = stored(config.results, "finetune")
+    runs = stored(question.results, "finetune")
     return finetuned_accuracies([run for run in runs if run.machine_key == machine.key])
 
 
 def _nothing(
-    config: RecommendConfig,
+    question: Question,
     machine: Machine,
     runs: Sequence[Run],
     rows: Sequence[Row],
@@ -273,20 +290,22 @@ def _nothing(
     if not accuracies:
         return (
             f"recommend: no finetune run of this machine ({machine.key}) in "
-            f"{config.results}: run 'resnet-bench finetune' first"
+            f"{question.results}: run 'resnet-bench finetune' first"
         )
     sizes = sorted({accuracy.image_size for accuracy in accuracies.values()})
     size = f" --image-size {sizes[0]}" if sizes != [224] else ""
-    batch = "".join(f" --batch-size {each}" for each in config.batch_size)
+    batch = "".join(f" --batch-size {each}" for each in question.batch_size)
     first = f"speed --variants all --device {machine.device}{size}{batch}"
     if rows:
         what = f"no timed ResNet at {sizes[0]} px, which the accuracies are for,"
     else:
-        what = f"no timed {'training step' if config.mode == 'train' else 'inference'}"
+        what = (
+            f"no timed {'training step' if question.mode == 'train' else 'inference'}"
+        )
     others = sum(run.machine_key != machine.key for run in runs)
     foreign = f"; {others} of another machine not used" if others else ""
-    where = f" -o {config.results}" if config.results != Path("results") else ""
+    where = f" -o {question.results}" if question.results != Path("results") else ""
     return (
         f"recommend: {what} of {machine.device} of this machine ({machine.key}) in "
-        f"{config.results}{foreign}: run 'resnet-bench {first}{where}' first"
+        f"{question.results}{foreign}: run 'resnet-bench {first}{where}' first"
     )

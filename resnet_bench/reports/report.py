@@ -6,17 +6,10 @@ from pathlib import Path
 import jinja2
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.commands.readers import ReportConfig
-from resnet_bench.errors import ExitCode, InputOutputError, UsageError
-from resnet_bench.output import Output
 from resnet_bench.present.tables import Table
 from resnet_bench.present.theme import ARM_COLOURS, VARIANT_COLOURS
-from resnet_bench.reports.blocks import page_filled, relative, results_page
-from resnet_bench.reports.page import Page, PageTable, page_of, page_table
-from resnet_bench.reports.runs import Chosen, choose_runs, publish
-
-PAGE_NAME = "report.html"
-MARKDOWN_NAME = "README.md"
+from resnet_bench.reports.blocks import relative
+from resnet_bench.reports.page import Page, PageTable, page_table
 
 #: What the page sends its readers to.
 DOCUMENTS = {
@@ -25,53 +18,6 @@ DOCUMENTS = {
     "method.md": "says in detail how each number is taken,",
     "claims.md": "how a verdict comes about.",
 }
-
-
-def make_report(config: ReportConfig, output: Output) -> ExitCode:
-    """Render the runs into one HTML file and one Markdown file, and name them.
-
-    A damaged run is named in a warning, the rest is rendered, and the exit code is
-    INCOMPLETE. Raises UsageError when there is no run to show, InputOutputError
-    when a file cannot be written.
-    """
-    chosen = choose_runs(config.results, config.runs)
-    for problem in chosen.problems:
-        output.warn(problem)
-    _refuse_nothing(config, chosen)
-    if config.refresh:
-        for view in chosen.complete:
-            publish(view)
-            output.say(f"wrote tables and figures in {view.run.folder}")
-    page = page_of(chosen)
-    target = config.html or config.results / PAGE_NAME
-    written = {target: html_page(page, documents_from(target))}
-    if config.html is None:
-        written[config.results / MARKDOWN_NAME] = results_page(page, config.results)
-    for path in config.readme:
-        written[path] = page_filled(path, chosen.complete)
-    for path, text in written.items():
-        _write(path, text)
-        output.say(f"wrote {path}")
-    return ExitCode.INCOMPLETE if chosen.problems else ExitCode.OK
-
-
-def _refuse_nothing(config: ReportConfig, chosen: Chosen) -> None:
-    if not chosen.listed and chosen.problems:
-        raise InputOutputError(f"no run in {config.results} can be read")
-    if not chosen.listed:
-        raise UsageError(
-            f"no runs in {config.results} yet: run 'resnet-bench speed' first"
-        )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputOutputError(
-            f"cannot write {path}: {error.strerror or error}"
-        ) from error
 
 
 def documents_from(target: Path) -> str:

@@ -1,22 +1,18 @@
 """Which runs a report shows, and which it only lists."""
 
 import datetime as dt
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from resnet_bench.commands.readers import ListConfig
-from resnet_bench.errors import ExitCode, InputOutputError
+from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.output import Output
 from resnet_bench.present.machines import machine_title
 from resnet_bench.present.tables import Table, csv_text, escaped, markdown
-from resnet_bench.present.terminal import print_table
 from resnet_bench.present.theme import save
-from resnet_bench.reports.shown import RunView
+from resnet_bench.reports.shown import ShownRun
 from resnet_bench.store.folders import find_run, run_folders
 from resnet_bench.store.reading import Run, read_run
 
@@ -26,17 +22,18 @@ FIGURES_FOLDER = "figures"
 CLAIMS = "claims"
 
 
-def publish(shown: RunView) -> list[Path]:
+def publish(view: ShownRun) -> list[Path]:
     """Write table.md, a CSV per table and the figures; return their paths.
 
     The first table of measurements is `table.csv`; others, and claims, go by their
     name. The files follow from the run file alone and are written again on every
     call. Raises InputOutputError when the folder cannot be written.
     """
-    run, tables = shown.run, shown.tables
+    run, shown = view.run, view.shown
+    tables = shown.tables
     written = []
     if tables:
-        written.append(_write(run.folder / "table.md", markdown_page(shown)))
+        written.append(_write(run.folder / "table.md", markdown_page(view)))
     measured = [table.name for table in tables if table.name != CLAIMS]
     for table in tables:
         name = "table" if table.name in measured[:1] else table.name
@@ -46,9 +43,9 @@ def publish(shown: RunView) -> list[Path]:
     return written
 
 
-def markdown_page(shown: RunView) -> str:
+def markdown_page(view: ShownRun) -> str:
     """Return what must be known of a run, and its tables, as one Markdown page."""
-    run = shown.run
+    run, shown = view.run, view.shown
     status = "" if run.status == "complete" else f" ({run.status})"
     head = f"## {run.experiment}: `{run.id}`{status}\n"
     notices = [f"- {escaped(notice)}" for notice in shown.notices]
@@ -129,24 +126,6 @@ def list_of_runs(results: Path) -> list[ListedRun]:
     return rows
 
 
-def list_runs(config: ListConfig, output: Output) -> ExitCode:
-    """Carry out `list`; damaged runs are named in warnings and do not stop it."""
-    rows = list_of_runs(config.results)
-    if config.json:
-        output.write(json.dumps({"runs": [asdict(row) for row in rows]}))
-        return ExitCode.OK
-    if not rows:
-        output.say(
-            f"no runs in {config.results} yet: 'resnet-bench speed' makes the first"
-        )
-        return ExitCode.OK
-    print_table(listing_table(rows), output.console(), wide=config.wide)
-    for row in rows:
-        if row.problem:
-            output.warn(row.problem)
-    return ExitCode.OK
-
-
 def listing_table(rows: list[ListedRun]) -> Table:
     """Return the runs as a table."""
     frame = pd.DataFrame([asdict(row) for row in rows], dtype=object)
@@ -158,11 +137,6 @@ def listing_table(rows: list[ListedRun]) -> Table:
         headers={"when": "when (UTC)", "cells": "done"},
     )
 
-
-#: Experiments in the order of a report, and how many machines and settings of each
-#: are shown in full unless runs are named; the others are listed. It keeps a page
-#: below 3 MB and 10 s: a run takes up to 0.4 MB of it and a second to draw.
-SHOWN = {"speed": 6, "degradation": 2, "finetune": 3, "pretrain": 1, "describe": 1}
 
 #: Options that say where a run is kept and how it is shown, not what is measured.
 ASIDE = frozenset({"-o", "--results", "-q", "--quiet", "-v", "-vv", "--verbose"})
@@ -177,8 +151,8 @@ class Chosen:
     """
 
     listed: list[Run]
-    shown: dict[str, list[RunView]]
-    complete: list[RunView]
+    shown: dict[str, list[ShownRun]]
+    complete: list[ShownRun]
     problems: list[str] = field(default_factory=list)
 
 
@@ -199,28 +173,31 @@ def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
             continue
         runs.append(run)
         problems.extend(run.problems)
-    views = [RunView(run) for run in runs if run.experiment in EXPERIMENTS]
+    views = [ShownRun(run) for run in runs if run.experiment in EXPERIMENTS]
     shown = {
         name: [view for view in reversed(views) if view.run.experiment == name]
-        for name in SHOWN
+        for name in EXPERIMENTS
     }
     if not names:
         shown = {name: newest_of_each(group) for name, group in shown.items()}
     shown = {name: sorted(group, key=plainness) for name, group in shown.items()}
     if not names:
-        shown = {name: group[: SHOWN[name]] for name, group in shown.items()}
+        shown = {
+            name: group[: EXPERIMENTS[name].runs_on_page]
+            for name, group in shown.items()
+        }
     complete = [view for view in views if view.run.status == "complete"]
     shown = {name: group for name, group in shown.items() if group}
     return Chosen(runs, shown, complete, problems)
 
 
-def newest_of_each(views: Sequence[RunView]) -> list[RunView]:
+def newest_of_each(views: Sequence[ShownRun]) -> list[ShownRun]:
     """Return the newest run of each machine and question, complete ones first.
 
     `views` is sorted from new to old. A partial run is shown only where its machine
     has no complete one.
     """
-    found: dict[tuple[str, ...], RunView] = {}
+    found: dict[tuple[str, ...], ShownRun] = {}
     for view in sorted(views, key=lambda view: view.run.status != "complete"):
         key = (str(view.run.machine_key), *question(view.run))
         found.setdefault(key, view)
@@ -234,14 +211,14 @@ def question(run: Run) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in asked if name not in effort)
 
 
-def plainest(views: Sequence[RunView], experiment: str) -> RunView | None:
+def plainest(views: Sequence[ShownRun], experiment: str) -> ShownRun | None:
     """Return the newest of an experiment's runs that were given the fewest options."""
     own = [view for view in views if view.run.experiment == experiment]
     order = sorted(own, key=lambda view: view.run.id, reverse=True)
     return min(order, key=plainness, default=None)
 
 
-def plainness(view: RunView) -> int:
+def plainness(view: ShownRun) -> int:
     """Return how many options a run's command line holds: fewer are plainer."""
     words = [str(word).partition("=")[0] for word in view.run.header.get("argv") or []]
     return sum(word.startswith("-") and word not in ASIDE for word in words)

@@ -7,8 +7,10 @@ version N under tests/data/.
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from resnet_bench.errors import InputOutputError
@@ -164,3 +166,25 @@ def upgraded(lines: Lines, name: str) -> Lines:
     for step in range(version, SCHEMA_VERSION):
         lines = UPGRADES[step](lines)
     return lines
+
+
+#: An absolute path, alone or behind what says its kind (`file:/…`, `--weights=/…`).
+ABSOLUTE = re.compile(r"(?P<before>(?:[a-z-]+[:=])*)(?P<path>/[^/].*)", re.DOTALL)
+
+
+def portable(value: Any, base: Path | None = None) -> Any:
+    """Return `value` with absolute paths made relative, or cut to their last part.
+
+    A run file travels; where somebody's home is must not travel with it.
+    """
+    base = base or Path.cwd()
+    if isinstance(value, dict):
+        return {key: portable(item, base) for key, item in value.items()}
+    if isinstance(value, list):
+        return [portable(item, base) for item in value]
+    found = ABSOLUTE.fullmatch(value) if isinstance(value, str) else None
+    if found:
+        path = Path(found["path"])
+        short = path.relative_to(base) if path.is_relative_to(base) else path.name
+        return f"{found['before']}{short}"
+    return value

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.commands.readers import ReportConfig
+from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports import report as report
 from tests.toys.page_runs import store_everything, store_spoiled
@@ -32,7 +32,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, shots: Path) -> dict[str, Any
     store_everything(results)
     store_spoiled(results, HOSTILE)
     output = Output(DisplayOptions(quiet=True))
-    report.make_report(ReportConfig(results=results), output)
+    make_report(ReportConfig(results=results), output)
     command = ["node", str(SCRIPT), str(results / "report.html"), str(shots)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -13,33 +13,45 @@ from resnet_bench.commands.plan import (
     make_plan,
     open_again,
     open_new,
-    portable,
     run_cells,
     shortened_paths,
 )
 from resnet_bench.errors import InputOutputError, UsageError
-from resnet_bench.execution.base import Event, Job, Recorded
+from resnet_bench.execution.base import (
+    Arguments,
+    Event,
+    Job,
+    Recorded,
+    Result,
+    machine_environment,
+)
 from resnet_bench.execution.inline import InlineExecutor
-from resnet_bench.experiments import Experiment
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import option
+from resnet_bench.store.format import portable
 from resnet_bench.store.reading import Run, read_run
+from tests.toys.toy import TOY, Toy
 from tests.toys.toy.spec import Config
 
-TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
 ENVIRONMENT: dict[str, Any] = {
     "machine_key": "m",
     "git": {"commit": "0123456789", "dirty": False},
 }
 
 
+class Other(Toy):
+    name = "other"
+
+
 class ToyExecutor(InlineExecutor):
     """Runs inline, and knows no machine but the one above."""
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
-        if module == runner.ENVIRONMENT:
-            return ENVIRONMENT
-        return super().call(module, function, *arguments)
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
+        if function is machine_environment:
+            return ENVIRONMENT  # type: ignore[return-value]
+        return super().call(function, *arguments)
 
 
 def plan(*behaviours: str, size: int = 2) -> Plan:
@@ -131,7 +143,7 @@ def test_resuming_with_other_options_is_refused(tmp_path: Path) -> None:
 def test_resuming_a_run_of_another_experiment_is_refused(tmp_path: Path) -> None:
     run = carried_out(plan("count"), tmp_path)
     made = plan("count")
-    other = Experiment("other", "", "once")
+    other = Other()
     stranger = Plan(other, made.config, made.cells, made.environment)
     with pytest.raises(UsageError, match="is of experiment toy"):
         open_again(stranger, run.folder)
@@ -164,7 +176,7 @@ def test_what_the_disk_refuses_ends_the_run_with_a_reason(
 
 
 def test_an_empty_grid_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.toys.toy.spec.expand", lambda config: [])
+    monkeypatch.setattr(Toy, "expand", lambda *_: [])
     with pytest.raises(UsageError, match="nothing to run"):
         plan("count")
 

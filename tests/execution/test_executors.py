@@ -19,6 +19,7 @@ from resnet_bench.execution.base import (
     Job,
     Place,
     Recorded,
+    Schedule,
     Started,
     Task,
     describe_exit,
@@ -31,15 +32,14 @@ from resnet_bench.execution.processes import (
     ProcessExecutor,
     fix_allocator,
 )
-from resnet_bench.experiments import Schedule
+from tests.toys.memory import faults_of_asking_again
+from tests.toys.toy import TOY
 from tests.toys.toy.spec import Config, ToyCell
-
-MODULE = "tests.toys.toy.run"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def torch_is_imported_once() -> None:
-    ProcessExecutor().warm((MODULE,))
+    ProcessExecutor().warm(TOY.preload)
 
 
 @pytest.fixture(params=["inline", "processes"])
@@ -50,7 +50,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 def test_a_child_runs_with_the_memory_settings_that_its_run_file_names() -> None:
-    said = ProcessExecutor().call("os", "getenv", VARIABLE)
+    said = ProcessExecutor().call(os.getenv, VARIABLE)
     assert said == os.environ[VARIABLE] != ""
 
 
@@ -59,7 +59,7 @@ def test_a_child_runs_with_the_memory_settings_that_its_run_file_names() -> None
     os.environ.get(VARIABLE, SETTING) != SETTING, reason="settings of somebody's own"
 )
 def test_memory_that_a_child_lets_go_of_is_not_mapped_anew() -> None:
-    faults = ProcessExecutor().call("tests.toys.memory", "faults_of_asking_again")
+    faults = ProcessExecutor().call(faults_of_asking_again)
     assert faults < 100  # 16,384 pages of 4 KiB
 
 
@@ -75,7 +75,7 @@ def job(*behaviours: str, schedule: Schedule = "once", workers: int = 1) -> Job:
         for index, behaviour in enumerate(behaviours)
     ]
     return Job(
-        module=MODULE,
+        run=TOY.run,
         schedule=schedule,
         tasks=tuple(Task(cell) for cell in cells),
         workers=workers,
@@ -164,20 +164,23 @@ def test_cells_that_do_not_fit_in_memory_together_run_in_groups() -> None:
 
 def test_calls_run_where_cells_run(executor: Executor) -> None:
     config = Config(size=3)
-    assert executor.call(MODULE, "prepare", config) == config
-    assert executor.call(MODULE, "estimate", config, [1, 2]) == 3.0
+    assert executor.call(TOY.prepare, config) == config
+    assert (
+        executor.call(
+            TOY.estimate, config, TOY.expand(Config(behaviours=("count", "count")))
+        )
+        == 3.0
+    )
 
 
 def test_an_error_for_people_passes_through_a_call(executor: Executor) -> None:
     with pytest.raises(UsageError, match="something possible"):
-        executor.call(MODULE, "prepare", Config(behaviours=("impossible",)))
+        executor.call(TOY.prepare, Config(behaviours=("impossible",)))
 
 
 def test_an_unforeseen_error_in_a_called_child_is_named() -> None:
     with pytest.raises(ResnetBenchError, match="KeyError"):
-        make_executor("processes").call(
-            MODULE, "prepare", Config(behaviours=("broken",))
-        )
+        make_executor("processes").call(TOY.prepare, Config(behaviours=("broken",)))
 
 
 def test_closing_ends_children_that_still_run(tmp_path: Path) -> None:
@@ -202,10 +205,11 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     program = f"""
 from resnet_bench.execution.base import Job, Task
 from resnet_bench.execution.processes import ProcessExecutor
+from tests.toys.toy import TOY
 from tests.toys.toy.spec import ToyCell
 if __name__ == "__main__":
     cell = ToyCell(behaviour="forever:{tmp_path / "pid"}", index=0, size=1)
-    list(ProcessExecutor().run(Job({MODULE!r}, "rounds", (Task(cell),))))
+    list(ProcessExecutor().run(Job(TOY.run, "rounds", (Task(cell),))))
 """
     (tmp_path / "parent.py").write_text(program)
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
@@ -251,6 +255,6 @@ def test_a_child_sees_the_gpus_that_its_parent_sees_now(
     executor = ProcessExecutor()
     for gpus in ("1", "0,2"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
-        assert executor.call("os", "getenv", "CUDA_VISIBLE_DEVICES") == gpus
+        assert executor.call(os.getenv, "CUDA_VISIBLE_DEVICES") == gpus
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert executor.call("os", "getenv", "CUDA_VISIBLE_DEVICES") is None
+    assert executor.call(os.getenv, "CUDA_VISIBLE_DEVICES") is None

@@ -26,9 +26,8 @@ from resnet_bench.execution.ranks import (
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
 from tests.faults.programs import members, started, wait_for
+from tests.toys.toy import TOY
 from tests.toys.toy.spec import Config, ToyCell
-
-MODULE = "tests.toys.toy.run"
 
 
 def test_a_process_is_a_rank_only_among_several() -> None:
@@ -72,14 +71,14 @@ def joined_alone(monkeypatch: pytest.MonkeyPatch) -> RankedExecutor:
 
 def job(*behaviours: str) -> Job:
     cells = [ToyCell(behaviour=b, index=i, size=2) for i, b in enumerate(behaviours)]
-    return Job(MODULE, "once", tuple(map(Task, cells)))
+    return Job(TOY.run, "once", tuple(map(Task, cells)))
 
 
 def test_one_rank_runs_cells_as_if_it_were_inline(joined_alone: RankedExecutor) -> None:
-    joined_alone.warm((MODULE,))
+    joined_alone.warm(TOY.preload)
     assert joined_alone.ranks == 1
     assert joined_alone.nodes() == {}
-    assert joined_alone.call(MODULE, "estimate", Config(), [1]) == 1.5
+    assert joined_alone.call(TOY.estimate, Config(), TOY.expand(Config())) == 1.5
     events = list(joined_alone.run(job("count", "count")))
     assert len([event for event in events if isinstance(event, Recorded)]) == 4
     joined_alone.close()

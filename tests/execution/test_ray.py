@@ -23,15 +23,13 @@ from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.execution.processes import SETTING, VARIABLE, ProcessExecutor
 from resnet_bench.execution.ray import VARIABLES, knock, located, source_digest
-from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.records import Cell
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
+from tests.toys.memory import faults_of_asking_again
+from tests.toys.toy import TIMED_TOY, TOY
 from tests.toys.toy.spec import Config, ToyCell
-
-MODULE = "tests.toys.toy.run"
-TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
-TIMED_TOY = Experiment("toy", "A toy.", "rounds", home="tests.toys")
 
 
 def test_without_ray_the_error_says_what_to_install(
@@ -147,7 +145,7 @@ def job(*behaviours: str, schedule: Any = "once", size: int = 3) -> Job:
         ToyCell(behaviour=behaviour, index=index, size=size)
         for index, behaviour in enumerate(behaviours)
     ]
-    return Job(MODULE, schedule, tuple(map(Task, cells)), workers=len(cells))
+    return Job(TOY.run, schedule, tuple(map(Task, cells)), workers=len(cells))
 
 
 def content(events: list[Any]) -> dict[str, list[Any]]:
@@ -209,18 +207,25 @@ class TestOnTwoNodes:
         assert len({e.node for e in events if isinstance(e, Ended)}) == 1
 
     def test_calls_run_on_a_node_and_their_errors_arrive(self, executor: Any) -> None:
-        assert executor.call(MODULE, "estimate", Config(), [1, 2]) == 3.0
+        assert (
+            executor.call(
+                TOY.estimate,
+                Config(),
+                TOY.expand(Config(behaviours=("count", "count"))),
+            )
+            == 3.0
+        )
         with pytest.raises(UsageError, match="something possible"):
-            executor.call(MODULE, "prepare", Config(behaviours=("impossible",)))
+            executor.call(TOY.prepare, Config(behaviours=("impossible",)))
 
     def test_children_of_workers_get_the_settings_of_children_at_home(
         self, executor: Any
     ) -> None:
         local = ProcessExecutor()
-        local.warm((MODULE,))
+        local.warm(TOY.preload)
         for name in VARIABLES:
-            here = local.call("os", "getenv", name)
-            assert executor.call("os", "getenv", name) == here, name
+            here = local.call(os.getenv, name)
+            assert executor.call(os.getenv, name) == here, name
         for node in executor.nodes().values():
             said = {name: node["variables"].get(name) for name in VARIABLES}
             assert said == {name: os.environ.get(name) for name in VARIABLES}
@@ -232,7 +237,7 @@ class TestOnTwoNodes:
     def test_memory_that_a_cell_lets_go_of_is_not_mapped_anew(
         self, executor: Any
     ) -> None:
-        assert executor.call("tests.toys.memory", "faults_of_asking_again") < 100
+        assert executor.call(faults_of_asking_again) < 100
 
     def test_a_killed_worker_costs_an_attempt_and_no_cell(self, executor: Any) -> None:
         asked = job(*["sleep"] * 4, size=40)
@@ -355,7 +360,7 @@ class TestResources:
 
     def taken(self, schedule: Any, device: str, **place: float) -> tuple[float, float]:
         executor: Any = make_executor("ray", Place(**place))  # type: ignore[arg-type]
-        asked = Job(MODULE, schedule, (Task(DeviceCell(device=device)),))
+        asked = Job(TOY.run, schedule, (Task(DeviceCell(device=device)),))
         resources = executor._resources(asked)
         return resources["num_cpus"], resources["num_gpus"]
 

@@ -9,6 +9,7 @@ from resnet_bench.errors import ResnetBenchError
 from resnet_bench.execution.base import Ended, Event, Job, Started, Task
 from resnet_bench.execution.inline import run_once
 from resnet_bench.records import Cell
+from tests.toys.toy import TOY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def name_of(task: Task) -> str:
 
 
 def job(*cells: Cell, workers: int = 1) -> Job:
-    return Job("module", "once", tuple(map(Task, cells)), workers)
+    return Job(TOY.run, "once", tuple(map(Task, cells)), workers)
 
 
 def ends(events: Iterable[Event], cell: Cell) -> list[Ended]:

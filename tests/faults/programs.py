@@ -16,11 +16,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 STARTER = """
 import resource
 import sys
-from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.cli import main
 
-EXPERIMENTS["toy"] = Experiment("toy", "A toy.", "once", home="tests.toys")
-EXPERIMENTS["toy-rounds"] = Experiment("toy", "A toy.", "rounds", home="tests.toys")
+EXPERIMENTS["toy"] = TOY
+EXPERIMENTS["toy-rounds"] = TIMED_TOY
 if __name__ == "__main__":
     main()
 """

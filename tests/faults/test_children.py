@@ -9,22 +9,20 @@ import pytest
 
 from resnet_bench.errors import ResnetBenchError
 from resnet_bench.execution import processes as children
-from resnet_bench.execution.base import Ended, Job, Recorded, Task
+from resnet_bench.execution.base import Ended, Job, Recorded, Schedule, Task
 from resnet_bench.execution.processes import ProcessExecutor
-from resnet_bench.experiments import Schedule
 from resnet_bench.records import Cell
+from tests.toys.toy import TOY
 from tests.toys.toy.spec import ToyCell
-
-MODULE = "tests.toys.toy.run"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def torch_is_imported_once() -> None:
-    ProcessExecutor().warm((MODULE,))
+    ProcessExecutor().warm(TOY.preload)
 
 
 def job(*cells: Cell, schedule: Schedule = "once", workers: int = 1) -> Job:
-    return Job(MODULE, schedule, tuple(Task(cell) for cell in cells), workers)
+    return Job(TOY.run, schedule, tuple(Task(cell) for cell in cells), workers)
 
 
 @pytest.mark.parametrize("schedule", ["once", "rounds"])

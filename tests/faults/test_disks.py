@@ -20,18 +20,18 @@ from resnet_bench import cli
 from resnet_bench.commands import plan as runner
 from resnet_bench.commands.plan import Plan, open_again, open_new, run_cells
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
-from resnet_bench.execution.base import Event
+from resnet_bench.execution.base import Event, Schedule
 from resnet_bench.execution.inline import InlineExecutor
-from resnet_bench.experiments import EXPERIMENTS, Experiment, Schedule
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store import folders, writing
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.format import SCHEMA_VERSION
 from resnet_bench.store.reading import RUN_FILE, read_run
 from resnet_bench.store.writing import create_run, reopen_run
 from tests.faults.programs import started
+from tests.toys.toy import TIMED_TOY, TOY
 from tests.toys.toy.spec import Config
 
-TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
 HEADER: dict[str, Any] = {"run": "r1", "experiment": "toy", "cells": {"k1": {}}}
 
 
@@ -81,13 +81,13 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:
 
 
 def plan(*behaviours: str, schedule: Schedule = "once", machine: str = "m") -> Plan:
-    toy = Experiment("toy", "A toy.", schedule, home="tests.toys")
+    toy = TOY if schedule == "once" else TIMED_TOY
     environment = {"machine_key": machine, "git": {"commit": "0123456"}}
     return Plan(toy, Config(behaviours=behaviours), _cells(behaviours), environment)
 
 
 def _cells(behaviours: tuple[str, ...]) -> tuple[Any, ...]:
-    return tuple(TOY.spec.expand(Config(behaviours=behaviours)))
+    return tuple(TOY.expand(Config(behaviours=behaviours)))
 
 
 @pytest.mark.parametrize("fate", ["deleted", "moved"])

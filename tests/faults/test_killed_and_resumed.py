@@ -14,12 +14,12 @@ import pytest
 from resnet_bench import cli
 from resnet_bench.errors import ExitCode
 from resnet_bench.execution.processes import ProcessExecutor
-from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run
 from tests.faults.programs import members, started, wait_for
+from tests.toys.toy import TOY
 
-TOY = Experiment("toy", "A toy.", "once", home="tests.toys")
 ARGUMENTS = ["toy", "--behaviours", ",".join(["sleep"] * 8), "--size", "5"]
 ARGUMENTS += ["--jobs", "2"]
 BATCHES, KILLS = 10, 5
@@ -53,7 +53,7 @@ def test_runs_killed_at_random_moments_end_as_the_undisturbed_one(
 ) -> None:
     monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
-    ProcessExecutor().warm((TOY.run_name,))
+    ProcessExecutor().warm(TOY.preload)
     whole = tmp_path / "whole"
     whole.mkdir()
     monkeypatch.chdir(whole)

@@ -5,11 +5,10 @@ way, from its options to tables and figures of a run in which every cell failed.
 """
 
 import dataclasses
-import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
@@ -17,13 +16,22 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from resnet_bench import cli
-from resnet_bench.commands import plan as runner
 from resnet_bench.commands import run as session
 from resnet_bench.commands.table import READERS
 from resnet_bench.errors import ExitCode
-from resnet_bench.execution.base import Ended, Event, Job, Started
+from resnet_bench.execution.base import (
+    Arguments,
+    Ended,
+    Event,
+    Job,
+    Result,
+    Started,
+)
 from resnet_bench.execution.inline import InlineExecutor
-from resnet_bench.experiments import EXPERIMENTS, Experiment
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.experiments.speed.grid import resolved
+from resnet_bench.experiments.speed.spec import Config as SpeedConfig
+from tests.toys.toy import TOY
 
 #: Readers that only look at stored runs; others measure, and are not let.
 LOOKING = {"list", "show", "compare", "recommend", "report"}
@@ -43,20 +51,21 @@ LONG = settings(QUICK, max_examples=600)
 class RefusingExecutor(InlineExecutor):
     """Runs no cell, and takes every config as it is."""
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
-        if module == runner.ENVIRONMENT:
-            return {"machine_key": "m", "git": {"commit": None, "dirty": None}}
-        if function == "estimate":
-            return 1.0
-        if function == "device_count":
-            return 0
-        config = arguments[0]
-        spec = importlib.import_module(module.removesuffix("run") + "spec")
-        if hasattr(spec, "resolved"):
-            return spec.resolved(config, "cpu", 1)
-        if getattr(config, "device", None) == "auto":
-            return dataclasses.replace(config, device="cpu")
-        return config
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
+        answer: Any = arguments[0] if arguments else None
+        if function.__name__ == "machine_environment":
+            answer = {"machine_key": "m", "git": {"commit": None, "dirty": None}}
+        elif function.__name__ == "estimate":
+            answer = 1.0
+        elif function.__name__ == "gpu_count":
+            answer = 0
+        elif isinstance(answer, SpeedConfig):
+            answer = resolved(answer, "cpu", 1)
+        elif getattr(answer, "device", None) == "auto":
+            answer = dataclasses.replace(answer, device="cpu")
+        return cast(Result, answer)
 
     def run(self, job: Job) -> Iterator[Event]:
         for task in job.tasks:
@@ -68,23 +77,11 @@ class RefusingExecutor(InlineExecutor):
 def nothing_is_measured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[None]:
-    real = cli.imported
-
-    def imported(reference: str) -> Any:
-        looking = {
-            ref
-            for name, row in READERS.items()
-            if name in LOOKING
-            for ref in (row.config, row.function)
-        }
-        made = real(reference)
-        if reference in looking or isinstance(made, type):
-            return made
-        return lambda config, output: ExitCode.OK
-
-    toy = Experiment("toy", "A toy.", "once", home="tests.toys")
-    monkeypatch.setitem(EXPERIMENTS, "toy", toy)
-    monkeypatch.setattr(cli, "imported", imported)
+    for name, row in READERS.items():
+        if name not in LOOKING:
+            idle = dataclasses.replace(row, function=lambda *_: ExitCode.OK)
+            monkeypatch.setitem(READERS, name, idle)
+    monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
     monkeypatch.setattr(session, "make_executor", lambda *_: RefusingExecutor())
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     monkeypatch.chdir(tmp_path)

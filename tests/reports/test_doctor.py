@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.commands.readers import DoctorConfig
+from resnet_bench.commands import doctor as command
+from resnet_bench.commands.doctor import DoctorConfig, examine
 from resnet_bench.errors import ExitCode
-from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports import doctor
 
@@ -70,7 +70,7 @@ def known_machine() -> dict[str, Any]:
 @pytest.fixture
 def this_machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     environment = known_machine()
-    monkeypatch.setattr(InlineExecutor, "call", lambda *arguments: environment)
+    monkeypatch.setattr(command, "machine_environment", lambda: environment)
     return environment
 
 
@@ -115,7 +115,7 @@ def test_doctor_tells_a_missing_extra_from_an_installed_one() -> None:
 def test_doctor_prints_its_page(
     this_machine: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = doctor.examine(DoctorConfig(), Output(DisplayOptions()))
+    code = examine(DoctorConfig(), Output(DisplayOptions()))
     assert code is ExitCode.OK
     assert capsys.readouterr().out == page(this_machine) + "\n"
 
@@ -123,7 +123,7 @@ def test_doctor_prints_its_page(
 def test_doctor_prints_one_json_object(
     this_machine: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    doctor.examine(DoctorConfig(json=True), Output(DisplayOptions()))
+    examine(DoctorConfig(json=True), Output(DisplayOptions()))
     answer = json.loads(capsys.readouterr().out)
     assert answer["environment"] == this_machine
     assert answer["warnings"] == []

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from resnet_bench.commands.readers import ListConfig
+from resnet_bench.commands.list import ListConfig, list_runs
 from resnet_bench.errors import ExitCode
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.present.terminal import print_table
 from resnet_bench.reports.runs import (
     list_of_runs,
-    list_runs,
     listing_table,
     started_at,
 )

@@ -13,15 +13,21 @@ import pytest
 from rich.console import Console
 
 from resnet_bench import cli
-from resnet_bench.commands import show as showing
-from resnet_bench.commands.readers import RecommendConfig
+from resnet_bench.commands import recommend as command
+from resnet_bench.commands.recommend import RecommendConfig
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import given
 from resnet_bench.present.terminal import rich_table
 from resnet_bench.reports import recommend as module
 from resnet_bench.reports.budgets import finetuned_accuracies
-from resnet_bench.reports.recommend import Machine, Recommendation, recommend, stored
+from resnet_bench.reports.recommend import (
+    Machine,
+    Question,
+    Recommendation,
+    recommend,
+    stored,
+)
 from tests.experiments.finetune.stored import resolved, stored_run
 from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 
@@ -38,7 +44,7 @@ def store(results: Path, **options: Any) -> Path:
 
 
 def answer(results: Path, machine: Machine = HERE, **asked: Any) -> Recommendation:
-    return recommend(RecommendConfig(results=results, **asked), machine)
+    return recommend(Question(results=results, **asked), machine)
 
 
 def variant_of(found: Recommendation) -> int | None:
@@ -153,7 +159,7 @@ def test_the_command_named_reproduces_the_setting(tmp_path: Path) -> None:
     assert (program, name) == ("resnet-bench", "speed")
     command = cli.commands.get_command(click.Context(cli.commands), name)
     assert command is not None
-    made = EXPERIMENTS["speed"].spec.Config
+    made = EXPERIMENTS["speed"].config
     config = made(**given(made, command.make_context(name, arguments).params))
     assert config.variants == (18,)
     assert config.dtype == ("bfloat16",)
@@ -219,20 +225,6 @@ def test_a_budget_that_is_none_is_refused(asked: dict[str, Any], said: str) -> N
         RecommendConfig(**asked)
 
 
-class Answers:
-    """An executor that knows the machine of the stored runs."""
-
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
-        if function == "collect":
-            return ENVIRONMENT
-        return _Named("cpu")
-
-
-class _Named:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -251,7 +243,7 @@ def test_the_exit_code_tells_an_answer_from_none(
     code: ExitCode,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(showing, "make_executor", lambda name: Answers())
+    monkeypatch.setattr(command, "machine_environment", lambda: ENVIRONMENT)
     store(tmp_path / "results")
     assert cli.run(["recommend", *arguments]) == code
     out, _ = capsys.readouterr()

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.commands.readers import ReportConfig
+from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports import report as report
 from resnet_bench.reports.page import page_of
 from resnet_bench.reports.runs import choose_runs, plainest, publish
-from resnet_bench.reports.shown import RunView
+from resnet_bench.reports.shown import ShownRun
 from resnet_bench.store.reading import read_run
 from tests.toys.page_runs import (
     speed_run,
@@ -53,7 +53,7 @@ class Outline(HTMLParser):
 
 def rendered(results: Path, *runs: str) -> str:
     config = ReportConfig(results=results, runs=runs)
-    assert report.make_report(config, OUTPUT) == ExitCode.OK
+    assert make_report(config, OUTPUT) == ExitCode.OK
     return (results / "report.html").read_text()
 
 
@@ -67,14 +67,14 @@ def store_small(results: Path, run: str, **environment: Any) -> Path:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of two machines, one of them with hostile strings, and a damaged one."""
     results = tmp_path_factory.mktemp("results")
-    publish(RunView(read_run(store_speed_run(results, FIRST, variants=(18, 50)))))
+    publish(ShownRun(read_run(store_speed_run(results, FIRST, variants=(18, 50)))))
     cpu = {"model": HOSTILE, "usable_cores": 2}
     hostile = {**ENVIRONMENT, "cpu": cpu, "machine_key": '"><img src=x>'}
     models = {"variants": (18,), "model": (f"m:{HOSTILE}",), "mode": "infer"}
     store_speed_run(results, SECOND, hostile, **models)
     damaged = store_small(results, THIRD) / "run.jsonl"
     damaged.write_bytes(damaged.read_bytes()[50:])
-    code = report.make_report(ReportConfig(results=results), OUTPUT)
+    code = make_report(ReportConfig(results=results), OUTPUT)
     assert code == ExitCode.INCOMPLETE
     return results
 
@@ -142,14 +142,14 @@ def test_a_damaged_run_is_warned_of(
     store_small(tmp_path, FIRST)
     damaged = store_small(tmp_path, SECOND) / "run.jsonl"
     damaged.write_text("broken")
-    code = report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+    code = make_report(ReportConfig(results=tmp_path), OUTPUT)
     assert code == ExitCode.INCOMPLETE
     assert str(damaged) in capsys.readouterr().err
 
 
 def test_an_empty_folder_says_what_to_run_first(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="run 'resnet-bench speed' first"):
-        report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+        make_report(ReportConfig(results=tmp_path), OUTPUT)
 
 
 def test_a_run_that_is_named_is_shown_alone(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_same_runs_give_the_same_page_wherever_it_goes(tmp_path: Path) -> No
     store_small(tmp_path, FIRST)
     target = tmp_path / "new" / "page.html"
     config = ReportConfig(results=tmp_path, html=target)
-    assert report.make_report(config, OUTPUT) == ExitCode.OK
+    assert make_report(config, OUTPUT) == ExitCode.OK
     assert not (tmp_path / "report.html").exists()
     assert rendered(tmp_path) == target.read_text()
 
@@ -195,7 +195,7 @@ def test_a_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     store_small(tmp_path, FIRST)
     config = ReportConfig(results=tmp_path, html=tmp_path / "speed")
     with pytest.raises(InputOutputError, match="cannot write"):
-        report.make_report(config, OUTPUT)
+        make_report(config, OUTPUT)
 
 
 def test_a_folder_of_damaged_runs_only_names_them(
@@ -204,7 +204,7 @@ def test_a_folder_of_damaged_runs_only_names_them(
     damaged = store_small(tmp_path, FIRST) / "run.jsonl"
     damaged.write_text("broken")
     with pytest.raises(InputOutputError, match=r"no run in .* can be read"):
-        report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+        make_report(ReportConfig(results=tmp_path), OUTPUT)
     assert str(damaged) in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()
 
@@ -214,7 +214,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every kind of run and figure, on one machine."""
     results = tmp_path_factory.mktemp("everything")
     store_everything(results)
-    report.make_report(ReportConfig(results=results), OUTPUT)
+    make_report(ReportConfig(results=results), OUTPUT)
     return results
 
 
@@ -283,7 +283,7 @@ def test_a_run_of_fewer_options_comes_first(tmp_path: Path) -> None:
 def test_the_same_runs_give_the_same_bytes(everything: Path) -> None:
     names = ("report.html", "README.md")
     before = [(everything / name).read_bytes() for name in names]
-    report.make_report(ReportConfig(results=everything), OUTPUT)
+    make_report(ReportConfig(results=everything), OUTPUT)
     assert [(everything / name).read_bytes() for name in names] == before
 
 
@@ -292,7 +292,7 @@ def test_strings_of_every_field_are_shown_as_text(
 ) -> None:
     """The tags of the page are those of the same runs with harmless strings."""
     store_spoiled(tmp_path, f"\"'>{HOSTILE}<img src=x>`![a](b)`")
-    code = report.make_report(ReportConfig(results=tmp_path), OUTPUT)
+    code = make_report(ReportConfig(results=tmp_path), OUTPUT)
     assert code == ExitCode.OK
     text = (tmp_path / "report.html").read_text()
     outline = Outline(text)
@@ -320,7 +320,7 @@ def test_refreshing_writes_tables_and_figures_beside_the_runs(tmp_path: Path) ->
     rendered(tmp_path)
     assert not (folder / "table.md").exists()
     assert "![" not in (tmp_path / "README.md").read_text()
-    report.make_report(ReportConfig(results=tmp_path, refresh=True), OUTPUT)
+    make_report(ReportConfig(results=tmp_path, refresh=True), OUTPUT)
     assert (folder / "table.md").is_file()
     assert list((folder / "figures").glob("*.png"))
     assert "![" in (tmp_path / "README.md").read_text()

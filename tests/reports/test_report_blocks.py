@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.commands.readers import ReportConfig
+from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports.blocks import (
@@ -11,9 +11,8 @@ from resnet_bench.reports.blocks import (
     page_filled,
     runs_named,
 )
-from resnet_bench.reports.report import make_report
 from resnet_bench.reports.runs import choose_runs
-from resnet_bench.reports.shown import RunView
+from resnet_bench.reports.shown import ShownRun
 from tests.experiments.degradation.synthetic import synthetic_run
 from tests.toys.speed_runs import store_speed_run
 
@@ -23,7 +22,7 @@ EMPTY = "Before.\n<!-- results begin -->\n<!-- results end -->\nAfter.\n"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def kept(results: Path) -> list[RunView]:
+def kept(results: Path) -> list[ShownRun]:
     return choose_runs(results, ()).complete
 
 
@@ -105,7 +104,7 @@ def test_a_measured_block_shows_the_verdicts_of_claims(tmp_path: Path) -> None:
     text = filled(
         "<!-- measured begin: depth-degradation, gradients-vanish -->\n"
         "<!-- measured end -->",
-        [RunView(run)],
+        [ShownRun(run)],
         tmp_path,
     )
     assert "- **SUPPORTED**: After" in text

@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.experiments.speed.spec import Config, resolved
+from resnet_bench.experiments.speed.grid import resolved
+from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.store.reading import CellEnd, Run, assemble
 from resnet_bench.store.writing import create_run
 from tests.experiments.degradation.synthetic import synthetic_run

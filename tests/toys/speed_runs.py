@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from resnet_bench.experiments.speed.cells import CEILING, TIME, SpeedCell
-from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.records import to_json
 from resnet_bench.store.writing import create_run
 

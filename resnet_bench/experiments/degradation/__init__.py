@@ -1,1 +1,79 @@
 """Plain against residual networks of identical weights, with a verdict per claim."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from resnet_bench.experiments.base import Experiment, OtherRuns
+from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.spec import RECORDS, Config, expand
+from resnet_bench.records import Record
+from resnet_bench.store.reading import Run
+
+if TYPE_CHECKING:
+    from resnet_bench.engine.ranks import Ranks
+    from resnet_bench.present.shown import Shown
+
+
+class Degradation(Experiment[Config, DegradationCell]):
+    """Plain against residual by depth, with verdicts."""
+
+    name = "degradation"
+    summary = "Plain against residual by depth, with verdicts."
+    title = "Degradation"
+    config = Config
+    records = RECORDS
+    runs_on_page = 2
+    examples = (
+        "degradation",
+        "degradation --study depth,lesion --depths 8,20,56 --seeds 5",
+    )
+    method = (
+        "Plain and residual networks of one depth and seed have the same parameters, "
+        "start from the same weights and see the same batches; only the shortcuts are "
+        "switched.",
+        "The error that claims use is the clean training error of the last step: "
+        "whole training set, no augmentation, fixed weights, evaluation mode, batch- "
+        "norm statistics recomputed exactly. Never the best epoch.",
+        "The test set is read once, at the end. Its sampling error is Wilson's "
+        "interval.",
+        "Intervals are Student's t over seeds, paired across the arms. A network that "
+        "diverged counts as chance.",
+        "A claim is SUPPORTED or REFUTED by a margin that was fixed before the run, "
+        "under the number of training steps that its sentence names.",
+    )
+
+    def expand(self, config: Config) -> Sequence[DegradationCell]:
+        """Return the cells that a prepared config comes to."""
+        return expand(config)
+
+    def prepare(self, config: Config) -> Config:
+        """Return the config as it is carried out here; raises UsageError."""
+        from resnet_bench.experiments.degradation.run import prepare
+
+        return prepare(config)
+
+    def rehearse(self, config: Config) -> None:
+        """Load, or download if asked, the data and weights."""
+        from resnet_bench.experiments.degradation.run import rehearse
+
+        rehearse(config)
+
+    def estimate(
+        self, config: Config, cells: Sequence[DegradationCell]
+    ) -> float | None:
+        """Return the seconds that the cells take one after the other."""
+        from resnet_bench.experiments.degradation.run import estimate
+
+        return estimate(config, list(cells))
+
+    def run(self, cell: DegradationCell, ranks: "Ranks") -> Iterator[Record]:
+        """Yield what the cell measures."""
+        from resnet_bench.experiments.degradation.run import run
+
+        return run(cell, ranks)
+
+    def show(self, run: Run, others: OtherRuns) -> "Shown":
+        """Return what the run shows."""
+        from resnet_bench.experiments.degradation.view.show import show
+
+        return show(run, others)

@@ -17,12 +17,7 @@ from resnet_bench.experiments.degradation.grid import (
 from resnet_bench.experiments.degradation.records import RECORDS, DegradationCell
 from resnet_bench.options import check, option
 
-__all__ = ["EXAMPLES", "RECORDS", "Config", "expand"]
-
-EXAMPLES = (
-    "degradation",
-    "degradation --study depth,lesion --depths 8,20,56 --seeds 5",
-)
+__all__ = ["RECORDS", "Config", "expand"]
 
 #: Depths of torchvision's networks that have a plain twin in the paper's Table 2.
 IMAGENET_DEPTHS = (18, 34)

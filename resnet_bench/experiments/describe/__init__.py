@@ -1,1 +1,56 @@
 """What a variant is made of, counted in every usual way."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from resnet_bench.experiments.base import Experiment, OtherRuns
+from resnet_bench.experiments.describe.spec import RECORDS, Config, DescribeCell, expand
+from resnet_bench.records import Record
+from resnet_bench.store.reading import Run
+
+if TYPE_CHECKING:
+    from resnet_bench.engine.ranks import Ranks
+    from resnet_bench.present.shown import Shown
+
+
+class Describe(Experiment[Config, DescribeCell]):
+    """Show stages, layer counts and the last layer."""
+
+    name = "describe"
+    summary = "Show stages, layer counts and the last layer."
+    title = "Architecture"
+    config = Config
+    records = RECORDS
+    runs_on_page = 1
+    examples = (
+        "describe 18 50",
+        "describe 50 --head 10 --image-size 96 --plain",
+    )
+
+    def expand(self, config: Config) -> Sequence[DescribeCell]:
+        """Return the cells that a prepared config comes to."""
+        return expand(config)
+
+    def prepare(self, config: Config) -> Config:
+        """Return the config as it is carried out here; raises UsageError."""
+        from resnet_bench.experiments.describe.run import prepare
+
+        return prepare(config)
+
+    def estimate(self, config: Config, cells: Sequence[DescribeCell]) -> float | None:
+        """Return the seconds that the cells take one after the other."""
+        from resnet_bench.experiments.describe.run import estimate
+
+        return estimate(config, list(cells))
+
+    def run(self, cell: DescribeCell, ranks: "Ranks") -> Iterator[Record]:
+        """Yield what the cell measures."""
+        from resnet_bench.experiments.describe.run import run
+
+        return run(cell, ranks)
+
+    def show(self, run: Run, others: OtherRuns) -> "Shown":
+        """Return what the run shows."""
+        from resnet_bench.experiments.describe.view import show
+
+        return show(run, others)

@@ -7,11 +7,6 @@ from resnet_bench.engine.models.stems import STEMS
 from resnet_bench.options import check, option
 from resnet_bench.records import Cell, Record, measured
 
-EXAMPLES = (
-    "describe 18 50",
-    "describe 50 --head 10 --image-size 96 --plain",
-)
-
 LENET = "LeNet-5"
 #: torchvision's stem and stages halve the image five times.
 SMALLEST_IMAGE = 8

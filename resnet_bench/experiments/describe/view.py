@@ -1,17 +1,20 @@
 """What a person sees of `describe`: stage tables, counts, and the last layer."""
 
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.describe.spec import (
     LENET,
     Counts,
     HeadDescription,
     StageDescription,
 )
+from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.records import Record
 from resnet_bench.store.reading import Run
@@ -180,3 +183,13 @@ def figures(run: Run) -> dict[str, Figure]:
 def notices(run: Run) -> list[str]:
     """Return no sentences."""
     return []
+
+
+def show(run: Run, others: OtherRuns) -> Shown:
+    """Return what the run shows."""
+    return Shown(
+        json=json_object(run),
+        tables=tables(run),
+        notices=notices(run),
+        draw=partial(figures, run),
+    )

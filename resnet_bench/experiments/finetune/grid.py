@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.engine.weights.origins import (
@@ -18,10 +17,8 @@ from resnet_bench.experiments.finetune.cells import (
     FinetuneCell,
     Training,
 )
+from resnet_bench.experiments.finetune.spec import Config, needs_weights
 from resnet_bench.experiments.pretrain.spec import PretrainCell
-
-if TYPE_CHECKING:
-    from resnet_bench.experiments.finetune.spec import Config
 
 
 def expand(config: "Config") -> list[FinetuneCell | PretrainCell]:
@@ -33,12 +30,6 @@ def expand(config: "Config") -> list[FinetuneCell | PretrainCell]:
         *_permuted_cells(config, sources),
     ]
     return [*sources, *sorted(rest, key=lambda cell: -cell.cost)]
-
-
-def needs_weights(config: "Config") -> bool:
-    """Whether a strategy starts from trained weights, or counts their cost."""
-    rows = (STRATEGIES[name] for name in config.strategy)
-    return any(row.pretrained or row.counts_source for row in rows)
 
 
 def trains_sources(config: "Config") -> bool:

@@ -43,8 +43,8 @@ from resnet_bench.experiments.finetune.cells import (
     TransferEpoch,
     TransferResult,
 )
-from resnet_bench.experiments.finetune.grid import needs_weights, possible_strategies
-from resnet_bench.experiments.finetune.spec import Config, expand
+from resnet_bench.experiments.finetune.grid import expand, possible_strategies
+from resnet_bench.experiments.finetune.spec import Config, needs_weights
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell
 from resnet_bench.records import Cell, Record

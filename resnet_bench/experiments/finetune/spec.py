@@ -9,22 +9,13 @@ from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.engine.weights.origins import parse_weights
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.finetune.cells import (
-    FinetuneCell,
     TransferEpoch,
     TransferResult,
 )
-from resnet_bench.experiments.finetune.grid import expand, needs_weights
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.options import check, option
 
-__all__ = ["EXAMPLES", "RECORDS", "Config", "FinetuneCell", "expand"]
-
 RECORDS = (TransferResult, TransferEpoch, SourceResult)
-
-EXAMPLES = (
-    "finetune --variants 18,50 --strategy probe,full,scratch",
-    "finetune --dataset cifar10 --data-dir ~/data --weights imagenet --device cuda",
-)
 
 STANDARD_FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 
@@ -54,6 +45,12 @@ def parse_strategy(text: str) -> tuple[str, ...]:
         return (text,)
     accepted = f"{', '.join(STRATEGIES)} or all"
     raise UsageError.for_option("--strategy", text, accepted)
+
+
+def needs_weights(config: "Config") -> bool:
+    """Whether a strategy starts from trained weights, or counts their cost."""
+    rows = (STRATEGIES[name] for name in config.strategy)
+    return any(row.pretrained or row.counts_source for row in rows)
 
 
 def announce(config: "Config") -> list[str]:

@@ -9,11 +9,6 @@ from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.options import check, option
 from resnet_bench.records import Cell, Record, measured, transient
 
-EXAMPLES = (
-    "pretrain --variants 18,34",
-    "pretrain --variants 50 --dataset cifar100 --data-dir ~/data --epochs 60",
-)
-
 #: Epochs of the source's training; `quick` is what `finetune` trains by itself.
 PROFILES = {"quick": 5, "standard": 30}
 

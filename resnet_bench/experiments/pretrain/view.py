@@ -1,13 +1,16 @@
 """What a person sees of `pretrain`: the checkpoints and how to use them."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.present.machines import machine_title
+from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 
@@ -81,3 +84,13 @@ def notices(run: Run) -> list[str]:
     """Return a sentence for what could not be trained."""
     unfinished = len(run.missing) + len(run.failed)
     return [f"{unfinished} checkpoints could not be trained"] if unfinished else []
+
+
+def show(run: Run, others: OtherRuns) -> Shown:
+    """Return what the run shows."""
+    return Shown(
+        json=json_object(run),
+        tables=tables(run),
+        notices=notices(run),
+        draw=partial(figures, run),
+    )

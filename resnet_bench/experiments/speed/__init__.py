@@ -1,1 +1,93 @@
 """How fast each variant runs forward, backward and a whole step."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from resnet_bench.execution.base import Executor
+from resnet_bench.experiments.base import Experiment, Note, OtherRuns
+from resnet_bench.experiments.speed import grid
+from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.grid import expand
+from resnet_bench.experiments.speed.spec import RECORDS, Config
+from resnet_bench.records import Record
+from resnet_bench.store.reading import Run
+
+if TYPE_CHECKING:
+    from resnet_bench.engine.ranks import Ranks
+    from resnet_bench.present.shown import Shown
+    from resnet_bench.present.tables import Table
+
+
+class Speed(Experiment[Config, SpeedCell]):
+    """Time forward, backward and step of each variant."""
+
+    name = "speed"
+    summary = "Time forward, backward and step of each variant."
+    title = "Speed"
+    schedule = "rounds"
+    config = Config
+    records = RECORDS
+    runs_on_page = 6
+    examples = (
+        "speed --variants 18,34,50",
+        "speed --variants 18 -b 1,4,16 --dtype bfloat16 --mode infer",
+    )
+    method = (
+        "Every setting runs in a process of its own; the settings are visited in "
+        "shuffled order, several times, so that a slow minute of the machine hits all "
+        "of them.",
+        "Forward, loss, backward and optimizer are timed alone, with synchronisation "
+        "between them, and the whole step as one, without. Their sum over the step is "
+        "the closure; outside of 0.95 to 1.05 the row is marked.",
+        "A time is the median of all calls after warm-up, its interval is from order "
+        "statistics. It covers what varies within that process, not from one process "
+        "to the next.",
+        "Ratios between rows are formed visit by visit; their interval is Student's t "
+        "on the logarithms.",
+        "Images per second come from blocks of calls that are not synchronised one by "
+        "one, peak memory from a fresh process that does nothing else.",
+        "Work is counted without computing: one multiply-add (MAC) is two FLOP. The "
+        "ceiling is the fastest matrix product or convolution of the same run.",
+    )
+
+    def expand(self, config: Config) -> Sequence[SpeedCell]:
+        """Return the cells that a prepared config comes to."""
+        return expand(config)
+
+    def prepare(self, config: Config) -> Config:
+        """Return the config as it is carried out here; raises UsageError."""
+        from resnet_bench.experiments.speed.run import prepare
+
+        return prepare(config)
+
+    def fitted(self, config: Config, executor: Executor, note: Note) -> Config:
+        """Find the largest batches where `--batch-size auto` asks for them."""
+        return grid.fitted(config, executor, note)
+
+    def announcements(self, config: Config) -> Sequence[str]:
+        """Say which batches were found."""
+        return grid.announce(config)
+
+    def live_table(self, run: Run) -> "Table | None":
+        """Return the table of times as far as it is filled."""
+        from resnet_bench.experiments.speed.view.show import live_table
+
+        return live_table(run)
+
+    def estimate(self, config: Config, cells: Sequence[SpeedCell]) -> float | None:
+        """Return the seconds that the cells take one after the other."""
+        from resnet_bench.experiments.speed.run import estimate
+
+        return estimate(config, list(cells))
+
+    def run(self, cell: SpeedCell, ranks: "Ranks") -> Iterator[Record]:
+        """Yield what the cell measures."""
+        from resnet_bench.experiments.speed.run import run
+
+        return run(cell, ranks)
+
+    def show(self, run: Run, others: OtherRuns) -> "Shown":
+        """Return what the run shows."""
+        from resnet_bench.experiments.speed.view.show import show
+
+        return show(run, others)

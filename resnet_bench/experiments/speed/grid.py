@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnet_bench.errors import ChildDiedError, UsageError
+from resnet_bench.execution.base import Executor
 from resnet_bench.experiments.speed.cells import (
     AUTO,
     BREAKDOWNS,
@@ -20,31 +21,14 @@ from resnet_bench.experiments.speed.cells import (
     TIME,
     SpeedCell,
 )
-from resnet_bench.experiments.speed.settings import LADDER, TIMM, TORCH_TIMER, Rung
-
-if TYPE_CHECKING:
-    from resnet_bench.experiments.speed.spec import Config
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How long and how precisely to measure when no option says so.
-
-    `precision` is the relative half width of a median's interval; the times are
-    seconds per cell.
-    """
-
-    precision: float
-    cpu_seconds: float
-    cuda_seconds: float
-
-
-PROFILES = {
-    "quick": Profile(precision=0.05, cpu_seconds=3.0, cuda_seconds=1.0),
-    "standard": Profile(precision=0.02, cpu_seconds=10.0, cuda_seconds=3.0),
-    "thorough": Profile(precision=0.01, cpu_seconds=60.0, cuda_seconds=20.0),
-}
-
+from resnet_bench.experiments.speed.settings import (
+    LADDER,
+    PROFILES,
+    TIMM,
+    TORCH_TIMER,
+    Rung,
+)
+from resnet_bench.experiments.speed.spec import Config
 
 DEFAULT_VARIANTS = (18, 34, 50)
 
@@ -242,8 +226,6 @@ def _ceiling_cell(cell: SpeedCell) -> SpeedCell:
     )
 
 
-RUN = "resnet_bench.experiments.speed.run"
-
 #: The search doubles from here (batch norm wants two images); no batch is larger than
 #: the last, and no search goes on for longer, per setting.
 FIRST, LARGEST = 2, 65_536
@@ -294,7 +276,7 @@ def largest(
     return Largest(low, f"{high} do not fit")
 
 
-def fitted(config: Any, executor: Any, note: Callable[[str], None]) -> Any:
+def fitted(config: Config, executor: Executor, note: Callable[[str], None]) -> Config:
     """Return the config with a batch for each setting that asks for the largest.
 
     What a resumed run found before stays; `note` hears of each try. Raises UsageError
@@ -309,7 +291,7 @@ def fitted(config: Any, executor: Any, note: Callable[[str], None]) -> Any:
     ]
     if not open_cells:
         return config
-    if not getattr(executor, "isolates", False):
+    if not executor.isolates:
         raise UsageError(
             f"--batch-size {AUTO}: expected with --executor processes and one GPU"
         )
@@ -318,7 +300,7 @@ def fitted(config: Any, executor: Any, note: Callable[[str], None]) -> Any:
 
 
 def _found(
-    cells: Sequence[SpeedCell], executor: Any, note: Callable[[str], None]
+    cells: Sequence[SpeedCell], executor: Executor, note: Callable[[str], None]
 ) -> Iterator[tuple[str, str, int]]:
     for number, cell in enumerate(cells, start=1):
         tries = _Tries(cell, executor, note, f"{number}/{len(cells)}")
@@ -331,7 +313,7 @@ class _Tries:
     """Tries batches of one cell in children and says so."""
 
     cell: SpeedCell
-    executor: Any
+    executor: Executor
     note: Callable[[str], None]
     count: str
     known: str = ""
@@ -351,7 +333,7 @@ class _Tries:
     def _fits(self, batch_size: int) -> bool:
         try:
             tried = replace(self.cell, batch_size=batch_size)
-            return bool(self.executor.call(RUN, "fits", tried))
+            return bool(self.executor.call(_fits_here, tried))
         except ChildDiedError:
             return False  # ended by the out-of-memory killer, as it would be again
 
@@ -374,6 +356,13 @@ def _subject(cell: SpeedCell) -> str:
     return f"{cell.name}, {cell.image_size} px, {cell.dtype}"
 
 
-def announce(config: Any) -> list[str]:
+def announce(config: Config) -> list[str]:
     """Say which batches were found."""
     return [f"--batch-size {AUTO}: {what}" for _, what, _ in config.fitted or ()]
+
+
+def _fits_here(cell: SpeedCell) -> bool:
+    """Try the cell's batch in this process, which may die of it."""
+    from resnet_bench.experiments.speed.measures.memory import fits
+
+    return fits(cell)

@@ -120,3 +120,23 @@ def setting_options(parameters: Mapping[str, Any]) -> str:
     chosen = [] if dtype == "float32" else [f"--dtype {dtype}"]
     given = (name for name, field in switches.items() if parameters.get(field))
     return " ".join([*chosen, *given])
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long and how precisely to measure when no option says so.
+
+    `precision` is the relative half width of a median's interval; the times are
+    seconds per cell.
+    """
+
+    precision: float
+    cpu_seconds: float
+    cuda_seconds: float
+
+
+PROFILES = {
+    "quick": Profile(precision=0.05, cpu_seconds=3.0, cuda_seconds=1.0),
+    "standard": Profile(precision=0.02, cpu_seconds=10.0, cuda_seconds=3.0),
+    "thorough": Profile(precision=0.01, cpu_seconds=60.0, cuda_seconds=20.0),
+}

@@ -18,26 +18,8 @@ from resnet_bench.experiments.speed.cells import (
     ScalingSamples,
     SpeedSamples,
 )
-from resnet_bench.experiments.speed.grid import (
-    PROFILES,
-    announce,
-    expand,
-    fitted,
-    resolved,
-)
-from resnet_bench.experiments.speed.settings import PROTOCOLS
+from resnet_bench.experiments.speed.settings import PROFILES, PROTOCOLS
 from resnet_bench.options import check, kept, option
-
-__all__ = [
-    "EXAMPLES",
-    "PROFILES",
-    "RECORDS",
-    "Config",
-    "announce",
-    "expand",
-    "fitted",
-    "resolved",
-]
 
 DTYPES = ("float32", "bfloat16", "float16")
 ARCHITECTURES = (RESIDUAL, PLAIN)
@@ -286,9 +268,4 @@ RECORDS = (
     CeilingSamples,
     ScalingSamples,
     OutOfMemory,
-)
-
-EXAMPLES = (
-    "speed --variants 18,34,50",
-    "speed --variants 18 -b 1,4,16 --dtype bfloat16 --mode infer",
 )

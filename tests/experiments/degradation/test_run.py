@@ -187,7 +187,7 @@ def test_the_same_cell_gives_the_same_bits_alone_and_beside_another() -> None:
     ]
     executor = ProcessExecutor()
     job = Job(
-        module=measuring.__name__,
+        run=measuring.run,
         schedule="once",
         tasks=tuple(Task(cell) for cell in cells),
         workers=2,

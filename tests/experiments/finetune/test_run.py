@@ -17,7 +17,8 @@ from resnet_bench.experiments.finetune.cells import (
     TransferEpoch,
     TransferResult,
 )
-from resnet_bench.experiments.finetune.spec import Config, expand
+from resnet_bench.experiments.finetune.grid import expand
+from resnet_bench.experiments.finetune.spec import Config
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
 from resnet_bench.records import Cell, Record

@@ -8,11 +8,11 @@ from resnet_bench import cli
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.experiments.finetune.cells import RANDOM_DRAWS, FinetuneCell
+from resnet_bench.experiments.finetune.grid import expand
 from resnet_bench.experiments.finetune.spec import (
     Config,
     announce,
     checked_weights,
-    expand,
     parse_strategy,
 )
 from resnet_bench.experiments.pretrain.spec import PretrainCell

@@ -4,7 +4,6 @@ import math
 import numpy as np
 import pytest
 
-from resnet_bench.experiments.finetune.view import show as view
 from resnet_bench.experiments.finetune.view import words as view_words
 from resnet_bench.experiments.finetune.view.groups import (
     ControlGain,
@@ -19,6 +18,7 @@ from resnet_bench.experiments.finetune.view.groups import (
 )
 from resnet_bench.gate.compare import observations_of
 from resnet_bench.present.tables import markdown
+from resnet_bench.reports.shown import shown
 from resnet_bench.statistics.estimates import mean_interval
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
@@ -51,7 +51,7 @@ def run() -> Run:
 
 
 def test_json_has_the_promised_rows_controls_and_summary(run: Run) -> None:
-    content = view.json_object(run)
+    content = shown(run).json
     assert content["run"] == "r1"
     assert len(content["rows"]) == 2 * 3 * 3 * 2
     for row in content["rows"] + content["controls"]:
@@ -69,7 +69,7 @@ def test_json_has_the_promised_rows_controls_and_summary(run: Run) -> None:
 def test_a_target_that_was_not_reached_is_null_in_json_and_infinite_in_tables(
     run: Run,
 ) -> None:
-    summary = view.json_object(run)["summary"]
+    summary = shown(run).json["summary"]
     small = next(
         row
         for row in summary
@@ -82,7 +82,7 @@ def test_a_target_that_was_not_reached_is_null_in_json_and_infinite_in_tables(
         if (g.variant, g.strategy, g.fraction) == (18, "scratch", 0.1)
     )
     assert math.isinf(group.seconds_to_target)
-    assert "∞" in markdown(view.tables(run)[0])
+    assert "∞" in markdown(shown(run).tables[0])
 
 
 def test_the_gain_over_scratch_is_paired_by_seed(run: Run) -> None:
@@ -161,9 +161,9 @@ def test_answers_of_several_draws_are_averaged_by_image_and_seed() -> None:
 
 def test_a_source_that_shares_images_with_the_target_is_told() -> None:
     options = {"variants": (18,), "seeds": 1, "fractions": (1.0,)}
-    shared = " ".join(view.notices(stored_run(resolved(dataset="digits", **options))))
+    shared = " ".join(shown(stored_run(resolved(dataset="digits", **options))).notices)
     assert "digits-0-4, on which the backbone was trained, shares" in shared
-    apart = " ".join(view.notices(stored_run(resolved(**options))))
+    apart = " ".join(shown(stored_run(resolved(**options))).notices)
     assert "shares" not in apart
     assert view_words.share_images("cifar10", "cifar10")
     assert not view_words.share_images("cifar10", "digits")
@@ -197,7 +197,7 @@ def test_a_network_with_another_verdict_than_all_together_is_named() -> None:
 
 
 def test_tables_name_the_origin_the_controls_and_the_verdict(run: Run) -> None:
-    accuracy, control, _ = view.tables(run)
+    accuracy, control, _ = shown(run).tables
     text = markdown(accuracy)
     assert "suite:digits-0-4" in text
     assert "nothing here was pre-trained on ImageNet" in text
@@ -218,7 +218,7 @@ def test_a_test_set_of_180_images_leaves_several_points_of_sampling_error(
 def test_notices_begin_with_the_weights_and_say_what_pixels_alone_reach(
     run: Run,
 ) -> None:
-    first, *rest = view.notices(run)
+    first, *rest = shown(run).notices
     assert first.startswith("WEIGHTS: suite:digits-0-4, trained by this suite")
     assert any("logistic regression on raw pixels reaches 96.0 %" in s for s in rest)
 
@@ -239,7 +239,7 @@ def test_the_origin_is_said_as_what_it_is(origin: str, said: str) -> None:
 
 def test_what_spoils_a_result_is_said() -> None:
     run = stored_run(resolved(seeds=1), diverged=True, skipped_images=3)
-    said = " ".join(view.notices(run))
+    said = " ".join(shown(run).notices)
     assert "trainings diverged" in said
     assert "3 images could not be decoded" in said
     assert "one seed gives no interval" in said
@@ -249,14 +249,14 @@ def test_a_run_without_results_shows_nothing_and_does_not_fail() -> None:
     config = resolved(seeds=1)
     run = stored_run(config)
     empty = Run(run.folder, run.header, [], {}, "partial")
-    assert view.tables(empty) == []
-    assert view.figures(empty) == {}
-    assert view.json_object(empty)["rows"] == []
-    assert "cells have no result" in " ".join(view.notices(empty))
+    assert shown(empty).tables == []
+    assert shown(empty).figures == {}
+    assert shown(empty).json["rows"] == []
+    assert "cells have no result" in " ".join(shown(empty).notices)
 
 
 def test_every_figure_names_data_weights_and_machine(run: Run) -> None:
-    figures = view.figures(run)
+    figures = shown(run).figures
     assert set(figures) == {
         "accuracy-against-time",
         "accuracy-by-variant",
@@ -273,14 +273,14 @@ def test_every_figure_names_data_weights_and_machine(run: Run) -> None:
 
 
 def test_one_share_of_the_data_makes_no_curve_over_shares() -> None:
-    figures = view.figures(stored_run(resolved(seeds=1, fractions=(1.0,))))
+    figures = shown(stored_run(resolved(seeds=1, fractions=(1.0,)))).figures
     assert "data-fractions" not in figures
     assert "accuracy-by-variant" in figures
 
 
 def test_an_unreached_target_is_written_into_the_figure() -> None:
     run = stored_run(resolved(seeds=1), seconds_to_target=None)
-    texts = [t.get_text() for t in view.figures(run)["time-to-accuracy"].axes[0].texts]
+    texts = [t.get_text() for t in shown(run).figures["time-to-accuracy"].axes[0].texts]
     assert set(texts) == {"not reached"}
 
 

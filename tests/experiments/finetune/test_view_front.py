@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.finetune.view import front as view_front
-from resnet_bench.experiments.finetune.view import show as view
 from resnet_bench.experiments.finetune.view.groups import groups_of
+from resnet_bench.experiments.speed import Speed
+from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import markdown
+from resnet_bench.reports import shown as reports
+from resnet_bench.reports.shown import OtherStoredRuns, shown
 from resnet_bench.store.reading import Run
 from tests.experiments.finetune.stored import resolved, stored_run
 
@@ -26,7 +30,7 @@ def texts_of(figure: Any) -> str:
 def test_the_front_marks_imagenet_as_reported_and_says_where_steps_come_from(
     run: Run,
 ) -> None:
-    text = texts_of(view.figures(run)["accuracy-step-time-front"])
+    text = texts_of(shown(run).figures["accuracy-step-time-front"])
     assert "reported, not measured here" in text
     assert "during this run" in text
 
@@ -65,21 +69,22 @@ def test_the_front_takes_step_times_from_a_speed_run_of_the_same_machine(
         "s3": [speed_row(18), speed_row(34)],
     }
     monkeypatch.setattr(
-        view_front, "run_folders", lambda *_: [r.folder for r in stored.values()]
+        reports, "run_folders", lambda *_: [r.folder for r in stored.values()]
     )
-    monkeypatch.setattr(view_front, "read_run", lambda folder: stored[folder.name])
-    monkeypatch.setattr(view_front, "speed_object", lambda r: {"rows": rows[r.id]})
-    costs = view_front.speed_costs(run, (18, 34))
-    assert {variant: cost.step_seconds for variant, cost in costs.items()} == {
+    monkeypatch.setattr(reports, "read_run", lambda folder: stored[folder.name])
+    monkeypatch.setattr(Speed, "show", lambda _, r, __: Shown({"rows": rows[r.id]}, []))
+    newest, older = OtherStoredRuns(run).step_costs
+    assert newest.keys() == {18}
+    assert {variant: cost.step_seconds for variant, cost in older.items()} == {
         18: 0.1,
         34: 0.1,
     }
-    assert "speed run s1" in costs[18].where
-    assert "speed run s1" in texts_of(view.figures(run)["accuracy-step-time-front"])
+    assert "speed run s1" in older[18].where
+    assert "speed run s1" in texts_of(shown(run).figures["accuracy-step-time-front"])
 
 
 def test_a_front_keeps_what_no_cheaper_network_equals(run: Run) -> None:
-    found = view_front.front_of(run, groups_of(run))
+    found = view_front.front_of(groups_of(run), OtherRuns())
     assert found is not None
     assert found.strategy == "full"
     by_time = found.kept(lambda point: point.step_milliseconds)
@@ -91,18 +96,18 @@ def test_a_front_keeps_what_no_cheaper_network_equals(run: Run) -> None:
 
 def test_one_network_makes_no_front() -> None:
     run = stored_run(resolved(variants=(18,), fractions=(1.0,)))
-    assert view_front.front_of(run, groups_of(run)) is None
-    assert "accuracy-step-time-front" not in view.figures(run)
+    assert view_front.front_of(groups_of(run), OtherRuns()) is None
+    assert "accuracy-step-time-front" not in shown(run).figures
 
 
 def test_the_front_stands_in_table_and_json_with_imagenet_as_reported(run: Run) -> None:
-    text = " ".join(markdown(view.tables(run)[-1]).split())
+    text = " ".join(markdown(shown(run).tables[-1]).split())
     assert "reported, not measured here" in text
-    front = view.json_object(run)["front"]
+    front = shown(run).json["front"]
     assert front["measured"] == "32 images of 32 px, during this run"
     assert [point["variant"] for point in front["points"]] == [18, 34]
     assert front["points"][0]["reported_imagenet_percent"] == pytest.approx(69.758)
-    nothing = view.json_object(stored_run(resolved(strategy=("probe",))))
+    nothing = shown(stored_run(resolved(strategy=("probe",)))).json
     assert nothing["front"] is None
 
 
@@ -111,6 +116,6 @@ def test_the_front_ignores_rows_of_another_device_or_without_a_step(
 ) -> None:
     rows = [speed_row(18, device="cuda:0"), speed_row(34, step=None)]
     rows.append(speed_row(50, architecture="plain"))
-    monkeypatch.setattr(view_front, "speed_object", lambda _: {"rows": rows})
+    monkeypatch.setattr(Speed, "show", lambda *_: Shown({"rows": rows}, []))
     speed = Run(Path("s"), {"run": "s", "experiment": "speed"}, [], {}, "complete")
-    assert view_front._costs_of(speed, "cpu") == {}
+    assert reports._costs_of(speed, "cpu") == {}

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.experiments.speed.spec import Config, resolved
+from resnet_bench.experiments.speed.grid import resolved
+from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.store.reading import Run, assemble
 from tests.toys.speed_runs import Change, header_of, lines_of, unchanged
 

@@ -9,7 +9,8 @@ from resnet_bench.experiments.speed.cells import (
     ceiling_of,
     row_of,
 )
-from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.spec import Config
 
 CELLS = expand(resolved(Config(variants=(18,)), "cuda:1", threads=2))
 CELL, CEILING_CELL = CELLS[:2]

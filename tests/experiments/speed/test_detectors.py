@@ -22,7 +22,8 @@ from resnet_bench.experiments.speed.cells import (
     OutOfMemory,
     SpeedCell,
 )
-from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view.rows import SpeedRow
 from tests.engine.fake_cuda import FakeCuda
 

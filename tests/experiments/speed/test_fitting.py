@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from resnet_bench.commands.plan import unheard
 from resnet_bench.engine.devices import Device
 from resnet_bench.errors import ChildDiedError, UsageError
+from resnet_bench.execution.base import Arguments, Result
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.execution.processes import ProcessExecutor
-from resnet_bench.experiments.speed import run
+from resnet_bench.experiments.speed import Speed
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
 from resnet_bench.experiments.speed.grid import (
     FIRST,
@@ -24,12 +25,16 @@ from resnet_bench.experiments.speed.grid import (
     RESOLUTION,
     SEARCH_SECONDS,
     Largest,
+    announce,
+    expand,
     fitted,
     largest,
+    resolved,
     timing_cells,
 )
 from resnet_bench.experiments.speed.measures import memory as measure
-from resnet_bench.experiments.speed.spec import Config, announce, expand, resolved
+from resnet_bench.experiments.speed.measures.memory import fits
+from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.options import restore
 from resnet_bench.records import to_json
 from tests.toys import limited
@@ -42,21 +47,24 @@ def config_of(**options: Any) -> Config:
     return resolved(Config(**given_), "cpu", threads=1)
 
 
-class Machine:
+class Machine(InlineExecutor):
     """Runs what fits below a limit; the child that does not is killed."""
 
     isolates = True
 
     def __init__(self, limit: Callable[[SpeedCell], int]) -> None:
+        super().__init__()
         self.limit = limit
         self.tried: list[int] = []
 
-    def call(self, module: str, function: str, cell: SpeedCell) -> bool:
-        assert (module, function) == (run.__name__, "fits")
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
+        (cell,) = cast(tuple[Any], arguments)
         self.tried.append(cell.batch_size or 0)
         if self.tried[-1] > 3 * self.limit(cell):
             raise ChildDiedError("killed")
-        return self.tried[-1] <= self.limit(cell)
+        return cast(Result, self.tried[-1] <= self.limit(cell))
 
 
 @given(st.integers(1, LARGEST - 1))
@@ -191,9 +199,9 @@ def tiny_cell(batch_size: int) -> SpeedCell:
 
 def tried(batch_size: int, limit_bytes: int) -> bool:
     executor = ProcessExecutor()
-    executor.warm((run.__name__,))
+    executor.warm(Speed().preload)
     try:
-        answer = executor.call(run.__name__, "fits", tiny_cell(batch_size), limit_bytes)
+        answer = executor.call(fits, tiny_cell(batch_size), limit_bytes)
     finally:
         executor.close()
     return bool(answer)
@@ -208,8 +216,11 @@ def test_a_child_tells_what_fits_below_a_limit() -> None:
 class Limited(ProcessExecutor):
     """Calls in children that the kernel gives no more than some address space."""
 
-    def call(self, module: str, function: str, *arguments: Any) -> Any:
-        return super().call(limited.__name__, function, *arguments)
+    def call(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Result:
+        (cell,) = cast(tuple[Any], arguments)
+        return cast(Result, super().call(limited.fits, cell))
 
 
 def test_the_search_ends_at_a_limit_that_the_kernel_sets() -> None:
@@ -225,15 +236,15 @@ def test_the_search_ends_at_a_limit_that_the_kernel_sets() -> None:
         (timed,) = [cell for cell in timing_cells(found) if cell.measure == TIME]
         assert found.fitted is not None
         _, words, batch_size = found.fitted[0]
-        fits = [
-            executor.call(run.__name__, "fits", replace(timed, batch_size=each))
+        fitting = [
+            executor.call(fits, replace(timed, batch_size=each))
             for each in (batch_size, 2 * batch_size)
         ]
     finally:
         executor.close()
     assert words.endswith("do not fit)")
     assert 2 < batch_size < LARGEST
-    assert fits == [True, False]
+    assert fitting == [True, False]
 
 
 def test_a_batch_may_take_most_of_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,10 @@ from resnet_bench.experiments.speed.cells import (
     SpeedSamples,
     phase_field,
 )
+from resnet_bench.experiments.speed.grid import expand
 from resnet_bench.experiments.speed.measures import timing
 from resnet_bench.experiments.speed.measures.subject import builder_of
-from resnet_bench.experiments.speed.spec import Config, expand
+from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.records import to_json
 from tests.engine.fake_cuda import FakeCuda
 

@@ -11,20 +11,18 @@ from hypothesis import strategies as st
 from resnet_bench.commands.plan import Plan, open_again
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.experiments.speed import Speed
 from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
     TIME,
 )
-from resnet_bench.experiments.speed.settings import LADDER, options_of
+from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.settings import LADDER, PROFILES, options_of
 from resnet_bench.experiments.speed.spec import (
-    EXAMPLES,
-    PROFILES,
     Config,
-    expand,
     parse_fraction,
-    resolved,
 )
 from resnet_bench.options import restore
 from resnet_bench.records import to_json
@@ -251,7 +249,7 @@ def test_what_is_no_fraction_is_refused(text: str) -> None:
 
 
 def test_two_examples_are_shown() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(Speed.examples) == 2
 
 
 def test_timm_allows_tf32_on_a_gpu_and_timer_takes_one_thread() -> None:

@@ -12,12 +12,14 @@ from rich.console import Console
 
 from resnet_bench.errors import InputOutputError
 from resnet_bench.execution.processes import SETTING, VARIABLE
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.gate import noise
 from resnet_bench.present import theme
 from resnet_bench.present.tables import csv_text, markdown
 from resnet_bench.present.terminal import print_table
+from resnet_bench.reports.shown import shown
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]
@@ -236,7 +238,7 @@ def test_notices_name_the_model_they_are_about(make_run: MakeRun) -> None:
         return {**record, "notes": [f"The clock fell by {record['round']}."]}
 
     run = make_run(variants=(18,), change=hot)
-    assert view.notices(run) == ["ResNet-18: The clock fell by 4."]
+    assert view.notices(run, OtherRuns()) == ["ResNet-18: The clock fell by 4."]
 
 
 def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
@@ -252,13 +254,14 @@ def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
 
 
 def test_the_spread_between_processes_is_told_once_noise_measured_it(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+    make_run: MakeRun,
 ) -> None:
+    class Noisy(OtherRuns):
+        process_spread = 0.073
+
     run = make_run(variants=(18,))
-    monkeypatch.setattr(view, "known_process_spread", lambda results, key: 0.073)
-    assert "differ by 7.3% on this machine" in view.notices(run)[-1]
-    monkeypatch.setattr(view, "known_process_spread", lambda results, key: None)
-    assert view.notices(run) == []
+    assert "differ by 7.3% on this machine" in view.notices(run, Noisy())[-1]
+    assert view.notices(run, OtherRuns()) == []
 
 
 def test_a_damaged_noise_run_does_not_stop_the_table(
@@ -268,7 +271,7 @@ def test_a_damaged_noise_run_does_not_stop_the_table(
         raise InputOutputError("damaged")
 
     monkeypatch.setattr(noise, "process_spread_on", damaged)
-    assert view.notices(make_run(variants=(18,))) == []
+    assert shown(make_run(variants=(18,))).notices == []
 
 
 def test_the_headline_sets_networks_side_by_side(make_run: MakeRun) -> None:

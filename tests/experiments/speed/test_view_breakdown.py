@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from resnet_bench.experiments.speed.cells import BREAKDOWN_STAGE
-from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.parts import breakdowns_of, notes_of
 from resnet_bench.store.reading import Run, assemble

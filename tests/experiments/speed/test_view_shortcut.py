@@ -14,8 +14,8 @@ from resnet_bench.experiments.speed.cells import (
     SpeedCell,
     row_of,
 )
-from resnet_bench.experiments.speed.grid import MEMORY_REPEATS
-from resnet_bench.experiments.speed.spec import Config, expand, resolved
+from resnet_bench.experiments.speed.grid import MEMORY_REPEATS, expand, resolved
+from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.shortcut import shortcut_table, shortcuts_of

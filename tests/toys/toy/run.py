@@ -26,10 +26,6 @@ def rehearse(config: Config) -> None:
         refuse("--behaviours unreachable: cannot be downloaded")
 
 
-def estimate(config: Config, cells: list[ToyCell]) -> float:
-    return 1.5 * len(cells)
-
-
 def run(cell: ToyCell, ranks: Any) -> Iterator[ToySample]:
     for step in range(cell.size):
         if step == 1:

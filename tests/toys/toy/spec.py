@@ -8,8 +8,6 @@ from resnet_bench.errors import UsageError
 from resnet_bench.options import check, option
 from resnet_bench.records import Cell, Record, measured, transient
 
-EXAMPLES = ("toy", "toy --size 2")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -46,9 +44,6 @@ class ToyCell(Cell):
 class ToySample(Record):
     step: int
     value: float = measured(unit="s", better="lower")
-
-
-RECORDS = (ToySample,)
 
 
 def expand(config: Config) -> list[ToyCell]:

@@ -1,10 +1,12 @@
 """What a degradation run shows: verdicts, tables, figures and sentences."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.degradation.claims.all import claim_row, judged_claims
 from resnet_bench.experiments.degradation.claims.judging import known
 from resnet_bench.experiments.degradation.records import TrainingResult
@@ -22,6 +24,7 @@ from resnet_bench.experiments.degradation.view.training import (
     variants,
 )
 from resnet_bench.experiments.degradation.view.words import caveats, summary
+from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 
@@ -35,10 +38,6 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "lesions": lesions,
     "variants": variants,
 }
-
-
-#: How the numbers were taken, for reports.
-METHOD = view_published.METHOD
 
 
 def json_object(run: Run) -> dict[str, Any]:
@@ -83,3 +82,15 @@ def figures(run: Run) -> dict[str, Figure]:
     """Return the run's figures by name, leaving out what was not measured."""
     drawn = {name: draw(run) for name, draw in FIGURES.items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def show(run: Run, others: OtherRuns) -> Shown:
+    """Return what the run shows."""
+    return Shown(
+        json=json_object(run),
+        tables=tables(run),
+        notices=notices(run),
+        headline=headline(run),
+        published=published(run),
+        draw=partial(figures, run),
+    )

@@ -23,19 +23,6 @@ from resnet_bench.store.reading import Run
 PUBLISHED_DATASET = "cifar10"
 PUBLISHED_RECIPE = "paper"
 
-METHOD = (
-    "Plain and residual networks of one depth and seed have the same parameters, start "
-    "from the same weights and see the same batches; only the shortcuts are switched.",
-    "The error that claims use is the clean training error of the last step: whole "
-    "training set, no augmentation, fixed weights, evaluation mode, batch-norm "
-    "statistics recomputed exactly. Never the best epoch.",
-    "The test set is read once, at the end. Its sampling error is Wilson's interval.",
-    "Intervals are Student's t over seeds, paired across the arms. A network that "
-    "diverged counts as chance.",
-    "A claim is SUPPORTED or REFUTED by a margin that was fixed before the run, under "
-    "the number of training steps that its sentence names.",
-)
-
 
 def published_table(run: Run) -> Table | None:
     """Return published errors beside those of the same arm and depth here.

@@ -19,7 +19,7 @@ from resnet_bench.experiments.finetune.view.drawing import (
     variants_of,
     whisker,
 )
-from resnet_bench.experiments.finetune.view.front import front
+from resnet_bench.experiments.finetune.view.front import Front, front
 from resnet_bench.experiments.finetune.view.groups import (
     NO_GAIN_MARGIN_POINTS,
     Group,
@@ -117,9 +117,12 @@ DODGE = 1.03
 SHOWN_BELOW_TARGET = 30.0
 
 
-def figures(run: Run, groups: Sequence[Group]) -> dict[str, Figure]:
-    """Return the figures that the run's groups can fill, by file name."""
+def figures(
+    run: Run, groups: Sequence[Group], found: Front | None
+) -> dict[str, Figure]:
+    """Return the figures that the run can fill, by file name."""
     drawn = {name: draw(run, groups) for name, draw in FIGURES.items()}
+    drawn["accuracy-step-time-front"] = front(run, found)
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
@@ -329,6 +332,5 @@ FIGURES: dict[str, Callable[[Run, Sequence[Group]], Figure | None]] = {
     "accuracy-by-variant": accuracy_by_variant,
     "data-fractions": data_fractions,
     "time-to-accuracy": time_to_accuracy,
-    "accuracy-step-time-front": front,
     "controls": controls,
 }

@@ -9,16 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.errors import ResnetBenchError
+from resnet_bench.experiments.base import OtherRuns, StepCost
 from resnet_bench.experiments.finetune.view.drawing import titled, variants_of
 from resnet_bench.experiments.finetune.view.groups import Group
-from resnet_bench.experiments.speed.settings import OWN
-from resnet_bench.experiments.speed.view.show import json_object as speed_object
 from resnet_bench.present import theme
 from resnet_bench.present.published import imagenet_accuracy
 from resnet_bench.statistics.intervals import Interval
-from resnet_bench.store.folders import run_folders
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import Run
 
 #: Strategies in the order in which the front prefers one that the run has.
 PREFERRED = ("full", "discriminative", "probe-then-full", "scratch")
@@ -27,21 +24,12 @@ MEBIBYTE = 2.0**20
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one step of a variant costs, and at which setting that was measured."""
-
-    step_seconds: float
-    peak_bytes: int | None
-    where: str
-
-
-@dataclass(frozen=True)
 class Point:
     """A variant of the front: its accuracy here, its cost, and ImageNet as reported."""
 
     variant: int
     accuracy: Interval
-    cost: Cost
+    cost: StepCost
     reported_percent: float | None
 
     @property
@@ -96,15 +84,16 @@ class Front:
         return kept
 
 
-def front_of(run: Run, groups: Sequence[Group]) -> Front | None:
+def front_of(groups: Sequence[Group], others: OtherRuns) -> Front | None:
     """Return accuracy with step time and memory; None for less than two variants.
 
-    Costs come from a stored `speed` run of the same machine, else from this run's own
-    training.
+    Costs come from the newest `speed` run of this machine that has all variants, else
+    from this run's own training.
     """
     shown = _shown(groups)
     variants = variants_of(shown)
-    costs = speed_costs(run, variants) or _own_costs(shown)
+    timed = (costs for costs in others.step_costs if {*variants} <= costs.keys())
+    costs = next(timed, None) or _own_costs(shown)
     points = [
         Point(v, group.accuracy, costs[v], imagenet_accuracy(v))
         for group in shown
@@ -113,9 +102,8 @@ def front_of(run: Run, groups: Sequence[Group]) -> Front | None:
     return Front(shown[0].strategy, points) if len(points) > 1 else None
 
 
-def front(run: Run, groups: Sequence[Group]) -> Figure | None:
+def front(run: Run, found: Front | None) -> Figure | None:
     """Draw accuracy against step time and memory, and ImageNet's as reported."""
-    found = front_of(run, groups)
     if found is None:
         return None
     title = f"Accuracy against the cost of a step, strategy {found.strategy}"
@@ -155,43 +143,7 @@ def _draw(
     axes.set_xlim(0, 1.45 * right or 1.0)  # room for the names
 
 
-def speed_costs(run: Run, variants: Sequence[int]) -> dict[int, Cost]:
-    """Return step times from the newest speed run of this machine with all variants.
-
-    Empty when no stored run has them.
-    """
-    results = run.folder.parent.parent
-    for folder in reversed(run_folders(results, "speed")):
-        try:
-            other = read_run(folder)
-        except ResnetBenchError:
-            continue  # a damaged run is the listing's business, not this figure's
-        if other.machine_key is not None and other.machine_key == run.machine_key:
-            costs = _costs_of(other, str(run.config.get("device", "cpu")))
-            if all(variant in costs for variant in variants):
-                return {variant: costs[variant] for variant in variants}
-    return {}
-
-
-def _costs_of(speed: Run, device: str) -> dict[int, Cost]:
-    """Return each variant's first residual row on the kind of device."""
-    found: dict[int, Cost] = {}
-    for row in speed_object(speed)["rows"]:
-        same = row["device"].partition(":")[0] == device.partition(":")[0]
-        plain = row["architecture"] not in (None, "residual")
-        # Another project's rules stand for another time.
-        same = same and row.get("protocol", OWN) == OWN
-        if row["step"] and row["variant"] and same and not plain:
-            where = (
-                f"{row['batch_size']} images of {row['image_size']} px, "
-                f"{row['dtype']}; speed run {speed.id}"
-            )
-            cost = Cost(row["step"]["median"], row["train_peak_memory_bytes"], where)
-            found.setdefault(row["variant"], cost)
-    return found
-
-
-def _own_costs(groups: Sequence[Group]) -> dict[int, Cost]:
+def _own_costs(groups: Sequence[Group]) -> dict[int, StepCost]:
     costs = {}
     for group in groups:
         seconds = group.median("step_seconds")
@@ -200,7 +152,7 @@ def _own_costs(groups: Sequence[Group]) -> dict[int, Cost]:
         batch = (first.get("training") or {}).get("batch_size", "?")
         where = f"{batch} images of {first['image_size']} px, during this run"
         if seconds is not None and group.variant is not None:
-            costs[group.variant] = Cost(seconds, int(peak) if peak else None, where)
+            costs[group.variant] = StepCost(seconds, int(peak) if peak else None, where)
     return costs
 
 

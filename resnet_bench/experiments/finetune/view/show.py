@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from matplotlib.figure import Figure
-
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.finetune.cells import TransferResult
-from resnet_bench.experiments.finetune.view import figures as view_figures
-from resnet_bench.experiments.finetune.view import tables as view_published
-from resnet_bench.experiments.finetune.view.front import front_of
+from resnet_bench.experiments.finetune.view.figures import figures
+from resnet_bench.experiments.finetune.view.front import Front, front_of
 from resnet_bench.experiments.finetune.view.groups import (
     ControlGain,
     Group,
@@ -18,10 +17,11 @@ from resnet_bench.experiments.finetune.view.groups import (
     gain_over_scratch,
     groups_of,
 )
-from resnet_bench.experiments.finetune.view.tables import run_tables
-from resnet_bench.experiments.finetune.view.words import accuracy_sentences, caveats
+from resnet_bench.experiments.finetune.view.tables import published_table, run_tables
+from resnet_bench.experiments.finetune.view.words import accuracy_sentences
+from resnet_bench.experiments.finetune.view.words import caveats as caveats_of
 from resnet_bench.experiments.pretrain.spec import SourceResult
-from resnet_bench.present.tables import Table
+from resnet_bench.present.shown import Shown
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
@@ -31,54 +31,45 @@ TRAINING = ("dataset", "batch_size", "target_accuracy_percent", "device", "amp")
 #: What is shown otherwise or serves other numbers.
 LEFT_OUT = frozenset({"training", "right_answers"})
 
-#: How the numbers were taken, for reports.
-METHOD = view_published.METHOD
+
+def show(run: Run, others: OtherRuns) -> Shown:
+    """Return what the run shows; groups, control gains and the front are made once."""
+    groups = groups_of(run)
+    gains = control_gains(groups)
+    found = front_of(groups, others)
+    published = published_table(run, groups)
+    caveats = caveats_of(run, groups)
+    origin, *further = caveats
+    return Shown(
+        json=_json(run, groups, gains, found),
+        tables=run_tables(run, groups, gains, found),
+        notices=caveats,
+        headline=[origin, *accuracy_sentences(groups), *further],
+        published=[published] if published else [],
+        draw=partial(figures, run, groups, found),
+    )
 
 
-def json_object(run: Run) -> dict[str, Any]:
+def _json(
+    run: Run,
+    groups: Sequence[Group],
+    gains: Sequence[ControlGain],
+    found: Front | None,
+) -> dict[str, Any]:
     """Return rows, controls, the negative control and a summary over seeds.
 
     SI units; what is unknown or unbounded is null, as is a target not reached.
     """
-    groups = groups_of(run)
     results = [_flat(row) for row in run.rows(TransferResult)]
     return {
         "run": run.id,
         "rows": [row for row in results if row["part"] == "strategy"],
         "controls": [row for row in results if row["part"] == "control"],
-        "negative_control": [_control(each) for each in control_gains(groups)],
+        "negative_control": [_control(each) for each in gains],
         "sources": [_flat(row) for row in run.rows(SourceResult)],
-        "front": _front(run, groups),
+        "front": _front(found),
         "summary": [_summary(group, groups) for group in groups],
     }
-
-
-def tables(run: Run) -> list[Table]:
-    """Return the table of accuracies and that of the negative control."""
-    return run_tables(run)
-
-
-def published(run: Run) -> list[Table]:
-    """Return published figures beside the run's own."""
-    table = view_published.published_table(run)
-    return [table] if table else []
-
-
-def headline(run: Run) -> list[str]:
-    """Return what the run says, in a few sentences, the weights' origin first."""
-    groups = groups_of(run)
-    origin, *others = caveats(run, groups)
-    return [origin, *accuracy_sentences(groups), *others]
-
-
-def figures(run: Run) -> dict[str, Figure]:
-    """Return the figures that the run can fill, by file name."""
-    return view_figures.figures(run, groups_of(run))
-
-
-def notices(run: Run) -> list[str]:
-    """Return the weights' origin, and what else must be known."""
-    return caveats(run, groups_of(run))
 
 
 def _flat(row: Row) -> Row:
@@ -115,8 +106,7 @@ def _summary(group: Group, groups: Sequence[Group]) -> Row:
     }
 
 
-def _front(run: Run, groups: Sequence[Group]) -> Row | None:
-    found = front_of(run, groups)
+def _front(found: Front | None) -> Row | None:
     if found is None:
         return None
     points = [

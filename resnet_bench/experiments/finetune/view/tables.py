@@ -6,13 +6,11 @@ from typing import Any
 import pandas as pd
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.view.front import Front, front_of
+from resnet_bench.experiments.finetune.view.front import Front
 from resnet_bench.experiments.finetune.view.groups import (
     ControlGain,
     Group,
-    control_gains,
     gain_over_scratch,
-    groups_of,
 )
 from resnet_bench.experiments.finetune.view.words import (
     control_sentence,
@@ -36,24 +34,13 @@ DATASETS = ("cifar10", "cifar100", "flowers102", "aircraft")
 PUBLISHED_VARIANT = 50
 PUBLISHED_WEIGHTS = "imagenet"
 
-METHOD = (
-    "Accuracy is that of the last epoch on the target's test half; nothing is chosen "
-    "by it. Intervals are Student's t over seeds.",
-    "Every row names where its weights come from, with a checksum in the run file; "
-    "rows of different origin are never compared or averaged.",
-    "Training seconds leave evaluation out. Time to accuracy uses a target fixed "
-    "before the run; where it was not reached, it is infinite.",
-    "Controls: logistic regression on raw pixels, a probe on a frozen random network, "
-    "and pixels under one fixed permutation, where transfer must not help.",
-)
 
-
-def published_table(run: Run) -> Table | None:
+def published_table(run: Run, groups: Sequence[Group]) -> Table | None:
     """Return the published order of strategies beside the run's; None if no overlap."""
     published = reference("transfer_resnet50").set_index("strategy")
     lines = [
         _line(group, published.loc[STRATEGIES[group.strategy]].to_dict(), run)
-        for group in groups_of(run)
+        for group in groups
         if group.strategy in STRATEGIES and not group.is_control and group.fraction == 1
     ]
     if not lines:
@@ -144,16 +131,18 @@ CONTROL_COLUMNS = (
 )
 
 
-def run_tables(run: Run) -> list[Table]:
+def run_tables(
+    run: Run,
+    groups: Sequence[Group],
+    gains: Sequence[ControlGain],
+    found: Front | None,
+) -> list[Table]:
     """Return the tables of accuracies, of the negative control and of the front."""
-    groups = groups_of(run)
     if not groups:
         return []
-    gains = control_gains(groups)
     made = [accuracy_table(run, groups, gains)]
     if gains:
         made.append(control_table(run, gains))
-    found = front_of(run, groups)
     return [*made, front_table(run, found)] if found else made
 
 

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view import times as view_figures
 from resnet_bench.experiments.speed.view.ladder import (
@@ -43,7 +45,7 @@ from resnet_bench.experiments.speed.view.times import (
     ratios_table,
     times_table,
 )
-from resnet_bench.gate.noise import known_process_spread
+from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 
@@ -202,7 +204,7 @@ def headline(run: Run) -> list[str]:
     return sentences(rows_of(run))
 
 
-def notices(run: Run) -> list[str]:
+def notices(run: Run, others: OtherRuns) -> list[str]:
     """Return sentences about conditions that were seen while measuring.
 
     A sentence that came back with another figure is said once, as it was last.
@@ -212,12 +214,12 @@ def notices(run: Run) -> list[str]:
         for row in rows_of(run)
         for note in {re.sub(r"[\d.]+", "", note): note for note in row.notes}.values()
     ]
-    return [*said, *between_processes(run)]
+    return [*said, *between_processes(others)]
 
 
-def between_processes(run: Run) -> list[str]:
+def between_processes(others: OtherRuns) -> list[str]:
     """Return how much processes differ on this machine, once `noise` measured it."""
-    spread = known_process_spread(run.folder.parent.parent, run.machine_key)
+    spread = others.process_spread
     if spread is None:
         return []
     return [
@@ -232,19 +234,13 @@ def published(run: Run) -> list[Table]:
     return [table] if table else []
 
 
-METHOD = (
-    "Every setting runs in a process of its own; the settings are visited in shuffled "
-    "order, several times, so that a slow minute of the machine hits all of them.",
-    "Forward, loss, backward and optimizer are timed alone, with synchronisation "
-    "between them, and the whole step as one, without. Their sum over the step is the "
-    "closure; outside of 0.95 to 1.05 the row is marked.",
-    "A time is the median of all calls after warm-up, its interval is from order "
-    "statistics. It covers what varies within that process, not from one process to "
-    "the next.",
-    "Ratios between rows are formed visit by visit; their interval is Student's t on "
-    "the logarithms.",
-    "Images per second come from blocks of calls that are not synchronised one by one, "
-    "peak memory from a fresh process that does nothing else.",
-    "Work is counted without computing: one multiply-add (MAC) is two FLOP. The "
-    "ceiling is the fastest matrix product or convolution of the same run.",
-)
+def show(run: Run, others: OtherRuns) -> Shown:
+    """Return what the run shows."""
+    return Shown(
+        json=json_object(run),
+        tables=tables(run),
+        notices=notices(run, others),
+        headline=headline(run),
+        published=published(run),
+        draw=partial(figures, run),
+    )

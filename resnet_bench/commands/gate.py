@@ -1,0 +1,38 @@
+"""The gate's commands: `check`, `compare`, `noise` and `baseline`."""
+
+from resnet_bench.errors import ExitCode
+from resnet_bench.gate.spec import (
+    BaselineConfig,
+    CheckConfig,
+    CompareConfig,
+    NoiseConfig,
+)
+from resnet_bench.output import Output
+
+
+def check(config: CheckConfig, output: Output) -> ExitCode:
+    """Set an older revision against the working tree."""
+    from resnet_bench.gate.check import run_check
+
+    return run_check(config, output)
+
+
+def compare(config: CompareConfig, output: Output) -> ExitCode:
+    """Set two stored runs against each other."""
+    from resnet_bench.gate.compare import run_compare
+
+    return run_compare(config, output)
+
+
+def noise(config: NoiseConfig, output: Output) -> ExitCode:
+    """Set the working tree against itself."""
+    from resnet_bench.gate.noise import run_noise
+
+    return run_noise(config, output)
+
+
+def baseline(config: BaselineConfig, output: Output) -> ExitCode:
+    """Keep a checked commit under a name, list those kept, or replace one."""
+    from resnet_bench.gate.baselines import keep_baseline
+
+    return keep_baseline(config, output)

@@ -1,0 +1,37 @@
+"""`resnet-bench list`: the stored runs, one line each."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from resnet_bench.errors import ExitCode
+from resnet_bench.options import ResultsOptions, option
+from resnet_bench.output import Output
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListConfig(ResultsOptions):
+    """`list`: the stored runs."""
+
+    json: bool = option(False, help="Print one JSON object.")
+    wide: bool = option(False, help="Show every column.")
+
+
+def list_runs(config: ListConfig, output: Output) -> ExitCode:
+    """Carry out `list`; damaged runs are named in warnings and do not stop it."""
+    from resnet_bench.present.terminal import print_table
+    from resnet_bench.reports.runs import list_of_runs, listing_table
+
+    rows = list_of_runs(config.results)
+    if config.json:
+        output.write(json.dumps({"runs": [asdict(row) for row in rows]}))
+        return ExitCode.OK
+    if not rows:
+        output.say(
+            f"no runs in {config.results} yet: 'resnet-bench speed' makes the first"
+        )
+        return ExitCode.OK
+    print_table(listing_table(rows), output.console(), wide=config.wide)
+    for row in rows:
+        if row.problem:
+            output.warn(row.problem)
+    return ExitCode.OK

@@ -1,0 +1,93 @@
+"""`resnet-bench report`: the stored runs as one page, and the same as Markdown."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_bench.errors import ExitCode, InputOutputError, UsageError
+from resnet_bench.options import ResultsOptions, option
+from resnet_bench.output import Output
+
+if TYPE_CHECKING:
+    from resnet_bench.reports.runs import Chosen
+
+PAGE_NAME = "report.html"
+MARKDOWN_NAME = "README.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(ResultsOptions):
+    """`report`: stored runs as one page."""
+
+    runs: tuple[str, ...] = option(
+        (),
+        argument=True,
+        metavar="[RUN…]",
+        help="Runs to show; without any, the newest of each machine and question.",
+    )
+    html: Path | None = option(
+        None,
+        metavar="FILE",
+        help="Where the page goes [default: report.html in the results folder, with "
+        "a README.md beside it].",
+    )
+    readme: tuple[Path, ...] = option(
+        (),
+        metavar="FILE,…",
+        help="Render the marked blocks of these pages too.",
+    )
+    refresh: bool = option(
+        False, help="Write tables and figures beside the complete runs again too."
+    )
+
+
+def make_report(config: ReportConfig, output: Output) -> ExitCode:
+    """Render the runs into one HTML file and one Markdown file, and name them.
+
+    A damaged run is named in a warning, the rest is rendered, and the exit code is
+    INCOMPLETE. Raises UsageError when there is no run to show, InputOutputError
+    when a file cannot be written.
+    """
+    from resnet_bench.reports.blocks import page_filled, results_page
+    from resnet_bench.reports.page import page_of
+    from resnet_bench.reports.report import documents_from, html_page
+    from resnet_bench.reports.runs import choose_runs, publish
+
+    chosen = choose_runs(config.results, config.runs)
+    for problem in chosen.problems:
+        output.warn(problem)
+    _refuse_nothing(config, chosen)
+    if config.refresh:
+        for view in chosen.complete:
+            publish(view)
+            output.say(f"wrote tables and figures in {view.run.folder}")
+    page = page_of(chosen)
+    target = config.html or config.results / PAGE_NAME
+    written = {target: html_page(page, documents_from(target))}
+    if config.html is None:
+        written[config.results / MARKDOWN_NAME] = results_page(page, config.results)
+    for path in config.readme:
+        written[path] = page_filled(path, chosen.complete)
+    for path, text in written.items():
+        _write(path, text)
+        output.say(f"wrote {path}")
+    return ExitCode.INCOMPLETE if chosen.problems else ExitCode.OK
+
+
+def _refuse_nothing(config: ReportConfig, chosen: "Chosen") -> None:
+    if not chosen.listed and chosen.problems:
+        raise InputOutputError(f"no run in {config.results} can be read")
+    if not chosen.listed:
+        raise UsageError(
+            f"no runs in {config.results} yet: run 'resnet-bench speed' first"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot write {path}: {error.strerror or error}"
+        ) from error
