@@ -17,6 +17,8 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from resnet_bench.present.numbers import rounded, rounded_short
+
 UNKNOWN = "—"
 NEW_LINE = "\n"
 MAXIMUM_NARROW_COLUMNS = 8
@@ -150,16 +152,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def rounded(value: float) -> str:
-    """Return a number with at least three significant digits, without exponent."""
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{min(digits, 9)}f}"
-
-
 def number(value: Any, scale: Scale) -> str:
     """Return a scaled number as text; whole numbers keep all their digits."""
     if scale.factor == 1.0 and math.isfinite(value) and int(value) == value:
@@ -179,11 +171,6 @@ def spread_of(value: float, low: float, high: float, scale: Scale) -> str:
     if scale.unit in ("%", "pp") or value == 0:
         return f"±{rounded_short(side * scale.factor)}"
     return f"±{rounded_short(100 * side / abs(value))} %"
-
-
-def rounded_short(value: float) -> str:
-    """Return a number with about two significant digits."""
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
 
 
 def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:

@@ -29,6 +29,13 @@ class Interval:
             return math.inf
         return (self.high - self.low) / 2 / abs(self.estimate)
 
+    @property
+    def json(self) -> dict[str, float | int | None]:
+        """The interval as every JSON object holds one; what is not finite is null."""
+        bounds = {"estimate": self.estimate, "low": self.low, "high": self.high}
+        known = {k: v if math.isfinite(v) else None for k, v in bounds.items()}
+        return {**known, "n": self.samples}
+
 
 #: Below this many samples no order statistics reach 95 % coverage
 #: (1 - 2 / 2**n >= 0.95 needs n >= 6), so the extremes are shown instead.

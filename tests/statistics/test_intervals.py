@@ -48,3 +48,8 @@ def test_no_samples_have_no_median() -> None:
 def test_relative_half_width_of_a_zero_estimate_is_infinite() -> None:
     assert Interval(0.0, -1.0, 1.0, 6).relative_half_width == math.inf
     assert Interval(2.0, 1.0, 3.0, 6).relative_half_width == 0.5
+
+
+def test_an_interval_has_one_json_shape_without_infinities() -> None:
+    made = Interval(2.0, 1.0, math.inf, 7).json
+    assert made == {"estimate": 2.0, "low": 1.0, "high": None, "n": 7}
