@@ -7,8 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
-
+from resnet_bench.engine import devices
 from resnet_bench.engine.data import load_data
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically
@@ -46,7 +45,7 @@ UNTIMED_STEPS = 2
 
 def prepare(config: Config) -> Config:
     """Resolve the device; raises UsageError for one that is not there."""
-    return dataclasses.replace(config, device=_device(config.device))
+    return dataclasses.replace(config, device=devices.choose(config.device).name)
 
 
 def rehearse(config: Config) -> None:
@@ -57,23 +56,6 @@ def rehearse(config: Config) -> None:
     trained = [cell for cell in expand(config) if cell.task == "train"]
     if trained:
         load_data(data_request(trained[0]))
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError.for_option(
-            "--device", name, "auto, cpu, cuda or cuda:N"
-        ) from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError.for_option("--device", name, "auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise UsageError(f"--device {name}: this machine has {count} CUDA devices")
-    return name
 
 
 def run(cell: DegradationCell, ranks: Ranks) -> Iterator[Record]:

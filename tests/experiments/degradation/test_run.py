@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from resnet_bench.engine import devices
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.errors import UsageError
@@ -25,6 +26,7 @@ from resnet_bench.experiments.degradation.spec import Config, expand
 from resnet_bench.experiments.degradation.studies import errors
 from resnet_bench.experiments.degradation.studies import subject as subjects
 from resnet_bench.records import Record, to_json
+from tests.engine.fake_cuda import FakeCuda
 
 from .tiny import small_cell, subject
 
@@ -246,11 +248,14 @@ def test_a_long_curve_is_thinned_and_keeps_its_last_point() -> None:
     assert thinned[-1].step == 501
 
 
-def test_preparing_resolves_the_device() -> None:
-    config = measuring.prepare(Config(epochs=1, device="cpu"))
-    assert config.device == "cpu"
-    resolved = measuring.prepare(Config(epochs=1)).device
-    assert resolved == ("cuda:0" if torch.cuda.is_available() else "cpu")
+def test_a_cell_has_one_key_however_its_device_was_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    choose = devices.choose
+    monkeypatch.setattr(devices, "choose", lambda name: choose(name, FakeCuda()))
+    prepared = [measuring.prepare(Config(device=n)) for n in ("auto", "cuda", "cuda:0")]
+    assert {config.device for config in prepared} == {"cuda:0"}
+    assert len({expand(config)[0].key for config in prepared}) == 1
 
 
 @pytest.mark.parametrize("device", ["gpu", "tpu:3", "cuda:99"])
