@@ -25,7 +25,15 @@ PACKAGE = REPOSITORY / "resnet_bench"
 MAX_FUNCTION_LINES = 45
 
 MEASURING = frozenset(
-    {"torch", "torchvision", "sklearn", "threadpoolctl", "numpy", "psutil"}
+    {
+        "torch",
+        "torchvision",
+        "safetensors",
+        "sklearn",
+        "threadpoolctl",
+        "numpy",
+        "psutil",
+    }
 )
 SHOWING = frozenset(
     [
@@ -59,7 +67,7 @@ TABLE = (
     Row("gate/default_subject.py", at_import=MEASURING),
     Row("execution/ray.py", at_import=frozenset({"ray"}), deferred=MEASURING),
     Row("execution/*", deferred=frozenset({"torch", "torchvision", "psutil"})),
-    Row("engine/*", at_import=MEASURING, deferred=frozenset({"pynvml", "safetensors"})),
+    Row("engine/*", at_import=MEASURING, deferred=frozenset({"pynvml"})),
     Row("experiments/*/run.py", at_import=MEASURING),
     Row("experiments/degradation/studies/*", at_import=MEASURING),
     Row("experiments/speed/measures/*", at_import=MEASURING),

@@ -98,9 +98,6 @@ class Extra:
 EXTRAS = (
     Extra("ray", "ray", "sweeps on a cluster: --executor ray"),
     Extra("gpu", "pynvml", "driver and clocks of NVIDIA GPUs without nvidia-smi"),
-    Extra(
-        "safetensors", "safetensors", "weight files through the format's own library"
-    ),
     Extra("test", "pytest_benchmark", "the tests and micro-benchmarks"),
     Extra("dev", "mypy", "lint and type checks"),
 )

@@ -196,6 +196,44 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         weights.sha256_of(tmp_path / "absent")
 
 
+# safetensors
+
+TENSORS = {
+    "conv1.weight": torch.arange(12, dtype=torch.float32).reshape(1, 3, 2, 2),
+    "bn1.num_batches_tracked": torch.tensor(7),
+    "half": torch.tensor([1.5, -2.0], dtype=torch.bfloat16),
+}
+
+
+def test_tensors_and_metadata_survive_a_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "weights.safetensors"
+    weights.save_tensors(path, TENSORS, {"seed": "0"})
+    read = weights.load_tensors(path)
+    assert read.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor)
+    assert weights.read_metadata(path) == {"seed": "0"}
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kept", [0, 20, -1])
+def test_a_truncated_safetensors_file_is_named(kept: int, tmp_path: Path) -> None:
+    path = tmp_path / "cut.safetensors"
+    save_tensors(path, TENSORS, {})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputOutputError, match=r"cut\.safetensors: truncated"):
+        file_weights(path, verify=True)
+
+
+def test_a_missing_file_and_an_unwritable_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputOutputError, match="No such file"):
+        weights.load_tensors(tmp_path / "absent.safetensors")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputOutputError, match="cannot write"):
+        save_tensors(tmp_path / "file" / "w.safetensors", TENSORS, {})
+
+
 # loading into a network
 
 
