@@ -9,7 +9,7 @@ from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock
 
 from resnet_bench.engine.data import ImageData, Normalisation, Split
-from resnet_bench.engine.models import transfer as transfer_network
+from resnet_bench.engine.models import resnets
 
 
 class TinyNetwork(nn.Module):
@@ -63,4 +63,4 @@ def small_resnets(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(name: str, *, zero_init_residual: bool, **_: Any) -> ResNet:
         return ResNet(BasicBlock, [1, 1, 1, 1], zero_init_residual=zero_init_residual)
 
-    monkeypatch.setattr(transfer_network, "get_model", build)
+    monkeypatch.setattr(resnets, "get_model", build)

@@ -1,4 +1,4 @@
-"""The order in which a training visits its images."""
+"""What a training sees of its images: in which order, cropped and flipped how."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -21,10 +21,9 @@ def augmentation_for(name: str, channels: int) -> Augmentation:
     Digits and garments in grey have a right way round, and little to crop.
     """
     if name == "auto":
-        return "crop-flip" if channels == 3 else "none"
-    if name == "crop":
-        return "crop"
-    return "crop-flip" if name == "crop-flip" else "none"
+        name = "crop-flip" if channels == 3 else "none"
+    kinds: dict[str, Augmentation] = {"crop": "crop", "crop-flip": "crop-flip"}
+    return kinds.get(name, "none")
 
 
 def augment(images: Tensor, kind: Augmentation, draw: torch.Generator) -> Tensor:

@@ -1,9 +1,14 @@
-"""From a data set's name to resident tensors."""
+"""From a data set's name to resident tensors.
+
+The built-in digits, torchvision's data sets of arrays or of image files, and class
+folders of a person's own images.
+"""
 
 import copy
 import gzip
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,10 +21,10 @@ import torch
 import torchvision
 import torchvision.transforms.v2.functional as transforms
 from torch import Tensor
+from torchvision.datasets.folder import default_loader
 from torchvision.transforms._presets import ImageClassification
 
 from resnet_bench.catalogue import DATASETS, parse_dataset
-from resnet_bench.engine.data.folders import Sample, decode_all, load_folder
 from resnet_bench.engine.data.splits import (
     ImageData,
     Normalisation,
@@ -37,43 +42,6 @@ LARGEST_PIXEL = 16.0
 #: Data sets of some of the digits: source and target of the transfer task.
 DIGIT_SUBSETS = {"digits-0-4": range(5), "digits-5-9": range(5, 10)}
 
-
-def load_digits(name: str = "digits") -> ImageData:
-    """Return the digits (N, 1, 8, 8) as floats of 0 to 1, always with the same split.
-
-    The 1,797 images are the test half of UCI's optical recognition of handwritten
-    digits, by 13 writers. `name` may be one of DIGIT_SUBSETS.
-    """
-    table = _read_table()
-    images = torch.from_numpy(table[:, :64] / LARGEST_PIXEL).float()
-    whole = Split(images.view(-1, 1, 8, 8), torch.from_numpy(table[:, 64]).long())
-    train, test = (whole.take(i) for i in stratified_halves(whole.labels, TEST_IMAGES))
-    digits = ImageData(
-        name=name,
-        classes=tuple(map(str, range(10))),
-        train=train,
-        test=test,
-        normalisation=Normalisation.of(train.images),
-    )
-    if name in DIGIT_SUBSETS:
-        return digits.only_classes(tuple(DIGIT_SUBSETS[name]))
-    return digits
-
-
-@cache
-def _read_table() -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
-    """Read scikit-learn's file without importing it: that takes a second per cell."""
-    package = find_spec("sklearn")
-    if package is None or package.origin is None:
-        raise InputOutputError("the digits need scikit-learn: pip install scikit-learn")
-    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    try:
-        with gzip.open(path, "rt") as lines:
-            return np.loadtxt(lines, delimiter=",", ndmin=2)
-    except (OSError, EOFError, ValueError) as error:
-        raise InputOutputError(f"cannot read the digits in {path}: {error}") from error
-
-
 #: What torchvision's loaders raise for files that are absent, cut or changed.
 LOADER_ERRORS = (
     RuntimeError,
@@ -89,126 +57,23 @@ LOADER_ERRORS = (
 #: What torchvision's errors advise, in the terms of its own parameters.
 DOWNLOAD_HINT = "You can use download=True to download it"
 
-
-@contextmanager
-def _one_line(name: str, folder: Path) -> Iterator[None]:
-    """Turn whatever a loader raises into one line that says what is expected."""
-    try:
-        yield
-    except LOADER_ERRORS as error:
-        row = DATASETS[name]
-        reason = " ".join(str(error).split()) or type(error).__name__
-        reason = reason.replace(DOWNLOAD_HINT, "--download fetches it")
-        raise UsageError(
-            f"{row.title} cannot be read from --data-dir {folder}: expected "
-            f"{row.expected} complete and intact ({reason})"
-        ) from error
-
-
-def load_arrays(name: str, folder: Path, download: bool) -> ImageData:
-    """Return CIFAR-10, CIFAR-100 or FashionMNIST as uint8 tensors."""
-    builders = {
-        "cifar10": torchvision.datasets.CIFAR10,
-        "cifar100": torchvision.datasets.CIFAR100,
-        "fashionmnist": torchvision.datasets.FashionMNIST,
-    }
-    with _one_line(name, folder):
-        train, test = (
-            builders[name](folder, train=half, download=download)
-            for half in (True, False)
-        )
-        halves = [_split(half) for half in (train, test)]
-    return ImageData(
-        name=name,
-        classes=tuple(train.classes),
-        train=halves[0],
-        test=halves[1],
-        normalisation=Normalisation.of(halves[0].images),
-    )
-
-
-def _split(dataset: Any) -> Split:
-    """CIFAR keeps (N, H, W, 3) arrays, FashionMNIST (N, H, W) tensors."""
-    images = torch.as_tensor(dataset.data)
-    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
-    return Split(images.contiguous(), torch.as_tensor(dataset.targets).long())
-
-
-@dataclass(frozen=True)
-class _FileDataset:
-    """How to open one half of a data set of image files, and to list its samples."""
-
-    halves: tuple[str, str]
-    build: Callable[[Path, str, bool], Any]
-    samples: Callable[[Any], Sequence[Sample]]
-
-
-def _imagenette(folder: Path, half: str, download: bool) -> Any:
-    """Open whichever of the three published sizes is there."""
-    folders = {"full": "imagenette2", "320px": "imagenette2-320"}
-    folders["160px"] = "imagenette2-160"
-    present = [size for size, name in folders.items() if (folder / name).is_dir()]
-    size = present[0] if present else "full"
-    return torchvision.datasets.Imagenette(
-        folder, split=half, size=size, download=download and not present
-    )
-
-
-def _flowers(folder: Path, half: str, download: bool) -> Any:
-    return torchvision.datasets.Flowers102(folder, split=half, download=download)
-
-
-def _pets(folder: Path, half: str, download: bool) -> Any:
-    return torchvision.datasets.OxfordIIITPet(folder, split=half, download=download)
-
-
-FILE_DATASETS = {
-    "imagenette": _FileDataset(("train", "val"), _imagenette, lambda d: d._samples),
-    "flowers102": _FileDataset(
-        ("train", "test"),
-        _flowers,
-        lambda d: list(zip(d._image_files, d._labels, strict=True)),
-    ),
-    "oxfordiiitpet": _FileDataset(
-        ("trainval", "test"),
-        _pets,
-        lambda d: list(zip(d._images, d._labels, strict=True)),
-    ),
-}
-
-
-def load_files(
-    name: str, folder: Path, download: bool, side: int, skip_bad_images: bool
-) -> ImageData:
-    """Return a data set of image files, decoded to squares of `side` pixels."""
-    row = FILE_DATASETS[name]
-    with _one_line(name, folder):
-        datasets = [row.build(folder, half, download) for half in row.halves]
-        samples = [list(row.samples(dataset)) for dataset in datasets]
-    decoded = [decode_all(half, side, skip_bad_images) for half in samples]
-    return ImageData(
-        name=name,
-        classes=tuple(_class_name(entry) for entry in datasets[0].classes),
-        train=decoded[0].split,
-        test=decoded[1].split,
-        normalisation=Normalisation.of(decoded[0].split.images),
-        skipped_images=sum(half.skipped for half in decoded),
-    )
-
-
-def _class_name(entry: Any) -> str:
-    """Imagenette gives each class several names; the first one is the usual."""
-    return str(entry[0]) if isinstance(entry, tuple) else str(entry)
-
-
 #: Data sets whose loaders hold all images as one array of one size.
-ARRAY_DATASETS = ("cifar10", "cifar100", "fashionmnist")
+ARRAY_DATASETS = {
+    "cifar10": torchvision.datasets.CIFAR10,
+    "cifar100": torchvision.datasets.CIFAR100,
+    "fashionmnist": torchvision.datasets.FashionMNIST,
+}
 
 #: Side in pixels of images that come in all sizes, unless another is asked for.
 DEFAULT_SIDE = 224
 
 #: Images resized at once.
 CHUNK = 1024
+
+Sample = tuple[str | Path, int]
+
+#: Share of the images held out where a folder has no test half of its own.
+TEST_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,14 +105,11 @@ def load_data(request: DataRequest) -> ImageData:
     name = parse_dataset(request.name)
     data = _read(name, request)
     if request.channels == 3 and data.channels == 1:
-        data = _on_both(data, lambda images: images.expand(-1, 3, -1, -1).contiguous())
+        data = _changed(data, lambda images: images.expand(-1, 3, -1, -1).contiguous())
     if request.preprocess is not None:
-        data = _preprocessed(data, request.preprocess)
-    elif request.image_size and data.image_size != (request.image_size,) * 2:
-        side = request.image_size
-        data = _on_both(data, lambda images: resized(images, side))
-    if request.preprocess is None:
-        data = replace(data, normalisation=Normalisation.of(data.train.images))
+        return _preprocessed(data, request.preprocess)
+    if request.image_size and data.image_size != (request.image_size,) * 2:
+        return resized(data, request.image_size)
     return data
 
 
@@ -279,19 +141,25 @@ def _existing_folder(name: str, request: DataRequest) -> Path:
     return request.data_dir
 
 
-def _on_both(data: ImageData, change: Callable[[Tensor], Tensor]) -> ImageData:
+def _changed(data: ImageData, change: Callable[[Tensor], Tensor]) -> ImageData:
+    """Change the images of both halves, and measure their normalisation anew."""
     train, test = (
         Split(change(half.images), half.labels) for half in (data.train, data.test)
     )
-    return replace(data, train=train, test=test)
+    normalisation = Normalisation.of(train.images)
+    return replace(data, train=train, test=test, normalisation=normalisation)
 
 
-def resized(images: Tensor, side: int) -> Tensor:
-    """Return images (N, C, H, W) at `side` x `side` pixels, bilinear, antialiased."""
-    chunks = torch.split(images, CHUNK)
-    return torch.cat(
-        [transforms.resize(chunk, [side, side], antialias=True) for chunk in chunks]
-    )
+def resized(data: ImageData, side: int) -> ImageData:
+    """Return the data at `side` x `side` pixels, bilinear, antialiased."""
+
+    def resize(images: Tensor) -> Tensor:
+        chunks = torch.split(images, CHUNK)
+        return torch.cat(
+            [transforms.resize(chunk, [side, side], antialias=True) for chunk in chunks]
+        )
+
+    return _changed(data, resize)
 
 
 def _preprocessed(data: ImageData, preprocess: ImageClassification) -> ImageData:
@@ -309,6 +177,258 @@ def _preprocessed(data: ImageData, preprocess: ImageClassification) -> ImageData
             chunks = ((chunk * 255).round().byte() for chunk in chunks)
         return torch.cat(list(chunks))
 
-    changed = _on_both(data, shape)
+    changed = _changed(data, shape)
     normalisation = Normalisation(tuple(preprocess.mean), tuple(preprocess.std))
     return replace(changed, normalisation=normalisation)
+
+
+def load_digits(name: str = "digits") -> ImageData:
+    """Return the digits (N, 1, 8, 8) as floats of 0 to 1, always with the same split.
+
+    The 1,797 images are the test half of UCI's optical recognition of handwritten
+    digits, by 13 writers. `name` may be one of DIGIT_SUBSETS.
+    """
+    table = _read_table()
+    images = torch.from_numpy(table[:, :64] / LARGEST_PIXEL).float()
+    whole = Split(images.view(-1, 1, 8, 8), torch.from_numpy(table[:, 64]).long())
+    halves = [whole.take(i) for i in stratified_halves(whole.labels, TEST_IMAGES)]
+    digits = _image_data(name, map(str, range(10)), halves)
+    if name in DIGIT_SUBSETS:
+        return digits.only_classes(tuple(DIGIT_SUBSETS[name]))
+    return digits
+
+
+@cache
+def _read_table() -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+    """Read scikit-learn's file without importing it: that takes a second per cell."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise InputOutputError("the digits need scikit-learn: pip install scikit-learn")
+    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    try:
+        with gzip.open(path, "rt") as lines:
+            return np.loadtxt(lines, delimiter=",", ndmin=2)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputOutputError(f"cannot read the digits in {path}: {error}") from error
+
+
+@contextmanager
+def _told_of(name: str, folder: Path) -> Iterator[None]:
+    """Turn what a loader raises into one line that says what is expected."""
+    try:
+        yield
+    except LOADER_ERRORS as error:
+        row = DATASETS[name]
+        reason = _one_line(error) or type(error).__name__
+        reason = reason.replace(DOWNLOAD_HINT, "--download fetches it")
+        raise UsageError(
+            f"{row.title} cannot be read from --data-dir {folder}: expected "
+            f"{row.expected} complete and intact ({reason})"
+        ) from error
+
+
+def load_arrays(name: str, folder: Path, download: bool) -> ImageData:
+    """Return CIFAR-10, CIFAR-100 or FashionMNIST as uint8 tensors."""
+    build = ARRAY_DATASETS[name]
+    with _told_of(name, folder):
+        both = [build(folder, train=half, download=download) for half in (True, False)]
+        halves = [_split(half) for half in both]
+    return _image_data(name, both[0].classes, halves)
+
+
+def _split(dataset: Any) -> Split:
+    """CIFAR keeps (N, H, W, 3) arrays, FashionMNIST (N, H, W) tensors."""
+    images = torch.as_tensor(dataset.data)
+    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+    return Split(images.contiguous(), torch.as_tensor(dataset.targets).long())
+
+
+@dataclass(frozen=True)
+class _FileDataset:
+    """How to open one half of a data set of image files, and to list its samples."""
+
+    halves: tuple[str, str]
+    build: Callable[..., Any]
+    samples: Callable[[Any], Sequence[Sample]]
+
+
+#: The published sizes of Imagenette, and the folder of each.
+IMAGENETTE = {
+    "full": "imagenette2",
+    "320px": "imagenette2-320",
+    "160px": "imagenette2-160",
+}
+
+
+def _imagenette(folder: Path, split: str, download: bool) -> Any:
+    """Open whichever of the three published sizes is there."""
+    names = {
+        "full": "imagenette2",
+        "320px": "imagenette2-320",
+        "160px": "imagenette2-160",
+    }
+    present = [size for size, name in names.items() if (folder / name).is_dir()]
+    return torchvision.datasets.Imagenette(
+        folder,
+        split=split,
+        size=present[0] if present else "full",
+        download=download and not present,
+    )
+
+
+FILE_DATASETS = {
+    "imagenette": _FileDataset(("train", "val"), _imagenette, lambda d: d._samples),
+    "flowers102": _FileDataset(
+        ("train", "test"),
+        torchvision.datasets.Flowers102,
+        lambda d: list(zip(d._image_files, d._labels, strict=True)),
+    ),
+    "oxfordiiitpet": _FileDataset(
+        ("trainval", "test"),
+        torchvision.datasets.OxfordIIITPet,
+        lambda d: list(zip(d._images, d._labels, strict=True)),
+    ),
+}
+
+
+def load_files(
+    name: str, folder: Path, download: bool, side: int, skip_bad_images: bool
+) -> ImageData:
+    """Return a data set of image files, decoded to squares of `side` pixels."""
+    row = FILE_DATASETS[name]
+    with _told_of(name, folder):
+        datasets = [
+            row.build(folder, split=half, download=download) for half in row.halves
+        ]
+        samples = [list(row.samples(dataset)) for dataset in datasets]
+    decoded = [decode_all(half, side, skip_bad_images) for half in samples]
+    # Imagenette gives each class several names; the first one is the usual.
+    names = [c[0] if isinstance(c, tuple) else c for c in datasets[0].classes]
+    return _image_data(name, names, [half.split for half in decoded], decoded)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The images that decoded, and how many did not."""
+
+    split: Split
+    skipped: int
+
+
+def decode(path: Path, side: int) -> Tensor:
+    """Return an image file as uint8 (3, side, side): short side fitted, then centred.
+
+    Raises UsageError that names a file which cannot be decoded.
+    """
+    try:
+        pixels = transforms.pil_to_tensor(default_loader(str(path)))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UsageError(
+            f"image {path} cannot be decoded ({' '.join(str(error).split())}): "
+            "repair or remove it, or give --skip-bad-images"
+        ) from error
+    fitted: Tensor = transforms.resize(pixels, [side], antialias=True)
+    square: Tensor = transforms.center_crop(fitted, [side, side])
+    return square
+
+
+def decode_all(samples: Sequence[Sample], side: int, skip_bad_images: bool) -> Decoded:
+    """Decode every image; with `skip_bad_images` the bad ones are counted instead."""
+    images, labels = [], []
+    for path, label in samples:
+        try:
+            images.append(decode(Path(path), side))
+        except UsageError:
+            if not skip_bad_images:
+                raise
+        else:
+            labels.append(label)
+    if not images:
+        raise UsageError("none of the images could be decoded")
+    split = Split(torch.stack(images), torch.tensor(labels))
+    return Decoded(split, len(samples) - len(images))
+
+
+def load_folder(folder: Path, side: int, skip_bad_images: bool) -> ImageData:
+    """Return the images of `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`).
+
+    Where there is no `train` folder, `CLASS/` folders are read and a fixed fifth of
+    each class is held out. Raises UsageError for a layout, a class or an image that
+    cannot be used.
+    """
+    if not (folder / "train").is_dir():
+        return _load_undivided(folder, side, skip_bad_images)
+    held_out = next((n for n in ("test", "val") if (folder / n).is_dir()), None)
+    if held_out is None:
+        raise UsageError(f"--data-dir {folder} has train/ but neither test/ nor val/")
+    train, test = _samples(folder / "train"), _samples(folder / held_out)
+    if train.classes != test.classes:
+        raise UsageError(
+            f"--data-dir {folder}: train/ has the classes {', '.join(train.classes)}, "
+            f"{held_out}/ has {', '.join(test.classes)}"
+        )
+    _check_counts(folder / "train", train)
+    halves = [decode_all(h.samples, side, skip_bad_images) for h in (train, test)]
+    splits = [half.split for half in halves]
+    return _image_data("imagefolder", train.classes, splits, halves)
+
+
+def _load_undivided(folder: Path, side: int, skip_bad_images: bool) -> ImageData:
+    listed = _samples(folder)
+    _check_counts(folder, listed)
+    whole = decode_all(listed.samples, side, skip_bad_images)
+    labels = whole.split.labels
+    held_out = max(len(listed.classes), round(TEST_SHARE * len(labels)))
+    halves = [whole.split.take(i) for i in stratified_halves(labels, held_out)]
+    return _image_data("imagefolder", listed.classes, halves, [whole])
+
+
+@dataclass(frozen=True)
+class _Listed:
+    classes: tuple[str, ...]
+    samples: list[Sample]
+
+
+def _samples(folder: Path) -> _Listed:
+    """List a class-per-folder tree the way torchvision's ImageFolder does."""
+    try:
+        dataset = torchvision.datasets.ImageFolder(folder)
+    except OSError as error:
+        raise UsageError(
+            f"--data-dir: {folder} must hold one folder of images per class "
+            f"({' '.join(str(error).split())})"
+        ) from error
+    return _Listed(tuple(dataset.classes), list(dataset.samples))
+
+
+def _check_counts(folder: Path, listed: _Listed) -> None:
+    """Refuse a class of one image, which can be neither divided nor learnt."""
+    counts = Counter(label for _, label in listed.samples)
+    for label, name in enumerate(listed.classes):
+        if counts[label] < 2:
+            raise UsageError(
+                f"class folder {folder / name} holds one image: expected at least two"
+            )
+    if len(listed.classes) < 2:
+        raise UsageError(f"{folder} holds one class: expected at least two")
+
+
+def _image_data(
+    name: str,
+    classes: Iterable[str],
+    halves: Sequence[Split],
+    decoded: Sequence[Decoded] = (),
+) -> ImageData:
+    train, test = halves
+    return ImageData(
+        name=name,
+        classes=tuple(classes),
+        train=train,
+        test=test,
+        normalisation=Normalisation.of(train.images),
+        skipped_images=sum(part.skipped for part in decoded),
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

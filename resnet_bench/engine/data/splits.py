@@ -1,7 +1,7 @@
 """Images and labels as resident tensors, with subsets that nest."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -158,20 +158,14 @@ class ImageData:
     def sha256(self) -> str:
         """Return the hash of all pixels, labels and class names."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
-        for piece in _tensors((self.train, self.test)):
-            digest.update(repr((tuple(piece.shape), str(piece.dtype))).encode())
-            digest.update(piece.cpu().contiguous().numpy().tobytes())
+        for half in (self.train, self.test):
+            for piece in (half.images, half.labels):
+                digest.update(repr((tuple(piece.shape), str(piece.dtype))).encode())
+                digest.update(piece.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 
-def _tensors(splits: Iterable[Split]) -> Iterable[Tensor]:
-    for split in splits:
-        yield split.images
-        yield split.labels
-
-
-def stratified_halves(labels: Tensor, test_count: int, seed: int = 0) -> list[Tensor]:
+def stratified_halves(labels: Tensor, test_count: int) -> list[Tensor]:
     """Return sorted training and test indices, every class in proportion."""
-    everything = Split(labels, labels)
-    order = everything.nested_order(seed)
+    order = Split(labels, labels).nested_order()
     return [order[test_count:].sort().values, order[:test_count].sort().values]

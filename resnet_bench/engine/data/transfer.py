@@ -7,7 +7,7 @@ from pathlib import Path
 from torchvision.transforms._presets import ImageClassification
 
 from resnet_bench.catalogue import DATASETS
-from resnet_bench.engine.data import DataRequest, ImageData, Normalisation, load_data
+from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.engine.data.loading import resized
 from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.weights.files import torchvision_weights
@@ -107,14 +107,7 @@ def _load_permuted(request: TargetRequest) -> ImageData:
         return _load(request).with_permuted_pixels(PERMUTATION_SEED)
     data = load_data(_data_request(request, None, None))
     data = data.with_permuted_pixels(PERMUTATION_SEED)
-    if request.image_size is None:
-        return data
-    train, test = (
-        Split(resized(half.images, request.image_size), half.labels)
-        for half in (data.train, data.test)
-    )
-    normalisation = Normalisation.of(train.images)
-    return replace(data, train=train, test=test, normalisation=normalisation)
+    return data if request.image_size is None else resized(data, request.image_size)
 
 
 def _data_request(

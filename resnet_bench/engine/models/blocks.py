@@ -143,11 +143,6 @@ def run_blocks(blocks: Sequence[nn.Module], hidden: Tensor) -> Tensor:
     return hidden
 
 
-def parameter_count(model: nn.Module) -> int:
-    """Return the number of learnt values."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 @contextmanager
 def in_eval_mode(model: nn.Module) -> Iterator[None]:
     """Put the model into eval mode for a while, without gradients."""

@@ -1,28 +1,62 @@
-"""What a network is made of: stages with their shapes, and layers counted."""
+"""What a network is made of: stages with their shapes, and layers counted.
+
+The networks are torchvision's ResNets and, for contrast, the tutorial's LeNet-5.
+"""
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ResNet, get_model
-from torchvision.models.resnet import Bottleneck
+from torchvision.models.resnet import Bottleneck, ResNet
 
-from resnet_bench.catalogue import VARIANTS
-from resnet_bench.engine.models.lenet import LeNet
-from resnet_bench.engine.models.resnets import build_plain_twin
-from resnet_bench.engine.models.stems import STEMS
-from resnet_bench.engine.models.transfer import (
+from resnet_bench.engine.models.design import STEMS
+from resnet_bench.engine.models.resnets import (
     HeadState,
     freeze_all,
     head_state,
+    meta_variant,
     replace_head,
     replace_stem,
 )
-from resnet_bench.engine.models.work import work_of
+from resnet_bench.engine.models.work import parameter_count, work_of
 from resnet_bench.errors import UsageError
+
+#: A network's stages by name, each as the modules that follow one another in it.
+Parts = dict[str, list[nn.Module]]
+
+
+class LeNet(nn.Module):
+    """LeNet-5 (LeCun et al. 1998, Fig. 2) with ReLU and average pooling.
+
+    Its first linear layer counts on 16 x 5 x 5 numbers per image, which is what a
+    32 x 32 image leaves; any other size raises RuntimeError.
+    """
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 6, 5),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(16 * 5 * 5, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, 10),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, 10) for images (N, C, 32, 32)."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +101,18 @@ class HeadStep:
     state: HeadState
 
 
-def build_resnet(
-    variant: int, *, stem: str, shortcut: bool, classes: int = 1000
-) -> ResNet:
+def build_resnet(variant: int, *, stem: str, shortcut: bool) -> ResNet:
     """Return torchvision's ResNet, or its plain twin, without allocating weights."""
+    network = meta_variant(variant, "residual" if shortcut else "plain")
     with torch.device("meta"):
-        if shortcut:
-            network: ResNet = get_model(
-                VARIANTS[variant].builder, weights=None, num_classes=classes
-            )
-        else:
-            network = build_plain_twin(variant, classes)
         replace_stem(network, STEMS[stem])
     return network
+
+
+def build_lenet() -> LeNet:
+    """Return LeNet-5 without allocating weights."""
+    with torch.device("meta"):
+        return LeNet()
 
 
 def resnet_stages(network: ResNet, image_size: int) -> list[Stage]:
@@ -87,26 +120,17 @@ def resnet_stages(network: ResNet, image_size: int) -> list[Stage]:
 
     Raises UsageError for images too small for the network.
     """
-    parts: dict[str, list[nn.Module]] = {
+    parts: Parts = {
         "stem": [network.conv1, network.bn1, network.relu, network.maxpool],
         **{f"layer{n}": [getattr(network, f"layer{n}")] for n in range(1, 5)},
         "global pool": [network.avgpool],
         "fc": [network.fc],
     }
-    shapes = _shapes(network, [part[-1] for part in parts.values()], image_size)
-    if None in shapes:
+    stages = _stages(network, parts, (3, image_size, image_size))
+    if any(stage.output is None for stage in stages):
         accepted = "a size that the network can take"
         raise UsageError.for_option("--image-size", image_size, accepted)
-    return [
-        Stage(
-            name=name,
-            layers=_layers(part),
-            blocks=len(part[0]) if isinstance(part[0], nn.Sequential) else 0,
-            output=shape,
-            parameters=_parameters(part),
-        )
-        for (name, part), shape in zip(parts.items(), shapes, strict=True)
-    ]
+    return stages
 
 
 def lenet_stages(image_size: int) -> list[Stage]:
@@ -114,54 +138,39 @@ def lenet_stages(image_size: int) -> list[Stage]:
 
     Only 32 px images get through its flatten.
     """
-    with torch.device("meta"):
-        network = LeNet()
+    network = build_lenet()
     layers = list(network.features)
     linear = [each for each in network.classifier if isinstance(each, nn.Linear)]
-    parts: dict[str, list[nn.Module]] = {
+    parts: Parts = {
         "convolution 1": layers[:2],
         "pool 1": layers[2:3],
         "convolution 2": layers[3:5],
         "pool 2": layers[5:6],
         **{f"fc {n + 1}": [each] for n, each in enumerate(linear)},
     }
-    watched = [part[-1] for part in parts.values()]
-    shapes = _shapes(network, watched, image_size, channels=1)
-    return [
-        Stage(
-            name=name,
-            layers=_layers(part),
-            blocks=0,
-            output=shape,
-            parameters=_parameters(part),
-        )
-        for (name, part), shape in zip(parts.items(), shapes, strict=True)
-    ]
+    return _stages(network, parts, (1, image_size, image_size))
 
 
 def resnet_counts(network: ResNet, image_size: int) -> LayerCounts:
     """Return a ResNet's layers counted in every usual way, and its work."""
     modules = dict(network.named_modules())
     convolutions = [n for n, m in modules.items() if isinstance(m, nn.Conv2d)]
-    projections = [name for name in convolutions if "downsample" in name]
-    main = len(convolutions) - len(projections)
-    work = work_of(network, image_size)
+    projections = sum("downsample" in name for name in convolutions)
     return LayerCounts(
-        main_path_convolutions=main,
-        weighted_layers=main + 1,
-        projections=len(projections),
+        main_path_convolutions=len(convolutions) - projections,
+        weighted_layers=len(convolutions) - projections + 1,
+        projections=projections,
         convolution_modules=len(convolutions),
         with_projections=len(convolutions) + 1,
         blocks=sum(len(getattr(network, f"layer{n}")) for n in range(1, 5)),
-        parameters=work.parameters,
-        multiply_adds=work.multiply_adds,
+        parameters=parameter_count(network),
+        multiply_adds=work_of(network, image_size).multiply_adds,
     )
 
 
 def lenet_counts() -> LayerCounts:
     """Return LeNet-5's layers; its work is left out, it takes one channel only."""
-    with torch.device("meta"):
-        network = LeNet()
+    network = build_lenet()
     convolutions = sum(isinstance(m, nn.Conv2d) for m in network.modules())
     linear = sum(isinstance(m, nn.Linear) for m in network.modules())
     return LayerCounts(
@@ -171,7 +180,7 @@ def lenet_counts() -> LayerCounts:
         convolution_modules=convolutions,
         with_projections=convolutions + linear,
         blocks=0,
-        parameters=sum(p.numel() for p in network.parameters()),
+        parameters=parameter_count(network),
         multiply_adds=None,
     )
 
@@ -187,8 +196,24 @@ def head_replacement(network: ResNet, classes: int) -> list[HeadStep]:
     return steps
 
 
+def _stages(
+    network: nn.Module, parts: Parts, image_shape: tuple[int, int, int]
+) -> list[Stage]:
+    shapes = _shapes(network, [part[-1] for part in parts.values()], image_shape)
+    return [
+        Stage(
+            name=name,
+            layers=_layers(part),
+            blocks=len(part[0]) if isinstance(part[0], nn.Sequential) else 0,
+            output=shape,
+            parameters=sum(map(parameter_count, part)),
+        )
+        for (name, part), shape in zip(parts.items(), shapes, strict=True)
+    ]
+
+
 def _shapes(
-    network: nn.Module, watched: list[nn.Module], image_size: int, channels: int = 3
+    network: nn.Module, watched: list[nn.Module], image_shape: tuple[int, int, int]
 ) -> list[tuple[int, ...] | None]:
     """Return the shape that each watched module returns for one image.
 
@@ -196,16 +221,12 @@ def _shapes(
     """
     found: dict[nn.Module, tuple[int, ...]] = {}
 
-    def note(module: nn.Module) -> Callable[..., None]:
-        def keep(_: nn.Module, __: Any, output: Tensor) -> None:
-            found[module] = tuple(output.shape[1:])
+    def note(module: nn.Module, _: object, output: Tensor) -> None:
+        found[module] = tuple(output.shape[1:])
 
-        return keep
-
-    handles = [each.register_forward_hook(note(each)) for each in watched]
+    handles = [each.register_forward_hook(note) for each in watched]
     with torch.no_grad(), contextlib.suppress(RuntimeError):
-        image = torch.empty(1, channels, image_size, image_size, device="meta")
-        network.eval()(image)
+        network.eval()(torch.empty(1, *image_shape, device="meta"))
     for handle in handles:
         handle.remove()
     return [found.get(each) for each in watched]
@@ -241,7 +262,3 @@ def _words(module: nn.Module) -> str:
     if isinstance(module, nn.Linear):
         return f"linear {module.in_features} to {module.out_features}"
     return {"BatchNorm2d": "batch norm", "ReLU": "ReLU"}.get(type(module).__name__, "")
-
-
-def _parameters(part: list[nn.Module]) -> int:
-    return sum(p.numel() for module in part for p in module.parameters())

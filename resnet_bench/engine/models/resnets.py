@@ -1,20 +1,26 @@
-"""torchvision's ResNets and people's own models, built the same way each time."""
+"""Networks built by name: torchvision's ResNets, plain twins, people's own models."""
 
 import importlib
 import inspect
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet
+from torchvision.models import get_model, resnet
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.engine.models.work import device_of
+from resnet_bench.engine.models.design import STEMS, Stem
+from resnet_bench.engine.models.work import device_of, parameter_count
+from resnet_bench.engine.seeding import derived_seed
+from resnet_bench.engine.weights.files import RANDOM, Weights, load_backbone
 from resnet_bench.errors import UsageError
+
+Builder = Callable[[], nn.Module]
 
 
 class PlainBasicBlock(BasicBlock):  # type: ignore[misc] # torchvision has no types
@@ -51,27 +57,25 @@ PLAIN_BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
 }
 
 
-def build_plain_twin(depth: int, classes: int = 1000) -> ResNet:
-    """Return torchvision's ResNet of a depth (18, 34, 50, 101, 152) without shortcuts.
+def build_plain_twin(variant: int, classes: int = 1000) -> ResNet:
+    """Return torchvision's ResNet of a variant without shortcuts.
 
-    Its `state_dict` has the residual network's keys and shapes less the projection
-    shortcuts' (`downsample`), which a network without shortcuts has no place for.
+    Its `state_dict` has the residual network's keys and shapes but for those of the
+    projection shortcuts (`downsample`).
     """
-    variant = VARIANTS[depth]
-    block = PLAIN_BLOCKS[variant.block]
-    return ResNet(block, list(variant.blocks), num_classes=classes)
+    row = VARIANTS[variant]
+    return ResNet(PLAIN_BLOCKS[row.block], list(row.blocks), num_classes=classes)
 
 
-def build_residual(depth: int, classes: int = 1000) -> ResNet:
-    """Return torchvision's ResNet of `depth` with fresh weights."""
-    return getattr(resnet, VARIANTS[depth].builder)(num_classes=classes)
+def build_residual(variant: int, classes: int = 1000) -> ResNet:
+    """Return torchvision's ResNet of a variant with fresh weights."""
+    return getattr(resnet, VARIANTS[variant].builder)(num_classes=classes)
 
 
 def copy_shared_weights(source: nn.Module, target: nn.Module) -> None:
-    """Give a plain network the weights of its residual twin (or the reverse).
+    """Give a plain network the weights of its residual twin, or the reverse.
 
-    Keys that only one of them has (projection shortcuts) stay as they are; so both
-    arms start from the same weights wherever both have a weight.
+    Weights that only one of them has (projection shortcuts) stay as they are.
     """
     wanted = target.state_dict()
     weights = source.state_dict()
@@ -79,7 +83,130 @@ def copy_shared_weights(source: nn.Module, target: nn.Module) -> None:
     target.load_state_dict(wanted)
 
 
-Builder = Callable[[], nn.Module]
+#: By architecture: what builds a variant with fresh weights.
+ARCHITECTURES: dict[str, Callable[[int], ResNet]] = {
+    "residual": build_residual,
+    "plain": build_plain_twin,
+}
+
+
+def variant_builder(variant: int, architecture: str = "residual") -> Builder:
+    """Return what builds that ResNet, torchvision's own or without its shortcuts."""
+    return lambda: ARCHITECTURES[architecture](variant)
+
+
+def meta_variant(variant: int, architecture: str = "residual") -> ResNet:
+    """Return that ResNet with shapes and no numbers, for questions about shapes."""
+    with torch.device("meta"):
+        return ARCHITECTURES[architecture](variant)
+
+
+def seeded(build: Builder, seed: int) -> nn.Module:
+    """Build the model with weights that depend on the seed alone."""
+    torch.manual_seed(seed)
+    return build()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkRequest:
+    """Which network is wanted.
+
+    `zero_gamma` starts each block as the identity (Goyal et al. 2017, arXiv
+    1706.02677, section 5.1), which lets the deep variants train within few steps. A
+    frozen random backbone needs it off: its blocks would compute nothing.
+    """
+
+    variant: int
+    classes: int
+    stem: str
+    seed: int
+    zero_gamma: bool = True
+
+
+def build_network(request: NetworkRequest, weights: Weights = RANDOM) -> ResNet:
+    """Return the network with `weights` loaded first and a new head put on after.
+
+    The same request gives the same network. Raises UsageError when the weights are of
+    another architecture.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(request.seed, "weights"))
+        network: ResNet = get_model(
+            VARIANTS[request.variant].builder,
+            weights=None,
+            zero_init_residual=request.zero_gamma,
+        )
+        replace_stem(network, STEMS[request.stem])
+        load_backbone(network, weights)
+        replace_head(network, request.classes)
+    return network
+
+
+def replace_stem(network: ResNet, stem: Stem) -> None:
+    """Give the network another stem, freshly initialised; `imagenet` changes nothing.
+
+    Call it before weights are loaded. Initialisation as torchvision's: He normal,
+    fan out.
+    """
+    if stem.name == "imagenet":
+        return
+    old = network.conv1
+    network.conv1 = nn.Conv2d(
+        old.in_channels,
+        old.out_channels,
+        stem.kernel_size,
+        stem.stride,
+        padding=stem.kernel_size // 2,
+        bias=False,
+    )
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    if not stem.pool:
+        network.maxpool = nn.Identity()
+
+
+@dataclass(frozen=True)
+class HeadState:
+    """The last layer of a network at one moment, and how much of it all trains."""
+
+    in_features: int
+    out_features: int
+    layer: str
+    trainable_parameters: int
+    total_parameters: int
+    trainable_names: tuple[str, ...]
+
+
+def replace_head(network: ResNet, classes: int) -> None:
+    """Put a new, trainable fc for `classes` outputs in place of the old one.
+
+    Load weights first: a later load would put the old classes back.
+    """
+    network.fc = nn.Linear(network.fc.in_features, classes)
+
+
+def freeze_all(network: nn.Module) -> None:
+    """Stop every parameter from training."""
+    for parameter in network.parameters():
+        parameter.requires_grad = False
+
+
+def trainable_parameters(network: nn.Module) -> int:
+    """Count the numbers that training changes."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def head_state(network: ResNet) -> HeadState:
+    """Describe the last layer and what is trainable now."""
+    names = tuple(name for name, p in network.named_parameters() if p.requires_grad)
+    return HeadState(
+        in_features=network.fc.in_features,
+        out_features=network.fc.out_features,
+        layer=repr(network.fc),
+        trainable_parameters=trainable_parameters(network),
+        total_parameters=parameter_count(network),
+        trainable_names=names,
+    )
+
 
 #: What the code of a stranger may raise; Ctrl-C and the like are none of it.
 ANY_MISTAKE = (
@@ -98,24 +225,6 @@ ANY_MISTAKE = (
 )
 OPTION = "--model"
 FORM = "PACKAGE.MODULE:FUNCTION"
-
-
-#: By architecture: what builds the variant of a depth with fresh weights.
-ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
-    "residual": build_residual,
-    "plain": build_plain_twin,
-}
-
-
-def variant_builder(depth: int, architecture: str = "residual") -> Builder:
-    """Return what builds that ResNet, torchvision's own or without its shortcuts."""
-    return lambda: ARCHITECTURES[architecture](depth)
-
-
-def meta_variant(depth: int, architecture: str = "residual") -> nn.Module:
-    """Return that ResNet with shapes and no numbers, for questions about shapes."""
-    with torch.device("meta"):
-        return variant_builder(depth, architecture)()
 
 
 def model_builder(name: str) -> Builder:
@@ -172,12 +281,6 @@ def _check_needs_nothing(name: str, function: Builder) -> None:
 def _wrong(name: str, accepted: str, error: BaseException) -> UsageError:
     cause = " ".join(f"{type(error).__name__}: {error}".split())
     return UsageError.for_option(OPTION, name, f"{accepted} ({cause})")
-
-
-def seeded(build: Builder, seed: int) -> nn.Module:
-    """Build the model with weights that depend on the seed alone."""
-    torch.manual_seed(seed)
-    return build()
 
 
 def check_images(

@@ -56,6 +56,11 @@ def device_of(model: nn.Module) -> torch.device:
     return next((each.device for each in model.parameters()), torch.device("cpu"))
 
 
+def parameter_count(model: nn.Module) -> int:
+    """Return the number of learnt values."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 @dataclass(frozen=True)
 class Counted:
     """Work, and the output that it produced."""
@@ -83,7 +88,7 @@ def _count_on(model: nn.Module, image: torch.Tensor) -> Counted:
         answer = model(image)
     model.train(training)
     work = Work(
-        parameters=sum(each.numel() for each in model.parameters()),
+        parameters=parameter_count(model),
         multiply_adds=counter.get_total_flops() // 2,
         activations=sum(outputs),
         moved=traffic.elements,

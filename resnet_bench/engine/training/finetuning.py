@@ -10,7 +10,7 @@ from torch import nn
 
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.batches import augmentation_for, steps_per_epoch
-from resnet_bench.engine.models.transfer import NetworkRequest, build_network
+from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.training.evaluation import Evaluation, evaluate
 from resnet_bench.engine.training.strategies import STRATEGIES, Strategy

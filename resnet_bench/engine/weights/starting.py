@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from resnet_bench.engine.models.stems import STEMS, Stem, stem_that_fits
+from resnet_bench.engine.models.design import STEMS, Stem, stem_that_fits
 from resnet_bench.engine.weights.files import (
     RANDOM,
     Weights,

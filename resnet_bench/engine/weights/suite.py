@@ -15,7 +15,7 @@ from torchvision.models import ResNet
 
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
-from resnet_bench.engine.models.transfer import NetworkRequest, build_network
+from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.training.evaluation import evaluate
 from resnet_bench.engine.training.finetuning import FitSettings, make_trainer
 from resnet_bench.engine.training.strategies import STRATEGIES

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
-from resnet_bench.engine.models.stems import STEMS
+from resnet_bench.engine.models.design import STEMS
 from resnet_bench.options import check, option
 from resnet_bench.records import Cell, Record, measured
 

@@ -10,7 +10,7 @@ from torchvision.models import ResNet
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
-from resnet_bench.engine.models.transfer import NetworkRequest, build_network
+from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.ranks import Ranks, current
 from resnet_bench.engine.seeding import (
     compute_deterministically,

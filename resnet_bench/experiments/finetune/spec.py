@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_bench.catalogue import DATASETS, parse_dataset, parse_variants
-from resnet_bench.engine.models.stems import STEMS
+from resnet_bench.engine.models.design import STEMS
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.engine.weights.origins import parse_weights
 from resnet_bench.errors import UsageError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import ImageData
-from resnet_bench.engine.models.transfer import NetworkRequest
+from resnet_bench.engine.models.resnets import NetworkRequest
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically, seed_everything
 from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset, parse_variants
-from resnet_bench.engine.models.stems import STEMS
+from resnet_bench.engine.models.design import STEMS
 from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.options import check, option
 from resnet_bench.records import Cell, Record, measured, transient

@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 import torch
 
-from resnet_bench.engine.models.blocks import blocks_of, layers_of, parameter_count
+from resnet_bench.engine.models.blocks import blocks_of, layers_of
 from resnet_bench.engine.models.cifar import (
     BasicBlock,
     CifarNetwork,
@@ -19,6 +19,7 @@ from resnet_bench.engine.models.design import (
     is_cifar_depth,
     nearest_cifar_depths,
 )
+from resnet_bench.engine.models.work import parameter_count
 from resnet_bench.engine.seeding import generator
 
 TABLE = files("resnet_bench") / "reference" / "cifar_resnet_parameters.csv"

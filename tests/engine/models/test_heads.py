@@ -2,7 +2,7 @@ import pytest
 import torch
 from torchvision.models import get_model
 
-from resnet_bench.engine.models.transfer import (
+from resnet_bench.engine.models.resnets import (
     freeze_all,
     head_state,
     replace_head,

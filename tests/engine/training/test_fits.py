@@ -14,9 +14,9 @@ from resnet_bench.engine.training.fits import (
     fit_features,
     fit_features_out_of_fold,
     fit_pixels,
+    pixels,
     train_strategy,
 )
-from resnet_bench.engine.training.probe import pixels
 from resnet_bench.engine.training.strategies import STRATEGIES
 from tests.engine.tiny import tiny_data, tiny_network
 

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 from torch import nn
 
-from resnet_bench.engine.training.probe import fit_probe, put_into_head
+from resnet_bench.engine.training.fits import fit_probe, put_into_head
 
 
 def clouds(classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from resnet_bench.engine.models.cifar import build_cifar_network
+from resnet_bench.engine.models.description import LeNet
 from resnet_bench.engine.models.design import NetworkDesign
-from resnet_bench.engine.models.lenet import LeNet
 from resnet_bench.engine.models.resnets import build_residual
 from resnet_bench.experiments.degradation.records import SizeCheck
 
@@ -20,7 +20,7 @@ def observe(depth: int) -> Iterator[SizeCheck]:
     cifar = build_cifar_network(NetworkDesign(depth=depth, channels=3))
     yield from check(cifar, f"residual-{depth}", "adaptive")
     yield from check(build_residual(18, 10), "ResNet-18", "adaptive")
-    yield from check(LeNet(classes=10, channels=3), "LeNet", "flatten")
+    yield from check(LeNet(channels=3), "LeNet", "flatten")
 
 
 @torch.no_grad()

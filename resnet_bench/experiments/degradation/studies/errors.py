@@ -6,7 +6,7 @@ read off them: clean errors at the last step, and the course of the training.
 
 from collections.abc import Iterator
 
-from resnet_bench.engine.models.blocks import parameter_count
+from resnet_bench.engine.models.work import parameter_count
 from resnet_bench.engine.training.evaluation import Evaluation, evaluate, recalibrate
 from resnet_bench.experiments.degradation.records import (
     CurvePoint,
