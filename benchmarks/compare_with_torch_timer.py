@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from torch.utils.benchmark import Timer
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.cpu import default_threads
+from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.engine.models.resnets import variant_builder
 from resnet_bench.engine.timing.clock import Clock
 from resnet_bench.engine.timing.phases import Setting, SplitStep, Training
@@ -136,7 +136,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--image-size", type=int, default=224)
-    parser.add_argument("--threads", type=int, default=default_threads())
+    parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--calls", type=int, default=4, help="calls per half turn")
     return parser.parse_args(arguments)

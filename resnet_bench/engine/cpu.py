@@ -13,11 +13,6 @@ from typing import Any
 ROOT = Path("/")
 
 
-def default_threads() -> int:
-    """Return the thread count used when nobody asks for another one."""
-    return usable_cores()
-
-
 def usable_cores(root: Path = ROOT) -> int:
     """Return min(physical cores, CPU affinity, cgroup quota), at least 1.
 

@@ -47,10 +47,6 @@ class Ranks:
         parallel = torch.nn.parallel.DistributedDataParallel(model)
         return cast(Module, parallel)
 
-    def sampler(self, items: int) -> range:
-        """Return the indices of the `items` examples that fall to this rank."""
-        return range(self.rank, items, self.world_size)
-
     def shard(self, batch: Tensor) -> Tensor:
         """Return this rank's part of a batch; all of one too small to be shared."""
         if len(batch) < self.world_size:
@@ -64,10 +60,6 @@ class Ranks:
         the batch does not divide evenly.
         """
         return 1.0 if batch < self.world_size else mine * self.world_size / batch
-
-    def mean(self, value: float) -> float:
-        """Return the mean of a number over the ranks."""
-        return self.total(value) / self.world_size
 
     def total(self, value: float) -> float:
         """Return the sum of a number over the ranks."""

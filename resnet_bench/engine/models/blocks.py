@@ -1,8 +1,10 @@
-"""Deeper networks made of trained ones: blocks that start out as the identity."""
+"""Looks into a network: its blocks and layers, and copies deepened by further blocks.
+
+Reads the CIFAR family and torchvision's ResNets alike.
+"""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,18 +143,6 @@ def run_blocks(blocks: Sequence[nn.Module], hidden: Tensor) -> Tensor:
     for block in blocks:
         hidden = block(hidden)
     return hidden
-
-
-@contextmanager
-def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode for a while, without gradients."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
 
 
 def extended(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.timing.clock import Clock
+from resnet_bench.engine.timing.clock import Clock, seconds_of
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,7 @@ class Limit:
 
     def call(self, clock: Clock) -> Sequence[float]:
         """Do the work once and return the seconds."""
-        marks = [clock.begin()]
-        self.action()
-        marks.append(clock.mark())
-        return clock.between(marks)
+        return seconds_of(self.action, clock)
 
     def work(self) -> None:
         """Do the work once."""

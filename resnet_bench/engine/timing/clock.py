@@ -29,6 +29,14 @@ class Clock(Protocol):
         """Return the seconds from each mark to the next one."""
 
 
+def seconds_of(work: Callable[[], object], clock: Clock) -> list[float]:
+    """Do the work on an idle device and return its seconds, as one phase."""
+    marks = [clock.begin()]
+    work()
+    marks.append(clock.mark())
+    return clock.between(marks)
+
+
 @dataclass(frozen=True)
 class WallClock:
     """Seconds as a person waits for them.

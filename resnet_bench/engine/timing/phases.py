@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.timing.clock import Clock
+from resnet_bench.engine.timing.clock import Clock, seconds_of
 
 #: Small enough that hundreds of steps on one batch stay finite; time does not
 #: depend on it.
@@ -183,19 +183,12 @@ class WholeStep:
 
     def call(self, clock: Clock) -> Sequence[float]:
         """Make one step and return its seconds."""
-        set_training(self.training.model, True)
-        marks = [clock.begin()]
-        self._step()
-        marks.append(clock.mark())
-        return clock.between(marks)
+        return seconds_of(self.work, clock)
 
     def work(self) -> None:
         """Make one step without timing or waiting."""
-        set_training(self.training.model, True)
-        self._step()
-
-    def _step(self) -> None:
         training = self.training
+        set_training(training.model, True)
         training.forget()
         with training.setting.context():
             loss = training.loss(training.forward())
@@ -221,10 +214,7 @@ class Inference:
         """Call the model once and return its seconds."""
         set_training(self.model, False)
         with self._without_gradients(), self.setting.context():
-            marks = [clock.begin()]
-            self.model(self.batch.images)
-            marks.append(clock.mark())
-        return clock.between(marks)
+            return seconds_of(lambda: self.model(self.batch.images), clock)
 
     def work(self) -> None:
         """Call the model once without timing or waiting."""

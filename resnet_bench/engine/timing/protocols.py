@@ -3,14 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Protocol
 
 import torch
 from torch import nn
 
 from resnet_bench.engine.timing.clock import Clock
-from resnet_bench.engine.timing.phases import Training, WholeStep, set_training
-from resnet_bench.engine.timing.sampling import Sampler, Visit
+from resnet_bench.engine.timing.phases import (
+    Inference,
+    Training,
+    WholeStep,
+    set_training,
+)
+from resnet_bench.engine.timing.sampling import Sampler, Visit, add_call
 from resnet_bench.engine.timing.workload import Workload
 
 #: timm's `benchmark.py`: --num-warm-iter and --num-bench-iter, and its SGD
@@ -41,37 +45,20 @@ class ProtocolSampler(Sampler):
         """Follow the protocol once."""
         begin = self.clock.begin()
         taken = self.take(self.clock)
-        for phase, calls in taken.warmup.items():
-            self.series[phase].warmup.extend(calls)
         for phase, samples in taken.samples.items():
+            self.series[phase].warmup.extend(taken.warmup.get(phase, ()))
             self.series[phase].samples.extend(samples)
         self.rounds += 1
         self.used_seconds += self._since(begin)
-        return Visit(taken.samples, rates=taken.rates, seconds=self.used_seconds)
+        taken.seconds = self.used_seconds
+        return taken
 
 
 @dataclass
-class Taken:
-    """Seconds per phase before and after sampling began, and calls per second."""
+class Taken(Visit):
+    """What following a protocol brought: a visit, and the warm-up before it."""
 
-    samples: dict[str, list[float]] = field(default_factory=dict)
     warmup: dict[str, list[float]] = field(default_factory=dict)
-    rates: dict[str, list[float]] = field(default_factory=dict)
-
-
-class Timed(Protocol):
-    """What a protocol calls again and again: as a Unit, but always timed."""
-
-    @property
-    def phases(self) -> tuple[str, ...]:
-        """The phases of one call, in their order."""
-
-    @property
-    def block(self) -> str | None:
-        """Which throughput a row of calls tells; None for no throughput."""
-
-    def call(self, clock: Clock) -> Sequence[float]:
-        """Make one call and return the seconds of each phase."""
 
 
 @dataclass(frozen=True)
@@ -139,21 +126,18 @@ def timm(workload: Workload, clock: Clock) -> Taken:
     return taken
 
 
-def _timm_run(unit: Timed, clock: Clock, taken: Taken, warmup: int) -> None:
-    _add(taken.warmup, unit, [unit.call(clock) for _ in range(warmup)])
+def _timm_run(
+    unit: Inference | TimmStep, clock: Clock, taken: Taken, warmup: int
+) -> None:
+    for _ in range(warmup):
+        add_call(taken.warmup, unit.phases, unit.call(clock))
     begin = clock.begin()
     calls = [unit.call(clock) for _ in range(TIMM_CALLS)]
     seconds = clock.between([begin, clock.mark()])[0]
-    _add(taken.samples, unit, calls)
+    for call in calls:
+        add_call(taken.samples, unit.phases, call)
     if unit.block is not None:
         taken.rates[unit.block] = [TIMM_CALLS / seconds]
-
-
-def _add(
-    found: dict[str, list[float]], unit: Timed, calls: Sequence[Sequence[float]]
-) -> None:
-    for index, phase in enumerate(unit.phases):
-        found.setdefault(phase, []).extend(call[index] for call in calls)
 
 
 def torch_timer(workload: Workload, clock: Clock) -> Taken:

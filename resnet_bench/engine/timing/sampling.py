@@ -1,7 +1,4 @@
-"""When to start sampling, when to stop, and what the samples can carry.
-
-Works on anything that can be called and timed, so it is tested on a fake clock.
-"""
+"""Samples what can be called and timed: when to start, in which turns, when to stop."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -233,16 +230,20 @@ class Sampler:
             unit.work()
         begin = self.clock.begin()
         for _ in range(count):
-            _add(visit.samples, unit, unit.call(self.clock), self.agree)
+            self._add(visit.samples, unit, self.clock)
         seconds = self._since(begin)
         if self.device_clock is not None:
-            clock = self.device_clock(self._call_seconds(unit))
-            _add(visit.device, unit, unit.call(clock), self.agree)
+            own = self.device_clock(self._call_seconds(unit))
+            self._add(visit.device, unit, own)
         if unit.block is None:
             return
         if self.clock.asynchronous:
             seconds = self._in_a_row(unit, count)
         visit.rates.setdefault(unit.block, []).append(count / seconds)
+
+    def _add(self, found: dict[str, list[float]], unit: Unit, clock: Clock) -> None:
+        """Call the unit once, and add what the ranks agree that it took."""
+        add_call(found, unit.phases, [self.agree(each) for each in unit.call(clock)])
 
     def _in_a_row(self, unit: Unit, count: int) -> float:
         begin = self.clock.begin()
@@ -265,11 +266,9 @@ class Sampler:
         return self.agree(self.clock.between([begin, self.clock.mark()])[0])
 
 
-def _add(
-    samples: dict[str, list[float]],
-    unit: Unit,
-    seconds: Sequence[float],
-    agree: Callable[[float], float],
+def add_call(
+    found: dict[str, list[float]], phases: Sequence[str], seconds: Sequence[float]
 ) -> None:
-    for phase, value in zip(unit.phases, seconds, strict=True):
-        samples.setdefault(phase, []).append(agree(value))
+    """Add the seconds of one call to those of its phases."""
+    for phase, value in zip(phases, seconds, strict=True):
+        found.setdefault(phase, []).append(value)

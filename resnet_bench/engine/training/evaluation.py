@@ -1,6 +1,8 @@
-"""Exact batch-norm statistics of fixed weights, in place of running averages."""
+"""What a network makes of a split with its weights as they are: answers and errors."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +16,12 @@ EVALUATION_BATCH = 512
 
 #: Bins of the expected calibration error (Guo et al. 2017, arXiv 1706.04599).
 CALIBRATION_BINS = 15
+
+
+#: Bytes that one activation of the recalibration pass may take.
+ACTIVATION_BYTES = 2**30
+
+BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,21 +50,23 @@ class Evaluation:
         return 100 - self.error_percent
 
 
-@torch.no_grad()
-def predict(
-    model: nn.Module,
-    split: Split,
-    normalisation: Normalisation,
-    batch_size: int = EVALUATION_BATCH,
-) -> Tensor:
-    """Return logits (N, classes) in eval mode; the model's mode is put back."""
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model into eval mode for a while, without gradients."""
     was_training = model.training
     model.eval()
     try:
-        batches = torch.split(split.images, batch_size)
-        return torch.cat([model(normalisation.apply(batch)) for batch in batches])
+        with torch.no_grad():
+            yield
     finally:
         model.train(was_training)
+
+
+def predict(model: nn.Module, split: Split, normalisation: Normalisation) -> Tensor:
+    """Return logits (N, classes) in eval mode; the model's mode is put back."""
+    with in_eval_mode(model):
+        batches = torch.split(split.images, EVALUATION_BATCH)
+        return torch.cat([model(normalisation.apply(batch)) for batch in batches])
 
 
 def judge(logits: Tensor, labels: Tensor) -> Evaluation:
@@ -67,7 +77,7 @@ def judge(logits: Tensor, labels: Tensor) -> Evaluation:
     return Evaluation(
         images=len(labels),
         errors=len(labels) - int(right.sum()),
-        loss=loss if torch.isfinite(torch.tensor(loss)) else None,
+        loss=loss if math.isfinite(loss) else None,
         class_mean_accuracy_percent=100 * _class_mean(right, labels),
         calibration_error_percent=_calibration_error_percent(logits, right),
     )
@@ -99,24 +109,12 @@ def _calibration_error_percent(logits: Tensor, right: Tensor) -> float | None:
     return 100 * float(gaps.abs().sum() / len(right))
 
 
-#: Bytes that one activation of the recalibration pass may take.
-ACTIVATION_BYTES = 2**30
-
-BatchNorm = nn.modules.batchnorm._BatchNorm
-
-
 def batch_norms(model: nn.Module) -> list[BatchNorm]:
     """Return the model's batch-norm layers in order."""
     return [module for module in model.modules() if isinstance(module, BatchNorm)]
 
 
-@torch.no_grad()
-def recalibrate(
-    model: nn.Module,
-    split: Split,
-    normalisation: Normalisation,
-    images_at_most: int | None = None,
-) -> int:
+def recalibrate(model: nn.Module, split: Split, normalisation: Normalisation) -> int:
     """Set every batch norm's statistics to those of the split, as one batch.
 
     Running averages lag behind the weights; one pass of all images as a single
@@ -128,25 +126,19 @@ def recalibrate(
     layers = batch_norms(model)
     if not layers:
         return 0
-    used = split if images_at_most is None else _at_most(split, images_at_most)
-    used = _at_most(used, _images_that_fit(model, split, normalisation))
-    was_training = model.training
+    count = _images_that_fit(model, split, normalisation)
+    used = split if len(split) <= count else split.first(count)
     momenta = [layer.momentum for layer in layers]
-    model.eval()
-    try:
+    with in_eval_mode(model):
         for layer in layers:
             layer.train()
             layer.momentum = 1.0
-        model(normalisation.apply(used.images))
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        model.train(was_training)
+        try:
+            model(normalisation.apply(used.images))
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
     return len(used)
-
-
-def _at_most(split: Split, count: int) -> Split:
-    return split if len(split) <= count else split.first(count)
 
 
 def _images_that_fit(
@@ -160,12 +152,10 @@ def _images_that_fit(
         largest = max(largest, inputs[0].numel() * inputs[0].element_size())
 
     hooks = [layer.register_forward_pre_hook(note) for layer in batch_norms(model)]
-    was_training = model.training
-    model.eval()
     try:
-        model(normalisation.apply(split.images[:1]))
+        with in_eval_mode(model):
+            model(normalisation.apply(split.images[:1]))
     finally:
-        model.train(was_training)
         for hook in hooks:
             hook.remove()
-    return max(2, math.floor(ACTIVATION_BYTES / largest))
+    return max(2, ACTIVATION_BYTES // largest)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.cpu import default_threads
+from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models import resnets as models
 from resnet_bench.engine.models.work import work_of
@@ -56,7 +56,7 @@ def prepare(config: Config) -> Config:
     fail later.
     """
     device = devices.choose(config.device)
-    ready = resolved(config, device.name, default_threads())
+    ready = resolved(config, device.name, usable_cores())
     if ready.ladder:
         ready = replace(ready, unsupported=_unsupported(device))
     if ready.cuda_graphs and not device.is_cuda:

@@ -1,19 +1,42 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torchvision.models import ResNet, get_model
 
 from resnet_bench.catalogue import VARIANTS
+from resnet_bench.engine.models.blocks import (
+    blocks_of,
+    head_of,
+    layers_of,
+    run_blocks,
+    stem_of,
+)
+from resnet_bench.engine.models.design import STEMS, stem_that_fits
 from resnet_bench.engine.models.resnets import (
+    NetworkRequest,
+    build_network,
+    build_plain_twin,
+    build_residual,
     check_images,
+    copy_shared_weights,
+    freeze_all,
+    head_state,
     meta_variant,
     model_builder,
+    replace_head,
     seeded,
+    trainable_parameters,
     variant_builder,
 )
+from resnet_bench.engine.training.finetuning import apply_strategy
+from resnet_bench.engine.training.strategies import STRATEGIES
+from resnet_bench.engine.weights.files import Weights
 from resnet_bench.errors import UsageError
 from tests.engine.tiny_networks import ImagesOut, tiny
 
@@ -23,19 +46,6 @@ HERE = "tests.engine.tiny_networks"
 def test_a_variant_is_torchvisions_own_model() -> None:
     model = variant_builder(18)()
     assert type(model).__module__ == "torchvision.models.resnet"
-
-
-def test_a_plain_twin_has_no_projection_shortcuts() -> None:
-    residual, plain = (
-        sum(each.numel() for each in meta_variant(50, architecture).parameters())
-        for architecture in ("residual", "plain")
-    )
-    assert plain < residual
-
-
-@pytest.mark.parametrize("depth", VARIANTS)
-def test_every_variant_has_a_shape_without_numbers(depth: int) -> None:
-    assert all(each.is_meta for each in meta_variant(depth).parameters())
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
@@ -144,3 +154,156 @@ def test_an_image_size_that_the_network_cannot_take_is_refused() -> None:
 def test_a_model_that_returns_no_classes_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--model mine: .*\(2, 3, 8, 8\)"):
         check_images(ImagesOut(), "mine", batch_size=2, image_size=8, training=False)
+
+
+@pytest.mark.parametrize("depth", list(VARIANTS))
+def test_a_twin_has_all_the_residual_networks_weights_but_its_projections(
+    depth: int,
+) -> None:
+    with torch.device("meta"):
+        plain = build_plain_twin(depth, 10).state_dict()
+        residual = build_residual(depth, 10).state_dict()
+    expected = {key for key in residual if "downsample" not in key}
+    assert plain.keys() == expected
+    assert all(plain[key].shape == residual[key].shape for key in expected)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_twin_is_the_residual_network_without_the_addition(depth: int) -> None:
+    residual, plain = build_residual(depth, 4).eval(), build_plain_twin(depth, 4).eval()
+    copy_shared_weights(residual, plain)
+    images = torch.rand(1, 3, 32, 32)
+    assert torch.equal(stem_of(plain)(images), stem_of(residual)(images))
+    hidden = stem_of(plain)(images)
+    block, twin = residual.layer1[0], plain.layer1[0]
+    added = block.downsample(hidden) if block.downsample else hidden
+    names = [name for name in ("1", "2", "3") if hasattr(block, f"conv{name}")]
+    answer = hidden
+    for name in names:
+        answer = getattr(block, f"bn{name}")(getattr(block, f"conv{name}")(answer))
+        answer = answer if name == names[-1] else torch.relu(answer)
+    assert torch.equal(twin(hidden), torch.relu(answer))
+    torch.testing.assert_close(block(hidden), torch.relu(answer + added))
+
+
+def test_pieces_of_torchvisions_network_make_the_whole() -> None:
+    network = build_residual(18, 4).eval()
+    images = torch.rand(1, 3, 32, 32)
+    blocks = [place.block for place in blocks_of(network)]
+    logits = head_of(network)(run_blocks(blocks, stem_of(network)(images)))
+    assert torch.equal(logits, network(images))
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50])
+def test_weighted_layers_of_torchvisions_network_count_its_depth(depth: int) -> None:
+    with torch.device("meta"):
+        layers = layers_of(build_residual(depth, 4))
+    assert len(layers) == depth
+
+
+def test_blocks_that_change_the_shape_are_known_in_both_arms() -> None:
+    with torch.device("meta"):
+        networks = [build_residual(50, 4), build_plain_twin(50, 4)]
+    changing = [
+        [place.index for place in blocks_of(network) if place.changes_shape]
+        for network in networks
+    ]
+    assert changing[0] == changing[1] == [0, 3, 7, 13]
+
+
+WIDTHS = {18: 512, 34: 512, 50: 2048, 101: 2048, 152: 2048}
+
+
+@pytest.mark.parametrize(("variant", "width"), WIDTHS.items())
+@pytest.mark.parametrize("classes", [2, 10])
+def test_freeze_trains_one_more_than_the_width_for_each_class(
+    variant: int, width: int, classes: int
+) -> None:
+    with torch.device("meta"):
+        network = get_model(f"resnet{variant}")
+        replace_head(network, classes)
+    apply_strategy(network, STRATEGIES["freeze"])
+    assert trainable_parameters(network) == (width + 1) * classes
+    assert network.fc.in_features == width
+
+
+def test_a_new_head_trains_although_everything_was_frozen_before() -> None:
+    with torch.device("meta"):
+        network = get_model("resnet18")
+        before = head_state(network)
+        freeze_all(network)
+        assert head_state(network).trainable_names == ()
+        replace_head(network, 10)
+    after = head_state(network)
+    assert (before.in_features, before.out_features) == (512, 1000)
+    assert after.trainable_names == ("fc.weight", "fc.bias")
+    assert after.trainable_parameters == 5130
+    assert after.total_parameters == before.total_parameters - 513_000 + 5130
+
+
+REQUEST = NetworkRequest(variant=18, classes=3, stem="small", seed=0)
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_the_same_request_gives_the_same_network_whatever_was_drawn_before() -> None:
+    torch.manual_seed(1)
+    first = build_network(REQUEST)
+    torch.manual_seed(2)
+    drawn = torch.rand(1)
+    torch.manual_seed(2)
+    second = build_network(REQUEST)
+    assert torch.equal(first.fc.weight, second.fc.weight)
+    assert torch.equal(first.conv1.weight, second.conv1.weight)
+    assert torch.equal(torch.rand(1), drawn)  # the global state was left alone
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_weights_are_loaded_before_the_head_is_replaced() -> None:
+    source = build_network(NetworkRequest(variant=18, classes=7, stem="small", seed=5))
+    network = build_network(REQUEST, Weights("file:x", "0", source.state_dict()))
+    assert torch.equal(network.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
+    assert network.fc.out_features == 3
+
+
+@pytest.mark.usefixtures("small_resnets")
+@pytest.mark.parametrize(
+    ("name", "side"), [("imagenet", 8), ("small", 8), ("cifar", 32)]
+)
+def test_each_stem_reduces_the_image_by_what_it_says(name: str, side: int) -> None:
+    network = build_network(NetworkRequest(variant=18, classes=3, stem=name, seed=0))
+    stem = nn.Sequential(network.conv1, network.maxpool)
+    assert stem(torch.zeros(1, 3, 32, 32)).shape[-1] == side
+
+
+@pytest.mark.usefixtures("small_resnets")
+@pytest.mark.parametrize("name", STEMS)
+def test_small_images_pass_every_stem_in_training(name: str) -> None:
+    network = build_network(NetworkRequest(variant=18, classes=3, stem=name, seed=0))
+    assert network.train()(torch.rand(2, 3, 32, 32)).shape == (2, 3)
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_zero_gamma_starts_each_block_as_the_identity_and_can_be_left_out() -> None:
+    started = build_network(REQUEST)
+    assert gammas(started).abs().sum() == 0
+    assert gammas(build_network(replace(REQUEST, zero_gamma=False))).min() == 1
+
+
+def gammas(network: ResNet) -> torch.Tensor:
+    blocks = [
+        block for name in ("layer1", "layer4") for block in getattr(network, name)
+    ]
+    return torch.cat([block.bn2.weight.detach() for block in blocks])
+
+
+def test_a_stem_is_found_by_the_width_of_the_weights_convolution() -> None:
+    assert stem_that_fits(7, "auto").name == "imagenet"
+    assert stem_that_fits(3, "auto").name == "small"
+    assert stem_that_fits(3, "cifar").name == "cifar"
+
+
+def test_a_stem_that_does_not_fit_the_weights_is_refused() -> None:
+    with pytest.raises(UsageError, match="--stem small: its convolution is 3 wide"):
+        stem_that_fits(7, "small")
+    with pytest.raises(UsageError, match="no stem of imagenet, small, cifar fits"):
+        stem_that_fits(5, "auto")

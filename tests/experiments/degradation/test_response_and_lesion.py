@@ -9,12 +9,11 @@ from torch import nn
 from resnet_bench.engine.models.blocks import (
     blocks_of,
     head_of,
-    in_eval_mode,
     run_blocks,
     stem_of,
 )
 from resnet_bench.engine.models.cifar import BasicBlock
-from resnet_bench.engine.training.evaluation import evaluate, recalibrate
+from resnet_bench.engine.training.evaluation import evaluate, in_eval_mode, recalibrate
 from resnet_bench.experiments.degradation.records import Lesion
 from resnet_bench.experiments.degradation.studies import errors, lesion, response
 from resnet_bench.experiments.degradation.studies.subject import Subject

@@ -11,11 +11,10 @@ from resnet_bench.engine.models.blocks import (
     BlockPlace,
     blocks_of,
     head_of,
-    in_eval_mode,
     run_blocks,
     stem_of,
 )
-from resnet_bench.engine.training.evaluation import judge
+from resnet_bench.engine.training.evaluation import in_eval_mode, judge
 from resnet_bench.experiments.degradation.records import Lesion
 from resnet_bench.experiments.degradation.studies.subject import Subject
 

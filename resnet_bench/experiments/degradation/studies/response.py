@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resnet_bench.engine.models.blocks import LayerPlace, in_eval_mode, layers_of
+from resnet_bench.engine.models.blocks import LayerPlace, layers_of
+from resnet_bench.engine.training.evaluation import in_eval_mode
 from resnet_bench.experiments.degradation.records import LayerResponse
 from resnet_bench.experiments.degradation.studies.subject import Subject
 
