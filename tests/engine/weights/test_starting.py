@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from resnet_bench.engine.weights.origins import (
-    SourceRecipe,
     WeightsSource,
     parse_weights,
 )
@@ -14,14 +13,8 @@ from resnet_bench.engine.weights.starting import (
     starting_point,
     suite_checkpoint,
 )
-from resnet_bench.engine.weights.suite import SourceRun, train_or_reuse
+from resnet_bench.engine.weights.suite import Checkpoint
 from resnet_bench.errors import UsageError
-
-pytestmark = pytest.mark.usefixtures("small_resnets")
-
-RECIPE = SourceRecipe(
-    variant=18, image_size=8, epochs=1, batch_size=256, learning_rate=0.01
-)
 
 
 @pytest.fixture
@@ -48,18 +41,17 @@ def test_what_was_asked_for_is_left_as_it_is(hub: Path) -> None:
 
 
 def test_the_suites_weights_come_from_the_cache_with_their_cost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RESNET_BENCH_CACHE", str(tmp_path))
-    made = train_or_reuse(SourceRun(recipe=RECIPE, device="cpu"), tmp_path)
-    start = starting_point(parse_weights("suite"), 18, RECIPE, verify=True)
+    monkeypatch.setenv("RESNET_BENCH_CACHE", str(made.path.parent))
+    recipe = made.training.recipe
+    start = starting_point(parse_weights("suite"), 18, recipe, verify=True)
     assert start.weights.sha256 == made.sha256
     assert start.source_steps == made.training.steps
     assert start.source_seconds == made.training.training_seconds
 
 
-def test_a_checkpoint_of_another_variant_is_refused(tmp_path: Path) -> None:
-    made = train_or_reuse(SourceRun(recipe=RECIPE, device="cpu"), tmp_path)
+def test_a_checkpoint_of_another_variant_is_refused(made: Checkpoint) -> None:
     named = parse_weights(f"suite:{made.path}")
     assert suite_checkpoint(named, 18, None).sha256 == made.sha256
     with pytest.raises(UsageError, match="the checkpoint is of ResNet-18"):
@@ -95,8 +87,7 @@ def test_stem_and_size_follow_from_a_files_first_convolution(tmp_path: Path) -> 
     assert chosen(f"file:{three}", stem="cifar") == ("cifar", 32)
 
 
-def test_stem_and_size_follow_from_a_named_checkpoint(tmp_path: Path) -> None:
-    made = train_or_reuse(SourceRun(recipe=RECIPE, device="cpu"), tmp_path)
+def test_stem_and_size_follow_from_a_named_checkpoint(made: Checkpoint) -> None:
     assert chosen(f"suite:{made.path}") == ("small", 8)
     with pytest.raises(UsageError, match="--stem imagenet"):
         chosen(f"suite:{made.path}", stem="imagenet")

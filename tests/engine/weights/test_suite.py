@@ -14,6 +14,7 @@ from resnet_bench.engine.weights.files import (
 )
 from resnet_bench.engine.weights.origins import SourceRecipe, cache_folder
 from resnet_bench.engine.weights.suite import (
+    Checkpoint,
     SourceRun,
     check_folder,
     read_checkpoint,
@@ -23,28 +24,23 @@ from resnet_bench.errors import InputOutputError, UsageError
 
 pytestmark = pytest.mark.usefixtures("small_resnets")
 
-RECIPE = SourceRecipe(
-    variant=18, image_size=8, epochs=1, batch_size=256, learning_rate=0.01
-)
 
-
-def source(recipe: SourceRecipe = RECIPE) -> SourceRun:
+def source(recipe: SourceRecipe) -> SourceRun:
     return SourceRun(recipe=recipe, device="cpu")
 
 
 def test_a_checkpoint_tells_recipe_data_and_hashes_and_is_reused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = train_or_reuse(source(), tmp_path)
     assert not made.reused
     assert made.sha256 == sha256_of(made.path)
-    assert made.training.recipe == RECIPE
+    assert made.path.name == made.training.recipe.file_name
     assert len(made.training.data_sha256) == 64
     assert made.training.steps == 3
     assert made.training.training_seconds > 0
 
     monkeypatch.delattr(suite_checkpoints, "_train")  # it must not be needed again
-    again = train_or_reuse(source(), tmp_path)
+    again = train_or_reuse(source(made.training.recipe), made.path.parent)
     assert again.reused
     assert again.sha256 == made.sha256
     weights = again.weights()
@@ -54,9 +50,11 @@ def test_a_checkpoint_tells_recipe_data_and_hashes_and_is_reused(
     assert weights.state["fc.weight"].shape == (5, 512)
 
 
-def test_the_same_recipe_gives_the_same_weights(tmp_path: Path) -> None:
-    first = train_or_reuse(source(), tmp_path / "a").training
-    second = train_or_reuse(source(), tmp_path / "b").training
+def test_the_same_recipe_gives_the_same_weights(
+    made: Checkpoint, tmp_path: Path
+) -> None:
+    first = made.training
+    second = train_or_reuse(source(first.recipe), tmp_path / "again").training
     assert first.tensors_sha256 == second.tensors_sha256
 
 
@@ -76,8 +74,7 @@ def test_every_part_of_a_recipe_changes_the_file_name() -> None:
     assert len(names | {SourceRecipe(variant=18).file_name}) == 8
 
 
-def test_altered_weights_are_noticed(tmp_path: Path) -> None:
-    made = train_or_reuse(source(), tmp_path)
+def test_altered_weights_are_noticed(made: Checkpoint) -> None:
     state = load_tensors(made.path)
     state["conv1.weight"][0, 0, 0, 0] += 1
     save_tensors(made.path, state, read_metadata(made.path))
@@ -120,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_training(
 
 
 def test_a_second_process_waits_for_the_first_ones_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / RECIPE.file_name
+    path = tmp_path / "checkpoint"
     code = (
         "import fcntl, sys\n"
         "lock = open(sys.argv[1], 'w')\n"
