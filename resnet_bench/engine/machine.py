@@ -18,8 +18,6 @@ import torch
 from resnet_bench.engine import cpu
 from resnet_bench.engine.cpu import ROOT
 
-# PyTorch adds this attribute when it is imported, so the type checker misses it.
-_convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
 PACKAGES = ("torchvision", "numpy", "scipy", "scikit-learn", "pandas", "triton")
 
 
@@ -59,7 +57,7 @@ def describe_torch() -> dict[str, Any]:
         "float32_precision": {
             # "none" leaves the choice to the general setting, which is IEEE float32.
             "cuda_matmul": torch.backends.cuda.matmul.fp32_precision,
-            "cudnn_convolution": _convolution.fp32_precision,
+            "cudnn_convolution": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
         },
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "cudnn_deterministic": torch.backends.cudnn.deterministic,
@@ -150,18 +148,9 @@ def _device(library: Any, index: int) -> dict[str, Any]:
 
 
 def _from_nvidia_smi() -> list[dict[str, Any]]:
-    command = ["nvidia-smi", f"--query-gpu={','.join(FIELDS)}"]
-    try:
-        answer = subprocess.run(
-            [*command, "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [_row(line) for line in answer.stdout.splitlines() if line.count(",")]
+    query = f"--query-gpu={','.join(FIELDS)}"
+    answer = printed_by("nvidia-smi", query, "--format=csv,noheader,nounits")
+    return [_row(line) for line in (answer or "").splitlines() if line.count(",")]
 
 
 def _row(line: str) -> dict[str, Any]:
@@ -246,16 +235,12 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 def collect(root: Path = ROOT) -> dict[str, Any]:
     """Return everything about this machine and process, ready for JSON.
 
-    Keys: `machine_key`; `cpu`, `memory`, `load` (see `cpu.py`); `gpus` (`py`);
-    `libraries`, `torch` (`py`); `system` and `python`; `variables` that
-    are set and on the allow-list; `host`, hashed; `git`, the commit of this
-    package's source. What cannot be read is None, never 0.
+    `variables` are those that are set and on the allow-list, `host` is hashed, `git`
+    is the commit of this package's source. What cannot be read is None, never 0.
 
-    It imports PyTorch, and on a GPU without nvidia-smi starts CUDA: call it where
-    the measurement runs, not in a process that forks afterwards.
+    On a GPU without nvidia-smi it starts CUDA: call it where the measurement runs,
+    not in a process that forks afterwards.
     """
-    # Here, so that a machine key can be computed without importing PyTorch.
-
     environment = {
         "cpu": cpu.describe_cpu(root),
         "memory": cpu.describe_memory(root),
@@ -307,17 +292,7 @@ def describe_git(folder: Path) -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=20,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
+    return printed_by("git", "-C", str(folder), *arguments)
 
 
 def _system() -> dict[str, Any]:
@@ -345,3 +320,14 @@ def _python() -> dict[str, Any]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def printed_by(*command: str, timeout_seconds: float = 20) -> str | None:
+    """Return what a program prints, None where it is missing, fails or hangs."""
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=timeout_seconds
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

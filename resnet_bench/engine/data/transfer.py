@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from torchvision.transforms._presets import ImageClassification
 
@@ -21,7 +20,7 @@ _HAVING_ALL = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetRequest:
+class TargetRequest(DataRequest):
     """A target data set: how much of it, and what for.
 
     `imagenet` names the version of the weights whose own pre-processing is used, at
@@ -30,16 +29,12 @@ class TargetRequest:
     images nests for one `seed`.
     """
 
-    name: str
-    image_size: int | None
+    channels: int | None = 3
     classes: int | None = None
     fraction: float = 1.0
     seed: int = 0
     permuted: bool = False
     imagenet: str = ""
-    data_dir: Path | None = None
-    download: bool = False
-    skip_bad_images: bool = False
 
 
 def imagenet_preprocess(
@@ -89,12 +84,11 @@ def _share_of(data: ImageData, request: TargetRequest) -> Split:
 
 
 def _load(request: TargetRequest) -> ImageData:
-    preprocess = None
-    side = request.image_size
-    if request.imagenet:
-        preprocess = imagenet_preprocess(request.imagenet, request.image_size)
-        side = preprocess.resize_size[0]
-    return load_data(_data_request(request, side, preprocess))
+    if not request.imagenet:
+        return load_data(request)
+    preprocess = imagenet_preprocess(request.imagenet, request.image_size)
+    side = preprocess.resize_size[0]
+    return load_data(replace(request, image_size=side, preprocess=preprocess))
 
 
 def _load_permuted(request: TargetRequest) -> ImageData:
@@ -105,20 +99,6 @@ def _load_permuted(request: TargetRequest) -> ImageData:
     """
     if request.imagenet or DATASETS[request.name].image_size is None:
         return _load(request).with_permuted_pixels(PERMUTATION_SEED)
-    data = load_data(_data_request(request, None, None))
+    data = load_data(replace(request, image_size=None))
     data = data.with_permuted_pixels(PERMUTATION_SEED)
     return data if request.image_size is None else resized(data, request.image_size)
-
-
-def _data_request(
-    request: TargetRequest, side: int | None, preprocess: ImageClassification | None
-) -> DataRequest:
-    return DataRequest(
-        name=request.name,
-        data_dir=request.data_dir,
-        download=request.download,
-        image_size=side,
-        channels=3,
-        preprocess=preprocess,
-        skip_bad_images=request.skip_bad_images,
-    )

@@ -13,12 +13,10 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from resnet_bench.engine.models.design import STEMS
 from resnet_bench.engine.models.resnets import (
-    HeadState,
-    freeze_all,
-    head_state,
     meta_variant,
     replace_head,
     replace_stem,
+    trainable_parameters,
 )
 from resnet_bench.engine.models.work import parameter_count, work_of
 from resnet_bench.errors import UsageError
@@ -95,10 +93,15 @@ class LayerCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadStep:
-    """The last layer after one step of replacing it."""
+    """The last layer after one step of replacing it, and how much of it all trains."""
 
     step: str
-    state: HeadState
+    in_features: int
+    out_features: int
+    layer: str
+    trainable_parameters: int
+    total_parameters: int
+    trainable_names: tuple[str, ...]
 
 
 def build_resnet(variant: int, *, stem: str, shortcut: bool) -> ResNet:
@@ -187,13 +190,25 @@ def lenet_counts() -> LayerCounts:
 
 def head_replacement(network: ResNet, classes: int) -> list[HeadStep]:
     """Replace the last layer as the tutorial does and describe it after each step."""
-    steps = [HeadStep(step="as built", state=head_state(network))]
-    freeze_all(network)
-    steps.append(HeadStep(step="all frozen", state=head_state(network)))
+    steps = [_head(network, "as built")]
+    network.requires_grad_(False)
+    steps.append(_head(network, "all frozen"))
     with torch.device("meta"):
         replace_head(network, classes)
-    steps.append(HeadStep(step="fc replaced", state=head_state(network)))
-    return steps
+    return [*steps, _head(network, "fc replaced")]
+
+
+def _head(network: ResNet, step: str) -> HeadStep:
+    names = tuple(name for name, p in network.named_parameters() if p.requires_grad)
+    return HeadStep(
+        step=step,
+        in_features=network.fc.in_features,
+        out_features=network.fc.out_features,
+        layer=repr(network.fc),
+        trainable_parameters=trainable_parameters(network),
+        total_parameters=parameter_count(network),
+        trainable_names=names,
+    )
 
 
 def _stages(

@@ -15,7 +15,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.engine.models.design import STEMS, Stem
-from resnet_bench.engine.models.work import device_of, parameter_count
+from resnet_bench.engine.models.work import device_of
 from resnet_bench.engine.seeding import derived_seed
 from resnet_bench.engine.weights.files import RANDOM, Weights, load_backbone
 from resnet_bench.errors import UsageError
@@ -107,6 +107,41 @@ def seeded(build: Builder, seed: int) -> nn.Module:
     return build()
 
 
+def replace_stem(network: ResNet, stem: Stem) -> None:
+    """Give the network another stem, freshly initialised; `imagenet` changes nothing.
+
+    Call it before weights are loaded. Initialisation as torchvision's: He normal,
+    fan out.
+    """
+    if stem.name == "imagenet":
+        return
+    old = network.conv1
+    network.conv1 = nn.Conv2d(
+        old.in_channels,
+        old.out_channels,
+        stem.kernel_size,
+        stem.stride,
+        padding=stem.kernel_size // 2,
+        bias=False,
+    )
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    if not stem.pool:
+        network.maxpool = nn.Identity()
+
+
+def replace_head(network: ResNet, classes: int) -> None:
+    """Put a new, trainable fc for `classes` outputs in place of the old one.
+
+    Load weights first: a later load would put the old classes back.
+    """
+    network.fc = nn.Linear(network.fc.in_features, classes)
+
+
+def trainable_parameters(network: nn.Module) -> int:
+    """Count the numbers that training changes."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkRequest:
     """Which network is wanted.
@@ -140,72 +175,6 @@ def build_network(request: NetworkRequest, weights: Weights = RANDOM) -> ResNet:
         load_backbone(network, weights)
         replace_head(network, request.classes)
     return network
-
-
-def replace_stem(network: ResNet, stem: Stem) -> None:
-    """Give the network another stem, freshly initialised; `imagenet` changes nothing.
-
-    Call it before weights are loaded. Initialisation as torchvision's: He normal,
-    fan out.
-    """
-    if stem.name == "imagenet":
-        return
-    old = network.conv1
-    network.conv1 = nn.Conv2d(
-        old.in_channels,
-        old.out_channels,
-        stem.kernel_size,
-        stem.stride,
-        padding=stem.kernel_size // 2,
-        bias=False,
-    )
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-    if not stem.pool:
-        network.maxpool = nn.Identity()
-
-
-@dataclass(frozen=True)
-class HeadState:
-    """The last layer of a network at one moment, and how much of it all trains."""
-
-    in_features: int
-    out_features: int
-    layer: str
-    trainable_parameters: int
-    total_parameters: int
-    trainable_names: tuple[str, ...]
-
-
-def replace_head(network: ResNet, classes: int) -> None:
-    """Put a new, trainable fc for `classes` outputs in place of the old one.
-
-    Load weights first: a later load would put the old classes back.
-    """
-    network.fc = nn.Linear(network.fc.in_features, classes)
-
-
-def freeze_all(network: nn.Module) -> None:
-    """Stop every parameter from training."""
-    for parameter in network.parameters():
-        parameter.requires_grad = False
-
-
-def trainable_parameters(network: nn.Module) -> int:
-    """Count the numbers that training changes."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def head_state(network: ResNet) -> HeadState:
-    """Describe the last layer and what is trainable now."""
-    names = tuple(name for name, p in network.named_parameters() if p.requires_grad)
-    return HeadState(
-        in_features=network.fc.in_features,
-        out_features=network.fc.out_features,
-        layer=repr(network.fc),
-        trainable_parameters=trainable_parameters(network),
-        total_parameters=parameter_count(network),
-        trainable_names=names,
-    )
 
 
 #: What the code of a stranger may raise; Ctrl-C and the like are none of it.

@@ -2,13 +2,13 @@
 
 import math
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from resnet_bench.engine.cpu import usable_cores
+from resnet_bench.engine.machine import printed_by
 
 #: Share of a visit that the process may wait for a core before it is flagged.
 WAITING_SHARE = 0.1
@@ -58,19 +58,12 @@ def waiting_seconds(root: Path = SCHEDULER_ROOT) -> float | None:
 
 def throttle_reasons(index: int) -> tuple[str, ...]:
     """Return why the driver holds that GPU back; nothing where it does not say."""
-    query = ",".join(f"clocks_event_reasons.{name}" for name in THROTTLE_REASONS)
-    command = ["nvidia-smi", f"--id={index}", f"--query-gpu={query}"]
-    try:
-        answer = subprocess.run(
-            [*command, "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=QUERY_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    states = [state.strip() for state in answer.stdout.split(",")]
+    fields = ",".join(f"clocks_event_reasons.{name}" for name in THROTTLE_REASONS)
+    command = ("nvidia-smi", f"--id={index}", f"--query-gpu={fields}")
+    answer = printed_by(
+        *command, "--format=csv,noheader", timeout_seconds=QUERY_SECONDS
+    )
+    states = [state.strip() for state in (answer or "").split(",")]
     return tuple(
         name
         for name, state in zip(THROTTLE_REASONS, states, strict=False)

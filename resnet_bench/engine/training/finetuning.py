@@ -12,7 +12,7 @@ from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.batches import augmentation_for, steps_per_epoch
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.ranks import ALONE, Ranks
-from resnet_bench.engine.training.evaluation import Evaluation, evaluate
+from resnet_bench.engine.training.evaluation import BatchNorm, Evaluation, evaluate
 from resnet_bench.engine.training.strategies import STRATEGIES, Strategy
 from resnet_bench.engine.training.trainer import (
     ParameterGroup,
@@ -22,7 +22,10 @@ from resnet_bench.engine.training.trainer import (
 )
 from resnet_bench.errors import InputOutputError, UsageError
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+#: Share of the training images held out to choose among learning rates.
+VALIDATION_SHARE = 0.2
+
+_ESTIMATING_STEPS = 2
 
 
 def apply_strategy(network: nn.Module, strategy: Strategy) -> None:
@@ -44,7 +47,7 @@ def training_mode(strategy: Strategy) -> Callable[[nn.Module], None]:
         network.train()
         if not strategy.drift:
             for module in network.modules():
-                if isinstance(module, NORMS) and not module.weight.requires_grad:
+                if isinstance(module, BatchNorm) and not module.weight.requires_grad:
                     module.eval()
 
     return set_mode
@@ -62,15 +65,9 @@ def parameter_groups(network: nn.Module, strategy: Strategy) -> list[ParameterGr
 
 def _norm_parameters(network: nn.Module) -> Iterator[str]:
     for prefix, module in network.named_modules():
-        if isinstance(module, NORMS):
+        if isinstance(module, BatchNorm):
             for name, _ in module.named_parameters(prefix=prefix, recurse=False):
                 yield name
-
-
-#: Share of the training images held out to choose among learning rates.
-VALIDATION_SHARE = 0.2
-
-_ESTIMATING_STEPS = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The fine-tuning strategies as rows: what trains, at which rate, in which mode.
 
-Plain data without torch; `adapting` carries them out.
+Plain data without torch; `finetuning` and `fits` carry them out.
 """
 
 from dataclasses import dataclass

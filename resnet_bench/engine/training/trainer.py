@@ -31,6 +31,10 @@ ONE_CYCLE_WARM_UP = 0.3
 #: Share of the steps in which the cosine rate climbs.
 COSINE_WARM_UP = 0.05
 
+#: He et al. 2015, section 4.2.
+MOMENTUM = 0.9
+WEIGHT_DECAY = 1e-4
+
 #: 32k and 48k of 64k iterations (He et al. 2015, section 4.2).
 PAPER_DROPS = (0.5, 0.75)
 
@@ -123,16 +127,13 @@ Optimizer = Literal["sgd", "adam"]
 class TrainingPlan:
     """How to train: everything but the model and the data.
 
-    Momentum 0.9 and weight decay 1e-4 are He et al. 2015, section 4.2. `seed`
-    decides the order of the batches and the augmentation. `keep_last_batch` also
-    trains on an epoch's incomplete last batch unless it holds a single image, from
-    which batch norm learns nothing.
+    `seed` decides the order of the batches and the augmentation. `keep_last_batch`
+    also trains on an epoch's incomplete last batch unless it holds a single image,
+    from which batch norm learns nothing.
     """
 
     schedule: Schedule
     batch_size: int = 128
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
     optimizer: Optimizer = "sgd"
     augmentation: Augmentation = "none"
     seed: int = 0
@@ -163,12 +164,6 @@ class EpochSummary:
     error_percent: float
 
 
-def default_groups(model: nn.Module) -> list[ParameterGroup]:
-    """Return all parameters that require a gradient, as one group."""
-    wanted = [p for p in model.parameters() if p.requires_grad]
-    return [ParameterGroup(wanted)]
-
-
 def make_optimizer(
     groups: Sequence[ParameterGroup], plan: TrainingPlan
 ) -> torch.optim.Optimizer:
@@ -178,12 +173,12 @@ def make_optimizer(
         for group in groups
     ]
     if plan.optimizer == "adam":
-        return torch.optim.Adam(parameters, weight_decay=plan.weight_decay, fused=True)
+        return torch.optim.Adam(parameters, weight_decay=WEIGHT_DECAY, fused=True)
     return torch.optim.SGD(
         parameters,
         lr=plan.schedule.peak,
-        momentum=plan.momentum,
-        weight_decay=plan.weight_decay,
+        momentum=MOMENTUM,
+        weight_decay=WEIGHT_DECAY,
         fused=True,
     )
 
@@ -220,8 +215,8 @@ class Trainer:
         self.split = split
         self.normalisation = normalisation
         self.plan = plan
-        self.groups = list(groups) if groups is not None else default_groups(model)
-        self.optimizer = make_optimizer(self.groups, plan)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(groups or [ParameterGroup(trained)], plan)
         self.set_mode = set_mode
         self.clock = clock
         self.order = BatchOrder(

@@ -50,9 +50,7 @@ def run(cell: DescribeCell, ranks: Ranks) -> Iterator[Record]:
     yield _counts(cell, resnet_counts(network, cell.image_size))
     if cell.head is not None:
         for step in head_replacement(network, cell.head):
-            yield HeadDescription(
-                network=cell.label, step=step.step, **asdict(step.state)
-            )
+            yield HeadDescription(network=cell.label, **asdict(step))
 
 
 def _stages(cell: DescribeCell, stages: list[Stage]) -> Iterator[StageDescription]:

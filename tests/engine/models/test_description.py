@@ -96,7 +96,10 @@ def test_an_image_that_vanishes_on_the_way_is_refused() -> None:
 def test_replacing_the_head_shows_what_trains_at_each_step() -> None:
     network = build_resnet(50, stem="imagenet", shortcut=True)
     built, frozen, replaced = head_replacement(network, 10)
-    assert built.state.layer.startswith("Linear(in_features=2048, out_features=1000")
-    assert frozen.state.trainable_parameters == 0
-    assert replaced.state.trainable_parameters == 2049 * 10
-    assert replaced.state.out_features == 10
+    assert built.layer.startswith("Linear(in_features=2048, out_features=1000")
+    assert frozen.trainable_parameters == 0
+    assert replaced.trainable_parameters == 2049 * 10
+    assert replaced.out_features == 10
+    assert frozen.trainable_names == ()
+    assert replaced.trainable_names == ("fc.weight", "fc.bias")
+    assert replaced.total_parameters == built.total_parameters - 2049 * 990

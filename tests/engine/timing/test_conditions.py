@@ -168,7 +168,7 @@ def test_a_kernel_that_reports_only_zeros_does_not_count(tmp_path: Path) -> None
 def test_reasons_are_read_from_the_drivers_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def answer(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def answer(command: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
         assert "--id=2" in command
         text = "Not Active, Active, Not Active, Active\n"
         return subprocess.CompletedProcess(command, 0, text)
