@@ -11,6 +11,7 @@ from resnet_bench.catalogue import VARIANTS
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
 from resnet_bench.reports.budgets import Candidate, candidates, setting
+from resnet_bench.statistics.fronts import front
 
 MEBIBYTE = 2.0**20
 MILLISECONDS = 1e3
@@ -63,20 +64,14 @@ def by_variant(found: Sequence[Candidate]) -> list[list[Candidate]]:
 
 def on_front(found: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates that no faster one equals in accuracy, fastest first."""
-    best = float("-inf")
-    kept = []
-    for candidate in sorted(found, key=per_image):
-        if candidate.accuracy_percent > best:
-            kept.append(candidate)
-            best = candidate.accuracy_percent
-    return kept
+    return front(found, per_image, lambda each: each.accuracy_percent)
 
 
 def _line_of_front(axes: Axes, found: Sequence[Candidate]) -> None:
-    front = on_front(found)
+    kept = on_front(found)
     axes.plot(
-        [per_image(candidate) for candidate in front],
-        [candidate.accuracy_percent for candidate in front],
+        [per_image(candidate) for candidate in kept],
+        [candidate.accuracy_percent for candidate in kept],
         drawstyle="steps-post",
         color="#999999",
         lw=1,
@@ -135,8 +130,8 @@ def _say_what_areas_mean(made: Figure) -> None:
 def front_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table:
     """Return what the figure draws, a row per setting, fastest first."""
     found = sorted(candidates(rows), key=per_image)
-    front = [id(candidate) for candidate in on_front(found)]
-    lines = [_line(candidate, front=id(candidate) in front) for candidate in found]
+    kept = [id(candidate) for candidate in on_front(found)]
+    lines = [_line(candidate, worth_it=id(candidate) in kept) for candidate in found]
     return Table(
         name="front",
         title=f"Accuracy, time and memory, on {where}",
@@ -158,7 +153,7 @@ def front_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table:
     )
 
 
-def _line(candidate: Candidate, *, front: bool) -> dict[str, Any]:
+def _line(candidate: Candidate, *, worth_it: bool) -> dict[str, Any]:
     row, batch = candidate.row, int(candidate.row["batch_size"])
     low, high = candidate.seconds["low"], candidate.seconds["high"]
     return {
@@ -170,6 +165,6 @@ def _line(candidate: Candidate, *, front: bool) -> dict[str, Any]:
         "inference_peak_memory_bytes": _memory(candidate),
         "top1_percent": candidate.accuracy_percent,
         "weights": candidate.accuracy.weights,
-        "worth_it": front,
+        "worth_it": worth_it,
         "run": row.get("run"),
     }

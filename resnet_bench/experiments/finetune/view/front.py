@@ -1,6 +1,5 @@
 """The front of accuracy against the measured cost of a training step."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from resnet_bench.experiments.finetune.view.drawing import titled, variants_of
 from resnet_bench.experiments.finetune.view.groups import Group
 from resnet_bench.present import theme
 from resnet_bench.present.published import imagenet_accuracy
+from resnet_bench.statistics import fronts
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
@@ -73,15 +73,11 @@ class Front:
 
     def kept(self, cost: CostOf, level: LevelOf = own_accuracy) -> list[Point]:
         """Return the points that no cheaper one equals in accuracy, cheapest first."""
-        best = -math.inf
-        kept = []
-        for point in sorted(self.points, key=lambda each: cost(each) or 0.0):
-            found = level(point)
-            known = cost(point) is not None and found is not None
-            if known and found is not None and found.estimate > best:
-                best = found.estimate
-                kept.append(point)
-        return kept
+        return fronts.front(
+            self.points,
+            cost,
+            lambda p: None if (at := level(p)) is None else at.estimate,
+        )
 
 
 def front_of(groups: Sequence[Group], others: OtherRuns) -> Front | None:
