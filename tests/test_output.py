@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.commands.plan import OpenRun
 from resnet_bench.commands.progress import LiveDisplay, PlainDisplay, Tracker
 from resnet_bench.commands.run import RunRequest, Session
 from resnet_bench.commands.show import finite
 from resnet_bench.execution.base import Recorded, Started
 from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.store.recording import Recorder
 from resnet_bench.store.writing import create_run
 from tests.toys.toy import TOY
 from tests.toys.toy.spec import ToyCell
@@ -65,19 +65,19 @@ def test_a_terminal_gets_a_live_table(
     session = Session(TOY, RunRequest(), Output(DisplayOptions()), [])
     header = {"run": "r", "experiment": "toy", "cells": {cell.key: cell.parameters}}
     with create_run(tmp_path / "r", header) as writer:
-        first = {"kind": "run", "schema_version": 1, **header}
-        opened = OpenRun(writer, (), [first])
-        display = session._display(Tracker([cell]), opened)
+        recorder = Recorder(
+            writer, [{"kind": "run", "schema_version": 1, **header}], {}
+        )
+        display = session._display(Tracker([cell]), recorder)
         assert isinstance(display, LiveDisplay)
         with display:
             display.show(Started(cell.key, 1))
             content = {"type": "toy_sample", "step": 0, "value": 41.5}
-            record = {"kind": "record", "cell": cell.key, "attempt": 1, **content}
-            opened.lines.append(record)
+            recorder.record(cell.key, 1, content)
             display.show(Recorded(cell.key, 1, content))
     assert "41.5" in screen.getvalue()
     monkeypatch.setenv("TERM", "dumb")
-    display = session._display(Tracker([cell]), opened)
+    display = session._display(Tracker([cell]), recorder)
     assert isinstance(display, PlainDisplay)
 
 

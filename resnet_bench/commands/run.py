@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from resnet_bench.commands.plan import (
-    OpenRun,
     Plan,
     complete_run,
     make_plan,
-    open_again,
-    open_new,
     run_cells,
     shortened_paths,
 )
@@ -44,6 +41,7 @@ from resnet_bench.options import (
 from resnet_bench.output import Output
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
+from resnet_bench.store.recording import Recorder, go_on, start
 
 #: Row verdicts that say a cell gave no result.
 WITHOUT_RESULT = frozenset({"failed", "oom"})
@@ -148,14 +146,13 @@ class Session:
             self.output.say(f"run {done.id} is complete: nothing to resume")
             return self._finish(done, write=False)
         executor.call(self.experiment.rehearse, plan.config)
-        opened = (
-            open_again(plan, folder)
+        recorder = (
+            go_on(plan.beginning, folder, plan.stored)
             if folder
-            else open_new(plan, self.request.results, self.argv)
+            else start(plan.beginning, self.request.results, self.argv)
         )
-        with opened.writer:
-            self._run(plan, opened, executor)
-        return self._finish(read_run(opened.writer.folder))
+        self._run(plan, recorder, executor)
+        return self._finish(read_run(recorder.folder))
 
     def _follow(self, given: Mapping[str, Any]) -> ExitCode:
         """Be another rank than 0, with options that rank 0 does not refuse."""
@@ -220,13 +217,12 @@ class Session:
         self.output.write(f"{count}, estimated time: {duration(seconds)}")
         return ExitCode.OK
 
-    def _run(self, plan: Plan, opened: OpenRun, executor: Executor) -> None:
-        wanted = {task.cell.key for task in opened.tasks}
+    def _run(self, plan: Plan, recorder: Recorder, executor: Executor) -> None:
         tracker = Tracker(
-            (cell for cell in plan.cells if cell.key in wanted),
+            (task.cell for task in plan.tasks_left(recorder)),
             side_by_side=self.experiment.schedule == "once",
         )
-        display = self._display(tracker, opened)
+        display = self._display(tracker, recorder)
 
         def listen(event: Event) -> None:
             tracker.hear(event)
@@ -235,10 +231,10 @@ class Session:
                 self._report_failure(tracker.label_of(event.key), event)
 
         try:
-            with display:
-                run_cells(plan, opened, executor, self._workers(plan), listen)
+            with recorder, display:
+                run_cells(plan, recorder, executor, self._workers(plan), listen)
         except (KeyboardInterrupt, Terminated):
-            self._say_how_to_resume(plan, opened.writer.folder)
+            sys.stderr.write(recorder.how_to_go_on(self._command(plan)) + "\n")
             raise
 
     def _report_failure(self, label: str, event: Ended) -> None:
@@ -246,13 +242,14 @@ class Session:
         if event.detail and self.output.display.verbose >= 2:
             sys.stderr.write(event.detail)
 
-    def _say_how_to_resume(self, plan: Plan, folder: Path) -> None:
+    def _command(self, plan: Plan) -> str:
+        """Return the command that goes on with a run, but for its id."""
         where = self.request.results
         place = "" if where == Path("results") else f" -o {where}"
-        command = f"resnet-bench {self.experiment.name} --resume {folder.name}{place}"
+        command = f"resnet-bench {self.experiment.name}{place}"
         for name, path in shortened_paths(plan.config).items():
             command += f" {flag_name(name)} {path}"
-        sys.stderr.write(f"stopped; what is finished is kept. Go on: {command}\n")
+        return command
 
     def _workers(self, plan: Plan) -> int:
         if self.experiment.schedule == "rounds":
@@ -264,11 +261,11 @@ class Session:
         on_cpu = str(getattr(plan.config, "device", "cpu")).startswith("cpu")
         return usable_cores() if on_cpu else 1
 
-    def _display(self, tracker: Tracker, opened: OpenRun) -> Display:
+    def _display(self, tracker: Tracker, recorder: Recorder) -> Display:
         if not self.output.interactive:
             return PlainDisplay(tracker, self.output.say)
         console = self.output.console(sys.stderr)
-        return LiveDisplay(tracker, console, live_table(self.experiment, opened))
+        return LiveDisplay(tracker, console, live_table(self.experiment, recorder))
 
     def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
         from resnet_bench.reports.runs import publish

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from resnet_bench.commands.plan import OpenRun
 from resnet_bench.errors import ExitCode
 from resnet_bench.experiments.base import Experiment
 from resnet_bench.options import ExportOptions, ResultsOptions, option
@@ -15,6 +14,7 @@ from resnet_bench.output import STDOUT, Output
 from resnet_bench.present.shown import Shown
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import read_run
+from resnet_bench.store.recording import Recorder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,14 +31,14 @@ def import_what_shows() -> None:
 
 
 def live_table(
-    experiment: Experiment[Any, Any], opened: OpenRun
+    experiment: Experiment[Any, Any], recorder: Recorder
 ) -> "Callable[[], RenderableType | None]":
     """Return what makes the table that fills while cells run."""
 
     def table() -> "RenderableType | None":
         from resnet_bench.present.terminal import rich_table
 
-        made = experiment.live_table(opened.live)
+        made = experiment.live_table(recorder.live)
         return rich_table(made, made.narrow) if made else None
 
     return table

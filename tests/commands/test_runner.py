@@ -11,8 +11,6 @@ from resnet_bench.commands import plan as runner
 from resnet_bench.commands.plan import (
     Plan,
     make_plan,
-    open_again,
-    open_new,
     run_cells,
     shortened_paths,
 )
@@ -28,8 +26,11 @@ from resnet_bench.execution.base import (
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import option
+from resnet_bench.store.folders import run_folders
 from resnet_bench.store.format import portable
 from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.recording import Recorder, go_on, start
+from resnet_bench.store.writing import RunWriter
 from tests.toys.toy import TOY, Toy
 from tests.toys.toy.spec import Config
 
@@ -59,13 +60,21 @@ def plan(*behaviours: str, size: int = 2) -> Plan:
     return make_plan(TOY, config, ToyExecutor())
 
 
+def open_new(made: Plan, folder: Path) -> Recorder:
+    return start(made.beginning, folder, ["toy"])
+
+
+def open_again(made: Plan, folder: Path) -> Recorder:
+    return go_on(made.beginning, folder, made.stored)
+
+
 def carried_out(
     made: Plan, folder: Path, listener: Callable[[Event], None] = lambda event: None
 ) -> Run:
-    opened = open_new(made, folder, ["toy"])
-    with opened.writer:
+    opened = open_new(made, folder)
+    with opened:
         run_cells(made, opened, ToyExecutor(), 1, listener)
-    return read_run(opened.writer.folder)
+    return read_run(opened.folder)
 
 
 def test_a_run_file_says_what_was_asked_and_where(tmp_path: Path) -> None:
@@ -98,17 +107,17 @@ def test_a_stopped_run_is_partial_and_can_be_resumed(
         if len([item for item in heard if isinstance(item, Recorded)]) == 3:
             raise stop
 
-    opened = open_new(made, tmp_path, [])
-    with opened.writer, pytest.raises(stop):
+    opened = open_new(made, tmp_path)
+    with pytest.raises(stop), opened:
         run_cells(made, opened, ToyExecutor(), 1, listener)
-    partial = read_run(opened.writer.folder)
+    partial = read_run(opened.folder)
     assert partial.status == "partial"
     assert len(partial.cells) == 1
-    again = open_again(made, opened.writer.folder)
-    assert [task.cell.key for task in again.tasks] == partial.missing
-    with again.writer:
+    again = open_again(made, opened.folder)
+    assert [task.cell.key for task in made.tasks_left(again)] == partial.missing
+    with again:
         run_cells(made, again, ToyExecutor(), 1, lambda event: None)
-    whole = read_run(opened.writer.folder)
+    whole = read_run(opened.folder)
     undisturbed = carried_out(made, tmp_path)
     assert whole.status == "complete"
     assert values_by_cell(whole) == values_by_cell(undisturbed)
@@ -126,8 +135,8 @@ def test_resuming_runs_failed_cells_again(tmp_path: Path) -> None:
     made = plan("fail", "count")
     run = carried_out(made, tmp_path)
     again = open_again(made, run.folder)
-    again.writer.__exit__(None, None, None)
-    assert [(task.cell.key, task.attempt) for task in again.tasks] == [
+    again.close()
+    assert [(task.cell.key, task.attempt) for task in made.tasks_left(again)] == [
         (made.cells[0].key, 2)
     ]
 
@@ -137,7 +146,7 @@ def test_resuming_with_other_options_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="had size 2, now it is 5"):
         open_again(plan("count", size=5), run.folder)
     # The lock was given back.
-    open_again(plan("count"), run.folder).writer.__exit__(None, None, None)
+    open_again(plan("count"), run.folder).close()
 
 
 def test_resuming_a_run_of_another_experiment_is_refused(tmp_path: Path) -> None:
@@ -160,19 +169,16 @@ def test_resuming_a_run_with_another_grid_is_refused(tmp_path: Path) -> None:
 def test_what_the_disk_refuses_ends_the_run_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = plan("count")
-    opened = open_new(made, tmp_path, [])
-
     def refuse(*arguments: object, **named: object) -> None:
         raise InputOutputError("cannot write: No space left on device")
 
-    monkeypatch.setattr(opened.writer, "record", refuse)
-    with opened.writer, pytest.raises(InputOutputError):
-        run_cells(made, opened, ToyExecutor(), 1, lambda event: None)
-    assert read_run(opened.writer.folder).status == "partial"
-    monkeypatch.setattr(opened.writer, "end", refuse)
+    monkeypatch.setattr(RunWriter, "record", refuse)
     with pytest.raises(InputOutputError):
-        run_cells(made, opened, ToyExecutor(), 1, lambda event: None)
+        carried_out(plan("count"), tmp_path)
+    monkeypatch.setattr(RunWriter, "end", refuse)
+    with pytest.raises(InputOutputError):
+        carried_out(plan("count"), tmp_path)
+    assert {read_run(place).status for place in run_folders(tmp_path)} == {"partial"}
 
 
 def test_an_empty_grid_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +227,7 @@ def test_living_cells_share_what_the_container_leaves(
 
     monkeypatch.setattr(runner, "bytes_left", lambda: 1000)
     made = plan("count")
-    opened = open_new(made, tmp_path, ["toy"])
-    with opened.writer:
+    opened = open_new(made, tmp_path)
+    with opened:
         run_cells(made, opened, Noting(), 1, lambda event: None)
     assert budgets == [800]

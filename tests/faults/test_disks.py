@@ -17,16 +17,16 @@ from typing import Any
 import pytest
 
 from resnet_bench import cli
-from resnet_bench.commands import plan as runner
-from resnet_bench.commands.plan import Plan, open_again, open_new, run_cells
+from resnet_bench.commands.plan import Plan, run_cells
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.execution.base import Event, Schedule
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.store import folders, writing
+from resnet_bench.store import folders, recording, writing
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.format import SCHEMA_VERSION
 from resnet_bench.store.reading import RUN_FILE, read_run
+from resnet_bench.store.recording import go_on, start
 from resnet_bench.store.writing import create_run, reopen_run
 from tests.faults.programs import started
 from tests.toys.toy import TIMED_TOY, TOY
@@ -93,7 +93,7 @@ def _cells(behaviours: tuple[str, ...]) -> tuple[Any, ...]:
 @pytest.mark.parametrize("fate", ["deleted", "moved"])
 def test_a_run_stops_when_its_folder_is_swept_away(tmp_path: Path, fate: str) -> None:
     made = plan("count", "count")
-    opened = open_new(made, tmp_path / "results", [])
+    opened = start(made.beginning, tmp_path / "results", [])
 
     def sweep(event: Event) -> None:
         if fate == "deleted":
@@ -101,7 +101,7 @@ def test_a_run_stops_when_its_folder_is_swept_away(tmp_path: Path, fate: str) ->
         else:
             (tmp_path / "results").rename(tmp_path / "elsewhere")
 
-    with opened.writer, pytest.raises(InputOutputError, match="moved or deleted"):
+    with pytest.raises(InputOutputError, match="moved or deleted"), opened:
         run_cells(made, opened, InlineExecutor(), 1, sweep)
 
 
@@ -109,11 +109,11 @@ def test_runs_that_start_in_the_same_second_get_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = iter(["same", "same", "other"])
-    monkeypatch.setattr(runner, "new_run_id", lambda commit: next(names))
-    first = open_new(plan("count"), tmp_path, [])
-    second = open_new(plan("count"), tmp_path, [])
+    monkeypatch.setattr(recording, "new_run_id", lambda commit: next(names))
+    first = start(plan("count").beginning, tmp_path, [])
+    second = start(plan("count").beginning, tmp_path, [])
     for opened in (first, second):
-        with opened.writer:
+        with opened:
             run_cells(plan("count"), opened, InlineExecutor(), 1, lambda event: None)
     assert [folder.name for folder in run_folders(tmp_path)] == ["other", "same"]
     assert {read_run(folder).status for folder in run_folders(tmp_path)} == {"complete"}
@@ -129,14 +129,14 @@ def test_two_tools_at_once_in_one_folder_both_finish(tmp_path: Path) -> None:
 
 
 def test_times_of_two_machines_never_share_a_run(tmp_path: Path) -> None:
-    opened = open_new(plan("count", schedule="rounds"), tmp_path, [])
-    opened.writer.close()
+    opened = start(plan("count", schedule="rounds").beginning, tmp_path, [])
+    opened.close()
     with pytest.raises(UsageError, match="another machine"):
-        open_again(plan("count", schedule="rounds", machine="n"), opened.writer.folder)
+        go_on(plan("count", schedule="rounds", machine="n").beginning, opened.folder)
     # Seeded trainings give the same numbers elsewhere: that is allowed, and noted.
-    again = open_again(plan("count", machine="n"), opened.writer.folder)
-    again.writer.close()
-    assert read_run(opened.writer.folder).resumes[0]["environment"] == {
+    again = go_on(plan("count", machine="n").beginning, opened.folder)
+    again.close()
+    assert read_run(opened.folder).resumes[0]["environment"] == {
         "machine_key": "n",
         "git": {"commit": "0123456"},
     }
@@ -179,8 +179,8 @@ def test_a_clock_that_goes_backwards_loses_no_run(
 
     monkeypatch.setattr(folders, "dt", SimpleNamespace(UTC=dt.UTC, datetime=Clock))
     for _ in range(2):
-        opened = open_new(plan("count"), tmp_path, [])
-        with opened.writer:
+        opened = start(plan("count").beginning, tmp_path, [])
+        with opened:
             run_cells(plan("count"), opened, InlineExecutor(), 1, lambda event: None)
     runs = [read_run(folder) for folder in run_folders(tmp_path)]
     assert [run.status for run in runs] == ["complete", "complete"]

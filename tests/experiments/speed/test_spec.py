@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_bench.commands.plan import Plan, open_again
+from resnet_bench.commands.plan import Plan
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.speed import Speed
@@ -26,6 +26,7 @@ from resnet_bench.experiments.speed.spec import (
 )
 from resnet_bench.options import restore
 from resnet_bench.records import to_json
+from resnet_bench.store.recording import go_on
 from resnet_bench.store.writing import create_run
 
 
@@ -298,10 +299,12 @@ def test_a_run_by_a_protocol_that_stored_a_precision_can_be_resumed(
     again = Config(**restore(Config, stored))
     assert again == config
     plan = Plan(EXPERIMENTS["speed"], again, tuple(expand(again)), {"machine_key": "m"})
-    create_run(tmp_path / "r", {"run": "r", **plan.header, "config": stored}).close()
-    opened = open_again(plan, tmp_path / "r")
-    opened.writer.close()
-    assert len(opened.tasks) == len(plan.cells)
+    create_run(
+        tmp_path / "r", {"run": "r", **plan.beginning.header, "config": stored}
+    ).close()
+    recorder = go_on(plan.beginning, tmp_path / "r", plan.stored)
+    recorder.close()
+    assert len(plan.tasks_left(recorder)) == len(plan.cells)
 
 
 def test_only_runs_by_a_protocol_lose_their_precision() -> None:
