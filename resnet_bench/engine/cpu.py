@@ -13,6 +13,28 @@ from typing import Any
 ROOT = Path("/")
 
 
+# x86 names as Linux spells them, then ARM names of Linux and of macOS. Only those
+# that PyTorch and oneDNN choose their kernels by.
+INSTRUCTIONS = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "bf16",
+    "i8mm",
+    "sve",
+    "sve2",
+)
+
+CPU_FOLDER = "sys/devices/system/cpu"
+
+
 def usable_cores(root: Path = ROOT) -> int:
     """Return min(physical cores, CPU affinity, cgroup quota), at least 1.
 
@@ -103,27 +125,6 @@ def read_text(path: Path) -> str | None:
         return path.read_text(errors="replace").strip() or None
     except OSError:
         return None
-
-
-# x86 names as Linux spells them, then ARM names of Linux and of macOS. Only those
-# that PyTorch and oneDNN choose their kernels by.
-INSTRUCTIONS = (
-    "avx2",
-    "fma",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_tile",
-    "amx_bf16",
-    "amx_int8",
-    "asimd",
-    "bf16",
-    "i8mm",
-    "sve",
-    "sve2",
-)
-CPU_FOLDER = "sys/devices/system/cpu"
 
 
 def describe_cpu(root: Path = ROOT) -> dict[str, Any]:

@@ -15,6 +15,10 @@ DTYPES = {
     "float16": torch.float16,
 }
 
+#: What a message says when an allocation failed; the CPU allocator of torch has no
+#: error class of its own (c10/core/impl/alloc_cpu.cpp).
+OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "not enough memory")
+
 
 @dataclass(frozen=True)
 class Device:
@@ -144,11 +148,6 @@ def check_dtype(device: Device, name: str) -> None:
         raise UsageError.for_option(
             "--dtype", name, f"a format that {device.name} can compute ({error})"
         ) from error
-
-
-#: What a message says when an allocation failed; the CPU allocator of torch has no
-#: error class of its own (c10/core/impl/alloc_cpu.cpp).
-OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "not enough memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

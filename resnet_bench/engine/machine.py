@@ -21,6 +21,103 @@ from resnet_bench.engine.cpu import ROOT
 PACKAGES = ("torchvision", "numpy", "scipy", "scikit-learn", "pandas", "triton")
 
 
+# nvidia-smi field -> our key; it says MiB and MHz.
+FIELDS = {
+    "name": "name",
+    "memory.total": "memory_bytes",
+    "driver_version": "driver",
+    "compute_cap": "compute_capability",
+    "clocks.sm": "clock_mhz",
+    "clocks.max.sm": "maximum_clock_mhz",
+    "clocks.max.mem": "maximum_memory_clock_mhz",
+    "power.limit": "power_limit_watts",
+}
+
+MEBIBYTE = 2**20
+GIBIBYTE = 2**30
+
+# Only these leave the machine in a run file. None can hold a secret or a home folder.
+VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CI",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_VISIBLE_DEVICES",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "DNNL_PRIMITIVE_CACHE_CAPACITY",
+    "GLIBC_TUNABLES",
+    "GOMP_CPU_AFFINITY",
+    "GOMP_SPINCOUNT",
+    "KMP_AFFINITY",
+    "KMP_BLOCKTIME",
+    "LRU_CACHE_CAPACITY",
+    "MALLOC_ARENA_MAX",
+    "MALLOC_CONF",
+    "MKL_DYNAMIC",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_DYNAMIC",
+    "OMP_NUM_THREADS",
+    "OMP_PLACES",
+    "OMP_PROC_BIND",
+    "OMP_WAIT_POLICY",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "THP_MEM_ALLOC_ENABLE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+
+PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
+
+
+def collect(root: Path = ROOT) -> dict[str, Any]:
+    """Return everything about this machine and process, ready for JSON.
+
+    `variables` are those that are set and on the allow-list, `host` is hashed, `git`
+    is the commit of this package's source. What cannot be read is None, never 0.
+
+    On a GPU without nvidia-smi it starts CUDA: call it where the measurement runs,
+    not in a process that forks afterwards.
+    """
+    environment = {
+        "cpu": cpu.describe_cpu(root),
+        "memory": cpu.describe_memory(root),
+        "load": cpu.load_average(),
+        "gpus": describe_gpus(),
+        "system": _system(),
+        "python": _python(),
+        "libraries": describe_libraries(),
+        "torch": describe_torch(),
+        "variables": {key: os.environ[key] for key in VARIABLES if key in os.environ},
+        "host": _digest(platform.node()),
+        "git": describe_git(PACKAGE_FOLDER),
+    }
+    return {"machine_key": machine_key(environment)} | environment
+
+
+def machine_key(environment: Mapping[str, Any]) -> str:
+    """Return 12 hex digits that are equal on machines whose times may be compared.
+
+    They depend on CPU model, usable cores, quota, memory rounded to GiB and GPU
+    names; not on clocks, load, host or software.
+    """
+    total = environment["memory"]["total_bytes"]
+    hardware = [
+        environment["cpu"]["model"],
+        environment["cpu"]["usable_cores"],
+        environment["cpu"]["quota_cores"],
+        None if total is None else round(total / GIBIBYTE),
+        [gpu["name"] for gpu in environment["gpus"]],
+    ]
+    return _digest(json.dumps(hardware))
+
+
 def describe_libraries() -> dict[str, Any]:
     """Return the versions of everything a measured number depends on."""
     build = torch.__config__.show()
@@ -80,20 +177,6 @@ def _cudnn() -> str | None:
 def _first(pattern: str, text: str) -> str | None:
     found = re.search(pattern, text)
     return found[1] if found else None
-
-
-# nvidia-smi field -> our key; it says MiB and MHz.
-FIELDS = {
-    "name": "name",
-    "memory.total": "memory_bytes",
-    "driver_version": "driver",
-    "compute_cap": "compute_capability",
-    "clocks.sm": "clock_mhz",
-    "clocks.max.sm": "maximum_clock_mhz",
-    "clocks.max.mem": "maximum_memory_clock_mhz",
-    "power.limit": "power_limit_watts",
-}
-MEBIBYTE = 2**20
 
 
 def describe_gpus() -> list[dict[str, Any]]:
@@ -190,88 +273,6 @@ def _properties(index: int) -> dict[str, Any]:
         "compute_capability": f"{properties.major}.{properties.minor}",
     }
     return dict.fromkeys(FIELDS.values()) | known
-
-
-# Only these leave the machine in a run file. None can hold a secret or a home folder.
-VARIABLES = (
-    "ATEN_CPU_CAPABILITY",
-    "CI",
-    "CUBLAS_WORKSPACE_CONFIG",
-    "CUDA_DEVICE_ORDER",
-    "CUDA_LAUNCH_BLOCKING",
-    "CUDA_VISIBLE_DEVICES",
-    "DNNL_DEFAULT_FPMATH_MODE",
-    "DNNL_MAX_CPU_ISA",
-    "DNNL_PRIMITIVE_CACHE_CAPACITY",
-    "GLIBC_TUNABLES",
-    "GOMP_CPU_AFFINITY",
-    "GOMP_SPINCOUNT",
-    "KMP_AFFINITY",
-    "KMP_BLOCKTIME",
-    "LRU_CACHE_CAPACITY",
-    "MALLOC_ARENA_MAX",
-    "MALLOC_CONF",
-    "MKL_DYNAMIC",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "MKL_NUM_THREADS",
-    "NVIDIA_TF32_OVERRIDE",
-    "OMP_DYNAMIC",
-    "OMP_NUM_THREADS",
-    "OMP_PLACES",
-    "OMP_PROC_BIND",
-    "OMP_WAIT_POLICY",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
-    "ONEDNN_MAX_CPU_ISA",
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
-    "PYTORCH_ALLOC_CONF",
-    "PYTORCH_CUDA_ALLOC_CONF",
-    "THP_MEM_ALLOC_ENABLE",
-    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
-)
-GIBIBYTE = 2**30
-PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
-
-
-def collect(root: Path = ROOT) -> dict[str, Any]:
-    """Return everything about this machine and process, ready for JSON.
-
-    `variables` are those that are set and on the allow-list, `host` is hashed, `git`
-    is the commit of this package's source. What cannot be read is None, never 0.
-
-    On a GPU without nvidia-smi it starts CUDA: call it where the measurement runs,
-    not in a process that forks afterwards.
-    """
-    environment = {
-        "cpu": cpu.describe_cpu(root),
-        "memory": cpu.describe_memory(root),
-        "load": cpu.load_average(),
-        "gpus": describe_gpus(),
-        "system": _system(),
-        "python": _python(),
-        "libraries": describe_libraries(),
-        "torch": describe_torch(),
-        "variables": {key: os.environ[key] for key in VARIABLES if key in os.environ},
-        "host": _digest(platform.node()),
-        "git": describe_git(PACKAGE_FOLDER),
-    }
-    return {"machine_key": machine_key(environment)} | environment
-
-
-def machine_key(environment: Mapping[str, Any]) -> str:
-    """Return 12 hex digits that are equal on machines whose times may be compared.
-
-    They depend on CPU model, usable cores, quota, memory rounded to GiB and GPU
-    names; not on clocks, load, host or software.
-    """
-    total = environment["memory"]["total_bytes"]
-    hardware = [
-        environment["cpu"]["model"],
-        environment["cpu"]["usable_cores"],
-        environment["cpu"]["quota_cores"],
-        None if total is None else round(total / GIBIBYTE),
-        [gpu["name"] for gpu in environment["gpus"]],
-    ]
-    return _digest(json.dumps(hardware))
 
 
 def describe_git(folder: Path) -> dict[str, Any]:

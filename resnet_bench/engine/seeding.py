@@ -1,4 +1,4 @@
-"""Randomness that depends on a seed and a purpose, and on nothing else."""
+"""Randomness from a seed and a purpose alone, and a process that repeats its bits."""
 
 import ctypes
 import hashlib
@@ -9,6 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+
+#: glibc's mallopt parameters, and a size that no tensor here reaches, in bytes.
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+NEVER = 2**30
 
 
 def derived_seed(seed: int, purpose: str) -> int:
@@ -35,12 +40,6 @@ def seed_everything(seed: int, purpose: str = "global") -> None:
     random.seed(value)
     np.random.seed(value % 2**32)
     torch.manual_seed(value)
-
-
-#: glibc's mallopt parameters, and a size that no tensor here reaches, in bytes.
-M_TRIM_THRESHOLD = -1
-M_MMAP_THRESHOLD = -3
-NEVER = 2**30
 
 
 def keep_freed_memory() -> None:

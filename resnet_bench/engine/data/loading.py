@@ -75,6 +75,13 @@ Sample = tuple[str | Path, int]
 #: Share of the images held out where a folder has no test half of its own.
 TEST_SHARE = 0.2
 
+#: The published sizes of Imagenette, and the folder of each.
+IMAGENETTE = {
+    "full": "imagenette2",
+    "320px": "imagenette2-320",
+    "160px": "imagenette2-160",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataRequest:
@@ -250,14 +257,6 @@ class _FileDataset:
     halves: tuple[str, str]
     build: Callable[..., Any]
     samples: Callable[[Any], Sequence[Sample]]
-
-
-#: The published sizes of Imagenette, and the folder of each.
-IMAGENETTE = {
-    "full": "imagenette2",
-    "320px": "imagenette2-320",
-    "160px": "imagenette2-160",
-}
 
 
 def _imagenette(folder: Path, split: str, download: bool) -> Any:

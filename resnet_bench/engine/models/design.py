@@ -8,6 +8,9 @@ from typing import Literal
 
 from resnet_bench.errors import UsageError
 
+Shortcut = Literal["option-a", "option-b", "convolution", "none"]
+Initialisation = Literal["he", "dirac"]
+
 
 @dataclass(frozen=True)
 class Stem:
@@ -49,10 +52,6 @@ def stem_that_fits(kernel_size: int, asked: str) -> Stem:
         f"the weights' first convolution is {kernel_size} wide: no stem of "
         f"{', '.join(STEMS)} fits"
     )
-
-
-Shortcut = Literal["option-a", "option-b", "convolution", "none"]
-Initialisation = Literal["he", "dirac"]
 
 
 @dataclass(frozen=True, kw_only=True)

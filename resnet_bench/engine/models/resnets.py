@@ -22,6 +22,25 @@ from resnet_bench.errors import UsageError
 
 Builder = Callable[[], nn.Module]
 
+#: What the code of a stranger may raise; Ctrl-C and the like are none of it.
+ANY_MISTAKE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+OPTION = "--model"
+FORM = "PACKAGE.MODULE:FUNCTION"
+
 
 class PlainBasicBlock(BasicBlock):  # type: ignore[misc] # torchvision has no types
     """torchvision's basic block with y = relu(F(x)): everything but the addition."""
@@ -175,25 +194,6 @@ def build_network(request: NetworkRequest, weights: Weights = RANDOM) -> ResNet:
         load_backbone(network, weights)
         replace_head(network, request.classes)
     return network
-
-
-#: What the code of a stranger may raise; Ctrl-C and the like are none of it.
-ANY_MISTAKE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
-OPTION = "--model"
-FORM = "PACKAGE.MODULE:FUNCTION"
 
 
 def model_builder(name: str) -> Builder:

@@ -8,6 +8,10 @@ import torch
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.timing.clock import Clock, seconds_of
 
+KERNEL = 3
+
+Action = Callable[[], object]
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -27,9 +31,6 @@ class Sizes:
 
 CPU_SIZES = Sizes(matrix=2048, batch=4, channels=256, side=28, copied_bytes=2**27)
 CUDA_SIZES = Sizes(matrix=8192, batch=128, channels=256, side=28, copied_bytes=2**30)
-KERNEL = 3
-
-Action = Callable[[], object]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ from typing import Any, Protocol
 
 import torch
 
+#: Cycles that keep a GPU busy for about a second, taken high: the clocks of the
+#: GPUs that torch supports lie below 3 GHz, and too long a delay does no harm.
+CYCLES_PER_SECOND = 3_000_000_000
+
 
 class Clock(Protocol):
     """Takes marks and says how many seconds lie between them."""
@@ -67,11 +71,6 @@ class WallClock:
     def between(self, marks: Sequence[float]) -> list[float]:
         """Return the seconds from each mark to the next one."""
         return [later - sooner for sooner, later in itertools.pairwise(marks)]
-
-
-#: Cycles that keep a GPU busy for about a second, taken high: the clocks of the
-#: GPUs that torch supports lie below 3 GHz, and too long a delay does no harm.
-CYCLES_PER_SECOND = 3_000_000_000
 
 
 @dataclass

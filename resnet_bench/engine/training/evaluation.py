@@ -17,7 +17,6 @@ EVALUATION_BATCH = 512
 #: Bins of the expected calibration error (Guo et al. 2017, arXiv 1706.04599).
 CALIBRATION_BINS = 15
 
-
 #: Bytes that one activation of the recalibration pass may take.
 ACTIVATION_BYTES = 2**30
 

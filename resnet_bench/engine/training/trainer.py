@@ -48,6 +48,8 @@ PAPER_WARM_UP_ERROR_PERCENT = 80.0
 #: below 80 % must not stay in its warm-up for ever.
 PAPER_WARM_UP_LIMIT = 1 / 16
 
+Optimizer = Literal["sgd", "adam"]
+
 
 def one_cycle(progress: float) -> float:
     """Climb from 1/25 of the peak, then fall along a cosine to nearly nothing."""
@@ -118,9 +120,6 @@ def schedule_for(recipe: str, steps: int, peak: float, depth: int = 0) -> Schedu
     """Return the schedule of a recipe; `depth` decides about the paper's warm-up."""
     waits = recipe == "paper" and depth >= PAPER_WARM_UP_DEPTH
     return Schedule(shape=recipe, steps=steps, peak=peak, waits=waits)
-
-
-Optimizer = Literal["sgd", "adam"]
 
 
 @dataclass(frozen=True, kw_only=True)

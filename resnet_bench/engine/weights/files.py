@@ -1,4 +1,4 @@
-"""Where a network's weights come from, checked before they are used."""
+"""Files of weights: found or fetched, checked before they are used, and written."""
 
 import contextlib
 import hashlib
@@ -21,64 +21,15 @@ from torchvision.models import ResNet, WeightsEnum, get_model_weights
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
 
-
-def save_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
-) -> None:
-    """Write tensors and text metadata to a safetensors file, replaced in one step.
-
-    Raises InputOutputError when the folder cannot be written.
-    """
-    plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, unfinished, dict(metadata))
-        unfinished.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise InputOutputError(f"cannot write {path}: {_reason(error)}") from error
-
-
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read every tensor of a safetensors file onto the CPU.
-
-    Raises InputOutputError when the file cannot be read, is truncated or is not of
-    this format.
-    """
-    with _safetensors(path) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Read the text metadata of a safetensors file; raises as `load_tensors`."""
-    with _safetensors(path) as file:
-        return file.metadata() or {}
-
-
-@contextlib.contextmanager
-def _safetensors(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except OSError as error:
-        raise InputOutputError(f"cannot read {path}: {_reason(error)}") from error
-    except SafetensorError as error:
-        raise InputOutputError(
-            f"{path}: truncated, or not a safetensors file; copy or train it again"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Return what the system says, without the file's name."""
-    return getattr(error, "strerror", None) or str(error)
-
-
 #: torch.hub's convention: the beginning of the sha256 ends the file's name.
 _HASH_SUFFIX = re.compile(r"-([0-9a-f]{8,64})\.[^.]+$")
+
 #: Names under which trainers keep the state dict inside a checkpoint.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "network", "weights")
+
 #: What data-parallel, compiling and self-supervised trainers put before each name.
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "network.")
+
 _HEAD = "fc."
 _NO_ANSWER_SECONDS = 30.0
 
@@ -271,3 +222,54 @@ def _unreadable(path: Path) -> InputOutputError:
     return InputOutputError(
         f"{path}: truncated, or not a file of weights; fetch it again"
     )
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors and text metadata to a safetensors file, replaced in one step.
+
+    Raises InputOutputError when the folder cannot be written.
+    """
+    plain = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, unfinished, dict(metadata))
+        unfinished.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise InputOutputError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read every tensor of a safetensors file onto the CPU.
+
+    Raises InputOutputError when the file cannot be read, is truncated or is not of
+    this format.
+    """
+    with _safetensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the text metadata of a safetensors file; raises as `load_tensors`."""
+    with _safetensors(path) as file:
+        return file.metadata() or {}
+
+
+@contextlib.contextmanager
+def _safetensors(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except OSError as error:
+        raise InputOutputError(f"cannot read {path}: {_reason(error)}") from error
+    except SafetensorError as error:
+        raise InputOutputError(
+            f"{path}: truncated, or not a safetensors file; copy or train it again"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what the system says, without the file's name."""
+    return getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,7 @@
-"""How a source-task checkpoint is trained: plain data without torch."""
+"""Where weights come from, as it is asked for: `--weights` and a checkpoint's recipe.
+
+Plain data without torch.
+"""
 
 import dataclasses
 import hashlib
@@ -19,6 +22,11 @@ ACCEPTED = (
 #: Variants with a second set of ImageNet weights (torchvision 0.13 and later,
 #: torchvision/models/resnet.py: IMAGENET1K_V2).
 V2_VARIANTS = (50, 101, 152)
+
+CACHE_VARIABLE = "RESNET_BENCH_CACHE"
+
+#: Raised when the same recipe would give other weights than before.
+RECIPE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -67,12 +75,6 @@ def _imagenet(text: str, version: str) -> WeightsSource:
     if version.upper() not in ("V1", "V2"):
         raise UsageError.for_option("--weights", text, ACCEPTED)
     return WeightsSource("imagenet", version=version.upper())
-
-
-CACHE_VARIABLE = "RESNET_BENCH_CACHE"
-
-#: Raised when the same recipe would give other weights than before.
-RECIPE_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
