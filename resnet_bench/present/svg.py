@@ -53,7 +53,7 @@ def series_colours() -> dict[str, str]:
     variants = {str(key): colour for key, colour in theme.VARIANT_COLOURS.items()}
     return {
         theme.tint(colour, strength): series
-        for series, colour in (variants | theme.ARM_COLOURS).items()
+        for series, colour in (variants | theme.SHORTCUT_COLOURS).items()
         for strength in STRENGTHS
     }
 

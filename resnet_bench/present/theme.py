@@ -82,7 +82,7 @@ VARIANT_COLOURS = {
 VARIANT_MARKERS = {18: "o", 34: "s", 50: "D", 101: "^", 152: "v"}
 
 #: Paul Tol's high-contrast pair (2021), also apart in greyscale.
-ARM_COLOURS = {"plain": "#BB5566", "residual": "#004488"}
+SHORTCUT_COLOURS = {"plain": "#BB5566", "residual": "#004488"}
 
 #: What is left for user models, apart from VARIANT_COLOURS (Tol, muted).
 USER_COLOURS = ("#882255", "#332288", "#44AA99", "#999933", "#AA4499", "#117733")
@@ -127,7 +127,7 @@ def apply_theme() -> None:
 
 
 def colour_of(name: object) -> str:
-    """Return the colour of a variant, an arm or a user model.
+    """Return the colour of a variant, a shortcut or a user model.
 
     A user model's colour follows from its name alone, so that it is the same in
     every figure of every run.
@@ -135,8 +135,8 @@ def colour_of(name: object) -> str:
     if isinstance(name, int) and name in VARIANT_COLOURS:
         return VARIANT_COLOURS[name]
     text = str(name)
-    if text in ARM_COLOURS:
-        return ARM_COLOURS[text]
+    if text in SHORTCUT_COLOURS:
+        return SHORTCUT_COLOURS[text]
     return USER_COLOURS[zlib.crc32(text.encode()) % len(USER_COLOURS)]
 
 

@@ -108,10 +108,10 @@ def _sort_key(value: Any) -> str:
 
 
 def series_of(row: Mapping[Any, Any]) -> str:
-    """Return the variant or arm that a row is about; nothing if it is no single one."""
-    arm = row.get("arm")
-    if isinstance(arm, str):
-        return arm
+    """Return the variant or shortcut that a row is about; nothing if not just one."""
+    shortcut = row.get("shortcut")
+    if isinstance(shortcut, str):
+        return shortcut
     for name in ("variant", "model", "network"):
         found = re.fullmatch(r"(?:ResNet-)?(\d+)", str(row.get(name, "")))
         if found:

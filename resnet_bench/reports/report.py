@@ -7,7 +7,7 @@ import jinja2
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.present.tables import Table
-from resnet_bench.present.theme import ARM_COLOURS, VARIANT_COLOURS
+from resnet_bench.present.theme import SHORTCUT_COLOURS, VARIANT_COLOURS
 from resnet_bench.reports.blocks import relative
 from resnet_bench.reports.page import Page, PageTable, page_table
 
@@ -71,7 +71,9 @@ def series_of_page(page: Page) -> dict[str, tuple[str, str]]:
         str(depth): (VARIANTS[depth].title, colour)
         for depth, colour in VARIANT_COLOURS.items()
     }
-    named |= {arm: (arm, colour) for arm, colour in ARM_COLOURS.items()}
+    named |= {
+        shortcut: (shortcut, colour) for shortcut, colour in SHORTCUT_COLOURS.items()
+    }
     return {
         key: value for key, value in named.items() if f'data-series="{key}"' in drawn
     }

@@ -11,7 +11,7 @@ def example() -> Figure:
     axes = theme.axes(made, x="work (GMAC)", y="time (ms)")
     axes.barh([0], [3], color=theme.colour_of(18))
     axes.barh([1], [2], color=theme.tint(theme.colour_of(34), 0.5))
-    axes.plot([0, 1], [0, 1], color=theme.ARM_COLOURS["residual"])
+    axes.plot([0, 1], [0, 1], color=theme.SHORTCUT_COLOURS["residual"])
     axes.plot([0, 1], [1, 0], color="#440154")
     axes.set_title("one part", loc="left")
     return made

@@ -38,7 +38,7 @@ DEUTERANOPIA = [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0
 
 
 @pytest.mark.parametrize("matrix", [PROTANOPIA, DEUTERANOPIA])
-@pytest.mark.parametrize("colours", [theme.VARIANT_COLOURS, theme.ARM_COLOURS])
+@pytest.mark.parametrize("colours", [theme.VARIANT_COLOURS, theme.SHORTCUT_COLOURS])
 def test_colours_stay_apart_for_colour_blind_eyes(
     colours: dict[object, str], matrix: list[list[float]]
 ) -> None:
@@ -63,7 +63,7 @@ def test_more_user_models_than_colours_share_some() -> None:
 
 
 def test_arms_have_fixed_colours() -> None:
-    assert theme.colour_of("plain") == theme.ARM_COLOURS["plain"]
+    assert theme.colour_of("plain") == theme.SHORTCUT_COLOURS["plain"]
 
 
 def test_a_tint_is_between_the_colour_and_white() -> None:

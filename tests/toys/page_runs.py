@@ -52,7 +52,16 @@ def runs_of_everything() -> dict[str, Run]:
 FORMAT = frozenset(
     {
         *("type", "cell", "run", "experiment", "kind", "moment", "damage", "task"),
-        *("arm", "studies", "study", "part", "parts", "strategy", "measure", "rung"),
+        *(
+            "shortcut",
+            "studies",
+            "study",
+            "part",
+            "parts",
+            "strategy",
+            "measure",
+            "rung",
+        ),
         *("device", "mode", "breakdown", "architecture", "source_key"),
     }
 )

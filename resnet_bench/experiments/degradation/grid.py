@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from resnet_bench.experiments.degradation.records import Arm, DegradationCell
+from resnet_bench.experiments.degradation.records import DegradationCell, Shortcut
 
 #: Every study with the question that it answers.
 STUDIES = {
@@ -26,9 +26,9 @@ IMAGENET_STUDIES = ("depth", "overfitting", "gradients", "response", "lesion")
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """What a variant changes; None leaves it as the arm and the config have it."""
+    """What a treatment changes; None leaves it as it is in a standard network."""
 
-    shortcut: str | None = None
+    shortcut_kind: str | None = None
     shortcut_scale: float | None = None
     batch_norm: bool = True
     zero_last_scale: bool = False
@@ -39,15 +39,15 @@ class Treatment:
     width_factor: int = 1
 
 
-#: Variants by the name that cells carry. "wide" doubles the channels; Adam's rate is
+#: Treatments by the name that cells carry. "wide" doubles the channels; Adam's rate is
 #: its customary one (Kingma and Ba 2015, section 2).
 TREATMENTS = {
     "standard": Treatment(),
     "no-batch-norm": Treatment(batch_norm=False),
     "zero-gamma": Treatment(zero_last_scale=True),
     "pre-activation": Treatment(pre_activation=True),
-    "option-b": Treatment(shortcut="option-b"),
-    "convolution-shortcut": Treatment(shortcut="convolution"),
+    "option-b": Treatment(shortcut_kind="option-b"),
+    "convolution-shortcut": Treatment(shortcut_kind="convolution"),
     "lambda-0.25": Treatment(shortcut_scale=0.25),
     "lambda-0.5": Treatment(shortcut_scale=0.5),
     "lambda-0.75": Treatment(shortcut_scale=0.75),
@@ -56,9 +56,9 @@ TREATMENTS = {
     "adam": Treatment(optimizer="adam", learning_rate=1e-3),
 }
 
-#: Variants of the shortcut study, all on the residual arm; its lambda 0 is the plain
-#: arm's "standard" and its lambda 1 the residual arm's, trained for the depth study.
-SHORTCUT_VARIANTS = (
+#: Treatments of the shortcut study, all of residual networks; its lambda 0 is the plain
+#: network's "standard" and its lambda 1 the residual one's, of the depth study.
+SHORTCUT_TREATMENTS = (
     "lambda-0.25",
     "lambda-0.5",
     "lambda-0.75",
@@ -67,8 +67,8 @@ SHORTCUT_VARIANTS = (
     "pre-activation",
 )
 
-#: Variants of the controls study, all on the plain arm.
-CONTROL_VARIANTS = ("dirac", "wide", "adam")
+#: Treatments of the controls study, all on the plain shortcut.
+CONTROL_TREATMENTS = ("dirac", "wide", "adam")
 
 #: Images of the overfitting study's positive control: few enough to learn by heart.
 FEW_IMAGES = 100
@@ -87,8 +87,8 @@ class Budget:
 class Profile:
     """Defaults of one size of the experiment.
 
-    `gradient_variant_depths` are those at which the gradients study also trains
-    without batch norm and with zero gamma. `variant_seeds` limits the seeds of every
+    `gradient_depths` are those at which the gradients study also trains
+    without batch norm and with zero gamma. `treated_seeds` limits the seeds of every
     network that is not "standard". `extreme_depth` is the thousand study's
     deepest network, at `extreme_width` channels (16 is the paper's) and
     `extreme_seeds` seeds.
@@ -101,8 +101,8 @@ class Profile:
     dataset: str = "digits"
     recipe: str = "one-cycle"
     budgets: tuple[Budget, ...] = ()
-    gradient_variant_depths: tuple[int, ...] = (20, 56)
-    variant_seeds: int = 3
+    gradient_depths: tuple[int, ...] = (20, 56)
+    treated_seeds: int = 3
     extreme_depth: int = 1202
     extreme_width: int = 8
     extreme_seeds: int = 1
@@ -122,7 +122,7 @@ PROFILES = {
             "response",
         ),
         # Here even those without batch norm train, in a third of depth 20's time.
-        gradient_variant_depths=(8,),
+        gradient_depths=(8,),
     ),
     # Long budgets cost most, so they have fewer seeds; every row shows how many.
     "standard": Profile(
@@ -165,7 +165,7 @@ def middle_depth(depths: tuple[int, ...]) -> int:
     return max(within) if within else min(depths)
 
 
-ARMS: tuple[Arm, Arm] = ("plain", "residual")
+SHORTCUTS: tuple[Shortcut, Shortcut] = ("plain", "residual")
 
 
 @dataclass(frozen=True)
@@ -194,28 +194,28 @@ class Request:
     def networks(
         self,
         depths: Sequence[int],
-        arms: Sequence[Arm] = ARMS,
-        variant: str = "standard",
+        shortcuts: Sequence[Shortcut] = SHORTCUTS,
+        treatment: str = "standard",
         seeds: int | None = None,
     ) -> Iterator[DegradationCell]:
-        """Yield a cell for every seed, depth and arm."""
-        treatment = TREATMENTS[variant]
+        """Yield a cell for every seed, depth and shortcut."""
+        changes = TREATMENTS[treatment]
         treated = replace(
             self.base,
-            variant=variant,
-            width=self.base.width * treatment.width_factor,
-            learning_rate=treatment.learning_rate or self.base.learning_rate,
+            treatment=treatment,
+            width=self.base.width * changes.width_factor,
+            learning_rate=changes.learning_rate or self.base.learning_rate,
         )
-        if variant != "standard":
-            seeds = self.sizes.variant_seeds
+        if treatment != "standard":
+            seeds = self.sizes.treated_seeds
         for seed in self.seeds[:seeds]:
             for depth in depths:
-                for arm in arms:
-                    yield replace(treated, seed=seed, depth=depth, arm=arm)
+                for shortcut in shortcuts:
+                    yield replace(treated, seed=seed, depth=depth, shortcut=shortcut)
 
 
 def depth_cells(request: Request) -> Iterator[DegradationCell]:
-    """Both arms at every depth, and again with longer budgets."""
+    """Plain and residual at every depth, and again with longer budgets."""
     yield from request.networks(request.depths)
     for budget in request.sizes.budgets:
         depths = [depth for depth in budget.depths if depth in request.depths]
@@ -224,10 +224,10 @@ def depth_cells(request: Request) -> Iterator[DegradationCell]:
 
 
 def overfitting_cells(request: Request) -> Iterator[DegradationCell]:
-    """Both arms at every depth; as positive control, a few images by heart.
+    """Plain and residual at every depth; as positive control, a few images by heart.
 
-    The control is of the plain arm, as the claim is, and of the shallowest network:
-    any that learns them will do.
+    The control is plain, as the claim's network is, and of the shallowest depth: any
+    that learns them will do.
     """
     yield from request.networks(request.depths)
     for cell in request.networks([min(request.depths)], ("plain",)):
@@ -236,32 +236,32 @@ def overfitting_cells(request: Request) -> Iterator[DegradationCell]:
 
 def constructed_cells(request: Request) -> Iterator[DegradationCell]:
     """A shallow plain network to extend, and the deep ones trained by SGD."""
-    yield from request.networks(request.depths, arms=("plain",))
+    yield from request.networks(request.depths, shortcuts=("plain",))
 
 
 def gradient_cells(request: Request) -> Iterator[DegradationCell]:
-    """Both arms at every depth; some without batch norm or with zero gamma."""
+    """Plain and residual at every depth; some without batch norm or with zero gamma."""
     yield from request.networks(request.depths)
     if request.base.family == "cifar":
-        wanted = request.sizes.gradient_variant_depths
+        wanted = request.sizes.gradient_depths
         depths = [depth for depth in wanted if depth in request.depths]
         depths = depths or [request.reference]
-        yield from request.networks(depths, variant="no-batch-norm")
-        yield from request.networks(depths, ("residual",), variant="zero-gamma")
+        yield from request.networks(depths, treatment="no-batch-norm")
+        yield from request.networks(depths, ("residual",), treatment="zero-gamma")
 
 
 def identity_cells(request: Request) -> Iterator[DegradationCell]:
-    """The reference depth in both arms; the plain one is the negative control."""
+    """The reference depth, plain and residual; the plain one is the control."""
     yield from request.networks([request.reference])
 
 
 def every_depth(request: Request) -> Iterator[DegradationCell]:
-    """Both arms at every depth."""
+    """Plain and residual at every depth."""
     yield from request.networks(request.depths)
 
 
 def thousand_cells(request: Request) -> Iterator[DegradationCell]:
-    """110 layers in both arms where the grid has them; 1202 residual, narrow."""
+    """Plain and residual of 110 layers where the grid has them; 1202 residual, narrow."""
     sizes = request.sizes
     hundred = max(request.depths)
     yield from request.networks([hundred])
@@ -275,15 +275,15 @@ def thousand_cells(request: Request) -> Iterator[DegradationCell]:
 def shortcut_cells(request: Request) -> Iterator[DegradationCell]:
     """The scaled and the convolutional shortcuts; plain and residual are the ends."""
     yield from request.networks([request.middle])
-    for variant in SHORTCUT_VARIANTS:
-        yield from request.networks([request.middle], ("residual",), variant)
+    for treatment in SHORTCUT_TREATMENTS:
+        yield from request.networks([request.middle], ("residual",), treatment)
 
 
 def control_cells(request: Request) -> Iterator[DegradationCell]:
-    """Plain networks with other remedies, beside both arms without."""
+    """Plain networks with other remedies, beside plain and residual without."""
     yield from request.networks([request.middle])
-    for variant in CONTROL_VARIANTS:
-        yield from request.networks([request.middle], ("plain",), variant)
+    for treatment in CONTROL_TREATMENTS:
+        yield from request.networks([request.middle], ("plain",), treatment)
 
 
 def anysize_cells(request: Request) -> Iterator[DegradationCell]:

@@ -1,9 +1,9 @@
 """What the degradation experiment observes: cells of its grid and their records.
 
 The parameters of a cell are merged into each of its rows when a run file is read,
-so that no record repeats depth, arm or seed. Errors and losses are those of fixed
+so that no record repeats depth, shortcut or seed. Errors and losses are those of fixed
 weights in eval mode unless a docstring says otherwise. Intervals, differences
-between arms and verdicts are derived when reading.
+between shortcuts and verdicts are derived when reading.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Literal
 
 from resnet_bench.records import Cell, Record, measured, transient
 
-Arm = Literal["plain", "residual"]
+Shortcut = Literal["plain", "residual"]
 Task = Literal["train", "anysize"]
 
 
@@ -19,8 +19,8 @@ Task = Literal["train", "anysize"]
 class DegradationCell(Cell):
     """One network to train, with the studies that look at it.
 
-    `arm` says whether the shortcuts are on; plain and residual networks of one
-    depth and seed start from the same weights and see the same batches. `variant`
+    `shortcut` says whether the shortcuts are on; plain and residual networks of one
+    depth and seed start from the same weights and see the same batches. `treatment`
     is a row of TREATMENTS ("standard" unless a study changes something). `epochs`
     is the length of one budget and `budget` the multiple of it that is trained, so
     steps = epochs x budget x (full batches per epoch of the whole training set).
@@ -32,10 +32,10 @@ class DegradationCell(Cell):
     task: Task = "train"
     dataset: str = "digits"
     family: Literal["cifar", "imagenet"] = "cifar"
-    arm: Arm = "residual"
+    shortcut: Shortcut = "residual"
     depth: int = 20
     seed: int = 0
-    variant: str = "standard"
+    treatment: str = "standard"
     width: int = 16
     epochs: int = 10
     budget: int = 1
@@ -58,10 +58,10 @@ class DegradationCell(Cell):
         """Name the network, its seed and what is unusual about it."""
         if self.task == "anysize":
             return "any size"
-        extras = [self.variant] if self.variant != "standard" else []
+        extras = [self.treatment] if self.treatment != "standard" else []
         extras += [f"x{self.budget}"] if self.budget > 1 else []
         extras += [f"{self.train_images} images"] if self.train_images else []
-        return " ".join([f"{self.arm}-{self.depth} seed {self.seed}", *extras])
+        return " ".join([f"{self.shortcut}-{self.depth} seed {self.seed}", *extras])
 
     @property
     def step_seconds(self) -> float:
@@ -88,7 +88,9 @@ class DegradationCell(Cell):
         """Steps' worth of work that evaluation and the studies add."""
         passes = self.depth / 6 if "lesion" in self.studies else 0
         probes = 20 if "gradients" in self.studies else 0
-        further = 50 if "identity" in self.studies and self.arm == "residual" else 0
+        further = (
+            50 if "identity" in self.studies and self.shortcut == "residual" else 0
+        )
         return 10 + passes + probes + further
 
 

@@ -31,7 +31,7 @@ ENVIRONMENT = {
     "gpus": [],
     "libraries": {"torch": "2.11.0"},
 }
-VARIANT_ERRORS = {
+TREATMENT_ERRORS = {
     "convolution-shortcut": 6.0,
     "lambda-0.25": 70.0,
     "lambda-0.5": 40.0,
@@ -48,8 +48,8 @@ def textbook_error(cell: DegradationCell) -> float:
     """Plain networks fail with depth, slowly less so with more steps."""
     if cell.train_images is not None:
         return 0.0
-    if cell.arm == "residual":
-        return 1.0 + VARIANT_ERRORS.get(cell.variant, 0.0) + jitter(cell)
+    if cell.shortcut == "residual":
+        return 1.0 + TREATMENT_ERRORS.get(cell.treatment, 0.0) + jitter(cell)
     by_depth = 2.0 + 86.0 / (1 + math.exp((45 - cell.depth) / 5))
     if cell.depth < 20:
         by_depth = 3.0
@@ -63,15 +63,15 @@ def textbook_gap(cell: DegradationCell) -> float:
 
 def textbook_gradient(cell: DegradationCell) -> float:
     """Gradients grow on their way down through plain networks with batch norm."""
-    if cell.variant == "no-batch-norm":
+    if cell.treatment == "no-batch-norm":
         return 0.1 + 0.01 * jitter(cell)
-    base = 1.13 if cell.arm == "plain" else 1.02
+    base = 1.13 if cell.shortcut == "plain" else 1.02
     return float(base**cell.depth) * (1 + jitter(cell))
 
 
 def textbook_response(cell: DegradationCell) -> float:
     """Residual functions are small, and smaller in deeper networks."""
-    if cell.arm == "plain":
+    if cell.shortcut == "plain":
         return 1.0 + jitter(cell)
     return 4.0 / cell.depth + 0.01 * jitter(cell)
 
@@ -84,9 +84,11 @@ class World:
     gap: Of = textbook_gap
     gradient: Of = textbook_gradient
     response: Of = textbook_response
-    deletion: Of = lambda cell: (0.3 if cell.arm == "residual" else 80.0) + jitter(cell)
-    inserted_difference: Of = lambda cell: 0.0 if cell.arm == "residual" else 9.0
-    inserted_error: Of = lambda cell: 0.0 if cell.arm == "residual" else 90.0
+    deletion: Of = lambda cell: (
+        (0.3 if cell.shortcut == "residual" else 80.0) + jitter(cell)
+    )
+    inserted_difference: Of = lambda cell: 0.0 if cell.shortcut == "residual" else 9.0
+    inserted_error: Of = lambda cell: 0.0 if cell.shortcut == "residual" else 90.0
     later_loss: Of = lambda cell: 0.01 * jitter(cell)
     constructed_difference: Of = lambda cell: 2e-6
     diverged: Callable[[DegradationCell], bool] = lambda cell: False

@@ -54,7 +54,7 @@ def only(applies: Any, value: Of, otherwise: Of = lambda cell: 0.0) -> Of:
 
 
 def plain_and_deep(cell: DegradationCell) -> bool:
-    return cell.arm == "plain" and cell.depth > 20
+    return cell.shortcut == "plain" and cell.depth > 20
 
 
 def longer_and_deep(cell: DegradationCell) -> bool:
@@ -145,12 +145,12 @@ WORLDS: dict[str, tuple[World, World, World | None]] = {
     "thousand-control": (TEXTBOOK, World(error=FLAT), World(error=WIDE)),
     "shortcut-identity-best": (
         TEXTBOOK,
-        World(error=lambda cell: 4.0 if cell.variant == "standard" else 1.0),
+        World(error=lambda cell: 4.0 if cell.treatment == "standard" else 1.0),
         World(error=FLAT),
     ),
     "controls-necessary": (
         TEXTBOOK,
-        World(error=only(lambda cell: cell.variant != "wide", textbook_error)),
+        World(error=only(lambda cell: cell.treatment != "wide", textbook_error)),
         World(error=WIDE),
     ),
     "anysize-pooling": (
@@ -274,7 +274,7 @@ def test_a_failed_control_withdraws_support() -> None:
 
 
 def test_lesions_need_a_plain_network_that_trained() -> None:
-    untrained = World(error=only(lambda cell: cell.arm == "plain", by_seed(80.0)))
+    untrained = World(error=only(lambda cell: cell.shortcut == "plain", by_seed(80.0)))
     judged = judge_claim("lesion-residual-robust", untrained)
     assert judged.why == "no plain network trained"
 
@@ -304,7 +304,7 @@ def test_only_seeds_that_have_every_network_are_paired() -> None:
     lost = next(
         key
         for key, cell in run.grid.items()
-        if (cell["arm"], cell["depth"], cell["seed"]) == ("residual", 56, 1)
+        if (cell["shortcut"], cell["depth"], cell["seed"]) == ("residual", 56, 1)
     )
     records = [row for row in run.records if row["cell"] != lost]
     judged = judged_claims(replace(run, records=records))

@@ -39,7 +39,7 @@ def scale_convolutions(made: Subject, factor: float) -> None:
 
 
 def test_a_network_built_to_fade_its_gradient_is_seen_to_do_so() -> None:
-    made = subject(arm="plain", variant="no-batch-norm")
+    made = subject(shortcut="plain", treatment="no-batch-norm")
     healthy = summary(made).bottom_over_top
     scale_convolutions(made, 0.1)
     faded = summary(made).bottom_over_top
@@ -49,7 +49,7 @@ def test_a_network_built_to_fade_its_gradient_is_seen_to_do_so() -> None:
 
 
 def test_a_network_built_to_blow_its_gradient_up_is_seen_to_do_so() -> None:
-    made = subject(arm="plain", variant="no-batch-norm")
+    made = subject(shortcut="plain", treatment="no-batch-norm")
     scale_convolutions(made, 10)
     exploded = summary(made).bottom_over_top
     assert exploded is not None
@@ -57,7 +57,7 @@ def test_a_network_built_to_blow_its_gradient_up_is_seen_to_do_so() -> None:
 
 
 def test_a_network_of_identities_hands_its_gradient_on_unchanged() -> None:
-    made = subject(arm="residual", variant="zero-gamma")
+    made = subject(shortcut="residual", treatment="zero-gamma")
     assert summary(made).bottom_over_top == pytest.approx(1, rel=1e-5)
 
 

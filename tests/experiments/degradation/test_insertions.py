@@ -20,16 +20,18 @@ from .tiny import network_of, subject
 
 
 @functools.cache
-def trained(arm: str, deep_depths: tuple[int, ...] = ()) -> Subject:
+def trained(shortcut: str, deep_depths: tuple[int, ...] = ()) -> Subject:
     """Return a trained network, the same for all tests: none may change it."""
-    made = subject(steps=22, depth=8, width=8, arm=arm, deep_depths=deep_depths)
+    made = subject(
+        steps=22, depth=8, width=8, shortcut=shortcut, deep_depths=deep_depths
+    )
     recalibrate(made.model, made.train, made.data.normalisation)
     return made
 
 
 @functools.cache
-def insertion(arm: str) -> IdentityInsertion:
-    (record,) = identity.observe(trained(arm))
+def insertion(shortcut: str) -> IdentityInsertion:
+    (record,) = identity.observe(trained(shortcut))
     return record
 
 

@@ -27,7 +27,7 @@ def recalibrated(made: Subject) -> Subject:
 
 
 def test_blocks_that_learnt_nothing_do_not_respond() -> None:
-    made = subject(variant="zero-gamma")
+    made = subject(treatment="zero-gamma")
     ends = [r for r in response.observe(made) if r.relative_response is not None]
     assert [r.relative_response for r in ends] == [0] * 6
     assert [r.response_std for r in ends] == [0] * 6
@@ -67,14 +67,14 @@ def lesions(made: Subject, kind: str = "delete") -> list[Lesion]:
 
 
 def test_deleting_blocks_that_do_nothing_costs_nothing() -> None:
-    made = recalibrated(subject(variant="zero-gamma", depth=20))
+    made = recalibrated(subject(treatment="zero-gamma", depth=20))
     rows = list(lesion.observe(made))
     assert {row.damage for row in rows} == {"delete", "delete-many", "swap"}
     assert all(row.error_rise_percent == 0 for row in rows)
 
 
 def test_deleting_a_block_that_carries_everything_costs_the_answer() -> None:
-    made = recalibrated(subject(steps=40, epochs=2, arm="plain", width=8))
+    made = recalibrated(subject(steps=40, epochs=2, shortcut="plain", width=8))
     rows = lesions(made)
     assert max(row.error_rise_percent for row in rows) > 20
 
@@ -130,7 +130,7 @@ def test_a_stage_with_one_removable_block_is_never_chosen_for_a_swap() -> None:
 
 
 def test_deletions_and_swaps_of_many_are_the_network_in_that_order() -> None:
-    made = recalibrated(subject(steps=22, depth=20, arm="plain"))
+    made = recalibrated(subject(steps=22, depth=20, shortcut="plain"))
     places = blocks_of(made.model)
     sample = made.sample(lesion.IMAGES)
     images = made.data.normalisation.apply(sample.images)

@@ -15,10 +15,10 @@ from resnet_bench.errors import UsageError
 from resnet_bench.execution.base import Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.degradation import run as measuring
-from resnet_bench.experiments.degradation.grid import ARMS
+from resnet_bench.experiments.degradation.grid import SHORTCUTS
 from resnet_bench.experiments.degradation.records import (
-    Arm,
     DegradationCell,
+    Shortcut,
     SizeCheck,
     TrainingResult,
 )
@@ -62,7 +62,7 @@ def without_times(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_one_training_serves_every_study_that_concerns_it() -> None:
-    cell = small_cell(arm="plain", studies=STUDIES, deep_depths=(20,))
+    cell = small_cell(shortcut="plain", studies=STUDIES, deep_depths=(20,))
     counts = kinds(cell)
     assert counts["training_result"] == 1
     # Epochs of 4 full batches: five and a half of them.
@@ -120,7 +120,8 @@ def test_only_a_deep_plain_network_falls_behind_its_residual_twin(
     depth: int, least: float, most: float
 ) -> None:
     plain, residual = (
-        result(small_cell(arm=arm, depth=depth, epochs=2)) for arm in ARMS
+        result(small_cell(shortcut=shortcut, depth=depth, epochs=2))
+        for shortcut in SHORTCUTS
     )
     behind = (
         plain.train_error_recalibrated_percent
@@ -131,19 +132,20 @@ def test_only_a_deep_plain_network_falls_behind_its_residual_twin(
 
 def test_a_hundred_layers_train_with_shortcuts_and_not_without() -> None:
     plain, residual = (
-        result(small_cell(arm=arm, depth=110, width=8, epochs=4)) for arm in ARMS
+        result(small_cell(shortcut=shortcut, depth=110, width=8, epochs=4))
+        for shortcut in SHORTCUTS
     )
     assert plain.train_error_recalibrated_percent > 80
     assert residual.train_error_recalibrated_percent < 70
 
 
-def errors_at_depth_56(*networks: tuple[Arm, str]) -> list[float]:
-    """The training errors in percent of a short training, arm and variant each."""
+def errors_at_depth_56(*networks: tuple[Shortcut, str]) -> list[float]:
+    """Return the training errors in percent of short trainings."""
     return [
         result(
-            small_cell(arm=arm, variant=variant, depth=56, epochs=2)
+            small_cell(shortcut=shortcut, treatment=treatment, depth=56, epochs=2)
         ).train_error_recalibrated_percent
-        for arm, variant in networks
+        for shortcut, treatment in networks
     ]
 
 
@@ -173,8 +175,8 @@ def test_a_diverged_network_stands_at_chance_and_is_not_looked_into(
     assert "lesion" not in {row.type_name() for row in rows}
 
 
-def test_both_arms_start_from_the_same_weights_and_see_the_same_batches() -> None:
-    plain, residual = (subject(arm=arm) for arm in ("plain", "residual"))
+def test_both_shortcuts_start_from_the_same_weights_and_see_the_same_batches() -> None:
+    plain, residual = (subject(shortcut=shortcut) for shortcut in ("plain", "residual"))
     first, second = plain.model.state_dict(), residual.model.state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
     batches = [made.trainer.order.next() for made in (plain, residual)]
@@ -216,10 +218,10 @@ def test_any_size_shows_what_the_global_pool_accepts_and_flattening_does_not() -
     assert all("multiplied" in (c.raised or "") for c in flattened[1:])
 
 
-def test_both_arms_of_torchvisions_networks_share_their_weights() -> None:
+def test_both_shortcuts_of_torchvisions_networks_share_their_weights() -> None:
     plain, residual = (
-        subject(arm=arm, family="imagenet", depth=18, image_size=32)
-        for arm in ("plain", "residual")
+        subject(shortcut=shortcut, family="imagenet", depth=18, image_size=32)
+        for shortcut in ("plain", "residual")
     )
     first, second = plain.model.state_dict(), residual.model.state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -230,10 +232,12 @@ def test_both_arms_of_torchvisions_networks_share_their_weights() -> None:
     assert not torch.equal(logits[0], logits[1])
 
 
-@pytest.mark.parametrize("variant", ["adam", "wide", "dirac", "option-b"])
-def test_every_variant_trains(variant: str) -> None:
-    arm = "residual" if variant == "option-b" else "plain"
-    assert not result(small_cell(variant=variant, arm=arm, depth=8)).diverged
+@pytest.mark.parametrize("treatment", ["adam", "wide", "dirac", "option-b"])
+def test_every_treatment_trains(treatment: str) -> None:
+    shortcut = "residual" if treatment == "option-b" else "plain"
+    assert not result(
+        small_cell(treatment=treatment, shortcut=shortcut, depth=8)
+    ).diverged
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_last_point() -> None:

@@ -71,7 +71,7 @@ def test_every_network_is_trained_once_however_many_studies_want_it() -> None:
     plain = [
         cell
         for cell in grid
-        if (cell.arm, cell.depth, cell.seed, cell.variant)
+        if (cell.shortcut, cell.depth, cell.seed, cell.treatment)
         == ("plain", 56, 0, "standard")
     ]
     assert [cell.budget for cell in plain] in ([16, 4, 1], [1, 4, 16])
@@ -80,16 +80,16 @@ def test_every_network_is_trained_once_however_many_studies_want_it() -> None:
     assert len({cell.key for cell in grid}) == len(grid)
 
 
-def test_arms_are_paired_by_depth_seed_and_budget() -> None:
+def test_shortcuts_are_paired_by_depth_seed_and_budget() -> None:
     grid = cells(profile="standard", study=("depth",))
-    count = Counter((c.depth, c.seed, c.budget, c.variant) for c in grid)
+    count = Counter((c.depth, c.seed, c.budget, c.treatment) for c in grid)
     assert set(count.values()) == {2}
 
 
-def test_all_studies_have_cells_and_all_variants_are_known() -> None:
+def test_all_studies_have_cells_and_all_treatments_are_known() -> None:
     grid = cells(profile="standard", study=tuple(STUDIES))
     assert {study for cell in grid for study in cell.studies} == set(STUDIES)
-    assert {cell.variant for cell in grid} <= set(TREATMENTS)
+    assert {cell.treatment for cell in grid} <= set(TREATMENTS)
 
 
 def test_the_longest_cells_come_first() -> None:
@@ -100,24 +100,27 @@ def test_the_longest_cells_come_first() -> None:
 def test_the_thousand_layers_are_narrow_where_time_is_short() -> None:
     grid = cells(profile="standard", study=("thousand",))
     extreme = [cell for cell in grid if cell.depth == 1202]
-    assert [(cell.arm, cell.width) for cell in extreme] == [("residual", 8)]
-    assert {cell.arm for cell in grid if cell.depth == 110} == {"plain", "residual"}
+    assert [(cell.shortcut, cell.width) for cell in extreme] == [("residual", 8)]
+    assert {cell.shortcut for cell in grid if cell.depth == 110} == {
+        "plain",
+        "residual",
+    }
     paper = cells(profile="paper", study=("thousand",), data_dir=None)
     assert {cell.width for cell in paper} == {16}
 
 
-def test_variants_change_what_their_row_says() -> None:
+def test_treatments_change_what_their_row_says() -> None:
     grid = cells(profile="standard", study=("controls",))
-    adam = next(cell for cell in grid if cell.variant == "adam")
-    wide = next(cell for cell in grid if cell.variant == "wide")
+    adam = next(cell for cell in grid if cell.treatment == "adam")
+    wide = next(cell for cell in grid if cell.treatment == "wide")
     assert adam.learning_rate == 1e-3
     assert wide.width == 32
-    assert {cell.arm for cell in grid if cell.variant != "standard"} == {"plain"}
+    assert {cell.shortcut for cell in grid if cell.treatment != "standard"} == {"plain"}
 
 
 def test_the_shallow_plain_network_is_the_one_that_is_extended() -> None:
     grid = cells(depths=(8, 20, 56), seeds=1, study=("constructed",))
-    deep = {(cell.depth, cell.arm): cell.deep_depths for cell in grid}
+    deep = {(cell.depth, cell.shortcut): cell.deep_depths for cell in grid}
     assert deep == {(8, "plain"): (), (20, "plain"): (56,), (56, "plain"): ()}
 
 
@@ -138,13 +141,13 @@ def test_torchvisions_family_leaves_out_studies_that_it_cannot_take_part_in() ->
     assert config.depths == (18, 34)
     assert "identity" not in config.study
     assert {cell.image_size for cell in expand(config)} == {32}
-    assert {cell.variant for cell in expand(config)} == {"standard"}
+    assert {cell.treatment for cell in expand(config)} == {"standard"}
 
 
 def test_labels_name_what_is_unusual() -> None:
-    cell = DegradationCell(depth=56, arm="plain", seed=2)
+    cell = DegradationCell(depth=56, shortcut="plain", seed=2)
     assert cell.label == "plain-56 seed 2"
-    longer = DegradationCell(budget=4, train_images=100, variant="adam")
+    longer = DegradationCell(budget=4, train_images=100, treatment="adam")
     assert longer.label == "residual-20 seed 0 adam x4 100 images"
     assert DegradationCell(task="anysize").label == "any size"
 

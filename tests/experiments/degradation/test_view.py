@@ -54,8 +54,8 @@ def test_json_has_the_keys_of_the_contract(everything: Run) -> None:
     rows, claims = content["rows"], content["claims"]
     errors = ["train_error_percent", "train_error_recalibrated_percent"]
     errors += ["test_error_percent", "train_loss", "steps", "diverged", "seconds"]
-    assert {"dataset", "arm", "depth", "seed", *errors} <= rows[0].keys()
-    assert {row["arm"] for row in rows} == {"plain", "residual"}
+    assert {"dataset", "shortcut", "depth", "seed", *errors} <= rows[0].keys()
+    assert {row["shortcut"] for row in rows} == {"plain", "residual"}
     assert {claim["verdict"] for claim in claims} <= {
         "SUPPORTED",
         "REFUTED",
@@ -70,7 +70,7 @@ def test_json_holds_no_infinity_even_with_one_seed() -> None:
 
 def test_the_claims_table_comes_first_and_errors_next(everything: Run) -> None:
     names = [table.name for table in view.tables(everything)]
-    assert names == ["claims", "errors", "variants", "gradients", "sizes"]
+    assert names == ["claims", "errors", "treatments", "gradients", "sizes"]
 
 
 def test_tables_of_studies_that_were_not_run_are_left_out() -> None:
@@ -139,7 +139,7 @@ def test_gradients_that_were_not_finite_are_left_out() -> None:
         for row in run.records
     ]
     table = named(view.tables(replace(run, records=records)), "gradients")
-    assert list(table.narrow) == ["arm", "variant", "depth"]
+    assert list(table.narrow) == ["shortcut", "treatment", "depth"]
 
 
 def test_every_figure_of_the_issue_is_drawn(drawn: dict[str, Figure]) -> None:
@@ -150,7 +150,7 @@ def test_every_figure_of_the_issue_is_drawn(drawn: dict[str, Figure]) -> None:
         "gradients",
         "responses",
         "lesions",
-        "variants",
+        "treatments",
     ]
 
 
@@ -196,7 +196,7 @@ def test_the_gradient_map_names_bottom_over_top(drawn: dict[str, Figure]) -> Non
 def test_block_ratios_are_relative_to_the_last_block() -> None:
     rows = [
         {
-            "arm": "plain",
+            "shortcut": "plain",
             "depth": 8,
             "moment": "0",
             "seed": seed,
@@ -255,7 +255,7 @@ def test_lesions_are_not_drawn_where_nothing_trained() -> None:
 
 def test_diverged_networks_are_listed_by_name() -> None:
     def diverged(cell: DegradationCell) -> bool:
-        return cell.arm == "plain"
+        return cell.shortcut == "plain"
 
     run = synthetic_run(World(diverged=diverged), study=("depth",), seeds=3, **SMALL)
     (notice,) = view.notices(run)

@@ -6,7 +6,7 @@ def test_published_errors_stand_beside_the_same_networks_here() -> None:
     (table,) = view.published(synthetic_run())
     frame = table.frame
     assert set(frame["depth"]) <= {20, 32, 44, 56, 110}
-    plain = frame[(frame["arm"] == "plain") & (frame["depth"] == 56)].iloc[0]
+    plain = frame[(frame["shortcut"] == "plain") & (frame["depth"] == 56)].iloc[0]
     assert plain["published_train_percent"] == 5.24
     assert plain["train_percent_low"] <= plain["train_percent"]
 

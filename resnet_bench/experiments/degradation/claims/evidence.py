@@ -7,12 +7,12 @@ from typing import Any
 
 from resnet_bench.experiments.degradation.grid import middle_depth, reference_depth
 from resnet_bench.experiments.degradation.records import (
-    Arm,
     Construction,
     GradientSummary,
     IdentityInsertion,
     LayerResponse,
     Lesion,
+    Shortcut,
     SizeCheck,
     TrainingResult,
 )
@@ -29,9 +29,9 @@ TRAINED_PERCENT = 5.0
 class Network:
     """A network of the grid, whatever its seed."""
 
-    arm: Arm
+    shortcut: Shortcut
     depth: int
-    variant: str = "standard"
+    treatment: str = "standard"
     budget: int = 1
     train_images: int | None = None
 
@@ -156,12 +156,12 @@ class Evidence:
             if network.matches(row)
         }
 
-    def deepest_trained(self, arm: Arm) -> int | None:
+    def deepest_trained(self, shortcut: Shortcut) -> int | None:
         """Return the deepest depth at which every seed's network trained."""
         trained = [
             depth
             for depth in self.depths
-            if (errors := self.error(Network(arm, depth)))
+            if (errors := self.error(Network(shortcut, depth)))
             and max(errors.values()) < TRAINED_PERCENT
         ]
         return max(trained, default=None)

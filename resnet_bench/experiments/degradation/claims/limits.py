@@ -37,11 +37,11 @@ def constructed_logits(evidence: Evidence, case: Case) -> BySeed:
     return evidence.construction(case.deep, "largest_logit_difference")
 
 
-def worse_than_identity(variant: str) -> Samples:
+def worse_than_identity(treatment: str) -> Samples:
     """Return how much higher the error is with another shortcut than with +x."""
 
     def samples(evidence: Evidence, case: Case) -> BySeed:
-        other = evidence.error(Network("residual", case.deep, variant))
+        other = evidence.error(Network("residual", case.deep, treatment))
         return minus(other, residual_error(evidence, case))
 
     return samples
@@ -54,20 +54,20 @@ def scaled_above_convolution(evidence: Evidence, case: Case) -> BySeed:
     return minus(half, evidence.error(Network("residual", case.deep, name)))
 
 
-def remedied_error(variant: str) -> Samples:
+def remedied_error(treatment: str) -> Samples:
     """Return the training error of a plain network with another remedy."""
 
     def samples(evidence: Evidence, case: Case) -> BySeed:
-        return evidence.error(Network("plain", case.deep, variant))
+        return evidence.error(Network("plain", case.deep, treatment))
 
     return samples
 
 
-def stays_untrained(remedy: str, variant: str) -> Criterion:
+def stays_untrained(remedy: str, treatment: str) -> Criterion:
     """Return the criterion that a plain network fails in spite of a remedy."""
     return Criterion(
         statistic=f"training error of plain-{{deep}} {remedy}",
-        samples=remedied_error(variant),
+        samples=remedied_error(treatment),
         relation=Relation.ABOVE,
         margin=TRAINED_PERCENT,
         unit="%",

@@ -163,7 +163,7 @@ def response_with_depth(evidence: Evidence, case: Case) -> BySeed:
     return over(deep, evidence.response(Network("residual", evidence.reference)))
 
 
-def response_of_arms(evidence: Evidence, case: Case) -> BySeed:
+def response_of_shortcuts(evidence: Evidence, case: Case) -> BySeed:
     """Return the residual net's mean response over the plain net's, same depth."""
     residual = evidence.response(Network("residual", evidence.reference))
     return over(residual, evidence.response(Network("plain", evidence.reference)))
@@ -299,7 +299,7 @@ RESPONSE_CLAIMS = (
                     "mean of ||F(x)|| / ||x||, residual-{reference} over "
                     "plain-{reference}"
                 ),
-                samples=response_of_arms,
+                samples=response_of_shortcuts,
                 relation=Relation.BELOW,
                 margin=1.0,
                 unit="",

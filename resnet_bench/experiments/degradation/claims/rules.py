@@ -291,7 +291,9 @@ def trained(evidence: Evidence) -> Sequence[Case]:
     residual = evidence.deepest_trained("residual")
     plain = evidence.deepest_trained("plain")
     lacking = [
-        arm for arm, depth in (("residual", residual), ("plain", plain)) if not depth
+        shortcut
+        for shortcut, depth in (("residual", residual), ("plain", plain))
+        if not depth
     ]
     lacks = f"no {' and no '.join(lacking)} network trained" if lacking else ""
     return [Case(residual or 0, plain or 0, words=words(evidence), lacks=lacks)]

@@ -15,7 +15,7 @@ from resnet_bench.experiments.degradation.claims.rules import (
     Relation,
 )
 from resnet_bench.experiments.degradation.grid import FEW_IMAGES
-from resnet_bench.experiments.degradation.records import Arm
+from resnet_bench.experiments.degradation.records import Shortcut
 
 #: Percentage points of training error that degradation must exceed; on the small
 #: digits, whose budgets are short, ten times what larger data sets must show.
@@ -29,10 +29,10 @@ RESIDUAL_POINTS = 1.0
 GAP_POINTS = 1.0
 
 
-def growth(evidence: Evidence, case: Case, arm: Arm) -> BySeed:
+def growth(evidence: Evidence, case: Case, shortcut: Shortcut) -> BySeed:
     """Return the training error at the deep depth minus that at the reference."""
-    deep = Network(arm, case.deep, budget=case.multiple)
-    reference = Network(arm, evidence.reference, budget=case.multiple)
+    deep = Network(shortcut, case.deep, budget=case.multiple)
+    reference = Network(shortcut, evidence.reference, budget=case.multiple)
     return minus(evidence.error(deep), evidence.trained_error(reference))
 
 

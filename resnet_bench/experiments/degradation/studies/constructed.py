@@ -13,7 +13,7 @@ from resnet_bench.experiments.degradation.studies.subject import Subject
 def observe(subject: Subject) -> Iterator[Construction]:
     """Yield, for each deeper depth, the shallow network's solution written into it."""
     network = subject.model
-    if not isinstance(network, CifarNetwork) or subject.cell.arm != "plain":
+    if not isinstance(network, CifarNetwork) or subject.cell.shortcut != "plain":
         return
     train, normalisation = subject.train, subject.data.normalisation
     shallow = predict(network, train, normalisation)

@@ -42,7 +42,7 @@ def observe(subject: Subject) -> Iterator[IdentityInsertion]:
     logits = [predict(net, train, normalisation) for net in (network, longer)]
     before, after = (judge(each, train.labels) for each in logits)
     # What the insertion does to a plain net is over at once.
-    goes_on = subject.cell.arm == "residual"
+    goes_on = subject.cell.shortcut == "residual"
     yield IdentityInsertion(
         extended_depth=depth,
         further_steps=_steps(subject) if goes_on else 0,

@@ -46,27 +46,27 @@ def data_request(cell: DegradationCell) -> DataRequest:
 
 def design_of(cell: DegradationCell, data: ImageData) -> NetworkDesign:
     """Return the design of the cell's network of the CIFAR family."""
-    treatment = TREATMENTS[cell.variant]
+    changes = TREATMENTS[cell.treatment]
     design = NetworkDesign(
         depth=cell.depth,
-        shortcut=_shortcut(cell),
+        shortcut=_kind_of_shortcut(cell),
         width=cell.width,
         channels=data.channels,
         classes=len(data.classes),
-        batch_norm=treatment.batch_norm,
-        zero_last_scale=treatment.zero_last_scale,
-        pre_activation=treatment.pre_activation,
-        initialisation="dirac" if treatment.initialisation == "dirac" else "he",
+        batch_norm=changes.batch_norm,
+        zero_last_scale=changes.zero_last_scale,
+        pre_activation=changes.pre_activation,
+        initialisation="dirac" if changes.initialisation == "dirac" else "he",
     )
-    if treatment.shortcut_scale is None:
+    if changes.shortcut_scale is None:
         return design
-    return replace(design, shortcut_scale=treatment.shortcut_scale)
+    return replace(design, shortcut_scale=changes.shortcut_scale)
 
 
-def _shortcut(cell: DegradationCell) -> Shortcut:
-    if cell.arm == "plain":
+def _kind_of_shortcut(cell: DegradationCell) -> Shortcut:
+    if cell.shortcut == "plain":
         return "none"
-    wanted = TREATMENTS[cell.variant].shortcut
+    wanted = TREATMENTS[cell.treatment].shortcut_kind
     kinds: dict[str | None, Shortcut] = {
         "option-b": "option-b",
         "convolution": "convolution",
@@ -75,14 +75,14 @@ def _shortcut(cell: DegradationCell) -> Shortcut:
 
 
 def build_network(cell: DegradationCell, data: ImageData) -> nn.Module:
-    """Return the cell's network; both arms of a depth and seed get the same weights."""
+    """Return the cell's network; plain and residual twins get the same weights."""
     if cell.family == "cifar":
         return build_cifar_network(
             design_of(cell, data), generator(cell.seed, "weights")
         )
     seed_everything(cell.seed, "weights")
     residual: nn.Module = build_residual(cell.depth, len(data.classes))
-    if cell.arm == "residual":
+    if cell.shortcut == "residual":
         return residual
     plain: nn.Module = build_plain_twin(cell.depth, len(data.classes))
     copy_shared_weights(residual, plain)
@@ -92,7 +92,7 @@ def build_network(cell: DegradationCell, data: ImageData) -> nn.Module:
 def training_plan(cell: DegradationCell, data: ImageData) -> TrainingPlan:
     """Return how the cell's network is trained: equal steps for equal budgets."""
     optimizer: Literal["sgd", "adam"] = (
-        "adam" if TREATMENTS[cell.variant].optimizer == "adam" else "sgd"
+        "adam" if TREATMENTS[cell.treatment].optimizer == "adam" else "sgd"
     )
     steps = (
         cell.epochs * cell.budget * steps_per_epoch(len(data.train), cell.batch_size)

@@ -12,7 +12,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.degradation.claims.judging import number
-from resnet_bench.experiments.degradation.records import Arm, TrainingResult
+from resnet_bench.experiments.degradation.records import Shortcut, TrainingResult
 from resnet_bench.experiments.degradation.view.words import setting
 from resnet_bench.present.theme import NEUTRAL, figure, plain_log_ticks
 from resnet_bench.statistics.estimates import (
@@ -24,7 +24,7 @@ from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
 #: What tells networks apart, seeds aside.
-NETWORK = ("arm", "depth", "variant", "budget", "train_images", "width")
+NETWORK = ("shortcut", "depth", "treatment", "budget", "train_images", "width")
 
 ERRORS = {
     "train": "train_error_recalibrated_percent",
@@ -47,7 +47,7 @@ def results_frame(run: Run) -> pd.DataFrame:
         {**dict(zip(NETWORK, key, strict=True)), **summarised(group)}
         for key, group in groups.items()
     ]
-    order = ["variant", "train_images", "budget", "depth", "arm"]
+    order = ["treatment", "train_images", "budget", "depth", "shortcut"]
     names = [*NETWORK, "steps", "seeds", "diverged", *_error_names()]
     frame = pd.DataFrame(rows, columns=names)
     return frame.sort_values(order, na_position="first", ignore_index=True)
@@ -90,7 +90,7 @@ def sampling_interval(percent: float, images: int) -> Interval:
 
 def standard(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of networks as they are, trained on everything."""
-    return frame[(frame["variant"] == "standard") & frame["train_images"].isna()]
+    return frame[(frame["treatment"] == "standard") & frame["train_images"].isna()]
 
 
 def record_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -98,14 +98,14 @@ def record_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     kept = [
         row
         for row in rows
-        if row["variant"] == "standard"
+        if row["treatment"] == "standard"
         and row["budget"] == 1
         and row["train_images"] is None
     ]
     return pd.DataFrame(kept)
 
 
-ARMS: tuple[Arm, Arm] = ("plain", "residual")
+SHORTCUTS: tuple[Shortcut, Shortcut] = ("plain", "residual")
 MARKERS = {"plain": "s", "residual": "o"}
 
 #: Shares of the viridis map between which depths lie: no pale yellow on white.

@@ -16,8 +16,8 @@ from resnet_bench.experiments.degradation.records import (
     Lesion,
 )
 from resnet_bench.experiments.degradation.view.frames import (
-    ARMS,
     MARKERS,
+    SHORTCUTS,
     arithmetic,
     depth_colours,
     geometric,
@@ -28,7 +28,7 @@ from resnet_bench.experiments.degradation.view.frames import (
     titled,
     whiskers,
 )
-from resnet_bench.present.theme import ARM_COLOURS
+from resnet_bench.present.theme import SHORTCUT_COLOURS
 from resnet_bench.store.reading import Run
 
 #: Moments that the heat map shows, with what they are called.
@@ -53,11 +53,11 @@ def gradient_map(run: Run) -> Figure | None:
     reach = max(LEAST_DECADES, float(ratios["decades"].abs().max()))
     shades = Normalize(-reach, reach)
     for row, moment in enumerate(moments):
-        for column, arm in enumerate(ARMS):
+        for column, shortcut in enumerate(SHORTCUTS):
             axes = grid[row][column]
-            chosen = (ratios["moment"] == moment) & (ratios["arm"] == arm)
+            chosen = (ratios["moment"] == moment) & (ratios["shortcut"] == shortcut)
             _map(axes, ratios[chosen], depths, shades)
-            axes.set_title(f"{arm}, {MOMENTS[moment]}", fontsize=10)
+            axes.set_title(f"{shortcut}, {MOMENTS[moment]}", fontsize=10)
             if row == len(moments) - 1:
                 axes.set_xlabel("place in the network (bottom → top)")
         grid[row][0].set_ylabel("depth (layers)")
@@ -66,17 +66,17 @@ def gradient_map(run: Run) -> Figure | None:
 
 
 def block_ratios(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return for each arm, depth, moment and block the seeds' mean log10 ratio.
+    """Return for each shortcut, depth, moment and block the seeds' mean log10 ratio.
 
-    Columns: `arm`, `depth`, `moment`, `block` and `decades`.
+    Columns: `shortcut`, `depth`, `moment`, `block` and `decades`.
     """
     enters = frame["block"].notna() & frame["name"].str.endswith("conv1")
     known = frame[enters & (frame["input_gradient_norm"] > 0)]
-    network = ["arm", "depth", "moment", "seed"]
+    network = ["shortcut", "depth", "moment", "seed"]
     top = known.sort_values("block").groupby(network)["input_gradient_norm"]
     decades = np.log10(known["input_gradient_norm"] / top.transform("last"))
     placed = known.assign(decades=decades)
-    keys = ["arm", "depth", "moment", "block"]
+    keys = ["shortcut", "depth", "moment", "block"]
     return placed.groupby(keys)["decades"].mean().reset_index()
 
 
@@ -135,23 +135,27 @@ def lesions(run: Run) -> Figure | None:
     """Draw what deleting each block costs, and what deleting or swapping several."""
     evidence = Evidence(run)
     frame = record_frame(run.rows(Lesion))
-    depths = {arm: evidence.deepest_trained(arm) for arm in ARMS}
+    depths = {shortcut: evidence.deepest_trained(shortcut) for shortcut in SHORTCUTS}
     chosen = [
-        frame[(frame["arm"] == arm) & (frame["depth"] == depth)]
-        for arm, depth in depths.items()
+        frame[(frame["shortcut"] == shortcut) & (frame["depth"] == depth)]
+        for shortcut, depth in depths.items()
         if depth and not frame.empty
     ]
     shown = pd.concat(chosen) if chosen else pd.DataFrame()
     if shown.empty:
         return None
-    names = {arm: f"{arm}-{depth}" for arm, depth in depths.items() if depth}
+    names = {
+        shortcut: f"{shortcut}-{depth}" for shortcut, depth in depths.items() if depth
+    }
     title = "Delete a block of a trained network (deepest that trained)"
     made = titled(run, title, width=9.6, height=4.8)
     single, several = made.subplots(1, 2, sharey=True)
-    for arm, name in names.items():
-        of_arm = shown[shown["arm"] == arm]
-        _single_deletions(single, of_arm[of_arm["damage"] == "delete"], arm, name)
-        _several(several, of_arm, arm)
+    for shortcut, name in names.items():
+        of_shortcut = shown[shown["shortcut"] == shortcut]
+        _single_deletions(
+            single, of_shortcut[of_shortcut["damage"] == "delete"], shortcut, name
+        )
+        _several(several, of_shortcut, shortcut)
     single.set_xlabel("place of the deleted block (0 bottom, 1 top)")
     single.set_ylabel("error rises by (percentage points)")
     single.set_title("one block deleted; thin: a seed, thick: mean", fontsize=10)
@@ -166,11 +170,13 @@ def lesions(run: Run) -> Figure | None:
     return made
 
 
-def _single_deletions(axes: Axes, frame: pd.DataFrame, arm: str, name: str) -> None:
+def _single_deletions(
+    axes: Axes, frame: pd.DataFrame, shortcut: str, name: str
+) -> None:
     blocks = [indices[0] for indices in frame["blocks"]]
     last = max((frame["depth"].max() - 2) // 2 - 1, 1)
     placed = frame.assign(place=np.asarray(blocks) / last)
-    colour = ARM_COLOURS[arm]
+    colour = SHORTCUT_COLOURS[shortcut]
     for _, seed in placed.groupby("seed"):
         ordered = seed.sort_values("place")
         axes.plot(
@@ -185,14 +191,14 @@ def _single_deletions(axes: Axes, frame: pd.DataFrame, arm: str, name: str) -> N
         mean.index,
         mean,
         color=colour,
-        marker=MARKERS[arm],
+        marker=MARKERS[shortcut],
         markersize=4.5,
         linewidth=2,
         label=name,
     )
 
 
-def _several(axes: Axes, frame: pd.DataFrame, arm: str) -> None:
+def _several(axes: Axes, frame: pd.DataFrame, shortcut: str) -> None:
     """Draw the mean over draws; swaps stand a little aside, not to hide deletions."""
     shown = (("delete-many", "-", 1, 1.0), ("swap", ":", 2, 1.05))
     for damage, style, blocks_each, aside in shown:
@@ -207,8 +213,8 @@ def _several(axes: Axes, frame: pd.DataFrame, arm: str) -> None:
             points.assign(touched=points["count"] * blocks_each * aside),
             "touched",
             (0.0, 100.0),
-            color=ARM_COLOURS[arm],
-            marker=MARKERS[arm],
+            color=SHORTCUT_COLOURS[shortcut],
+            marker=MARKERS[shortcut],
             linestyle=style,
             elinewidth=1.0,
         )
@@ -237,13 +243,15 @@ def responses(run: Run) -> Figure | None:
     grid = made.subplots(2, 3, width_ratios=(1, 1, 0.9), sharex="col")
     for row, (field, label) in enumerate(QUANTITIES.items()):
         known = frame.dropna(subset=[field])
-        for column, arm in enumerate(ARMS):
-            _by_place(grid[row][column], known[known["arm"] == arm], field, colours)
+        for column, shortcut in enumerate(SHORTCUTS):
+            _by_place(
+                grid[row][column], known[known["shortcut"] == shortcut], field, colours
+            )
         grid[row][0].set_ylabel(label)
         _by_depth(grid[row][2], known, field, depths)
         _same_limits(grid[row][:2])
-    for column, arm in enumerate(ARMS):
-        grid[0][column].set_title(f"{arm}, mean of seeds", fontsize=10)
+    for column, shortcut in enumerate(SHORTCUTS):
+        grid[0][column].set_title(f"{shortcut}, mean of seeds", fontsize=10)
         grid[1][column].set_xlabel("place in the network (0 bottom, 1 top)")
     grid[0][2].set_title("mean over blocks, 95 % over seeds", fontsize=10)
     grid[1][2].set_title("mean over layers, 95 % over seeds", fontsize=10)
@@ -273,12 +281,16 @@ def _by_depth(
     axes: Axes, frame: pd.DataFrame, field: str, depths: Sequence[int]
 ) -> None:
     """Draw each network's mean against its depth."""
-    by_seed = frame.groupby(["arm", "depth", "seed"])[field].mean().reset_index()
-    points = over_seeds(by_seed, ("arm", "depth"), field, geometric)
-    for arm in ARMS:
-        of_arm = points[points["arm"] == arm]
-        style = {"color": ARM_COLOURS[arm], "marker": MARKERS[arm], "label": arm}
-        whiskers(axes, of_arm, "depth", (0.0, np.inf), **style)
+    by_seed = frame.groupby(["shortcut", "depth", "seed"])[field].mean().reset_index()
+    points = over_seeds(by_seed, ("shortcut", "depth"), field, geometric)
+    for shortcut in SHORTCUTS:
+        of_shortcut = points[points["shortcut"] == shortcut]
+        style = {
+            "color": SHORTCUT_COLOURS[shortcut],
+            "marker": MARKERS[shortcut],
+            "label": shortcut,
+        }
+        whiskers(axes, of_shortcut, "depth", (0.0, np.inf), **style)
     number_ticks(axes, depths)
     axes.grid(axis="y")
 

@@ -21,7 +21,7 @@ from resnet_bench.experiments.degradation.view.training import (
     budgets,
     error_by_depth,
     training_curves,
-    variants,
+    treatments,
 )
 from resnet_bench.experiments.degradation.view.words import caveats, summary
 from resnet_bench.present.shown import Shown
@@ -36,7 +36,7 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "gradients": gradient_map,
     "responses": responses,
     "lesions": lesions,
-    "variants": variants,
+    "treatments": treatments,
 }
 
 

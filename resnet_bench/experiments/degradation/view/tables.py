@@ -25,17 +25,17 @@ PUBLISHED_RECIPE = "paper"
 
 
 def published_table(run: Run) -> Table | None:
-    """Return published errors beside those of the same arm and depth here.
+    """Return published errors beside those of the same shortcut and depth here.
 
     None if the run trained none of the published networks.
     """
     own = standard(results_frame(run))
-    longest = own.sort_values("steps").groupby(["arm", "depth"]).last()
+    longest = own.sort_values("steps").groupby(["shortcut", "depth"]).last()
     known = reference("cifar_plain_vs_residual").to_dict("records")
     lines = [
         _line(row, longest.loc[key].to_dict(), run)
         for row in known
-        if (key := (row["arm"], int(row["depth"]))) in longest.index
+        if (key := (row["shortcut"], int(row["depth"]))) in longest.index
     ]
     if not lines:
         return None
@@ -44,7 +44,7 @@ def published_table(run: Run) -> Table | None:
         title="Errors on CIFAR-10 as published, and here",
         frame=pd.DataFrame(lines, dtype=object),
         narrow=[
-            *("arm", "depth", "published_train_percent", "train_percent"),
+            *("shortcut", "depth", "published_train_percent", "train_percent"),
             *("published_test_percent", "test_percent", "same_protocol"),
         ],
         notes=[
@@ -58,7 +58,7 @@ def _line(row: dict[Any, Any], own: dict[Any, Any], run: Run) -> dict[str, Any]:
     errors = ("train_percent", "test_percent")
     measured = [f"{name}{end}" for name in errors for end in ("", "_low", "_high")]
     return {
-        "arm": row["arm"],
+        "shortcut": row["shortcut"],
         "depth": int(row["depth"]),
         "published_train_percent": _number(row["train_error_percent"]),
         "published_test_percent": _number(row["test_error_percent"]),
@@ -128,16 +128,17 @@ def errors_table(run: Run) -> Table:
     """Return plain beside residual, a row per depth and budget."""
     frame = standard(results_frame(run))
     keys = ["depth", "steps"]
-    arms = {
-        arm: frame[frame["arm"] == arm].set_index(keys) for arm in ("plain", "residual")
+    shortcuts = {
+        shortcut: frame[frame["shortcut"] == shortcut].set_index(keys)
+        for shortcut in ("plain", "residual")
     }
-    index = sorted({key for arm in arms.values() for key in arm.index})
+    index = sorted({key for shortcut in shortcuts.values() for key in shortcut.index})
     columns = {
-        f"{arm}_{name}": arms[arm][name].reindex(index)
+        f"{shortcut}_{name}": shortcuts[shortcut][name].reindex(index)
         for name in _columns("train") + _columns("test")
-        for arm in arms
+        for shortcut in shortcuts
     }
-    counts = [arms[arm]["seeds"].reindex(index) for arm in arms]
+    counts = [shortcuts[shortcut]["seeds"].reindex(index) for shortcut in shortcuts]
     wide = pd.DataFrame(columns, index=pd.MultiIndex.from_tuples(index, names=keys))
     wide.insert(0, "seeds", pd.concat(counts, axis=1).max(axis=1))
     wide = wide.reset_index().astype({"depth": int, "steps": int, "seeds": int})
@@ -152,8 +153,8 @@ def errors_table(run: Run) -> Table:
         ],
         notes=_error_notes(frame),
         headers={
-            f"{arm}_{part}_percent": f"{arm} {part}"
-            for arm in arms
+            f"{shortcut}_{part}_percent": f"{shortcut} {part}"
+            for shortcut in shortcuts
             for part in ("train", "test")
         },
     )
@@ -180,16 +181,16 @@ def _error_notes(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def variants_table(run: Run) -> Table:
+def treatments_table(run: Run) -> Table:
     """Return every network that a study varied, beside what it was varied from."""
     frame = results_frame(run)
-    varied = frame[(frame["variant"] != "standard") | frame["train_images"].notna()]
+    varied = frame[(frame["treatment"] != "standard") | frame["train_images"].notna()]
     return Table(
-        name="variants",
+        name="treatments",
         title="Varied networks",
         frame=varied.reset_index(drop=True),
         narrow=[
-            *("arm", "depth", "variant", "train_images", "seeds"),
+            *("shortcut", "depth", "treatment", "train_images", "seeds"),
             *("train_percent", "test_percent"),
         ],
         headers={"train_images": "images"},
@@ -202,7 +203,7 @@ MOMENTS = ("0", "1", "10", "100", "end")
 
 def gradients_table(run: Run) -> Table:
     """Return the gradient's ratio of bottom over top, a row per network."""
-    keys = ("arm", "variant", "depth")
+    keys = ("shortcut", "treatment", "depth")
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in run.rows(GradientSummary):
         groups.setdefault(tuple(row[key] for key in keys), []).append(row)
@@ -276,6 +277,6 @@ def sizes_table(run: Run) -> Table:
 
 def run_tables(run: Run, judged: Sequence[Judged]) -> list[Table]:
     """Return the run's tables, verdicts first, leaving out what was not measured."""
-    optional = (variants_table(run), gradients_table(run), sizes_table(run))
+    optional = (treatments_table(run), gradients_table(run), sizes_table(run))
     measured = [table for table in optional if not table.frame.empty]
     return [claims_table(run, judged), errors_table(run), *measured]

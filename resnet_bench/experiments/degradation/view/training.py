@@ -1,4 +1,4 @@
-"""Figures of training: curves, error against depth, longer budgets, variants."""
+"""Figures of training: curves, error against depth, longer budgets, treatments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +14,8 @@ from resnet_bench.experiments.degradation.records import (
     TrainingResult,
 )
 from resnet_bench.experiments.degradation.view.frames import (
-    ARMS,
     MARKERS,
+    SHORTCUTS,
     arithmetic,
     depth_colours,
     log_scale,
@@ -28,7 +28,7 @@ from resnet_bench.experiments.degradation.view.frames import (
     titled,
     whiskers,
 )
-from resnet_bench.present.theme import ARM_COLOURS
+from resnet_bench.present.theme import SHORTCUT_COLOURS
 from resnet_bench.store.reading import Run
 
 PERCENT = (0.0, 100.0)
@@ -54,14 +54,14 @@ def training_curves(run: Run) -> Figure | None:
     grid = made.subplots(2, 2, sharex=True, sharey="row")
     colours = depth_colours(frame["depth"].tolist())
     for row, (field, label) in enumerate(CURVES.items()):
-        for column, arm in enumerate(ARMS):
+        for column, shortcut in enumerate(SHORTCUTS):
             axes = grid[row][column]
-            _curves(axes, frame[frame["arm"] == arm], field, colours)
+            _curves(axes, frame[frame["shortcut"] == shortcut], field, colours)
             axes.set_ylabel(label if column == 0 else "")
         if field == "running_loss":
             log_scale(grid[row][0])
-    for column, arm in enumerate(ARMS):
-        grid[0][column].set_title(f"{arm} (running mean of an epoch)", fontsize=10)
+    for column, shortcut in enumerate(SHORTCUTS):
+        grid[0][column].set_title(f"{shortcut} (running mean of an epoch)", fontsize=10)
         grid[1][column].set_xlabel("training steps")
     grid[0][0].set_ylim(0, 100)
     grid[0][0].set_xlim(left=0)
@@ -92,7 +92,7 @@ def _depth_legend(made: Figure, colours: Mapping[int, str]) -> None:
 
 
 def error_by_depth(run: Run) -> Figure | None:
-    """Draw clean training and test error against depth for both arms."""
+    """Draw clean training and test error against depth for plain and residual."""
     frame = standard(results_frame(run))
     depths = Evidence(run).depths
     frame = frame[(frame["budget"] == 1) & frame["depth"].isin(depths)]
@@ -101,11 +101,13 @@ def error_by_depth(run: Run) -> Figure | None:
     title = "Error against depth, clean weights of the last step"
     made = titled(run, title, width=8.4, height=5.0)
     axes = made.subplots()
-    # Legends fill column by column: a column per arm.
+    # Legends fill column by column: a column per shortcut.
     marks = [
         mark
-        for arm in ARMS
-        for mark in _arm_by_depth(axes, frame[frame["arm"] == arm], arm)
+        for shortcut in SHORTCUTS
+        for mark in _shortcut_by_depth(
+            axes, frame[frame["shortcut"] == shortcut], shortcut
+        )
     ]
     chance = {row["chance_error_percent"] for row in run.rows(TrainingResult)}
     reference_line(axes, max(chance), "chance")
@@ -118,9 +120,9 @@ def error_by_depth(run: Run) -> Figure | None:
     return made
 
 
-def _arm_by_depth(axes: Axes, frame: pd.DataFrame, arm: str) -> list[Any]:
-    """Draw one arm's training and test error and return their marks."""
-    colour = ARM_COLOURS[arm]
+def _shortcut_by_depth(axes: Axes, frame: pd.DataFrame, shortcut: str) -> list[Any]:
+    """Draw one shortcut's training and test error and return their marks."""
+    colour = SHORTCUT_COLOURS[shortcut]
     axes.fill_between(
         frame["depth"],
         frame["sampling_low"],
@@ -129,10 +131,10 @@ def _arm_by_depth(axes: Axes, frame: pd.DataFrame, arm: str) -> list[Any]:
         alpha=0.13,
         linewidth=0,
     )
-    label = f"{arm}: training error, recalibrated; 95 % over seeds"
-    style = {"color": colour, "marker": MARKERS[arm], "label": label, "zorder": 3}
+    label = f"{shortcut}: training error, recalibrated; 95 % over seeds"
+    style = {"color": colour, "marker": MARKERS[shortcut], "label": label, "zorder": 3}
     train = whiskers(axes, training_errors(frame), "depth", PERCENT, **style)
-    label = f"{arm}: test error; band: size of the test set"
+    label = f"{shortcut}: test error; band: size of the test set"
     (test,) = axes.plot(
         frame["depth"], frame["test_percent"], color=colour, linestyle="--", label=label
     )
@@ -158,16 +160,16 @@ def budgets(run: Run) -> Figure | None:
     made = titled(run, title, width=8.4, height=4.6)
     axes = made.subplots()
     styles = dict(zip(sorted(longer), (":", "-", "--", "-."), strict=False))
-    for (arm, depth), group in frame.groupby(["arm", "depth"]):
+    for (shortcut, depth), group in frame.groupby(["shortcut", "depth"]):
         whiskers(
             axes,
             training_errors(group),
             "steps",
             PERCENT,
-            color=ARM_COLOURS[str(arm)],
-            marker=MARKERS[str(arm)],
+            color=SHORTCUT_COLOURS[str(shortcut)],
+            marker=MARKERS[str(shortcut)],
             linestyle=styles[depth],
-            label=f"{arm}-{depth}",
+            label=f"{shortcut}-{depth}",
         )
     number_ticks(axes, sorted(set(frame["steps"])))
     axes.set_xlabel("training steps (log scale); every point is a training of its own")
@@ -178,8 +180,8 @@ def budgets(run: Run) -> Figure | None:
     return made
 
 
-#: What the variants of a network are called beside their marks.
-VARIANT_WORDS = {
+#: What the treatments of a network are called beside their marks.
+TREATMENT_WORDS = {
     "lambda-0.25": "shortcut x/4",
     "lambda-0.5": "shortcut x/2",
     "lambda-0.75": "shortcut 3x/4",
@@ -192,7 +194,7 @@ VARIANT_WORDS = {
 }
 
 
-def variants(run: Run) -> Figure | None:
+def treatments(run: Run) -> Figure | None:
     """Draw the training error with other shortcuts, and with other remedies."""
     evidence = Evidence(run)
     if not evidence.studies & {"shortcut", "controls"}:
@@ -203,24 +205,26 @@ def variants(run: Run) -> Figure | None:
         if row["depth"] == evidence.middle
         and row["budget"] == 1
         and row["train_images"] is None
-        and row["variant"] in ("standard", *VARIANT_WORDS)
+        and row["treatment"] in ("standard", *TREATMENT_WORDS)
     ]
     if not results:
         return None
     frame = over_seeds(
         pd.DataFrame(results),
-        ("arm", "variant"),
+        ("shortcut", "treatment"),
         "train_error_recalibrated_percent",
         arithmetic,
     )
-    frame = frame.sort_values(["estimate", "arm"], ascending=False, ignore_index=True)
+    frame = frame.sort_values(
+        ["estimate", "shortcut"], ascending=False, ignore_index=True
+    )
     title = f"Depth {evidence.middle}: other shortcuts, and none with other remedies"
     made = titled(run, title, width=8.4, height=1.6 + 0.36 * len(frame))
     axes = made.subplots()
-    for arm, group in frame.groupby("arm"):
-        _variant_marks(axes, group, str(arm))
-    pairs = zip(frame["arm"], frame["variant"], strict=True)
-    labels = [_variant_label(arm, variant) for arm, variant in pairs]
+    for shortcut, group in frame.groupby("shortcut"):
+        _treatment_marks(axes, group, str(shortcut))
+    pairs = zip(frame["shortcut"], frame["treatment"], strict=True)
+    labels = [_treatment_label(shortcut, treatment) for shortcut, treatment in pairs]
     axes.set_yticks(frame.index, labels)
     axes.set_xlim(-2, 100)
     axes.set_xlabel("training error, recalibrated (%), 95 % interval over seeds")
@@ -229,7 +233,7 @@ def variants(run: Run) -> Figure | None:
     return made
 
 
-def _variant_marks(axes: Axes, frame: pd.DataFrame, arm: str) -> None:
+def _treatment_marks(axes: Axes, frame: pd.DataFrame, shortcut: str) -> None:
     low = frame["estimate"] - frame["low"].clip(lower=PERCENT[0])
     high = frame["high"].clip(upper=PERCENT[1]) - frame["estimate"]
     known = (frame["samples"] > 1).astype(float)
@@ -237,16 +241,16 @@ def _variant_marks(axes: Axes, frame: pd.DataFrame, arm: str) -> None:
         frame["estimate"],
         frame.index,
         xerr=[low.clip(0, 100) * known, high.clip(0, 100) * known],
-        color=ARM_COLOURS[arm],
-        marker=MARKERS[arm],
+        color=SHORTCUT_COLOURS[shortcut],
+        marker=MARKERS[shortcut],
         linestyle="none",
         capsize=3,
         linewidth=1.8,
-        label=f"{arm} network",
+        label=f"{shortcut} network",
     )
 
 
-def _variant_label(arm: str, variant: str) -> str:
-    if variant == "standard":
-        return "shortcut +x" if arm == "residual" else "no shortcut"
-    return VARIANT_WORDS[variant]
+def _treatment_label(shortcut: str, treatment: str) -> str:
+    if treatment == "standard":
+        return "shortcut +x" if shortcut == "residual" else "no shortcut"
+    return TREATMENT_WORDS[treatment]
