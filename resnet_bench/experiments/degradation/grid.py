@@ -261,7 +261,7 @@ def every_depth(request: Request) -> Iterator[DegradationCell]:
 
 
 def thousand_cells(request: Request) -> Iterator[DegradationCell]:
-    """Plain and residual of 110 layers where the grid has them; 1202 residual, narrow."""
+    """The deepest of the grid, plain and residual; 1202 residual, narrow."""
     sizes = request.sizes
     hundred = max(request.depths)
     yield from request.networks([hundred])
