@@ -39,7 +39,6 @@ def ours(config: Config) -> float:
         schedule="once",
         tasks=tuple(Task(cell) for cell in cells),
         workers=usable_cores(),
-        seed=0,
         memory_bytes=float("inf"),
     )
     for event in executor.run(job):

@@ -11,6 +11,7 @@ correlation is printed, and what it does to the coverage of made-up visits.
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,11 @@ def made_up(random: np.random.Generator) -> Iterator[str]:
         truth = float(np.exp(np.median(pairs)))
         for count in (6, 10, 20, 40):
             for carry in (0.0, 0.3):
-                share = covered(lambda c=count, k=calls, r=carry: visits(random, c, k, r), truth)  # type: ignore[misc]
-                yield f"{count:3} visits of {calls:2} calls, correlation of neighbours {carry:.1f}: {share:.1%}"
+                draw = partial(visits, random, count, calls, carry)
+                yield (
+                    f"{count:3} visits of {calls:2} calls, correlation of neighbours "
+                    f"{carry:.1f}: {covered(draw, truth):.1%}"
+                )
 
 
 def stored(paths: Sequence[Path], random: np.random.Generator) -> Iterator[str]:
@@ -81,10 +85,14 @@ def stored(paths: Sequence[Path], random: np.random.Generator) -> Iterator[str]:
                 hits += interval.low <= truth <= interval.high
             shares.append(hits / 200)
         if shares:
-            yield f"{count:3} visits drawn from {len(enough)} stored series: {np.mean(shares):.1%}"
+            drawn_from = f"{count:3} visits drawn from {len(enough)} stored series"
+            yield f"{drawn_from}: {np.mean(shares):.1%}"
     neighbours = [np.corrcoef(v[:-1], v[1:])[0, 1] for v in series if len(v) >= 10]
     if neighbours:
-        yield f"correlation of neighbouring visits, median of {len(neighbours)} series: {np.nanmedian(neighbours):.2f}"
+        yield (
+            "correlation of neighbouring visits, median of "
+            f"{len(neighbours)} series: {np.nanmedian(neighbours):.2f}"
+        )
 
 
 def _series(path: Path) -> Iterator[Values]:

@@ -134,7 +134,7 @@ def run_cells(
         schedule=plan.experiment.schedule,
         tasks=plan.tasks_left(recorder),
         workers=workers,
-        seed=getattr(plan.config, "seed", 0),
+        visits=plan.experiment.visits(plan.config, plan.cells),
         memory_bytes=MEMORY_SHARE * bytes_left(),
     )
     try:

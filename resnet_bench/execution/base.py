@@ -1,8 +1,9 @@
 """What executors are asked for, what they report, and how a failure is said."""
 
+import random
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, TypeVarTuple
 
 from resnet_bench.errors import ResnetBenchError, UsageError
@@ -70,21 +71,51 @@ class Ended:
 Event = Started | Recorded | Ended
 
 
+class Visits(Protocol):
+    """Decides which of the cells that are timed together is visited next."""
+
+    def next(self, living: Sequence[str]) -> str | None:
+        """Return the key of the cell to visit; None when all were visited enough."""
+
+    def hear(self, event: Event) -> None:
+        """Note what a visit brought."""
+
+
+class Rounds:
+    """Visits all living cells in shuffled rounds until each has ended by itself."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._waiting: list[str] | None = None
+
+    def next(self, living: Sequence[str]) -> str | None:
+        """Return the next cell of the round; the first follows the grid."""
+        if self._waiting is None:
+            self._waiting = list(living)
+        self._waiting = [key for key in self._waiting if key in living]
+        if not self._waiting:
+            self._waiting = self._random.sample(living, len(living))
+        return self._waiting.pop(0)
+
+    def hear(self, event: Event) -> None:
+        """Cells end by themselves."""
+
+
 @dataclass(frozen=True)
 class Job:
     """All that an executor needs to know.
 
-    `run` measures a cell and can be pickled by reference; `seed` fixes the order
-    in which cells are visited; `memory_bytes` is what the living cells may use
-    together; `tries` is how often a cell is tried that is killed from outside, by the
-    out-of-memory killer, say.
+    `run` measures a cell and can be pickled by reference; `visits` decides which
+    cell is visited next, where they are timed together; `memory_bytes` is what the
+    living cells may use together; `tries` is how often a cell is tried that is killed
+    from outside, by the out-of-memory killer, say.
     """
 
     run: "Callable[[Any, Ranks], Iterator[Record]]"
     schedule: Schedule
     tasks: tuple[Task, ...]
     workers: int = 1
-    seed: int = 0
+    visits: Visits = field(default_factory=lambda: Rounds(0))
     memory_bytes: float = float("inf")
     tries: int = 2
 

@@ -130,7 +130,7 @@ class InlineExecutor:
         """Run a cell from its beginning to its end."""
         from resnet_bench.engine.ranks import ALONE
 
-        return _attempt(task, job.run, self._ranks or ALONE)
+        return _attempt(job, task, self._ranks or ALONE)
 
     def news(self) -> tuple[Event, ...]:
         """Nothing runs on between cells."""
@@ -140,14 +140,20 @@ class InlineExecutor:
         """Nothing lives on between cells."""
 
 
-def _attempt(task: Task, run: Any, ranks: Any) -> Iterator[Event]:
+def _attempt(job: Job, task: Task, ranks: "Ranks") -> Iterator[Event]:
     key, attempt = task.cell.key, task.attempt
     yield Started(key, attempt)
     begin = time.perf_counter()
     error = detail = None
     try:
-        for record in run(task.cell, ranks):
-            yield Recorded(key, attempt, record_content(record))
+        for record in job.run(task.cell, ranks):
+            recorded = Recorded(key, attempt, record_content(record))
+            yield recorded
+            job.visits.hear(recorded)
+            more = job.visits.next([key]) is not None
+            # Rank 0's clock decides for all, so that they stay in step.
+            if not (more if ranks.alone else ranks.share(more)):
+                break
     except Exception as problem:  # noqa: BLE001 - a cell's failure is a result
         error, detail = describe_failure(problem), traceback.format_exc()
     seconds = time.perf_counter() - begin

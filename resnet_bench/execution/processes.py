@@ -6,10 +6,10 @@ Such a child builds ResNet-18 and runs three steps in 0.7 s; a spawned one needs
 
 import multiprocessing
 import os
-import random
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -176,13 +176,16 @@ class _Attempt:
         if kind == "record":
             return Recorded(key, attempt, content[0])
         self.child.close()
-        seconds = time.perf_counter() - self.begin
-        status = "ok" if kind == "end" else "failed"
         error, detail = content if content else (None, None)
         again = kind == "died" and not self.last
-        return Ended(
-            key, attempt, status, seconds, error, detail, self.group, again=again
-        )
+        ended = self.ended("ok" if kind == "end" else "failed")
+        return replace(ended, error=error, detail=detail, again=again)
+
+    def ended(self, status: str) -> Ended:
+        """Return the event of its end."""
+        seconds = time.perf_counter() - self.begin
+        key, attempt = self.task.cell.key, self.task.attempt
+        return Ended(key, attempt, status, seconds, group=self.group)
 
 
 class ProcessExecutor:
@@ -274,21 +277,24 @@ class ProcessExecutor:
         return [pipes[pipe] for pipe in spoken]  # type: ignore[index]
 
     def _rounds(self, job: Job) -> Iterator[Event]:
-        """Visit the living cells in shuffled order until all have ended."""
-        order = random.Random(job.seed)
+        """Visit the living cells until all have ended or were visited enough."""
         for number, group in enumerate(_groups(job)):
-            living = list(group)
-            first = True
-            while living:
-                # The first round follows the grid, so that figures come early.
-                visits = living if first else order.sample(living, len(living))
-                first = False
-                for task in list(visits):
-                    for event in self._visit(job, task, number):
-                        if isinstance(event, Ended):
-                            living.remove(task)
-                            living.extend([next_try(task)] * event.again)
-                        yield event
+            living = {task.cell.key: task for task in group}
+            while living and (key := job.visits.next(list(living))) is not None:
+                for event in self._visit(job, living[key], number):
+                    job.visits.hear(event)
+                    if isinstance(event, Ended):
+                        task = living.pop(key)
+                        living |= {key: next_try(task)} if event.again else {}
+                    yield event
+            yield from self._enough()
+
+    def _enough(self) -> Iterator[Event]:
+        """End the cells that were visited and would go on for ever."""
+        visited = list(self._living.values())
+        self._living.clear()
+        close_all([attempt.child for attempt in visited])
+        yield from (attempt.ended("ok") for attempt in visited)
 
     def _visit(self, job: Job, task: Task, group: int) -> Iterator[Event]:
         attempt = self._living.get(task.cell.key)

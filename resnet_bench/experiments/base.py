@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from resnet_bench.execution.base import Executor, Schedule
+from resnet_bench.execution.base import Executor, Rounds, Schedule, Visits
 from resnet_bench.records import Cell, Record
 from resnet_bench.store.reading import Run
 
@@ -103,6 +103,10 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
     def estimate(self, config: ConfigT, cells: Sequence[CellT]) -> float | None:
         """Return the seconds that the cells take one after the other, if known."""
         return None
+
+    def visits(self, config: ConfigT, cells: Sequence[CellT]) -> Visits:
+        """Return what decides which cell is visited next, in `rounds`."""
+        return Rounds(getattr(config, "seed", 0))
 
     @abstractmethod
     def run(self, cell: CellT, ranks: "Ranks") -> Iterator[Record]:

@@ -195,7 +195,6 @@ def test_the_same_cell_gives_the_same_bits_alone_and_beside_another() -> None:
         schedule="once",
         tasks=tuple(Task(cell) for cell in cells),
         workers=2,
-        seed=0,
         memory_bytes=1e12,
     )
     beside: dict[str, list[dict[str, Any]]] = {cell.key: [] for cell in cells}
