@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from resnet_bench.engine import cpu
-from resnet_bench.engine.cpu import ROOT
 
 PACKAGES = ("torchvision", "numpy", "scipy", "scikit-learn", "pandas", "triton")
 
@@ -76,7 +75,7 @@ VARIABLES = (
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 
 
-def collect(root: Path = ROOT) -> dict[str, Any]:
+def collect() -> dict[str, Any]:
     """Return everything about this machine and process, ready for JSON.
 
     `variables` are those that are set and on the allow-list, `host` is hashed, `git`
@@ -86,8 +85,8 @@ def collect(root: Path = ROOT) -> dict[str, Any]:
     not in a process that forks afterwards.
     """
     environment = {
-        "cpu": cpu.describe_cpu(root),
-        "memory": cpu.describe_memory(root),
+        "cpu": cpu.describe_cpu(),
+        "memory": cpu.describe_memory(),
         "load": cpu.load_average(),
         "gpus": describe_gpus(),
         "system": _system(),

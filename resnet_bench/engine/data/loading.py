@@ -150,11 +150,8 @@ def _existing_folder(name: str, request: DataRequest) -> Path:
 
 def _changed(data: ImageData, change: Callable[[Tensor], Tensor]) -> ImageData:
     """Change the images of both halves, and measure their normalisation anew."""
-    train, test = (
-        Split(change(half.images), half.labels) for half in (data.train, data.test)
-    )
-    normalisation = Normalisation.of(train.images)
-    return replace(data, train=train, test=test, normalisation=normalisation)
+    made = data.changed(lambda half: Split(change(half.images), half.labels))
+    return replace(made, normalisation=Normalisation.of(made.train.images))
 
 
 def resized(data: ImageData, side: int) -> ImageData:
@@ -261,12 +258,7 @@ class _FileDataset:
 
 def _imagenette(folder: Path, split: str, download: bool) -> Any:
     """Open whichever of the three published sizes is there."""
-    names = {
-        "full": "imagenette2",
-        "320px": "imagenette2-320",
-        "160px": "imagenette2-160",
-    }
-    present = [size for size, name in names.items() if (folder / name).is_dir()]
+    present = [size for size, name in IMAGENETTE.items() if (folder / name).is_dir()]
     return torchvision.datasets.Imagenette(
         folder,
         split=split,

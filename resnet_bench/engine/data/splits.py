@@ -1,7 +1,7 @@
 """Images and labels as resident tensors, with subsets that nest."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -134,26 +134,22 @@ class ImageData:
         """Height and width in pixels."""
         return int(self.train.images.shape[2]), int(self.train.images.shape[3])
 
+    def changed(self, change: Callable[[Split], Split]) -> "ImageData":
+        """Return the data with both halves changed in one way."""
+        return replace(self, train=change(self.train), test=change(self.test))
+
     def to(self, device: torch.device | str) -> "ImageData":
         """Return the data with all tensors on `device`."""
-        return replace(self, train=self.train.to(device), test=self.test.to(device))
+        return self.changed(lambda half: half.to(device))
 
     def only_classes(self, classes: Sequence[int]) -> "ImageData":
         """Return the examples of these classes, relabelled from 0 in that order."""
-        return replace(
-            self,
-            classes=tuple(self.classes[label] for label in classes),
-            train=self.train.only_classes(classes),
-            test=self.test.only_classes(classes),
-        )
+        kept = self.changed(lambda half: half.only_classes(classes))
+        return replace(kept, classes=tuple(self.classes[label] for label in classes))
 
     def with_permuted_pixels(self, seed: int = 0) -> "ImageData":
         """Return both halves under one fixed permutation of the pixels."""
-        return replace(
-            self,
-            train=self.train.with_permuted_pixels(seed),
-            test=self.test.with_permuted_pixels(seed),
-        )
+        return self.changed(lambda half: half.with_permuted_pixels(seed))
 
     def sha256(self) -> str:
         """Return the hash of all pixels, labels and class names."""

@@ -64,8 +64,10 @@ class BasicBlock(nn.Module):
         self.conv2 = _convolution(channels, channels, 1, design)
         self.bn2 = _norm(channels, design)
         self.changes_shape = stride != 1 or channels_in != channels
-        self.shortcut_scale = 0.0 if design.shortcut == "none" else _scale(design)
-        self.downsample = _downsample(channels_in, channels, stride, design)
+        self.shortcut_scale = (
+            0.0 if design.shortcut == "none" else design.shortcut_scale
+        )
+        self.downsample = _DOWNSAMPLE[design.shortcut](channels_in, channels, stride)
 
     def residual(self, images: Tensor) -> Tensor:
         """Return F(x)."""
@@ -199,10 +201,6 @@ def _norm(channels: int, design: NetworkDesign) -> nn.Module:
     return nn.BatchNorm2d(channels) if design.batch_norm else nn.Identity()
 
 
-def _scale(design: NetworkDesign) -> float:
-    return design.shortcut_scale
-
-
 def _stage(
     channels_in: int, channels: int, stride: int, design: NetworkDesign
 ) -> nn.Sequential:
@@ -241,9 +239,3 @@ _DOWNSAMPLE: dict[Shortcut, Callable[[int, int, int], nn.Module | None]] = {
     "option-b": _projection_where_needed,
     "convolution": _projection,
 }
-
-
-def _downsample(
-    channels_in: int, channels: int, stride: int, design: NetworkDesign
-) -> nn.Module | None:
-    return _DOWNSAMPLE[design.shortcut](channels_in, channels, stride)

@@ -177,19 +177,12 @@ def pixels(split: Split, normalisation: Normalisation) -> Tensor:
 
 def fit_pixels(data: ImageData) -> Fitted:
     """Fit logistic regression to the raw pixels: the least a network must beat."""
-    begin = time.perf_counter()
-    probe = _probe(pixels(data.train, data.normalisation), data)
-    seconds = time.perf_counter() - begin
-    return _probed(data, probe, pixels(data.test, data.normalisation), seconds)
+    return _fit_probe_of(lambda half: pixels(half, data.normalisation), data)
 
 
 def fit_features(network: ResNet, data: ImageData) -> Fitted:
     """Fit logistic regression to the frozen network's features, computed once."""
-    begin = time.perf_counter()
-    probe = _probe(features(network, data.train, data.normalisation), data)
-    seconds = time.perf_counter() - begin
-    tested = features(network, data.test, data.normalisation)
-    return _probed(data, probe, tested, seconds)
+    return _fit_probe_of(lambda half: features(network, half, data.normalisation), data)
 
 
 def fit_features_out_of_fold(network: ResNet, data: ImageData) -> Fitted:
@@ -285,8 +278,12 @@ def _probe(inputs: Tensor, data: ImageData) -> Probe:
     return fit_probe(inputs.cpu().numpy(), labels, len(data.classes))
 
 
-def _probed(data: ImageData, probe: Probe, tested: Tensor, seconds: float) -> Fitted:
-    logits = torch.from_numpy(probe.logits(tested.cpu().numpy()))
+def _fit_probe_of(inputs: Callable[[Split], Tensor], data: ImageData) -> Fitted:
+    """Fit a probe to what `inputs` makes of the training half, and test it."""
+    begin = time.perf_counter()
+    probe = _probe(inputs(data.train), data)
+    seconds = time.perf_counter() - begin
+    logits = torch.from_numpy(probe.logits(inputs(data.test).cpu().numpy()))
     labels = data.test.labels.cpu()
     return Fitted(
         test=judge(logits, labels),

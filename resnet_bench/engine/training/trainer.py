@@ -182,11 +182,6 @@ def make_optimizer(
     )
 
 
-def train_mode(model: nn.Module) -> None:
-    """Put the whole model into training mode."""
-    model.train()
-
-
 class Trainer:
     """Trains a model step by step over resident tensors.
 
@@ -205,7 +200,7 @@ class Trainer:
         plan: TrainingPlan,
         *,
         groups: Sequence[ParameterGroup] | None = None,
-        set_mode: Callable[[nn.Module], None] = train_mode,
+        set_mode: Callable[[nn.Module], object] = nn.Module.train,
         clock: Callable[[], float] = time.perf_counter,
         ranks: Ranks = ALONE,
     ) -> None:
