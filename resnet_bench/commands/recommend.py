@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnet_bench.commands.show import finite, present
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import Output
+from resnet_bench.present.printing import finite, present
 
 if TYPE_CHECKING:
     from resnet_bench.reports.recommend import Question

@@ -22,7 +22,7 @@ from resnet_bench.commands.progress import (
     duration,
     trying,
 )
-from resnet_bench.commands.show import import_what_shows, live_table, show
+from resnet_bench.commands.show import import_what_shows, live_table
 from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import Ended, Event, Executor, Place
@@ -39,6 +39,7 @@ from resnet_bench.options import (
     restore,
 )
 from resnet_bench.output import Output
+from resnet_bench.present.printing import show
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
 from resnet_bench.store.recording import Recorder, go_on, start

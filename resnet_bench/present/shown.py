@@ -16,14 +16,15 @@ class Shown:
     """A run as people and programs see it, made once.
 
     `json` is in SI units; the most important table comes first; `notices` are what a
-    reader must know before believing the tables; `headline` says the result in a few
-    sentences; `published` holds published figures beside the run's own. `draw` makes
+    reader must know before believing the tables; `conclusion` is what follows from them,
+    printed below; `headline` says the result in a few sentences; `published` holds published figures beside the run's own. `draw` makes
     the figures by file name: it takes a second, so it waits until somebody asks.
     """
 
     json: dict[str, Any]
     tables: "Sequence[Table]"
     notices: Sequence[str] = ()
+    conclusion: Sequence[str] = ()
     headline: Sequence[str] = ()
     published: "Sequence[Table]" = ()
     draw: "Callable[[], Mapping[str, Figure]]" = dict
