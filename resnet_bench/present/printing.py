@@ -21,10 +21,8 @@ def show(shown: Shown, options: ExportOptions, output: Output) -> None:
     if for_people(options):
         for notice in shown.notices:
             output.say(notice)
-    present(finite(shown.json), shown.tables, options, output)
-    if for_people(options):
-        for sentence in shown.conclusion:
-            output.write(sentence)
+    content = finite(shown.json)
+    present(content, shown.tables, options, output, shown.conclusion)
 
 
 def for_people(options: ExportOptions) -> bool:
@@ -37,12 +35,13 @@ def present(
     tables: "Sequence[Table]",
     options: ExportOptions,
     output: Output,
+    conclusion: Sequence[str] = (),
 ) -> None:
-    """Print a result as JSON or as tables, and write its exports.
+    """Print a result as JSON or as tables and conclusion, and write its exports.
 
     Raises InputOutputError when an export cannot be written.
     """
-    from resnet_bench.present.tables import csv_text, markdown
+    from resnet_bench.present.tables import csv_text
     from resnet_bench.present.terminal import print_table
 
     if options.json:
@@ -51,15 +50,25 @@ def present(
         console = output.console()
         for table in tables:
             print_table(table, console, wide=options.wide)
+        for sentence in conclusion:
+            output.write(sentence)
     texts: dict[str, Callable[[], str]] = {
         "json": lambda: json.dumps(content, allow_nan=False) + "\n",
         "csv": lambda: csv_text(tables[0]) if tables else "",
-        "markdown": lambda: "\n".join(
-            markdown(table, wide=options.wide) for table in tables
-        ),
+        "markdown": lambda: markdown_text(tables, conclusion, wide=options.wide),
     }
     for name, path in options.exports.items():
         output.export(path, texts[name]())
+
+
+def markdown_text(
+    tables: "Sequence[Table]", conclusion: Sequence[str], *, wide: bool = False
+) -> str:
+    """Return tables, and what follows from them, as one Markdown text."""
+    from resnet_bench.present.tables import escaped, markdown
+
+    parts = [markdown(table, wide=wide) for table in tables]
+    return "\n".join([*parts, *(f"{escaped(line)}\n" for line in conclusion)])
 
 
 def finite(value: Any) -> Any:

@@ -16,9 +16,10 @@ class Shown:
     """A run as people and programs see it, made once.
 
     `json` is in SI units; the most important table comes first; `notices` are what a
-    reader must know before believing the tables; `conclusion` is what follows from them,
-    printed below; `headline` says the result in a few sentences; `published` holds published figures beside the run's own. `draw` makes
-    the figures by file name: it takes a second, so it waits until somebody asks.
+    reader must know before believing the tables, `conclusion` what follows from them;
+    `headline` says the result in a few sentences; `published` holds published figures
+    beside the run's own. `draw` makes the figures by file name: it takes a second, so
+    it waits until somebody asks.
     """
 
     json: dict[str, Any]
@@ -33,6 +34,11 @@ class Shown:
     def figures(self) -> "Mapping[str, Figure]":
         """The figures that the run can fill, by file name."""
         return self.draw()
+
+    @property
+    def sentences(self) -> list[str]:
+        """Notices and conclusion, where they stand in one place."""
+        return [*self.notices, *self.conclusion]
 
     @property
     def verdicts(self) -> set[str]:

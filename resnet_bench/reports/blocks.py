@@ -51,7 +51,7 @@ def _section(section: Section, results: Path) -> str:
 def _run(part: RunPart, results: Path) -> str:
     status = "" if part.run.status == "complete" else f" ({part.run.status})"
     lines = [f"Run `{part.run.id}`{status}: {code(part.command)}"]
-    lines += [f"- {escaped(notice)}" for notice in part.view.shown.notices]
+    lines += [f"- {escaped(notice)}" for notice in part.view.shown.sentences]
     lines += [markdown(table) for table in part.view.shown.tables]
     lines += [
         image(part.run, drawing.name, drawing.title, results)

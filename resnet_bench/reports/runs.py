@@ -48,7 +48,7 @@ def markdown_page(view: ShownRun) -> str:
     run, shown = view.run, view.shown
     status = "" if run.status == "complete" else f" ({run.status})"
     head = f"## {run.experiment}: `{run.id}`{status}\n"
-    notices = [f"- {escaped(notice)}" for notice in shown.notices]
+    notices = [f"- {escaped(notice)}" for notice in shown.sentences]
     blank = [""] if notices else []
     tables = map(markdown, shown.tables)
     return "\n".join([head, *notices, *blank, *tables])
