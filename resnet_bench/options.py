@@ -32,9 +32,10 @@ class Bounds:
     below: float | None = None
 
     def accept(self, value: float) -> bool:
-        """Return whether a number lies within the bounds."""
+        """Return whether a number is finite and lies within the bounds."""
         return (
-            (self.minimum is None or value >= self.minimum)
+            math.isfinite(value)
+            and (self.minimum is None or value >= self.minimum)
             and (self.maximum is None or value <= self.maximum)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
@@ -319,20 +320,11 @@ def build(config_class: type[Config], values: Mapping[str, Any]) -> Config:
     return config_class(**given(config_class, values))
 
 
-def readable(config_class: type, stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a stored config as this version would have stored it.
-
-    A config that no longer takes what it once stored has a `readable` of its own.
-    """
-    return getattr(config_class, "readable", dict)(stored)
-
-
 def restore(config_class: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a config as a run file keeps them, in their own types.
 
     Fields that this version does not know are left out.
     """
-    stored = readable(config_class, stored)
     hints = typing.get_type_hints(config_class)
     fields: dict[str, Any] = {}
     kept_fields = {

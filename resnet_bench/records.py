@@ -40,14 +40,6 @@ def transient(default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def added_later() -> Any:
-    """Declare a field of a cell that older runs lack; None is what they had.
-
-    It identifies the cell only where it is set, so that keys stay what they were.
-    """
-    return dataclasses.field(default=None, metadata={"identity": "if set"})
-
-
 @lru_cache
 def snake_case(name: str) -> str:
     """Turn a class name into the record type that run files carry."""
@@ -73,7 +65,7 @@ class Cell:
         identity = {
             field.name: parameters[field.name]
             for field in dataclasses.fields(self)
-            if _identifies(field, getattr(self, field.name))
+            if field.metadata.get("identity", True)
         }
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -97,11 +89,6 @@ class Cell:
     def needs(self) -> tuple[str, ...]:
         """Keys of cells that must have ended well before this one starts."""
         return ()
-
-
-def _identifies(field: "dataclasses.Field[Any]", value: Any) -> bool:
-    how = field.metadata.get("identity", True)
-    return value is not None if how == "if set" else bool(how)
 
 
 #: Keys that a line of a run file has besides a record's fields and its cell's.

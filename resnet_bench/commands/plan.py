@@ -1,6 +1,6 @@
 """Config, cells, executor, run file: how an experiment is carried out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from resnet_bench.execution.base import (
     machine_environment,
 )
 from resnet_bench.experiments.base import Experiment, Note
-from resnet_bench.options import option_fields, readable
+from resnet_bench.options import option_fields
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.format import portable
 from resnet_bench.store.reading import Run, read_run
@@ -56,10 +56,6 @@ class Plan:
             one_machine=self.experiment.schedule == "rounds",
             nodes=self.nodes,
         )
-
-    def stored(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a stored config as this version would have stored it."""
-        return readable(type(self.config), config)
 
     def tasks_left(self, recorder: Recorder) -> tuple[Task, ...]:
         """Return what is still to be run: cells that are not committed, or failed."""
@@ -116,7 +112,7 @@ def complete_run(plan: Plan, folder: Path) -> Run | None:
     Raises UsageError when its experiment or config differs.
     """
     run = read_run(folder)
-    refuse_a_different(plan.beginning, run, plan.stored)
+    refuse_a_different(plan.beginning, run)
     done = run.status == "complete" and not run.failed and not run.missing
     return run if done else None
 

@@ -148,7 +148,7 @@ class Session:
             return self._finish(done, write=False)
         executor.call(self.experiment.rehearse, plan.config)
         recorder = (
-            go_on(plan.beginning, folder, plan.stored)
+            go_on(plan.beginning, folder)
             if folder
             else start(plan.beginning, self.request.results, self.argv)
         )

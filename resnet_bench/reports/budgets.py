@@ -130,14 +130,15 @@ class Budget:
         return f"{doing} within {1e3 * self.seconds:g} ms"
 
     def time_of(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return what a row took of what the budget limits: median, low, high."""
+        """Return what a row took of what the budget limits, with its bounds."""
         if not self.per_image:
             return row.get(CALLS[self.goal])
         rate = row.get(RATES[self.goal])
         if not rate:
             return None
         low, high = (rate[end] and 1 / rate[end] for end in ("high", "low"))
-        return {"median": 1 / rate["median"], "low": low, "high": high}
+        bounds = {"low": low, "high": high}
+        return {"estimate": 1 / rate["estimate"], **bounds, "n": rate["n"]}
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class Candidate:
         low, high = self.seconds["low"], self.seconds["high"]
         within = math.log(high / low) / (2 * DEVIATIONS) if low and high else 0.0
         deviation = math.hypot(within, process_spread)
-        distance = math.log(budget_seconds / self.seconds["median"])
+        distance = math.log(budget_seconds / self.seconds["estimate"])
         if deviation == 0:
             return float(distance >= 0)
         return NormalDist().cdf(distance / deviation)
@@ -193,7 +194,7 @@ def _candidates(
 ) -> Iterator[Candidate]:
     for row in rows:
         accuracy = known.get(row["variant"]) if row.get("variant") else None
-        standard = row.get("architecture") in (None, "residual")
+        standard = row.get("shortcut") in (None, "residual")
         # Times by another project's rules stand for something else.
         standard = standard and row.get("protocol") in (None, OWN)
         if not (accuracy and standard):
@@ -217,7 +218,7 @@ def budgets_for(seconds: Sequence[float]) -> list[float]:
 
 
 def _order(candidate: Candidate) -> tuple[float, float]:
-    return -candidate.accuracy_percent, candidate.seconds["median"]
+    return -candidate.accuracy_percent, candidate.seconds["estimate"]
 
 
 def recommended(
@@ -285,7 +286,7 @@ def budget_table(
     if not found:
         return None
     spread = measured_spread or ASSUMED_PROCESS_SPREAD
-    budgets = budgets_for([candidate.seconds["median"] for candidate in found])
+    budgets = budgets_for([candidate.seconds["estimate"] for candidate in found])
     lines = [
         _line(budget, recommended(found, budget, spread), spread) for budget in budgets
     ]
@@ -331,7 +332,7 @@ def described(candidate: Candidate, per: str) -> dict[str, Any]:
     return {
         "model": VARIANTS[candidate.row["variant"]].title,
         "setting": setting(candidate.row),
-        f"{per}_seconds": candidate.seconds["median"],
+        f"{per}_seconds": candidate.seconds["estimate"],
         f"{per}_seconds_low": candidate.seconds["low"],
         f"{per}_seconds_high": candidate.seconds["high"],
         "top1_percent": candidate.accuracy_percent,

@@ -51,7 +51,7 @@ def front_figure(rows: Sequence[Mapping[str, Any]], where: str) -> Figure | None
 def per_image(candidate: Candidate) -> float:
     """Return milliseconds per image of a candidate's inference call."""
     batch = int(candidate.row["batch_size"])
-    return float(candidate.seconds["median"]) * MILLISECONDS / batch
+    return float(candidate.seconds["estimate"]) * MILLISECONDS / batch
 
 
 def by_variant(found: Sequence[Candidate]) -> list[list[Candidate]]:
@@ -159,7 +159,7 @@ def _line(candidate: Candidate, *, worth_it: bool) -> dict[str, Any]:
     return {
         "model": VARIANTS[int(row["variant"])].title,
         "setting": setting(row),
-        "image_seconds": candidate.seconds["median"] / batch,
+        "image_seconds": candidate.seconds["estimate"] / batch,
         "image_seconds_low": None if low is None else low / batch,
         "image_seconds_high": None if high is None else high / batch,
         "inference_peak_memory_bytes": _memory(candidate),

@@ -72,7 +72,7 @@ class Recommendation:
     @property
     def closest(self) -> Candidate:
         """What exceeds the budget by the least where nothing fits."""
-        return min(self.found, key=lambda each: float(each.seconds["median"]))
+        return min(self.found, key=lambda each: float(each.seconds["estimate"]))
 
     def chance(self, candidate: Candidate) -> float:
         """Return the probability that another process stays within the budget."""
@@ -101,7 +101,7 @@ class Recommendation:
         caveat = "" if verdict == "ok" else f" (measured as {verdict})"
         return (
             f"{VARIANTS[candidate.row['variant']].title}, {setting(candidate.row)}: "
-            f"{1e3 * candidate.seconds['median']:.3g} ms{bounds} {per}{caveat}, "
+            f"{1e3 * candidate.seconds['estimate']:.3g} ms{bounds} {per}{caveat}, "
             f"{self._how_sure(candidate)} to {self.budget.words}; "
             f"{candidate.accuracy_percent:.1f} % ({candidate.accuracy.origin})."
         )
@@ -263,7 +263,7 @@ def _rows(
             continue
         for row in shown(run).json["rows"]:
             if row[CALLS[question.mode]] and _wanted(row, question):
-                same = f"{row['architecture']} {command(row, question.mode)}"
+                same = f"{row['shortcut']} {command(row, question.mode)}"
                 newest[same] = {**row, "run": run.id}
     return list(newest.values())
 

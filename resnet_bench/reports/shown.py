@@ -73,7 +73,7 @@ def _costs_of(speed: Run, device: str) -> dict[int, StepCost]:
     found: dict[int, StepCost] = {}
     for row in shown(speed).json["rows"]:
         same = row["device"].partition(":")[0] == device.partition(":")[0]
-        plain = row["architecture"] not in (None, "residual")
+        plain = row["shortcut"] not in (None, "residual")
         # Another project's rules stand for another time.
         same = same and row.get("protocol", OWN) == OWN
         if row["step"] and row["variant"] and same and not plain:
@@ -82,7 +82,7 @@ def _costs_of(speed: Run, device: str) -> dict[int, StepCost]:
                 f"{row['dtype']}; speed run {speed.id}"
             )
             cost = StepCost(
-                row["step"]["median"], row["train_peak_memory_bytes"], where
+                row["step"]["estimate"], row["train_peak_memory_bytes"], where
             )
             found.setdefault(row["variant"], cost)
     return found

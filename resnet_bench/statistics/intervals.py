@@ -31,10 +31,17 @@ class Interval:
 
     @property
     def json(self) -> dict[str, float | int | None]:
-        """The interval as every JSON object holds one; what is not finite is null."""
-        bounds = {"estimate": self.estimate, "low": self.low, "high": self.high}
-        known = {k: v if math.isfinite(v) else None for k, v in bounds.items()}
-        return {**known, "n": self.samples}
+        """The interval as every JSON object holds one.
+
+        What is not finite is null; where one bound cannot be told, neither is.
+        """
+        told = math.isfinite(self.low) and math.isfinite(self.high)
+        return {
+            "estimate": self.estimate if math.isfinite(self.estimate) else None,
+            "low": self.low if told else None,
+            "high": self.high if told else None,
+            "n": self.samples,
+        }
 
 
 #: Below this many samples no order statistics reach 95 % coverage

@@ -4,7 +4,7 @@ Experiments and the gate's `check` and `noise` record through it alike.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -158,16 +158,14 @@ def start(beginning: Beginning, results: Path, argv: Sequence[str]) -> Recorder:
     return Recorder(writer, [line], {})
 
 
-def go_on(
-    beginning: Beginning, folder: Path, readable: Callable[[Values], Values] = dict
-) -> Recorder:
-    """Go on with a run; `readable` turns a stored config into today's.
+def go_on(beginning: Beginning, folder: Path) -> Recorder:
+    """Go on with a run.
 
     Raises UsageError when it began otherwise or another process writes it.
     """
     writer, run = reopen_run(folder)
     try:
-        refuse_a_different(beginning, run, readable)
+        refuse_a_different(beginning, run)
         writer.resume(beginning.environment, beginning.nodes)
     except ResnetBenchError:
         writer.close()
@@ -182,14 +180,12 @@ def _lines_of(run: Run) -> list[dict[str, Any]]:
     return [run.header, *({"kind": "record", **row} for row in run.records), *ends]
 
 
-def refuse_a_different(
-    beginning: Beginning, run: Run, readable: Callable[[Values], Values] = dict
-) -> None:
+def refuse_a_different(beginning: Beginning, run: Run) -> None:
     """Raise UsageError, with what differs, unless the run began alike."""
     if run.experiment != beginning.experiment:
         raise UsageError(f"run {run.id} is of experiment {run.experiment}")
     wanted = beginning.header["config"]
-    stored = readable(run.config)
+    stored = run.config
     for name in sorted((wanted.keys() | stored.keys()) - beginning.free_to_change):
         if wanted.get(name) != stored.get(name):
             raise UsageError(

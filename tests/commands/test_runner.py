@@ -65,7 +65,7 @@ def open_new(made: Plan, folder: Path) -> Recorder:
 
 
 def open_again(made: Plan, folder: Path) -> Recorder:
-    return go_on(made.beginning, folder, made.stored)
+    return go_on(made.beginning, folder)
 
 
 def carried_out(

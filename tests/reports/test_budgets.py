@@ -19,10 +19,10 @@ from resnet_bench.reports.front import front_figure, on_front
 
 
 def row(variant: int | None, seconds: float, **changes: Any) -> dict[str, Any]:
-    interval = {"median": seconds, "low": 0.98 * seconds, "high": 1.05 * seconds}
+    interval = {"estimate": seconds, "low": 0.98 * seconds, "high": 1.05 * seconds}
     settled = {
         "variant": variant,
-        "architecture": "residual",
+        "shortcut": "residual",
         "image_size": 224,
         "batch_size": 4,
         "dtype": "float32",
@@ -58,7 +58,7 @@ def test_of_two_settings_of_a_variant_the_faster_is_recommended() -> None:
     "changes",
     [
         {"variant": None},
-        {"architecture": "plain"},
+        {"shortcut": "plain"},
         {"image_size": 64},
         {"inference": None},
         {"variant": 20},
@@ -92,7 +92,7 @@ def test_a_larger_budget_is_never_less_likely_kept(
 def test_half_of_all_processes_keep_a_budget_of_the_median() -> None:
     (candidate,) = candidates([row(18, 0.02)])
     assert candidate.chance(0.02, 0.1) == pytest.approx(0.5)
-    bare = {"median": 0.02, "low": None, "high": None}
+    bare = {"estimate": 0.02, "low": None, "high": None}
     (alone,) = candidates([row(18, 0.02, inference=bare)])
     assert alone.chance(0.02 * math.exp(0.196), 0.1) == pytest.approx(0.975, abs=1e-4)
 
@@ -111,7 +111,7 @@ def test_the_table_names_budget_setting_and_weights() -> None:
 
 
 def test_a_call_without_bounds_counts_by_its_median() -> None:
-    bare = {"median": 0.01, "low": None, "high": None}
+    bare = {"estimate": 0.01, "low": None, "high": None}
     found = candidates([row(18, 0.01, inference=bare)])
     assert recommended(found, 0.01, 0.0) is not None
 
@@ -127,7 +127,7 @@ def test_the_front_leaves_out_what_something_faster_equals() -> None:
 
 
 def test_the_front_is_drawn_with_names_and_machine() -> None:
-    bare = {"median": 0.05, "low": None, "high": None}
+    bare = {"estimate": 0.05, "low": None, "high": None}
     rows = [row(18, 0.01), row(34, 0.05, inference=bare)]
     rows[1]["inference_peak_memory_bytes"] = None
     figure = front_figure(rows, "a machine")

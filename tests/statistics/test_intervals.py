@@ -52,4 +52,4 @@ def test_relative_half_width_of_a_zero_estimate_is_infinite() -> None:
 
 def test_an_interval_has_one_json_shape_without_infinities() -> None:
     made = Interval(2.0, 1.0, math.inf, 7).json
-    assert made == {"estimate": 2.0, "low": 1.0, "high": None, "n": 7}
+    assert made == {"estimate": 2.0, "low": None, "high": None, "n": 7}

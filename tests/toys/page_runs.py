@@ -52,17 +52,8 @@ def runs_of_everything() -> dict[str, Run]:
 FORMAT = frozenset(
     {
         *("type", "cell", "run", "experiment", "kind", "moment", "damage", "task"),
-        *(
-            "shortcut",
-            "studies",
-            "study",
-            "part",
-            "parts",
-            "strategy",
-            "measure",
-            "rung",
-        ),
-        *("device", "mode", "breakdown", "architecture", "source_key"),
+        *("shortcut", "studies", "study", "part", "parts", "strategy", "measure"),
+        *("rung", "device", "mode", "breakdown", "source_key"),
     }
 )
 

@@ -102,22 +102,22 @@ def copy_shared_weights(source: nn.Module, target: nn.Module) -> None:
     target.load_state_dict(wanted)
 
 
-#: By architecture: what builds a variant with fresh weights.
-ARCHITECTURES: dict[str, Callable[[int], ResNet]] = {
+#: By shortcut: what builds a variant with fresh weights.
+BUILDERS: dict[str, Callable[[int], ResNet]] = {
     "residual": build_residual,
     "plain": build_plain_twin,
 }
 
 
-def variant_builder(variant: int, architecture: str = "residual") -> Builder:
+def variant_builder(variant: int, shortcut: str = "residual") -> Builder:
     """Return what builds that ResNet, torchvision's own or without its shortcuts."""
-    return lambda: ARCHITECTURES[architecture](variant)
+    return lambda: BUILDERS[shortcut](variant)
 
 
-def meta_variant(variant: int, architecture: str = "residual") -> ResNet:
+def meta_variant(variant: int, shortcut: str = "residual") -> ResNet:
     """Return that ResNet with shapes and no numbers, for questions about shapes."""
     with torch.device("meta"):
-        return ARCHITECTURES[architecture](variant)
+        return BUILDERS[shortcut](variant)
 
 
 def seeded(build: Builder, seed: int) -> nn.Module:

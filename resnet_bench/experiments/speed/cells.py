@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.records import Cell, Record, added_later, measured, transient
+from resnet_bench.records import Cell, Record, measured, transient
 
 #: What one cell measures. Memory has cells of its own because a peak is only
 #: believable in a fresh process that does nothing else.
@@ -35,10 +35,10 @@ INFERENCE_PHASES = ("inference",)
 CEILING_FIELDS = ("device", "dtype", "tf32", "threads")
 
 
-def title_of(variant: int, architecture: str | None) -> str:
+def title_of(variant: int, shortcut: str | None) -> str:
     """Return what tables and figures call a variant, residual or plain."""
     title = VARIANTS[variant].title
-    return f"{title} plain" if architecture == PLAIN else title
+    return f"{title} plain" if shortcut == PLAIN else title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class SpeedCell(Cell):
     measure: str
     variant: int | None = None
     model: str | None = None
-    architecture: str | None = None
+    shortcut: str | None = None
     device: str
     device_index: int | None = transient(None)
     batch_size: int | None = None
@@ -75,14 +75,14 @@ class SpeedCell(Cell):
     seed: int
     precision: float
     max_time_seconds: float
-    protocol: str | None = added_later()
-    repeat: int | None = added_later()
+    protocol: str | None = None
+    repeat: int | None = None
 
     @property
     def name(self) -> str:
         """What tables call the model."""
         if self.variant is not None:
-            return title_of(self.variant, self.architecture)
+            return title_of(self.variant, self.shortcut)
         return self.model or "ceiling"
 
     @property

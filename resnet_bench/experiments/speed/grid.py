@@ -94,7 +94,7 @@ def expand(config: Config) -> list[SpeedCell]:
         replace(cell, measure=measure, repeat=repeat)
         for repeat in _repeats(config)
         for cell in timing
-        if repeat is None or cell.architecture is not None
+        if repeat is None or cell.shortcut is not None
         for measure in _memory_passes(cell)
     ]
     return [*timing, *_breakdown_cells(config, timing), *ceilings, *memory]
@@ -111,7 +111,7 @@ def _repeats(config: Config) -> tuple[int | None, ...]:
 
     The others are for networks with and without shortcuts, not for own models.
     """
-    compared = {RESIDUAL, PLAIN} <= set(config.architecture) and config.variants
+    compared = {RESIDUAL, PLAIN} <= set(config.shortcut) and config.variants
     return (None, *range(2, MEMORY_REPEATS + 1)) if compared else (None,)
 
 
@@ -194,12 +194,12 @@ def _rung_setting(rung: Rung) -> dict[str, Any]:
 
 
 def _subjects(config: Config) -> list[dict[str, Any]]:
-    """Return what is timed: variants, each in its architectures, then own models."""
+    """Return what is timed: variants, with and without shortcuts, then own models."""
     return [
         *(
-            {"variant": variant, "architecture": architecture}
+            {"variant": variant, "shortcut": shortcut}
             for variant in config.variants
-            for architecture in config.architecture
+            for shortcut in config.shortcut
         ),
         *({"model": name} for name in config.model),
     ]
@@ -212,7 +212,7 @@ def _ceiling_cell(cell: SpeedCell) -> SpeedCell:
         measure=CEILING,
         variant=None,
         model=None,
-        architecture=None,
+        shortcut=None,
         batch_size=None,
         requested_batch_size=None,
         image_size=None,

@@ -97,7 +97,7 @@ def _check_models(config: Config) -> None:
         *(
             (title_of(depth, each), models.meta_variant(depth, each))
             for depth in config.variants
-            for each in config.architecture
+            for each in config.shortcut
         ),
         *((name, models.model_builder(name)()) for name in config.model),
     ]

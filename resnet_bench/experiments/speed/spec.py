@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from resnet_bench.catalogue import VARIANTS, parse_variants
 from resnet_bench.errors import UsageError
@@ -19,10 +18,10 @@ from resnet_bench.experiments.speed.cells import (
     SpeedSamples,
 )
 from resnet_bench.experiments.speed.settings import PROFILES, PROTOCOLS
-from resnet_bench.options import check, kept, option
+from resnet_bench.options import Options, check, kept, option
 
 DTYPES = ("float32", "bfloat16", "float16")
-ARCHITECTURES = (RESIDUAL, PLAIN)
+SHORTCUTS = (RESIDUAL, PLAIN)
 MODES = ("train", "infer", "both")
 
 
@@ -52,7 +51,7 @@ def parse_batch_size(text: str) -> int | str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Options):
     """The options of `speed`; `None` and `()` are filled in by `resolved`."""
 
     variants: tuple[int, ...] = option(
@@ -67,9 +66,9 @@ class Config:
         help="Time your own model too: a function that takes nothing and returns an "
         "nn.Module for images of three channels.",
     )
-    architecture: tuple[str, ...] = option(
+    shortcut: tuple[str, ...] = option(
         (RESIDUAL,),
-        choices=ARCHITECTURES,
+        choices=SHORTCUTS,
         help="residual: as torchvision builds them; plain: without their shortcuts. "
         "Both together tell what the shortcut costs.",
     )
@@ -82,12 +81,13 @@ class Config:
         (),
         flags=("-b",),
         parse=parse_batch_size,
+        minimum=1,
         metavar="N,…|auto",
         help="Images per call; auto: the largest that fits, found in child processes "
         "[default: 4 on the CPU, 128 on CUDA].",
     )
     image_size: tuple[int, ...] = option(
-        (224,), help="Height and width of the images, in pixels."
+        (224,), minimum=1, help="Height and width of the images, in pixels."
     )
     dtype: tuple[str, ...] = option(
         ("float32",), choices=DTYPES, help="Number format of weights and images."
@@ -130,6 +130,7 @@ class Config:
     )
     threads: tuple[int, ...] = option(
         (),
+        minimum=1,
         help="CPU threads [default: physical cores that affinity and the container's "
         "quota leave].",
     )
@@ -139,11 +140,14 @@ class Config:
     precision: float | None = option(
         None,
         parse=parse_fraction,
+        above=0,
+        below=1,
         help="Stop sampling once the 95 % interval of every median is within this "
         "fraction of it [default: 0.02].",
     )
     max_time: float | None = option(
         None,
+        above=0,
         help="Seconds that a cell may take in all [default: 10 on the CPU, 3 on CUDA].",
     )
     profile: str = option(
@@ -151,7 +155,9 @@ class Config:
         choices=tuple(PROFILES),
         help="Sets --precision and --max-time where they are not given.",
     )
-    seed: int = option(0, help="Seed of weights, images and targets.")
+    seed: int = option(
+        0, minimum=0, maximum=2**63 - 1, help="Seed of weights, images and targets."
+    )
 
     #: Steps of the ladder that this machine cannot take, each with the reason; found
     #: out before the run.
@@ -163,75 +169,33 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check what can be checked without torch; raises UsageError."""
-        self._check_ladder()
-        self._check_sizes()
+        super().__post_init__()
         for variant in self.variants:
-            check(
-                variant in VARIANTS,
-                "--variants",
-                variant,
-                f"{', '.join(map(str, VARIANTS))} or all",
-            )
-        self._check_effort()
-        check(0 <= self.seed < 2**63, "--seed", self.seed, "a whole number from 0")
+            known = ", ".join(map(str, VARIANTS))
+            check(variant in VARIANTS, "--variants", variant, f"{known} or all")
+        self._check_ladder()
         if self.cuda_graphs and not self.compile:
             raise UsageError("--cuda-graphs: expected together with --compile")
         self._check_breakdown()
         self._check_protocol()
 
-    @staticmethod
-    def readable(stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a stored config without what protocols no longer take.
-
-        Before they refused a precision and a time, the profile's were stored.
-        """
-        refused = ("precision", "max_time") if stored.get("protocol") else ()
-        return {name: value for name, value in stored.items() if name not in refused}
-
-    def _check_sizes(self) -> None:
-        """Refuse sizes below 1."""
-        sizes: dict[str, tuple[int | str, ...]] = {
-            "--batch-size": self.batch_size,
-            "--image-size": self.image_size,
-            "--threads": self.threads,
-        }
-        for name, values in sizes.items():
-            for value in values:
-                positive = value == AUTO or (isinstance(value, int) and value >= 1)
-                accepted = "a whole number from 1"
-                if name == "--batch-size":
-                    accepted += f" or {AUTO}"
-                check(positive, name, value, accepted)
-
-    def _check_effort(self) -> None:
-        """Refuse a precision and a time that mean nothing."""
-        if self.precision is not None:
-            check(
-                0 < self.precision < 1,
-                "--precision",
-                self.precision,
-                "a fraction above 0 and below 1 such as 0.02",
+    def _check_ladder(self) -> None:
+        """Refuse settings that the ladder makes itself."""
+        if self.ladder:
+            _refuse(
+                {
+                    "--dtype": self.dtype != ("float32",),
+                    "--amp": self.amp,
+                    "--tf32": self.tf32,
+                    "--channels-last": self.channels_last,
+                    "--compile": self.compile,
+                    "--cuda-graphs": self.cuda_graphs,
+                    "--breakdown": self.breakdown is not None,
+                    f"--batch-size {AUTO}": AUTO in self.batch_size,
+                    "--protocol": self.protocol is not None,
+                },
+                "--ladder: expected without {}",
             )
-        if self.max_time is not None:
-            check(
-                0 < self.max_time < float("inf"),
-                "--max-time",
-                self.max_time,
-                "a number of seconds above 0",
-            )
-
-    def _check_protocol(self) -> None:
-        """Refuse what another project's rules leave no room for."""
-        given = {
-            "--precision": self.precision is not None,
-            "--max-time": self.max_time is not None,
-        }
-        for name, is_given in given.items():
-            if is_given and self.protocol:
-                raise UsageError(
-                    f"{name}: expected without --protocol; {self.protocol} itself says "
-                    "how many calls are made"
-                )
 
     def _check_breakdown(self) -> None:
         """Refuse what parts are not timed with."""
@@ -243,22 +207,23 @@ class Config:
                 "the parts of a training step, operator by operator"
             )
 
-    def _check_ladder(self) -> None:
-        """Refuse settings that the ladder makes itself."""
-        given = {
-            "--dtype": self.dtype != ("float32",),
-            "--amp": self.amp,
-            "--tf32": self.tf32,
-            "--channels-last": self.channels_last,
-            "--compile": self.compile,
-            "--cuda-graphs": self.cuda_graphs,
-            "--breakdown": self.breakdown is not None,
-            f"--batch-size {AUTO}": AUTO in self.batch_size,
-            "--protocol": self.protocol is not None,
-        }
-        for name in (name for name, is_given in given.items() if is_given):
-            if self.ladder:
-                raise UsageError(f"--ladder: expected without {name}")
+    def _check_protocol(self) -> None:
+        """Refuse what another project's rules leave no room for."""
+        if self.protocol:
+            _refuse(
+                {
+                    "--precision": self.precision is not None,
+                    "--max-time": self.max_time is not None,
+                },
+                f"{{}}: expected without --protocol; {self.protocol} itself says how "
+                "many calls are made",
+            )
+
+
+def _refuse(given: Mapping[str, bool], message: str) -> None:
+    """Raise UsageError, `message` with the first option's name, if one is given."""
+    for name in (name for name, is_given in given.items() if is_given):
+        raise UsageError(message.format(name))
 
 
 RECORDS = (

@@ -63,12 +63,12 @@ def test_a_model_whose_parts_may_not_follow_one_another_is_refused() -> None:
         stages_of(Counting(), "mine")
 
 
-@pytest.mark.parametrize("architecture", ["residual", "plain"])
+@pytest.mark.parametrize("shortcut", ["residual", "plain"])
 @pytest.mark.parametrize("detail", CUTS)
 def test_work_of_the_parts_adds_up_to_that_of_the_network(
-    architecture: str, detail: str
+    shortcut: str, detail: str
 ) -> None:
-    model = meta_variant(18, architecture)
+    model = meta_variant(18, shortcut)
     parts = work_of_parts(CUTS[detail](model, "ResNet-18"), 64).values()
     whole = work_of(model, 64)
     assert sum(part.multiply_adds for part in parts) == whole.multiply_adds

@@ -39,11 +39,11 @@ def speed_row(variant: int, **changes: Any) -> dict[str, Any]:
     return {
         "variant": variant,
         "device": "cpu",
-        "architecture": "residual",
+        "shortcut": "residual",
         "batch_size": 4,
         "image_size": 224,
         "dtype": "float32",
-        "step": {"median": 0.1},
+        "step": {"estimate": 0.1},
         "train_peak_memory_bytes": 2**30,
         **changes,
     }
@@ -64,7 +64,7 @@ def test_the_front_takes_step_times_from_a_speed_run_of_the_same_machine(
         for name, key in {"s1": "m1", "s2": "m1", "s3": "other"}.items()
     }
     rows = {
-        "s1": [speed_row(18), speed_row(34), speed_row(34, step={"median": 9.0})],
+        "s1": [speed_row(18), speed_row(34), speed_row(34, step={"estimate": 9.0})],
         "s2": [speed_row(18)],  # newer, but one variant is missing
         "s3": [speed_row(18), speed_row(34)],
     }
@@ -115,7 +115,7 @@ def test_the_front_ignores_rows_of_another_device_or_without_a_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = [speed_row(18, device="cuda:0"), speed_row(34, step=None)]
-    rows.append(speed_row(50, architecture="plain"))
+    rows.append(speed_row(50, shortcut="plain"))
     monkeypatch.setattr(Speed, "show", lambda *_: Shown({"rows": rows}, []))
     speed = Run(Path("s"), {"run": "s", "experiment": "speed"}, [], {}, "complete")
     assert reports._costs_of(speed, "cpu") == {}

@@ -15,9 +15,6 @@ from resnet_bench.experiments.speed.spec import Config
 CELLS = expand(resolved(Config(variants=(18,)), "cuda:1", threads=2))
 CELL, CEILING_CELL = CELLS[:2]
 
-#: The key of that cell before cells had a protocol.
-EARLIER_KEY = "19aa7c4c4f0e"
-
 
 def test_which_gpu_ran_a_cell_is_no_part_of_its_identity() -> None:
     assert replace(CELL, device_index=0).key == CELL.key
@@ -74,13 +71,3 @@ def test_larger_batches_of_larger_images_hold_more_memory() -> None:
     assert bytes_of(CELL) > bytes_of(replace(CELL, batch_size=1))
     assert bytes_of(CELL) > bytes_of(replace(CELL, image_size=64))
     assert bytes_of(CEILING_CELL) > 0
-
-
-def test_the_protocol_identifies_a_cell_only_where_there_is_one() -> None:
-    """Runs from before there were protocols keep their keys and their rows."""
-    older = {name: v for name, v in CELL.parameters.items() if name != "protocol"}
-    assert row_of(older) == row_of(CELL.parameters)
-    followed = replace(CELL, protocol="timm")
-    assert followed.key != CELL.key
-    assert row_of(followed.parameters) != row_of(CELL.parameters)
-    assert CELL.key == EARLIER_KEY

@@ -211,7 +211,7 @@ def test_a_plain_cell_builds_the_network_without_shortcuts() -> None:
         sum(
             parameter.numel()
             for parameter in builder_of(
-                cell_of(TIME, architecture=(each,), **options)
+                cell_of(TIME, shortcut=(each,), **options)
             )().parameters()
         )
         for each in ("residual", "plain")

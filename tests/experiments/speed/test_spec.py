@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_bench.commands.plan import Plan
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.speed import Speed
 from resnet_bench.experiments.speed.cells import (
     CEILING,
@@ -26,8 +23,6 @@ from resnet_bench.experiments.speed.spec import (
 )
 from resnet_bench.options import restore
 from resnet_bench.records import to_json
-from resnet_bench.store.recording import go_on
-from resnet_bench.store.writing import create_run
 
 
 def cells_of(**options: Any) -> list[Any]:
@@ -67,7 +62,7 @@ def test_a_persons_model_alone_is_timed_alone() -> None:
     (cell,) = timed(model=("a.b:c",))
     assert cell.variant is None
     assert cell.model == "a.b:c"
-    assert cell.architecture is None
+    assert cell.shortcut is None
 
 
 def test_a_persons_model_can_stand_beside_variants() -> None:
@@ -79,7 +74,7 @@ def test_a_persons_model_can_stand_beside_variants() -> None:
 
 
 def test_plain_twins_stand_beside_their_residual_networks() -> None:
-    cells = timed(variants=(18, 50), architecture=("residual", "plain"))
+    cells = timed(variants=(18, 50), shortcut=("residual", "plain"))
     assert [cell.name for cell in cells] == [
         "ResNet-18",
         "ResNet-18 plain",
@@ -89,8 +84,8 @@ def test_plain_twins_stand_beside_their_residual_networks() -> None:
 
 
 def test_a_persons_model_has_no_plain_twin() -> None:
-    cells = timed(model=("a.b:c",), architecture=("residual", "plain"))
-    assert [cell.architecture for cell in cells] == [None]
+    cells = timed(model=("a.b:c",), shortcut=("residual", "plain"))
+    assert [cell.shortcut for cell in cells] == [None]
 
 
 def ladder_of(device: str, **options: Any) -> list[Any]:
@@ -289,24 +284,3 @@ def test_a_run_by_a_protocol_claims_no_precision_and_can_be_resumed() -> None:
     again = Config(**restore(Config, to_json(config)))
     assert resolved(again, "cpu", threads=2) == config
     assert expand(again) == expand(config)
-
-
-def test_a_run_by_a_protocol_that_stored_a_precision_can_be_resumed(
-    tmp_path: Path,
-) -> None:
-    config = resolved(Config(protocol="timm"), "cpu", threads=2)
-    stored = {**to_json(config), "precision": 0.02, "max_time": 10.0}
-    again = Config(**restore(Config, stored))
-    assert again == config
-    plan = Plan(EXPERIMENTS["speed"], again, tuple(expand(again)), {"machine_key": "m"})
-    create_run(
-        tmp_path / "r", {"run": "r", **plan.beginning.header, "config": stored}
-    ).close()
-    recorder = go_on(plan.beginning, tmp_path / "r", plan.stored)
-    recorder.close()
-    assert len(plan.tasks_left(recorder)) == len(plan.cells)
-
-
-def test_only_runs_by_a_protocol_lose_their_precision() -> None:
-    own = resolved(Config(precision=0.07, max_time=2.0), "cpu", threads=2)
-    assert Config(**restore(Config, to_json(own))) == own

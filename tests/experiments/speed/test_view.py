@@ -25,7 +25,7 @@ from resnet_bench.store.reading import Run
 MakeRun = Callable[..., Run]
 
 CONTRACT = {
-    "variant", "architecture", "device", "batch_size", "requested_batch_size",
+    "variant", "shortcut", "device", "batch_size", "requested_batch_size",
     "image_size", "dtype", "amp", "tf32", "channels_last", "compiled", "threads",
     "parameters", "gmac", "gflop", "forward", "loss", "backward", "optimizer", "step",
     "inference", "first_call_seconds", "train_images_per_second",
@@ -41,9 +41,8 @@ def test_json_rows_have_everything_the_contract_names(make_run: MakeRun) -> None
     assert content["run"] == run.id
     first, second = content["rows"]
     assert set(first) >= CONTRACT
-    assert set(first["forward"]) == {"median", "low", "high", "samples"}
-    assert set(first["closure"]) == {"median", "low", "high"}
-    assert second["ratio_to_first"]["step"]["median"] == pytest.approx(1.8, rel=0.1)
+    assert set(first["forward"]) == {"estimate", "low", "high", "n"}
+    assert second["ratio_to_first"]["step"]["estimate"] == pytest.approx(1.8, rel=0.1)
     assert (first["variant"], first["parameters"]) == (18, 11_689_512)
     assert round(first["gmac"], 3) == 1.814
     assert first["gflop"] == 2 * first["gmac"]
@@ -228,7 +227,7 @@ def test_figures_leave_out_work_that_is_unknown(make_run: MakeRun) -> None:
     run = make_run(variants=(18,), change=unknown)
     assert "time-against-work" not in view.figures(run)
     assert view.json_object(run)["rows"][0]["gmac"] is None
-    assert math.isfinite(view.json_object(run)["rows"][0]["step"]["median"])
+    assert math.isfinite(view.json_object(run)["rows"][0]["step"]["estimate"])
 
 
 def test_notices_name_the_model_they_are_about(make_run: MakeRun) -> None:

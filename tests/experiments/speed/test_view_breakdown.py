@@ -61,11 +61,11 @@ def test_parts_are_in_the_json_object(tmp_path: Path) -> None:
     content = json.loads(json.dumps(view.json_object(run_of(tmp_path))))
     (model,) = content["breakdown"]
     assert (model["variant"], model["verdict"]) == (18, "ok")
-    assert model["closure"]["forward"]["median"] == pytest.approx(1.0)
+    assert model["closure"]["forward"]["estimate"] == pytest.approx(1.0)
     assert [len(fit["seconds_per_unit"]) for fit in model["explained_by"]] == [1, 1, 2]
     first = model["parts"][0]
     assert (first["part"], first["blocks"]) == ("stem", None)
-    forward, backward = first["forward"]["median"], first["backward"]["median"]
+    forward, backward = first["forward"]["estimate"], first["backward"]["estimate"]
     assert backward == pytest.approx(2 * forward)
 
 

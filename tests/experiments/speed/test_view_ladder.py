@@ -70,7 +70,7 @@ def test_every_step_is_a_row_of_the_json_object(run: Run) -> None:
     content = json.loads(json.dumps(view.json_object(run), allow_nan=False))
     assert [row["rung"] for row in content["rows"]] == [*FACTORS, *FACTORS]
     for row in content["rows"]:
-        ratio = row["ratio_to_first"]["inference"]["median"]
+        ratio = row["ratio_to_first"]["inference"]["estimate"]
         assert ratio == pytest.approx(FACTORS[row["rung"]], rel=0.1)
 
 
@@ -86,14 +86,14 @@ def test_each_ladder_starts_from_its_own_model(run: Run) -> None:
 
 def test_a_step_is_set_against_the_one_before_it(run: Run) -> None:
     rows = view.json_object(run)["rows"]
-    ratio = rows[3]["ratio_to_previous"]["inference"]["median"]
+    ratio = rows[3]["ratio_to_previous"]["inference"]["estimate"]
     assert ratio == pytest.approx(0.5 / 0.9, rel=0.1)
     assert rows[0]["ratio_to_previous"]["inference"] is None
 
 
 def test_compiling_pays_off_after_so_many_calls(run: Run) -> None:
     rows = view.json_object(run)["rows"]
-    before, usual = (rows[index]["inference"]["median"] for index in (3, 4))
+    before, usual = (rows[index]["inference"]["estimate"] for index in (3, 4))
     compiling = FIRST_CALL_SECONDS - usual
     assert rows[4]["compile_seconds"]["inference"] == pytest.approx(compiling)
     assert rows[4]["break_even_calls"]["inference"] == pytest.approx(

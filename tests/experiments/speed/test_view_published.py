@@ -74,7 +74,7 @@ def test_a_row_says_its_protocol_and_which_statistic_its_times_are(
     (row,) = view.json_object(run)["rows"]
     assert (row["protocol"], row["statistic"]) == ("timm", "mean")
     samples = rows_of(run)[0].samples("step_seconds")
-    assert row["step"]["mean"] == pytest.approx(sum(samples) / len(samples))
+    assert row["step"]["estimate"] == pytest.approx(sum(samples) / len(samples))
     table = view.tables(run)[0]
     assert "timm protocol" in table.title
     assert any(note.startswith("timm protocol: means of 40") for note in table.notes)

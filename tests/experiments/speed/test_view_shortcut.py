@@ -30,7 +30,7 @@ PROJECTION_PARAMETERS = 173_824
 
 def without_shortcuts(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
     """Make plain networks a fifth faster and leaner, and drop the projections."""
-    if cell.architecture != PLAIN:
+    if cell.shortcut != PLAIN:
         return record
     if record["type"] == "peak_memory":
         return {**record, "peak_bytes": record["peak_bytes"] * 4 // 5}
@@ -52,7 +52,7 @@ def without_shortcuts(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]
 def run(make_run: MakeRun) -> Run:
     return make_run(
         variants=(18, 34),
-        architecture=("residual", "plain"),
+        shortcut=("residual", "plain"),
         change=without_shortcuts,
     )
 
@@ -70,7 +70,7 @@ def test_what_projections_add_is_counted(run: Run) -> None:
     cost = view.json_object(run)["shortcut"][0]
     assert cost["extra_parameters"] == PROJECTION_PARAMETERS
     assert cost["extra_gmac"] == pytest.approx(PROJECTION_MULTIPLY_ADDS / 1e9)
-    assert cost["train_memory_ratio"]["mean"] == pytest.approx(1.25)
+    assert cost["train_memory_ratio"]["estimate"] == pytest.approx(1.25)
     assert cost["ratio_to_plain"]["inference"]["low"] < 1.25
 
 
@@ -80,7 +80,7 @@ def test_the_cost_is_a_table_of_the_run(run: Run) -> None:
     assert len(table.narrow) <= 8
 
 
-def test_one_architecture_alone_has_no_cost(make_run: MakeRun) -> None:
+def test_one_kind_alone_has_no_cost(make_run: MakeRun) -> None:
     assert shortcut_table(rows_of(make_run(variants=(18,)))) is None
 
 
@@ -91,14 +91,14 @@ SPREAD = {None: 1.0, 2: 1.02, 3: 0.99, 4: 1.01, 5: 0.98}
 def scattered(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
     """Let repeated passes of training with shortcuts find different peaks."""
     record = without_shortcuts(cell, record)
-    if cell.measure != MEMORY_TRAIN or cell.architecture == PLAIN:
+    if cell.measure != MEMORY_TRAIN or cell.shortcut == PLAIN:
         return record
     peak = round(record["peak_bytes"] * SPREAD[cell.repeat])
     return {**record, "peak_bytes": peak}
 
 
-def test_memory_is_measured_again_only_where_architectures_are_compared() -> None:
-    both = cells_of(architecture=("residual", "plain"))
+def test_memory_is_measured_again_only_where_shortcuts_are_compared() -> None:
+    both = cells_of(shortcut=("residual", "plain"))
     passes = [cell for cell in both if cell.measure == MEMORY_TRAIN]
     assert len(passes) == 2 * MEMORY_REPEATS
     assert len({cell.key for cell in both}) == len(both)
@@ -111,14 +111,14 @@ def test_memory_is_measured_again_only_where_architectures_are_compared() -> Non
 
 
 def test_repeated_passes_give_the_cost_in_memory_an_interval(make_run: MakeRun) -> None:
-    run = make_run(variants=(18,), architecture=("residual", "plain"), change=scattered)
+    run = make_run(variants=(18,), shortcut=("residual", "plain"), change=scattered)
     row = rows_of(run)[0]
     assert row.peaks("train") == {
         repeat or 1: round(factor * 4 * 10**8) for repeat, factor in SPREAD.items()
     }
     assert row.peak_memory["train_peak_memory_bytes"] == 4 * 10**8
     cost = view.json_object(run)["shortcut"][0]["train_memory_ratio"]
-    assert cost["samples"] == MEMORY_REPEATS
+    assert cost["n"] == MEMORY_REPEATS
     assert 1.22 < cost["low"] < 1.25 < cost["high"] < 1.28
     (table,) = (each for each in view.tables(run) if each.name == "shortcut")
     assert table.rows[0]["train_memory_ratio_low"] == cost["low"]
@@ -127,7 +127,7 @@ def test_repeated_passes_give_the_cost_in_memory_an_interval(make_run: MakeRun) 
 def test_the_same_bytes_in_all_passes_are_said_and_get_no_interval(
     make_run: MakeRun,
 ) -> None:
-    run = make_run(variants=(18,), architecture=("residual", "plain"), change=scattered)
+    run = make_run(variants=(18,), shortcut=("residual", "plain"), change=scattered)
     (table,) = (each for each in view.tables(run) if each.name == "shortcut")
     assert table.rows[0]["inference_memory_ratio"] == pytest.approx(1.25)
     assert table.rows[0]["inference_memory_ratio_low"] is None
@@ -140,13 +140,13 @@ def test_the_same_bytes_in_all_passes_are_said_and_get_no_interval(
 def test_json_gives_no_bounds_where_the_same_bytes_were_found(
     make_run: MakeRun,
 ) -> None:
-    run = make_run(variants=(18,), architecture=("residual", "plain"), change=scattered)
+    run = make_run(variants=(18,), shortcut=("residual", "plain"), change=scattered)
     (cost,) = view.json_object(run)["shortcut"]
     assert cost["inference_memory_ratio"] == {
-        "mean": pytest.approx(1.25),
+        "estimate": pytest.approx(1.25),
         "low": None,
         "high": None,
-        "samples": MEMORY_REPEATS,
+        "n": MEMORY_REPEATS,
         "same_bytes": True,
     }
     assert cost["train_memory_ratio"]["same_bytes"] is False
@@ -156,7 +156,7 @@ def test_json_gives_no_bounds_where_the_same_bytes_were_found(
 def shuffled(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
     """Let the passes of plain networks find the same peaks in another order."""
     record = scattered(cell, record)
-    if cell.measure != MEMORY_TRAIN or cell.architecture != PLAIN:
+    if cell.measure != MEMORY_TRAIN or cell.shortcut != PLAIN:
         return record
     factor = dict(zip(SPREAD, reversed(SPREAD.values()), strict=True))[cell.repeat]
     return {**record, "peak_bytes": round(record["peak_bytes"] * factor)}
@@ -165,7 +165,7 @@ def shuffled(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
 def in_step(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
     """Let the passes of both networks scatter alike, pass by pass."""
     record = scattered(cell, record)
-    if cell.measure != MEMORY_TRAIN or cell.architecture != PLAIN:
+    if cell.measure != MEMORY_TRAIN or cell.shortcut != PLAIN:
         return record
     return {**record, "peak_bytes": round(record["peak_bytes"] * SPREAD[cell.repeat])}
 
@@ -175,7 +175,7 @@ def test_the_order_of_passes_does_not_matter_for_the_cost_in_memory(
 ) -> None:
     costs = [
         view.json_object(
-            make_run(variants=(18,), architecture=("residual", "plain"), change=change)
+            make_run(variants=(18,), shortcut=("residual", "plain"), change=change)
         )["shortcut"][0]["train_memory_ratio"]
         for change in (shuffled, in_step)
     ]
@@ -194,7 +194,7 @@ def test_the_same_bytes_are_said_of_their_own_setting_and_number_of_passes(
         return line.get("cell") not in left_out
 
     options = {
-        "architecture": ("residual", "plain"),
+        "shortcut": ("residual", "plain"),
         "batch_size": (4, 8),
         "mode": "train",
     }
@@ -220,7 +220,7 @@ def test_every_kind_of_memory_has_its_cell_and_is_read_back(make_run: MakeRun) -
 
 
 def test_own_models_are_not_measured_again_beside_compared_networks() -> None:
-    cells = cells_of(architecture=("residual", "plain"), model=("package:network",))
+    cells = cells_of(shortcut=("residual", "plain"), model=("package:network",))
     passes = [cell for cell in cells if cell.measure == MEMORY_TRAIN and cell.model]
     assert [cell.repeat for cell in passes] == [None]
 
@@ -228,14 +228,14 @@ def test_own_models_are_not_measured_again_beside_compared_networks() -> None:
 def test_one_pass_alone_has_no_bounds(make_run: MakeRun) -> None:
     run = make_run(
         variants=(18,),
-        architecture=("residual", "plain"),
+        shortcut=("residual", "plain"),
         change=scattered,
         keep=lambda line: line.get("cell") not in further,
     )
     (each,) = shortcuts_of(rows_of(run))
     assert each.same_bytes("train") is None
     cost = view.json_object(run)["shortcut"][0]["train_memory_ratio"]
-    assert (cost["samples"], cost["low"]) == (1, None)
+    assert (cost["n"], cost["low"]) == (1, None)
 
 
 def cells_of(**options: Any) -> list[SpeedCell]:
@@ -244,6 +244,6 @@ def cells_of(**options: Any) -> list[SpeedCell]:
 
 further = {
     cell.key
-    for cell in cells_of(architecture=("residual", "plain"))
+    for cell in cells_of(shortcut=("residual", "plain"))
     if cell.repeat is not None
 }

@@ -16,7 +16,7 @@ def device_of(cell: SpeedCell) -> Device:
 def builder_of(cell: SpeedCell) -> Builder:
     """Return what builds the cell's model."""
     if cell.variant is not None:
-        return models.variant_builder(cell.variant, cell.architecture or RESIDUAL)
+        return models.variant_builder(cell.variant, cell.shortcut or RESIDUAL)
     return models.model_builder(cell.model or "")
 
 

@@ -88,7 +88,7 @@ def steps_of(rows: Sequence[SpeedRow]) -> list[Step]:
 
 
 def _ladder_of(row: SpeedRow) -> tuple[Any, ...]:
-    names = ("variant", "model", "architecture", "batch_size", "image_size", "threads")
+    names = ("variant", "model", "shortcut", "batch_size", "image_size", "threads")
     return tuple(row.parameters[name] for name in names)
 
 

@@ -27,7 +27,7 @@ from resnet_bench.experiments.speed.view.rows import (
     shared,
     varying,
 )
-from resnet_bench.experiments.speed.view.times import as_json, bounded
+from resnet_bench.experiments.speed.view.times import bounded, json_of
 from resnet_bench.present import theme
 from resnet_bench.present.machines import machine_title
 from resnet_bench.present.tables import Table
@@ -56,7 +56,7 @@ class Breakdown:
         variant = self.parameters["variant"]
         if variant is None:
             return str(self.parameters["model"])
-        return title_of(int(variant), self.parameters["architecture"])
+        return title_of(int(variant), self.parameters["shortcut"])
 
     @property
     def identity(self) -> int | str:
@@ -252,11 +252,10 @@ def breakdown_json(run: Run) -> list[dict[str, Any]]:
 def _json_of(breakdown: Breakdown) -> dict[str, Any]:
     parameters = breakdown.parameters
     return {
-        **{name: parameters[name] for name in ("variant", "model", "architecture")},
+        **{name: parameters[name] for name in ("variant", "model", "shortcut")},
         **{name: parameters[name] for name in SETTINGS},
         "closure": {
-            direction: as_json(breakdown.closure(direction), samples=False)
-            for direction in DIRECTIONS
+            direction: json_of(breakdown.closure(direction)) for direction in DIRECTIONS
         },
         "verdict": breakdown.verdict,
         "explained_by": [
@@ -276,7 +275,7 @@ def _json_of(breakdown: Breakdown) -> dict[str, Any]:
 def _json_part(breakdown: Breakdown, part: str) -> dict[str, Any]:
     return {
         "part": part,
-        **{each: as_json(breakdown.interval(part, each)) for each in DIRECTIONS},
+        **{each: json_of(breakdown.interval(part, each)) for each in DIRECTIONS},
         "blocks": breakdown.blocks(part),
         "block_seconds": breakdown.block_seconds(part),
         "multiply_adds": breakdown.work(part, "multiply_adds"),

@@ -100,7 +100,7 @@ class SpeedRow:
         """What tables and figures call the model."""
         variant = self.parameters["variant"]
         if variant in VARIANTS:
-            return title_of(variant, self.parameters.get("architecture"))
+            return title_of(variant, self.parameters.get("shortcut"))
         return str(self.parameters["model"] or variant)
 
     def samples(self, name: str) -> list[float]:

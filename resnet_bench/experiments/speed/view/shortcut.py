@@ -14,7 +14,7 @@ from resnet_bench.experiments.speed.view.rows import (
     described,
     varying,
 )
-from resnet_bench.experiments.speed.view.times import as_json, bounded
+from resnet_bench.experiments.speed.view.times import bounded, json_of
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.estimates import ratio_of_means
 from resnet_bench.statistics.intervals import Interval
@@ -67,11 +67,11 @@ class Shortcut:
 
 def shortcuts_of(rows: Sequence[SpeedRow]) -> list[Shortcut]:
     """Return every residual row that has its plain counterpart."""
-    plain = {_key(row): row for row in rows if row.parameters["architecture"] == PLAIN}
+    plain = {_key(row): row for row in rows if row.parameters["shortcut"] == PLAIN}
     return [
         Shortcut(row, plain[_key(row)])
         for row in rows
-        if row.parameters["architecture"] == RESIDUAL
+        if row.parameters["shortcut"] == RESIDUAL
         and _key(row) in plain
         and row.visits
         and plain[_key(row)].visits
@@ -148,7 +148,7 @@ def shortcut_json(rows: Sequence[SpeedRow]) -> list[dict[str, Any]]:
             "variant": each.residual.parameters["variant"],
             **each.residual.settings,
             "ratio_to_plain": {
-                phase: as_json(each.residual.ratio_to(each.plain, phase))
+                phase: json_of(each.residual.ratio_to(each.plain, phase))
                 for phase in RATIO_PHASES
             },
             **{name: _memory_json(each, name) for name in MEMORY},
@@ -160,7 +160,7 @@ def shortcut_json(rows: Sequence[SpeedRow]) -> list[dict[str, Any]]:
 
 def _memory_json(each: Shortcut, name: str) -> Any:
     """Return a ratio of means; the same bytes in all passes are said, not bounded."""
-    ratio = as_json(each.memory[name], statistic="mean")
+    ratio = json_of(each.memory[name])
     if ratio is None:
         return None
     same = each.same_bytes(MEMORY[name]) is not None

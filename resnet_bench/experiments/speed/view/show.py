@@ -40,7 +40,7 @@ from resnet_bench.experiments.speed.view.sweep import (
     sweeps_of,
 )
 from resnet_bench.experiments.speed.view.times import (
-    as_json,
+    json_of,
     percentiles,
     ratios_table,
     times_table,
@@ -111,27 +111,22 @@ def json_object(run: Run) -> dict[str, Any]:
 def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, Any]:
     first = step.start if step else first
     return {
-        **{name: row.parameters[name] for name in ("variant", "model", "architecture")},
+        **{name: row.parameters[name] for name in ("variant", "model", "shortcut")},
         **row.settings,
         "protocol": row.parameters.get("protocol") or OWN,
         "statistic": row.statistic,
         **row.work,
-        **{
-            phase: as_json(row.phase(phase), statistic=row.statistic)
-            for phase in PHASES
-        },
+        **{phase: json_of(row.phase(phase)) for phase in PHASES},
         "percentiles": {
             phase: percentiles(row, phase) for phase in PHASES if row.phase(phase)
         },
         "first_call_seconds": row.first_call_seconds,
-        **{
-            name: as_json(row.interval(name), statistic=row.statistic) for name in RATES
-        },
+        **{name: json_of(row.interval(name)) for name in RATES},
         **row.peak_memory,
-        "closure": as_json(row.closure, samples=False),
+        "closure": json_of(row.closure),
         "efficiency": row.efficiency,
         "ratio_to_first": {
-            phase: as_json(row.ratio_to(first, phase))
+            phase: json_of(row.ratio_to(first, phase))
             for phase in RATIO_PHASES
             if row.phase(phase)
         },
@@ -149,7 +144,7 @@ def _json_step(step: Step) -> dict[str, Any]:
     return {
         "rung": row.parameters["rung"],
         "ratio_to_previous": {
-            phase: as_json(step.ratio_to_previous(phase)) for phase in GOALS.values()
+            phase: json_of(step.ratio_to_previous(phase)) for phase in GOALS.values()
         },
         "logit_error": row.known("logit_error"),
         "top1_agreement": row.known("top1_agreement"),

@@ -97,7 +97,7 @@ class Sweep:
         return {
             "variant": parameters["variant"],
             "model": parameters["model"],
-            "architecture": parameters.get("architecture"),
+            "shortcut": parameters.get("shortcut"),
             "setting": self.setting,
             "swept": self.name,
             "mode": self.mode,

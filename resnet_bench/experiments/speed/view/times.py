@@ -94,7 +94,7 @@ def _frame_row(row: SpeedRow, rows: Sequence[SpeedRow]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "model": row.name,
         **({"setting": described(row.parameters, differ)} if differ else {}),
-        "architecture": row.parameters["architecture"],
+        "shortcut": row.parameters["shortcut"],
         **row.settings,
         **row.work,
     }
@@ -150,19 +150,9 @@ def bounded(
     return columns
 
 
-def as_json(
-    interval: Interval | None, *, samples: bool = True, statistic: str = "median"
-) -> Any:
-    """Return an interval as JSON; bounds that cannot be told are null."""
-    if interval is None:
-        return None
-    told = math.isfinite(interval.high)
-    return {
-        statistic: interval.estimate,
-        "low": interval.low if told else None,
-        "high": interval.high if told else None,
-        **({"samples": interval.samples} if samples else {}),
-    }
+def json_of(interval: Interval | None) -> dict[str, Any] | None:
+    """Return an interval as JSON, null for none."""
+    return None if interval is None else interval.json
 
 
 def times_table(
