@@ -30,6 +30,11 @@ class Terminated(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt, nothing below catches it."""
 
 
+def meaning_of(number: int) -> BaseException:
+    """Return what a signal raises: KeyboardInterrupt or Terminated."""
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
 class Stopping:
     """Raises for the first signal, and lets what it set off come to its end.
 
@@ -37,21 +42,35 @@ class Stopping:
     midst of it would lose the end of the run file and gain nothing.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        meaning: Callable[[int], BaseException] = meaning_of,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._meaning = meaning
         self._clock = clock
         self._deaf_until = -math.inf
 
     def install(self) -> None:
-        """Handle Ctrl-C and SIGTERM of this process."""
-        signal.signal(signal.SIGINT, self.hear)
-        signal.signal(signal.SIGTERM, self.hear)
+        """Handle Ctrl-C and SIGTERM of this process from now on."""
+        for number in BOTH:
+            signal.signal(number, self.hear)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Handle Ctrl-C and SIGTERM of this process while the block runs."""
+        before = {number: signal.getsignal(number) for number in BOTH}
+        self.install()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def hear(self, number: int, frame: FrameType | None) -> None:
-        """Raise KeyboardInterrupt or Terminated, unless one was raised just now."""
+        """Raise what the signal means, unless one was raised just now."""
         now = self._clock()
         if now < self._deaf_until:
             return
         self._deaf_until = now + CLOSING_SECONDS
-        if number == signal.SIGTERM:
-            raise Terminated
-        raise KeyboardInterrupt
+        raise self._meaning(number)

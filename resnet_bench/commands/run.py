@@ -27,7 +27,7 @@ from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import Ended, Event, Executor, Place
 from resnet_bench.execution.choice import EXECUTORS, make_executor
-from resnet_bench.execution.ranks import follow, rank_of
+from resnet_bench.execution.ranks import follow, launch, rank_of, this_command
 from resnet_bench.experiments.base import Experiment
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import (
@@ -162,14 +162,9 @@ class Session:
         return follow()
 
     def _launch(self) -> ExitCode:
-        from resnet_bench.execution.ranks import launch, this_command
+        import torch
 
-        executor = make_executor("processes")
-        try:
-            count = executor.call(gpu_count)
-        finally:
-            executor.close()
-        gpus = self.request.gpus
+        gpus, count = self.request.gpus, torch.cuda.device_count()
         check(gpus <= count, "--gpus", gpus, f"at most the {count} of this machine")
         return launch(gpus, this_command(self.argv))
 
@@ -285,10 +280,3 @@ class Session:
         if self.request.strict and verdicts - {"ok"}:
             return ExitCode.NOT_COMPARABLE
         return ExitCode.OK
-
-
-def gpu_count() -> int:
-    """Return how many GPUs torch sees here."""
-    import torch
-
-    return torch.cuda.device_count()

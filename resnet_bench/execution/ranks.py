@@ -1,14 +1,14 @@
-"""`--gpus N`: the ranks of one job on this machine, started without torchrun."""
+"""Processes, one per GPU, that share each cell: under torchrun or `--gpus N`."""
 
+import logging
 import os
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resnet_bench.errors import ExitCode, ResnetBenchError
 from resnet_bench.execution.base import (
@@ -23,13 +23,18 @@ from resnet_bench.execution.base import (
     machine_environment,
 )
 from resnet_bench.execution.inline import InlineExecutor
-from resnet_bench.interrupts import Terminated
+from resnet_bench.interrupts import Stopping, meaning_of
+
+if TYPE_CHECKING:
+    from torch.distributed.launcher.api import LaunchConfig
 
 #: How often a rank looks whether what started it still lives, in seconds.
 LOOK_SECONDS = 1.0
 
-#: How long a follower that refuses a command gives rank 0 to say why, in seconds.
-PATIENCE_SECONDS = 15.0
+#: How long a follower gives rank 0 to say what is wrong, in seconds: while it may
+#: still import what it needs, and after the two ran cells together.
+REFUSING_SECONDS = 15.0
+FAILING_SECONDS = 3.0
 
 #: Ends that concern all ranks at once, with nothing to wait for.
 AT_ONCE = (ExitCode.OK, ExitCode.INTERRUPTED, ExitCode.TERMINATED)
@@ -65,10 +70,10 @@ def settle() -> None:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
-def let_rank_0_speak(code: int, seconds: float = PATIENCE_SECONDS) -> None:
+def let_rank_0_speak(code: int, seconds: float = REFUSING_SECONDS) -> None:
     """Hold a follower back that ends with an error code.
 
-    torchrun ends all ranks as soon as one fails: a silent follower that is the faster
+    Torch ends all ranks as soon as one fails: a silent follower that is the faster
     one to refuse a command would end rank 0 before that has said what is wrong.
     """
     if code not in AT_ONCE and (rank_of(os.environ) or 0) > 0:
@@ -173,53 +178,75 @@ def follow() -> ExitCode:
     except (ResnetBenchError, RuntimeError) as error:
         told = f"error: rank {rank_of(os.environ)}: {describe_failure(error)}\n"
         os.write(2, told.encode())
+        let_rank_0_speak(ExitCode.INTERNAL, FAILING_SECONDS)
         # Nothing is to be tidied up with ranks that are no longer in step.
         os._exit(ExitCode.INTERNAL)
 
 
-#: How long ranks may take to end by themselves after one of them has, and how long
-#: after they were asked to, in seconds.
-GRACE_SECONDS = 2.0
-LEAVE_SECONDS = 10.0
-POLL_SECONDS = 0.1
+#: How long ranks may take to end after they were asked to, in seconds.
+LEAVE_SECONDS = 10
+
+#: How a rank's process ends that was told to: with our code, or before it hears.
+TOLD_TO_END = (ExitCode.TERMINATED, -signal.SIGTERM)
 
 
 def launch(count: int, command: Sequence[str]) -> ExitCode:
-    """Run `command` as `count` ranks and return rank 0's exit code.
+    """Run `command` as `count` ranks of this machine and return rank 0's exit code.
 
-    When one rank ends badly the others are ended. Raises ResnetBenchError that
-    names a rank which died while rank 0 did not say why.
+    torch starts the ranks, each in a session of its own, and ends all of them when
+    one ends badly. Raises ResnetBenchError that names a rank which died while rank 0
+    had not ended, KeyboardInterrupt and Terminated after the ranks were ended.
     """
-    port = _free_port()
-    ranks = [_start(rank, count, port, command) for rank in range(count)]
-    try:
-        while any(rank.poll() is None for rank in ranks) and not _bad(ranks):
-            time.sleep(POLL_SECONDS)
-    except (KeyboardInterrupt, Terminated):
-        _end(ranks)
-        raise
-    culprit = _bad(ranks)
-    _end(ranks)
-    code = ranks[0].returncode
-    if code > 0 and code in set(ExitCode):
-        return ExitCode(code)
-    if culprit:
-        name, ended = ranks.index(culprit), culprit.returncode
-        raise ResnetBenchError(f"rank {name} died ({how_it_ended(ended)})")
+    # Torch tells of every signal that it hands on, and of every address without a name.
+    logging.disable()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+
+    stopping = Stopping(lambda number: SignalException("", signal.Signals(number)))
+    with stopping.installed():
+        try:
+            elastic_launch(_one_machine(count), command[0])(*command[1:])
+        except SignalException as stopped:
+            raise meaning_of(stopped.sigval) from None
+        except ChildFailedError as error:
+            codes = {rank: one.exitcode for rank, one in error.failures.items()}
+            return _verdict(codes)
     return ExitCode.OK
 
 
-def _start(
-    rank: int, count: int, port: int, command: Sequence[str]
-) -> subprocess.Popen[bytes]:
-    place = {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(count),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
-    return subprocess.Popen(command, env={**os.environ, **place})
+def _one_machine(count: int) -> "LaunchConfig":
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.launcher.api import LaunchConfig
+
+    return LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        # The ranks' output goes where this process's goes, nothing is kept.
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        # `launch` hears signals itself: torch would be interrupted by a second one.
+        signals_to_handle="",
+        shutdown_timeout=LEAVE_SECONDS,
+    )
+
+
+def _verdict(codes: Mapping[int, int]) -> ExitCode:
+    """Return rank 0's exit code if it chose one; else say which rank died how.
+
+    Torch ends the ranks that live on with SIGTERM: theirs is not the cause.
+    """
+    causes = {rank: code for rank, code in codes.items() if code not in TOLD_TO_END}
+    rank, code = min((causes or codes).items())
+    if rank == 0 and code in set(ExitCode):
+        return ExitCode(code)
+    raise ResnetBenchError(f"rank {rank} died ({how_it_ended(code)})")
 
 
 def how_it_ended(code: int) -> str:
@@ -230,26 +257,3 @@ def how_it_ended(code: int) -> str:
 def this_command(arguments: Sequence[str]) -> list[str]:
     """Return the command that runs this tool with these arguments."""
     return [sys.executable, "-m", "resnet_bench", *arguments]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _bad(ranks: Sequence[subprocess.Popen[bytes]]) -> subprocess.Popen[bytes] | None:
-    return next((rank for rank in ranks if rank.poll() not in (None, 0)), None)
-
-
-def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Wait a little for all ranks to end, then terminate, then kill them."""
-    for last_resort in (None, subprocess.Popen.terminate, subprocess.Popen.kill):
-        for rank in ranks:
-            if last_resort and rank.poll() is None:
-                last_resort(rank)
-        deadline = time.monotonic() + (LEAVE_SECONDS if last_resort else GRACE_SECONDS)
-        while any(rank.poll() is None for rank in ranks):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(POLL_SECONDS)

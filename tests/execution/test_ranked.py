@@ -1,31 +1,24 @@
 """Several ranks share each cell: one tool, whatever becomes of a rank."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from resnet_bench.commands.run import RunRequest
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
-from resnet_bench.execution import ranks as launching
 from resnet_bench.execution import ranks as ranked
 from resnet_bench.execution.base import Ended, Job, Recorded, Task
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.ranks import (
     RankedExecutor,
-    launch,
+    _verdict,
     let_rank_0_speak,
     rank_of,
 )
-from resnet_bench.store.folders import run_folders
-from resnet_bench.store.reading import read_run
-from tests.faults.programs import members, started, wait_for
 from tests.toys.toy import TOY
 from tests.toys.toy.spec import Config, ToyCell
 
@@ -127,40 +120,26 @@ def test_a_rank_sees_one_gpu_and_followers_are_silent(tmp_path: Path) -> None:
     assert said == {"0": "said\n4", "1": "7"}
 
 
-def waiting_program(code: str) -> list[str]:
-    begin = "import os, sys, time; rank = os.environ['RANK']"
-    return [sys.executable, "-c", f"{begin}; {code}"]
-
-
-def test_launched_ranks_return_the_code_of_rank_0() -> None:
-    assert launch(2, waiting_program("pass")) == ExitCode.OK
-    code = launch(2, waiting_program("sys.exit(4 if rank == '0' else 0)"))
-    assert code == ExitCode.INCOMPLETE
-
-
-def test_when_a_launched_rank_dies_the_others_are_ended(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ({0: 4}, ExitCode.INCOMPLETE),
+        ({0: 2, 1: 143}, ExitCode.USAGE),
+        ({0: 1, 1: 1}, ExitCode.INTERNAL),
+        ({0: 143, 1: -9}, r"rank 1 died \(SIGKILL"),
+        ({0: -15, 1: 1}, r"rank 1 died \(exit code 1"),
+        ({0: -11, 1: 1}, r"rank 0 died \(SIGSEGV"),
+        ({0: 143, 1: 143}, ExitCode.TERMINATED),
+    ],
+)
+def test_rank_0_decides_unless_another_died(
+    codes: dict[int, int], told: ExitCode | str
 ) -> None:
-    monkeypatch.setattr(launching, "GRACE_SECONDS", 0.1)
-    code = "os.kill(os.getpid(), 9) if rank == '1' else time.sleep(60)"
-    begin = time.monotonic()
-    with pytest.raises(ResnetBenchError, match=r"rank 1 died \(SIGKILL"):
-        launch(2, waiting_program(code))
-    assert time.monotonic() - begin < 30
-
-
-def test_an_interrupted_launch_ends_its_ranks(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(launching, "GRACE_SECONDS", 0.1)
-
-    def interrupt(seconds: float) -> None:
-        monkeypatch.undo()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(time, "sleep", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        launch(2, waiting_program("time.sleep(60)"))
+    if isinstance(told, ExitCode):
+        assert _verdict(codes) == told
+    else:
+        with pytest.raises(ResnetBenchError, match=told):
+            _verdict(codes)
 
 
 def test_a_rank_ends_with_what_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,50 +148,3 @@ def test_a_rank_ends_with_what_started_it(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "_exit", ended.append)
     ranked._end_with(2)
     assert ended == [ExitCode.INTERNAL]
-
-
-def under_torchrun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start the tool as two ranks."""
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    return started(folder, *arguments, launcher=launcher)
-
-
-@pytest.mark.distributed
-@pytest.mark.timeout(400)
-class TestUnderTorchrun:
-    def test_rank_0_alone_writes_and_prints(self, tmp_path: Path) -> None:
-        process = under_torchrun(tmp_path, "toy", "--size", "3", "--json")
-        out, _ = process.communicate(timeout=200)
-        assert process.returncode == 0
-        assert len(json.loads(out)["rows"]) == 3
-        (folder,) = run_folders(tmp_path / "results")
-        run = read_run(folder)
-        assert run.status == "complete"
-        assert run.config["ranks"] == 2
-
-    def test_a_bad_request_ends_all_ranks(self, tmp_path: Path) -> None:
-        process = under_torchrun(tmp_path, "toy", "--size", "0")
-        _, err = process.communicate(timeout=200)
-        assert process.returncode != 0
-        assert err.count("error: --size 0") == 1
-
-    def test_a_killed_rank_ends_the_job_soon_and_leaves_a_readable_run(
-        self, tmp_path: Path
-    ) -> None:
-        behaviours = f"count,rank-1-forever:{tmp_path / 'pid'}"
-        process = under_torchrun(tmp_path, "toy", "--behaviours", behaviours)
-        wait_for(is_written(tmp_path / "pid"), 200)
-        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-        begin = time.monotonic()
-        process.communicate(timeout=60)
-        assert process.returncode != 0
-        assert time.monotonic() - begin < 30
-        wait_for(lambda: not members(process.pid), 30)
-        (folder,) = run_folders(tmp_path / "results")
-        run = read_run(folder)
-        assert run.status == "partial"
-        assert len(run.rows("toy_sample")) == 2
-
-
-def is_written(marker: Path) -> Callable[[], bool]:
-    return lambda: marker.exists() and bool(marker.read_text())

@@ -68,7 +68,7 @@ def test_a_stopped_session_and_its_children_close_the_run_file(tmp_path: Path) -
 
 def test_the_second_signal_waits_until_closing_has_had_its_time() -> None:
     now = [0.0]
-    stopping = Stopping(lambda: now[0])
+    stopping = Stopping(clock=lambda: now[0])
     with pytest.raises(KeyboardInterrupt):
         stopping.hear(signal.SIGINT, None)
     stopping.hear(signal.SIGINT, None)
