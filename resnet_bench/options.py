@@ -45,8 +45,8 @@ class Bounds:
         """Return what is accepted: `a whole number from 1`, say."""
         words = [
             f"from {self.minimum:g}" if self.minimum is not None else "",
-            f"to {self.maximum:g}" if self.maximum is not None else "",
             f"above {self.above:g}" if self.above is not None else "",
+            f"to {self.maximum:g}" if self.maximum is not None else "",
             f"below {self.below:g}" if self.below is not None else "",
         ]
         return " ".join(
@@ -56,18 +56,22 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """A config whose bounds are checked when it is made; raises UsageError."""
+    """A config that is checked when it is made; raises UsageError."""
 
     def __post_init__(self) -> None:
-        """Check every number against the bounds declared with its option."""
+        """Check every value against the choices and bounds declared with its option."""
         for name, field in option_fields(type(self)).items():
-            bounds = field.metadata["option"]["bounds"]
             for value in _as_tuple(getattr(self, name)):
-                if isinstance(value, (int, float)) and not bounds.accept(value):
-                    kind = "a whole number" if isinstance(value, int) else "a number"
-                    raise UsageError.for_option(
-                        flag_name(name), value, bounds.described(kind)
-                    )
+                _check_value(flag_name(name), value, field.metadata["option"])
+
+
+def _check_value(flag: str, value: object, settings: Mapping[str, Any]) -> None:
+    choices, bounds = settings["choices"], settings["bounds"]
+    if choices and value is not None:
+        check(value in choices, flag, value, ", ".join(choices))
+    if isinstance(value, (int, float)):
+        kind = "a whole number" if isinstance(value, int) else "a number"
+        check(bounds.accept(value), flag, value, bounds.described(kind))
 
 
 def option(
@@ -111,6 +115,21 @@ def option(
         }
     }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def inherited(base: type, name: str, default: Any, **changes: Any) -> Any:
+    """Declare an option of a base class again, with another default.
+
+    `changes` replace what `option` was told there: `help`, `choices`, `metavar` and
+    so on.
+    """
+    settings = option_fields(base)[name].metadata["option"]
+    unknown = changes.keys() - settings.keys()
+    if unknown:
+        raise TypeError(f"an option has no {', '.join(sorted(unknown))}")
+    return dataclasses.field(
+        default=default, metadata={"option": {**settings, **changes}}
+    )
 
 
 def check(condition: bool, option_name: str, value: object, accepted: str) -> None:

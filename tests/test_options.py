@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from resnet_bench.catalogue import VARIANTS, parse_dataset, parse_variants
 from resnet_bench.errors import ExitCode, UsageError, worst
-from resnet_bench.options import build, check, click_options, option, restore
+from resnet_bench.options import (
+    Options,
+    build,
+    check,
+    click_options,
+    inherited,
+    option,
+    restore,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +148,45 @@ def test_a_failed_check_names_option_and_value() -> None:
     check(True, "--x", 1, "anything")
     with pytest.raises(UsageError, match="--x 0: expected at least 1"):
         check(False, "--x", 0, "at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounded(Options):
+    count: int = option(2, help="Count.", minimum=1, maximum=9)
+    shares: tuple[float, ...] = option((), help="Shares.", above=0, below=1)
+    mode: str | None = option(None, choices=("a", "b"), help="Mode.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Narrower(Bounded):
+    count: int = inherited(Bounded, "count", 5, help="How many.")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": 0}, "--count 0: expected a whole number from 1 to 9"),
+        ({"shares": (0.5, 1.0)}, "--shares 1.0: expected a number above 0 and below 1"),
+        ({"mode": "c"}, "--mode c: expected a, b"),
+    ],
+)
+def test_a_config_checks_declared_bounds_and_choices(
+    values: dict[str, Any], message: str
+) -> None:
+    assert Bounded(count=9, shares=(0.5,)).mode is None
+    with pytest.raises(UsageError, match=message):
+        Bounded(**values)
+
+
+def test_an_inherited_option_keeps_its_bounds_and_may_change_its_help() -> None:
+    assert Narrower().count == 5
+    with pytest.raises(UsageError, match="--count 0: expected a whole number from 1"):
+        Narrower(count=0)
+    (count, *_) = click_options(Narrower, "toy")
+    assert isinstance(count, click.Option)
+    assert count.help == "How many. [default: 5]"
+    with pytest.raises(TypeError, match="an option has no hepl"):
+        inherited(Bounded, "count", 5, hepl="How many.")
 
 
 def test_the_worst_exit_code_wins() -> None:

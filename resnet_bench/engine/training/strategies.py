@@ -36,6 +36,11 @@ class Strategy:
         """Whether it is logistic regression on cached features, without steps."""
         return not self.trains
 
+    @property
+    def needs_source(self) -> bool:
+        """Whether it starts from a source's weights, or counts what they took."""
+        return self.pretrained or self.counts_source
+
     def learning_rate_factor(self, name: str) -> float:
         """Return the factor on the learning rate of the parameter `name`."""
         return next((f for prefix, f in self.rates if name.startswith(prefix)), 1.0)

@@ -2,53 +2,40 @@
 
 from dataclasses import dataclass
 
-from resnet_bench.catalogue import VARIANTS, parse_variants
-from resnet_bench.engine.models.design import STEMS
-from resnet_bench.options import check, option
+from resnet_bench.catalogue import VARIANTS
+from resnet_bench.experiments.options import NetworkOptions
+from resnet_bench.options import inherited, option
 from resnet_bench.records import Cell, Record, measured
 
 LENET = "LeNet-5"
-#: torchvision's stem and stages halve the image five times.
-SMALLEST_IMAGE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(NetworkOptions):
     """The options of `describe`."""
 
-    variants: tuple[int, ...] = option(
+    variants: tuple[int, ...] = inherited(
+        NetworkOptions,
+        "variants",
         (18, 50),
-        help="ResNets, or all.",
-        parse=parse_variants,
         metavar="[18 34 50 101 152]",
         argument=True,
     )
-    image_size: int = option(224, help="Height and width of the images, in pixels.")
+    image_size: int = inherited(NetworkOptions, "image_size", 224)
+    stem: str = inherited(NetworkOptions, "stem", "imagenet")
     head: int | None = option(
-        None, help="Replace the last layer for N classes and show what trains."
+        None,
+        help="Replace the last layer for N classes and show what trains.",
+        minimum=2,
     )
     plain: bool = option(False, help="Show the twin without shortcuts as well.")
     lenet: bool = option(True, help="Show LeNet-5 beside them.")
-    stem: str = option("imagenet", help="First layers.", choices=tuple(STEMS))
     profile: str = option(
         "quick",
         help="Both show the same: nothing here takes time.",
         choices=("quick", "standard"),
     )
     seed: int = option(0, help="Has no effect: nothing here is random.")
-
-    def __post_init__(self) -> None:
-        """Check every value; raises UsageError."""
-        check(
-            self.image_size >= SMALLEST_IMAGE,
-            "--image-size",
-            self.image_size,
-            f"at least {SMALLEST_IMAGE}",
-        )
-        if self.head is not None:
-            check(self.head >= 2, "--head", self.head, "2 or more classes")
-        variants = tuple(dict.fromkeys(self.variants))
-        object.__setattr__(self, "variants", variants)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnet_bench.experiments.base import Experiment, OtherRuns
-from resnet_bench.experiments.finetune.cells import FinetuneCell
-from resnet_bench.experiments.finetune.grid import expand
-from resnet_bench.experiments.finetune.spec import RECORDS, Config, announce
+from resnet_bench.experiments.finetune.spec import (
+    RECORDS,
+    Config,
+    FinetuneCell,
+    announce,
+    expand,
+)
 from resnet_bench.experiments.pretrain.spec import PretrainCell
 from resnet_bench.records import Record
 from resnet_bench.store.reading import Run

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torchvision.models import ResNet
@@ -36,15 +35,17 @@ from resnet_bench.engine.weights.starting import (
     starting_point,
 )
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.finetune.cells import (
+from resnet_bench.experiments.finetune.spec import (
     RANDOM_PROBE,
     RAW_PIXELS,
+    SCRATCH,
+    Config,
     FinetuneCell,
     TransferEpoch,
     TransferResult,
+    expand,
+    possible_strategies,
 )
-from resnet_bench.experiments.finetune.grid import expand, possible_strategies
-from resnet_bench.experiments.finetune.spec import Config, needs_weights
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell
 from resnet_bench.records import Cell, Record
@@ -91,7 +92,7 @@ def rehearse(config: Config) -> None:
         pretrain.try_source(sources[0])
     own = [cell for cell in cells if isinstance(cell, FinetuneCell)]
     data = load_target(replace(_whole_target(own[0]), fraction=min(config.fractions)))
-    if needs_weights(config) and not sources:
+    if config.needs_weights and not sources:
         _try_weights(config, own, classes=len(data.classes))
 
 
@@ -160,7 +161,7 @@ def _target(cell: FinetuneCell) -> TargetRequest:
         seed=cell.seed,
         permuted=cell.permuted,
         imagenet=version if cell.training.stem == "imagenet" else "",
-        data_dir=Path(cell.data_dir) if cell.data_dir else None,
+        data_dir=cell.data_dir,
         download=cell.download,
         skip_bad_images=cell.skip_bad_images,
     )
@@ -172,7 +173,7 @@ def _whole_target(cell: FinetuneCell) -> TargetRequest:
 
 def _start(cell: FinetuneCell) -> StartingPoint:
     row = STRATEGIES.get(cell.strategy)
-    if row is None or not (row.pretrained or row.counts_source):
+    if row is None or not row.needs_source:
         nothing = Weights("none") if cell.strategy == RAW_PIXELS else RANDOM
         return StartingPoint(weights=nothing, source_seconds=0.0)
     source = parse_weights(cell.weights)
@@ -197,7 +198,7 @@ def _fit(cell: FinetuneCell, start: StartingPoint, data: ImageData) -> Fitted:
         data,
         _settings(cell, extra or 0),
         cell.training.learning_rates,
-        Path(cell.checkpoint) / f"{cell.key}.pt" if cell.checkpoint else None,
+        cell.checkpoint / f"{cell.key}.pt" if cell.checkpoint else None,
     )
 
 
@@ -218,7 +219,7 @@ def _network(cell: FinetuneCell, weights: Weights, data: ImageData) -> ResNet:
 
 def _settings(cell: FinetuneCell, source_steps: int = 0) -> FitSettings:
     training = cell.training
-    usual = STRATEGIES.get(cell.strategy, STRATEGIES["scratch"]).learning_rate
+    usual = STRATEGIES.get(cell.strategy, STRATEGIES[SCRATCH]).learning_rate
     rates = training.learning_rates or (usual,)
     return FitSettings(
         epochs=cell.epochs,

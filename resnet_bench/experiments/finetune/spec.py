@@ -1,21 +1,27 @@
 """What `finetune` can be asked, and the cells and records it comes to."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from resnet_bench.catalogue import DATASETS, parse_dataset, parse_variants
+from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset
 from resnet_bench.engine.models.design import STEMS
 from resnet_bench.engine.training.strategies import STRATEGIES
-from resnet_bench.engine.weights.origins import parse_weights
-from resnet_bench.errors import UsageError
-from resnet_bench.experiments.finetune.cells import (
-    TransferEpoch,
-    TransferResult,
+from resnet_bench.engine.weights.origins import (
+    SourceRecipe,
+    WeightsSource,
+    parse_weights,
 )
-from resnet_bench.experiments.pretrain.spec import SourceResult
-from resnet_bench.options import check, option
-
-RECORDS = (TransferResult, TransferEpoch, SourceResult)
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.options import NetworkOptions, TrainingOptions
+from resnet_bench.experiments.pretrain.spec import (
+    IMAGE_COST,
+    PretrainCell,
+    SourceResult,
+)
+from resnet_bench.options import check, inherited, option
+from resnet_bench.records import Cell, Record, measured, transient
 
 STANDARD_FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 
@@ -41,31 +47,8 @@ def parse_strategy(text: str) -> tuple[str, ...]:
     """Read the name of a strategy, or `all`; raises UsageError."""
     if text == "all":
         return tuple(STRATEGIES)
-    if text in STRATEGIES:
-        return (text,)
-    accepted = f"{', '.join(STRATEGIES)} or all"
-    raise UsageError.for_option("--strategy", text, accepted)
-
-
-def needs_weights(config: "Config") -> bool:
-    """Whether a strategy starts from trained weights, or counts their cost."""
-    rows = (STRATEGIES[name] for name in config.strategy)
-    return any(row.pretrained or row.counts_source for row in rows)
-
-
-def announce(config: "Config") -> list[str]:
-    """Return what must be known before the first number: the weights' origin."""
-    source = parse_weights(config.weights)
-    if source.kind == "random" or not needs_weights(config):
-        return ["WEIGHTS: random; nothing here is pre-trained."]
-    if source.kind == "suite":
-        on = "" if source.path else f" on {config.source}"
-        return [
-            f"WEIGHTS: {source}, trained by this suite{on}; "
-            "nothing here is pre-trained on ImageNet."
-        ]
-    unverified = "" if config.verify_weights else ", the file's hash not checked"
-    return [f"WEIGHTS: {source}{unverified}."]
+    check(text in STRATEGIES, "--strategy", text, f"{', '.join(STRATEGIES)} or all")
+    return (text,)
 
 
 def checked_weights(text: str) -> str:
@@ -75,22 +58,41 @@ def checked_weights(text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(TrainingOptions, NetworkOptions):
     """The options of `finetune`; None means: as the profile or the weights say."""
 
-    variants: tuple[int, ...] = option(
-        (18, 34), help="ResNets, or all.", parse=parse_variants, metavar="18,34,…"
+    dataset: str = inherited(
+        TrainingOptions,
+        "dataset",
+        "digits-5-9",
+        help=f"Target data set: {', '.join(DATASETS)}.",
+    )
+    image_size: int | None = inherited(
+        NetworkOptions,
+        "image_size",
+        None,
+        help="Pixels (default: 32, or what ImageNet weights were trained for).",
+    )
+    stem: str = inherited(
+        NetworkOptions,
+        "stem",
+        "auto",
+        help="First layers: 7x7 (imagenet), 3x3 with pool (small), or 3x3 at full "
+        "resolution (cifar); auto fits weights and image size.",
+        choices=("auto", *STEMS),
+    )
+    epochs: int | None = inherited(
+        TrainingOptions,
+        "epochs",
+        None,
+        help="Epochs; smaller --fractions get up to three times as many "
+        "(default: by profile).",
     )
     strategy: tuple[str, ...] = option(
         (),
         help=f"Ways to adapt, or all: {', '.join(STRATEGIES)} (default: by profile).",
         parse=parse_strategy,
         metavar="NAME,…",
-    )
-    dataset: str = option(
-        "digits-5-9",
-        help=f"Target data set: {', '.join(DATASETS)}.",
-        parse=parse_dataset,
     )
     weights: str = option(
         "auto",
@@ -103,67 +105,62 @@ class Config:
     verify_weights: bool = option(
         True, help="Refuse a weights file whose hash is not the one in its name."
     )
-    classes: int | None = option(None, help="Use only the first N classes.")
+    classes: int | None = option(None, help="Use only the first N classes.", minimum=2)
     fractions: tuple[float, ...] = option(
-        (), help="Shares of the training images, nested (default: by profile)."
-    )
-    seeds: int | None = option(None, help="Trainings of each (default: by profile).")
-    seed: int = option(0, help="The first seed.")
-    epochs: int | None = option(
-        None,
-        help="Epochs; smaller --fractions get up to three times as many "
-        "(default: by profile).",
+        (),
+        help="Shares of the training images, nested (default: by profile).",
+        above=0,
+        maximum=1,
     )
     lr: tuple[float, ...] = option(
         (),
         help="Peak learning rate; of several the best on held out training images "
         "is taken (default: by strategy).",
-    )
-    batch_size: int = option(32, help="Images per step.", flags=("-b",))
-    image_size: int | None = option(
-        None, help="Pixels (default: 32, or what ImageNet weights were trained for)."
-    )
-    stem: str = option(
-        "auto",
-        help="First layers: 7x7 (imagenet), 3x3 with pool (small), or 3x3 at full "
-        "resolution (cifar); auto fits weights and image size.",
-        choices=("auto", *STEMS),
+        above=0,
     )
     target_accuracy: float = option(
-        90.0, help="Test accuracy in percent that time-to-accuracy waits for."
+        90.0,
+        help="Test accuracy in percent that time-to-accuracy waits for.",
+        above=0,
+        maximum=100,
     )
     source: str = option(
-        "digits-0-4", help="Data set of the suite's checkpoint.", parse=parse_dataset
+        SourceRecipe.dataset,
+        help="Data set of the suite's checkpoint.",
+        parse=parse_dataset,
     )
-    source_epochs: int = option(5, help="Epochs of the suite's checkpoint.")
-    source_lr: float = option(0.03, help="Its peak learning rate.")
-    data_dir: Path | None = option(None, help="Folder that holds the data set.")
-    download: bool = option(False, help="Download the data set when it is not there.")
-    skip_bad_images: bool = option(
-        False, help="Leave out images that cannot be decoded, and count them."
+    source_epochs: int = option(
+        SourceRecipe.epochs, help="Epochs of the suite's checkpoint.", minimum=1
+    )
+    source_lr: float = option(
+        SourceRecipe.learning_rate, help="Its peak learning rate.", above=0
     )
     checkpoint: Path | None = option(
         None, help="Folder for training states, to go on from after an interruption."
     )
-    device: str = option("auto", help="auto, cpu, cuda or cuda:N.")
     amp: bool = option(False, help="Train under bfloat16 autocast.")
     channels_last: bool = option(False, help="Keep images channels last.")
     compile: bool = option(False, help="Train the network compiled.")
-    profile: str = option(
-        "quick", help="How much to run.", choices=tuple(PROFILES), metavar=None
-    )
+    profile: str = option("quick", help="How much to run.", choices=tuple(PROFILES))
 
     def __post_init__(self) -> None:
-        """Fill in the profile's values and check every one; raises UsageError."""
-        check(self.profile in PROFILES, "--profile", self.profile, ", ".join(PROFILES))
+        """Check every value and fill in the profile's; raises UsageError."""
+        super().__post_init__()
         self._fill_in()
-        self._check_counts()
+        known = DATASETS[self.dataset].classes
+        if self.classes is not None and known is not None:
+            accepted = f"2 to {known}, the classes of {self.dataset}"
+            check(self.classes <= known, "--classes", self.classes, accepted)
         self._check_weights()
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether a strategy starts from trained weights, or counts their cost."""
+        return any(STRATEGIES[name].needs_source for name in self.strategy)
 
     def _fill_in(self) -> None:
         profile = PROFILES[self.profile]
         values = {
-            "variants": tuple(dict.fromkeys(self.variants)),
             "strategy": tuple(dict.fromkeys(self.strategy or self._usual_strategies())),
             "seeds": profile.seeds if self.seeds is None else self.seeds,
             "epochs": profile.epochs if self.epochs is None else self.epochs,
@@ -178,25 +175,7 @@ class Config:
         names = PROFILES[self.profile].strategies
         if parse_weights(self.weights).kind != "random":
             return names
-        rows = (STRATEGIES[name] for name in names)
-        return tuple(r.name for r in rows if not r.pretrained and not r.counts_source)
-
-    def _check_counts(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            flag = "--" + name.replace("_", "-")
-            check(value is None or value >= least, flag, value, f"at least {least}")
-        for share in self.fractions:
-            check(0 < share <= 1, "--fractions", share, "shares above 0, up to 1")
-        for rate in self.lr:
-            check(rate > 0, "--lr", rate, "a rate above 0")
-        check(self.source_lr > 0, "--source-lr", self.source_lr, "a rate above 0")
-        target = self.target_accuracy
-        check(0 < target <= 100, "--target-accuracy", target, "a percentage")
-        known = DATASETS[self.dataset].classes
-        if self.classes is not None and known is not None:
-            accepted = f"2 to {known}, the classes of {self.dataset}"
-            check(self.classes <= known, "--classes", self.classes, accepted)
+        return tuple(name for name in names if not STRATEGIES[name].needs_source)
 
     def _check_weights(self) -> None:
         source = parse_weights(self.weights)
@@ -210,12 +189,308 @@ class Config:
             )
 
 
-_LEAST = {
-    "classes": 2,
-    "seeds": 1,
-    "seed": 0,
-    "epochs": 1,
-    "source_epochs": 1,
-    "batch_size": 2,
-    "image_size": 8,
+def announce(config: Config) -> list[str]:
+    """Return what must be known before the first number: the weights' origin."""
+    source = parse_weights(config.weights)
+    if source.kind == "random" or not config.needs_weights:
+        return ["WEIGHTS: random; nothing here is pre-trained."]
+    if source.kind == "suite":
+        on = "" if source.path else f" on {config.source}"
+        return [
+            f"WEIGHTS: {source}, trained by this suite{on}; "
+            "nothing here is pre-trained on ImageNet."
+        ]
+    unverified = "" if config.verify_weights else ", the file's hash not checked"
+    return [f"WEIGHTS: {source}{unverified}."]
+
+
+def possible_strategies(config: Config, source: WeightsSource) -> tuple[str, ...]:
+    """Leave out what the weights cannot serve, unless it was all that was asked."""
+    possible = tuple(
+        name
+        for name in config.strategy
+        if source.kind == "suite" or not STRATEGIES[name].counts_source
+    )
+    if not possible:
+        raise UsageError(
+            f"--strategy {config.strategy[0]} needs --weights suite: the training "
+            f"behind {source} is not known"
+        )
+    return possible
+
+
+Part = Literal["strategy", "control"]
+
+PROBE, SCRATCH = "probe", "scratch"
+
+#: Controls by name, with what each is.
+RAW_PIXELS = "raw-pixels"
+RANDOM_PROBE = "random-probe"
+CONTROLS = {
+    RAW_PIXELS: "logistic regression on the pixels",
+    RANDOM_PROBE: "probe on a frozen random backbone",
 }
+
+#: A fit on features costs as much as so many epochs of training.
+PROBE_EPOCHS = 0.4
+
+#: Smaller shares of the data train up to so many times the epochs: a tenth of the
+#: images would otherwise get a tenth of the steps, and the curve over shares would
+#: show the steps instead of the images.
+MOST_REPEATS = 3.0
+
+#: Random backbones that each seed of the negative control is compared with: they are
+#: cheap, and differ more than trained ones.
+RANDOM_DRAWS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What trainings of one run have in common."""
+
+    dataset: str
+    classes: int | None
+    epochs: int
+    learning_rates: tuple[float, ...]
+    batch_size: int
+    image_size: int | None
+    stem: str
+    target_accuracy_percent: float
+    device: str
+    amp: bool
+    channels_last: bool
+    compiled: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneCell(Cell):
+    """One training or fit: a strategy, or a control.
+
+    `strategy` names a row of STRATEGIES or CONTROLS. `permuted` moves the target's
+    pixels by one fixed permutation; `draw` counts the random backbones of one seed
+    that are compared there. Raw pixels have no variant. `source` is the
+    checkpoint that it starts from where the suite trains it, `source_key` the cell
+    that does. Paths, and what only says how to read the data, do not identify a cell.
+    """
+
+    part: Part
+    strategy: str
+    variant: int | None
+    seed: int
+    fraction: float = 1.0
+    permuted: bool = False
+    draw: int = 0
+    weights: str
+    source: SourceRecipe | None = None
+    source_key: str | None = transient(None)
+    training: Training
+    verify_weights: bool = True
+    data_dir: Path | None = transient(None)
+    download: bool = transient(False)
+    skip_bad_images: bool = transient(False)
+    checkpoint: Path | None = transient(None)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The source checkpoint that the cell starts from."""
+        return (self.source_key,) if self.source_key else ()
+
+    @property
+    def name(self) -> str:
+        """What tables call the network."""
+        return VARIANTS[self.variant].title if self.variant else "no network"
+
+    @property
+    def label(self) -> str:
+        """What progress lines call the cell."""
+        parts = [self.name, self.strategy, f"seed {self.seed}"]
+        if self.fraction < 1:
+            parts.append(f"{100 * self.fraction:g} % of the data")
+        if self.permuted:
+            parts.append("permuted pixels")
+        if self.draw:
+            parts.append(f"draw {self.draw}")
+        return ", ".join(parts)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a training, more of them on a smaller share of the data."""
+        return round(self.training.epochs * min(MOST_REPEATS, 1 / self.fraction))
+
+    @property
+    def cost(self) -> float:
+        """Relative duration: image passes, weighted by variant."""
+        per_epoch = IMAGE_COST[self.variant] if self.variant else 0.05
+        if self.part == "control" or self.strategy == "probe":
+            return per_epoch * PROBE_EPOCHS
+        rates = len(self.training.learning_rates)
+        trainings = 1 if rates < 2 else rates + 1
+        return per_epoch * (self.epochs * self.fraction * trainings + PROBE_EPOCHS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferResult(Record):
+    """A trained or fitted classifier on the target's test half, at the last epoch.
+
+    `weights_sha256` is None for random weights. `learning_rate` is the peak that was
+    used; `learning_rate_validation` maps each rate of a grid to its accuracy on held
+    out training images. `seconds_to_target` is training time, evaluation excluded,
+    and None when the target was not reached. `training_seconds` leaves evaluation
+    out; `total_seconds` counts the source's training too and is None where nobody knows
+    it (ImageNet). What a fit without steps
+    does not have (a step time) is None. `right_answers` is kept on permuted pixels
+    only: a bit per tested image, the first one highest, in hexadecimal.
+    """
+
+    weights_origin: str
+    weights_sha256: str | None
+    stem: str
+    image_size: int
+    train_images: int
+    test_images: int
+    skipped_images: int
+    classes: int
+    epochs: int
+    steps: int
+    diverged: bool
+    learning_rate: float | None
+    learning_rate_validation: dict[str, float] | None
+    threads: int
+    right_answers: str | None = None
+    test_accuracy_percent: float = measured(unit="%", better="higher")
+    class_mean_accuracy_percent: float = measured(unit="%", better="higher")
+    nll: float | None = measured(unit="1", better="lower")
+    calibration_error: float | None = measured(unit="1", better="lower")
+    trainable_parameters: int = measured(unit="1", better="lower", exact=True)
+    step_seconds: float | None = measured(unit="s", better="lower")
+    images_per_second: float | None = measured(unit="1/s", better="higher")
+    peak_memory_bytes: int | None = measured(unit="B", better="lower")
+    seconds_to_target: float | None = measured(unit="s", better="lower")
+    training_seconds: float = measured(unit="s", better="lower")
+    total_seconds: float | None = measured(unit="s", better="lower")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferEpoch(Record):
+    """How a training stood after an epoch; nothing is chosen by it."""
+
+    epoch: int
+    step: int
+    training_seconds: float = measured(unit="s", better="lower")
+    train_loss: float | None = measured(unit="1", better="lower")
+    test_accuracy_percent: float = measured(unit="%", better="higher")
+
+
+RECORDS = (TransferResult, TransferEpoch, SourceResult)
+
+
+def expand(config: Config) -> list[FinetuneCell | PretrainCell]:
+    """Return every cell: source checkpoints first, then the longest first."""
+    sources = {(cell.variant, cell.seed): cell for cell in _source_cells(config)}
+    cells = [*_strategy_cells(config), *_control_cells(config)]
+    started = [_starting_from(cell, sources) for cell in cells]
+    return [*sources.values(), *sorted(started, key=lambda cell: -cell.cost)]
+
+
+def _seeds(config: Config) -> range:
+    return range(config.seed, config.seed + (config.seeds or 1))
+
+
+def _source_cells(config: Config) -> Iterator[PretrainCell]:
+    """One checkpoint per variant and seed, so that intervals cover the source too."""
+    source = parse_weights(config.weights)
+    if source.kind != "suite" or source.path is not None or not config.needs_weights:
+        return
+    for seed in _seeds(config):
+        for variant in sorted(config.variants, reverse=True):
+            yield PretrainCell.of(_recipe(config, variant, seed), config)
+
+
+def _recipe(config: Config, variant: int, seed: int) -> SourceRecipe:
+    return SourceRecipe(
+        variant=variant,
+        dataset=config.source,
+        stem=config.stem,
+        image_size=config.image_size or 0,
+        epochs=config.source_epochs,
+        learning_rate=config.source_lr,
+        batch_size=config.batch_size,
+        seed=seed,
+    )
+
+
+def _starting_from(
+    cell: FinetuneCell, sources: Mapping[tuple[int, int], PretrainCell]
+) -> FinetuneCell:
+    """Name the checkpoint of a cell that starts from one, or counts its cost."""
+    row = STRATEGIES.get(cell.strategy)
+    source = sources.get((cell.variant or 0, cell.seed))
+    if row is None or source is None or not row.needs_source:
+        return cell
+    return replace(cell, source=source.recipe, source_key=source.key)
+
+
+def _strategy_cells(config: Config) -> Iterator[FinetuneCell]:
+    for strategy in config.strategy:
+        for cell in _grid(config):
+            yield replace(cell, strategy=strategy)
+
+
+def _control_cells(config: Config) -> Iterator[FinetuneCell]:
+    """Logistic regression on raw pixels and on features of random backbones."""
+    base = replace(_base(config), part="control")
+    for fraction in config.fractions:
+        # The whole training half is one set, whatever the seed.
+        for seed in _seeds(config) if fraction < 1 else _seeds(config)[:1]:
+            yield replace(base, strategy=RAW_PIXELS, seed=seed, fraction=fraction)
+    for cell in _grid(config):
+        control = replace(cell, part="control", strategy=RANDOM_PROBE)
+        yield control
+        if config.needs_weights and cell.fraction == max(config.fractions):
+            yield from _permuted_cells(control)
+
+
+def _permuted_cells(control: FinetuneCell) -> Iterator[FinetuneCell]:
+    """The negative control: a trained and several random backbones' probes."""
+    permuted = replace(control, permuted=True)
+    yield replace(permuted, strategy=PROBE)
+    for draw in range(RANDOM_DRAWS):
+        yield replace(permuted, draw=draw)
+
+
+def _grid(config: Config) -> Iterator[FinetuneCell]:
+    base = _base(config)
+    for variant in config.variants:
+        for seed in _seeds(config):
+            for fraction in config.fractions:
+                yield replace(base, variant=variant, seed=seed, fraction=fraction)
+
+
+def _base(config: Config) -> FinetuneCell:
+    training = Training(
+        dataset=config.dataset,
+        classes=config.classes,
+        epochs=config.epochs or 1,
+        learning_rates=config.lr,
+        batch_size=config.batch_size,
+        image_size=config.image_size,
+        stem=config.stem,
+        target_accuracy_percent=config.target_accuracy,
+        device=config.device,
+        amp=config.amp,
+        channels_last=config.channels_last,
+        compiled=config.compile,
+    )
+    return FinetuneCell(
+        part="strategy",
+        strategy="",
+        variant=None,
+        seed=config.seed,
+        weights=config.weights,
+        training=training,
+        verify_weights=config.verify_weights,
+        data_dir=config.data_dir,
+        download=config.download,
+        skip_bad_images=config.skip_bad_images,
+        checkpoint=config.checkpoint,
+    )

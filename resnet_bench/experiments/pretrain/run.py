@@ -93,7 +93,7 @@ def run(cell: PretrainCell, ranks: Ranks) -> Iterator[Record]:
 
 
 def _folder(cell: PretrainCell) -> Path:
-    return Path(cell.into) if cell.into else cache_folder()
+    return cell.into or cache_folder()
 
 
 def _path(cell: PretrainCell) -> Path:
@@ -104,7 +104,7 @@ def _source_run(cell: PretrainCell) -> SourceRun:
     return SourceRun(
         recipe=cell.recipe,
         device=cell.device,
-        data_dir=Path(cell.data_dir) if cell.data_dir else None,
+        data_dir=cell.data_dir,
         download=cell.download,
         skip_bad_images=cell.skip_bad_images,
     )

@@ -3,10 +3,10 @@
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset, parse_variants
-from resnet_bench.engine.models.design import STEMS
+from resnet_bench.catalogue import DATASETS, VARIANTS
 from resnet_bench.engine.weights.origins import SourceRecipe
-from resnet_bench.options import check, option
+from resnet_bench.experiments.options import NetworkOptions, TrainingOptions
+from resnet_bench.options import inherited, option
 from resnet_bench.records import Cell, Record, measured, transient
 
 #: Epochs of the source's training; `quick` is what `finetune` trains by itself.
@@ -18,45 +18,30 @@ IMAGE_COST = {18: 1.0, 34: 1.8, 50: 3.1, 101: 6.1, 152: 8.9}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(TrainingOptions, NetworkOptions):
     """The options of `pretrain`; None means: as the profile says."""
 
-    variants: tuple[int, ...] = option(
-        (18, 34), help="ResNets, or all.", parse=parse_variants, metavar="18,34,…"
+    dataset: str = inherited(
+        TrainingOptions,
+        "dataset",
+        SourceRecipe.dataset,
+        help=f"Source: {', '.join(DATASETS)}.",
     )
-    dataset: str = option(
-        "digits-0-4", help=f"Source: {', '.join(DATASETS)}.", parse=parse_dataset
+    image_size: int = inherited(NetworkOptions, "image_size", SourceRecipe.image_size)
+    seeds: int = inherited(
+        TrainingOptions, "seeds", 1, help="Checkpoints of each variant."
     )
-    epochs: int | None = option(None, help="Epochs (default: by profile).")
-    lr: float = option(0.03, help="Peak learning rate.")
-    batch_size: int = option(32, help="Images per step.", flags=("-b",))
-    image_size: int = option(32, help="Height and width of the images, in pixels.")
-    stem: str = option("small", help="First layers.", choices=tuple(STEMS))
-    seeds: int = option(1, help="Checkpoints of each variant.")
-    seed: int = option(0, help="The first seed.")
-    data_dir: Path | None = option(None, help="Folder that holds the data set.")
-    download: bool = option(False, help="Download the data set when it is not there.")
-    skip_bad_images: bool = option(
-        False, help="Leave out images that cannot be decoded."
-    )
+    lr: float = option(SourceRecipe.learning_rate, help="Peak learning rate.", above=0)
     into: Path | None = option(
         None, help="Folder for the checkpoints (default: the cache, for finetune)."
     )
-    device: str = option("auto", help="auto, cpu, cuda or cuda:N.")
     profile: str = option("quick", help="How much to run.", choices=tuple(PROFILES))
 
     def __post_init__(self) -> None:
-        """Fill in the profile's epochs and check every value; raises UsageError."""
-        check(self.profile in PROFILES, "--profile", self.profile, ", ".join(PROFILES))
+        """Check every value and fill in the profile's epochs."""
+        super().__post_init__()
         if self.epochs is None:
             object.__setattr__(self, "epochs", PROFILES[self.profile])
-        object.__setattr__(self, "variants", tuple(dict.fromkeys(self.variants)))
-        least = {"seeds": 1, "seed": 0, "epochs": 1, "batch_size": 2, "image_size": 8}
-        for name, smallest in least.items():
-            flag = "--" + name.replace("_", "-")
-            value = getattr(self, name)
-            check(value >= smallest, flag, value, f"at least {smallest}")
-        check(self.lr > 0, "--lr", self.lr, "a rate above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,10 +57,24 @@ class PretrainCell(Cell):
     image_size: int
     stem: str
     device: str
-    data_dir: str | None = transient(None)
+    data_dir: Path | None = transient(None)
     download: bool = transient(False)
     skip_bad_images: bool = transient(False)
-    into: str | None = transient(None)
+    into: Path | None = transient(None)
+
+    @classmethod
+    def of(
+        cls, recipe: SourceRecipe, options: TrainingOptions, into: Path | None = None
+    ) -> "PretrainCell":
+        """Return the cell that trains a recipe where the options say."""
+        return cls(
+            **asdict(recipe),
+            device=options.device,
+            data_dir=options.data_dir,
+            download=options.download,
+            skip_bad_images=options.skip_bad_images,
+            into=into,
+        )
 
     @property
     def recipe(self) -> SourceRecipe:
@@ -113,14 +112,7 @@ RECORDS = (SourceResult,)
 def expand(config: Config) -> list[PretrainCell]:
     """Return a cell per variant and seed, the longest first."""
     cells = [
-        PretrainCell(
-            **asdict(_recipe(config, variant, seed)),
-            device=config.device,
-            data_dir=str(config.data_dir) if config.data_dir else None,
-            download=config.download,
-            skip_bad_images=config.skip_bad_images,
-            into=str(config.into) if config.into else None,
-        )
+        PretrainCell.of(_recipe(config, variant, seed), config, config.into)
         for variant in config.variants
         for seed in range(config.seed, config.seed + config.seeds)
     ]

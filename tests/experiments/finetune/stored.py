@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.experiments.finetune.cells import (
+from resnet_bench.experiments.finetune.spec import (
+    Config,
     FinetuneCell,
     TransferEpoch,
     TransferResult,
+    expand,
 )
-from resnet_bench.experiments.finetune.grid import expand
-from resnet_bench.experiments.finetune.spec import Config
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
 from resnet_bench.records import Cell, Record, to_json
 from resnet_bench.store.reading import Run, assemble

@@ -12,13 +12,13 @@ from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.training import finetuning
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.finetune import run as finetune
-from resnet_bench.experiments.finetune.cells import (
+from resnet_bench.experiments.finetune.spec import (
+    Config,
     FinetuneCell,
     TransferEpoch,
     TransferResult,
+    expand,
 )
-from resnet_bench.experiments.finetune.grid import expand
-from resnet_bench.experiments.finetune.spec import Config
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
 from resnet_bench.records import Cell, Record

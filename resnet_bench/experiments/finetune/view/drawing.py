@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.cells import RANDOM_PROBE, RAW_PIXELS
+from resnet_bench.experiments.finetune.spec import RANDOM_PROBE, RAW_PIXELS
 from resnet_bench.experiments.finetune.view.groups import Group
 from resnet_bench.experiments.finetune.view.words import setting
 from resnet_bench.present import theme

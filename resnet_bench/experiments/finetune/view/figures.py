@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.cells import CONTROLS, RAW_PIXELS, TransferEpoch
+from resnet_bench.experiments.finetune.spec import CONTROLS, RAW_PIXELS, TransferEpoch
 from resnet_bench.experiments.finetune.view.drawing import (
     legend_below,
     look,

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.cells import (
+from resnet_bench.experiments.finetune.spec import (
     CONTROLS,
+    PROBE,
     RANDOM_PROBE,
+    SCRATCH,
     TransferResult,
 )
 from resnet_bench.statistics.estimates import (
@@ -27,9 +29,6 @@ from resnet_bench.store.reading import Run
 
 Row = dict[str, Any]
 Answers = NDArray[np.float64]
-
-SCRATCH = "scratch"
-PROBE = "probe"
 
 #: A gain on permuted pixels below this, in percentage points, counts as none; an
 #: interval with a wider half counts as undecided. Fixed before any run.

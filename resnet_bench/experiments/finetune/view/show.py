@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.finetune.cells import TransferResult
+from resnet_bench.experiments.finetune.spec import TransferResult
 from resnet_bench.experiments.finetune.view.figures import figures
 from resnet_bench.experiments.finetune.view.front import Front, front_of
 from resnet_bench.experiments.finetune.view.groups import (

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from resnet_bench.catalogue import DATASETS, VARIANTS
-from resnet_bench.experiments.finetune.cells import RAW_PIXELS, TransferResult
+from resnet_bench.experiments.finetune.spec import RAW_PIXELS, TransferResult
 from resnet_bench.experiments.finetune.view.groups import (
     NO_GAIN_MARGIN_POINTS,
     ControlGain,

@@ -1,0 +1,74 @@
+"""Options that several experiments take, each declared once.
+
+An experiment's config inherits the groups it needs. Where its default differs it
+declares the option again with `inherited`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_bench.catalogue import DATASETS, parse_dataset, parse_variants
+from resnet_bench.engine.models.design import STEMS
+from resnet_bench.options import Options, option
+
+#: torchvision's stem and stages halve the image five times.
+SMALLEST_IMAGE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(Options):
+    """Where an experiment computes, and with which random numbers."""
+
+    device: str = option("auto", help="auto, cpu, cuda or cuda:N.")
+    seed: int = option(0, help="The first seed.", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(Options):
+    """The data set and how it is read."""
+
+    dataset: str | None = option(
+        None,
+        help=f"Data set: {', '.join(DATASETS)} (default: by profile).",
+        parse=parse_dataset,
+    )
+    data_dir: Path | None = option(None, help="Folder that holds the data set.")
+    download: bool = option(False, help="Download the data set when it is not there.")
+    skip_bad_images: bool = option(
+        False, help="Leave out images that cannot be decoded, and count them."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(DeviceOptions, DataOptions):
+    """On what networks are trained, how often and how long."""
+
+    seeds: int | None = option(
+        None, help="Trainings of each network (default: by profile).", minimum=1
+    )
+    epochs: int | None = option(None, help="Epochs (default: by profile).", minimum=1)
+    batch_size: int = option(32, help="Images per step.", flags=("-b",), minimum=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantOptions(Options):
+    """Which of torchvision's ResNets."""
+
+    variants: tuple[int, ...] = option(
+        (18, 34), help="ResNets, or all.", parse=parse_variants, metavar="18,34,…"
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value and name each variant once."""
+        super().__post_init__()
+        object.__setattr__(self, "variants", tuple(dict.fromkeys(self.variants)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(VariantOptions):
+    """Torchvision's ResNets, what they begin with and what they are given."""
+
+    image_size: int | None = option(
+        32, help="Height and width of the images, in pixels.", minimum=SMALLEST_IMAGE
+    )
+    stem: str = option("small", help="First layers.", choices=tuple(STEMS))

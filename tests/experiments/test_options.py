@@ -1,0 +1,54 @@
+"""Options that experiments share, and what each of them refuses."""
+
+from typing import Any
+
+import pytest
+
+from resnet_bench.errors import UsageError
+from resnet_bench.experiments.describe.spec import Config as Describe
+from resnet_bench.experiments.finetune.spec import Config as Finetune
+from resnet_bench.experiments.pretrain.spec import Config as Pretrain
+
+TRAINING: list[tuple[str, Any, str]] = [
+    ("epochs", 0, "a whole number from 1"),
+    ("seeds", 0, "a whole number from 1"),
+    ("seed", -1, "a whole number from 0"),
+    ("batch_size", 1, "a whole number from 2"),
+    ("image_size", 4, "a whole number from 8"),
+    ("stem", "large", "imagenet, small, cifar"),
+    ("profile", "huge", "quick, standard"),
+]
+REFUSED: dict[type[Any], list[tuple[str, Any, str]]] = {
+    Describe: [("image_size", 4, "a whole number from 8"), ("head", 1, "from 2")],
+    Pretrain: [*TRAINING, ("lr", 0.0, "a number above 0")],
+    Finetune: [
+        *(row for row in TRAINING if row[0] != "stem"),
+        ("stem", "large", "auto, imagenet, small, cifar"),
+        ("lr", (-1.0,), "a number above 0"),
+        ("source_lr", 0.0, "a number above 0"),
+        ("source_epochs", 0, "a whole number from 1"),
+        ("target_accuracy", 101.0, "a number above 0 to 100"),
+        ("fractions", (0.0,), "a number above 0 to 1"),
+        ("fractions", (0.5, 1.5), "a number above 0 to 1"),
+        ("classes", 1, "a whole number from 2"),
+        ("classes", 6, "2 to 5, the classes of digits-5-9"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value", "accepted"),
+    [(config, *row) for config, rows in REFUSED.items() for row in rows],
+)
+def test_a_value_out_of_bounds_is_named_with_what_is_accepted(
+    config: type[Any], name: str, value: Any, accepted: str
+) -> None:
+    bad = value[-1] if isinstance(value, tuple) else value
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(UsageError, match=f"{flag} {bad}: expected .*{accepted}"):
+        config(**{name: value})
+
+
+@pytest.mark.parametrize("config", [Describe, Finetune, Pretrain])
+def test_a_variant_given_twice_counts_once(config: type[Any]) -> None:
+    assert config(variants=(34, 18, 34)).variants == (34, 18)
