@@ -25,17 +25,17 @@ from resnet_bench.experiments.speed.cells import (
     title_of,
 )
 from resnet_bench.experiments.speed.grid import FIRST, resolved
-from resnet_bench.experiments.speed.measures.ceilings import measure_ceiling
-from resnet_bench.experiments.speed.measures.memory import fits, measure_peak_memory
-from resnet_bench.experiments.speed.measures.parts import time_parts
-from resnet_bench.experiments.speed.measures.scaling import measure_scaling
+from resnet_bench.experiments.speed.measures.memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.subject import builder_of
-from resnet_bench.experiments.speed.measures.timing import time_phases
+from resnet_bench.experiments.speed.measures.timing import (
+    measure_ceiling,
+    measure_scaling,
+    time_parts,
+    time_phases,
+)
 from resnet_bench.experiments.speed.settings import LADDER, PROTOCOLS, Rung
 from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.records import Record
-
-__all__ = ["estimate", "fits", "prepare", "run"]
 
 #: What a run takes besides its cells' own time, in seconds: loading torch, and per
 #: cell a child that builds a model; compiling takes longer (two CPU cores).

@@ -9,7 +9,7 @@ from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.experiments.speed import run as speed
 from resnet_bench.experiments.speed.cells import TIME, ScalingSamples, SpeedCell
 from resnet_bench.experiments.speed.grid import expand, resolved
-from resnet_bench.experiments.speed.measures import scaling
+from resnet_bench.experiments.speed.measures import timing as scaling
 from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view.sweep import scaling_tables
 from resnet_bench.records import to_json

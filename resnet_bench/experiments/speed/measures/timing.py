@@ -1,4 +1,4 @@
-"""Times forward, loss, backward, optimizer, whole steps and inference, by visits."""
+"""Times phases, parts, ceilings and steps of several ranks, visit by visit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -9,10 +9,19 @@ from typing import Any
 from resnet_bench.engine import devices
 from resnet_bench.engine.devices import Observed
 from resnet_bench.engine.models.resnets import seeded
-from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.ranks import ALONE, Ranks
+from resnet_bench.engine.timing import ceiling
+from resnet_bench.engine.timing.breakdown import (
+    CUTS,
+    PartedStep,
+    backward_phase,
+    forward_phase,
+    work_of_parts,
+)
 from resnet_bench.engine.timing.clock import Clock
 from resnet_bench.engine.timing.conditions import Watch, Watched
 from resnet_bench.engine.timing.difference import Reference, difference, make_reference
+from resnet_bench.engine.timing.phases import SplitStep, WholeStep
 from resnet_bench.engine.timing.protocols import TAKERS, ProtocolSampler
 from resnet_bench.engine.timing.sampling import Sampler, Visit
 from resnet_bench.engine.timing.workload import (
@@ -22,7 +31,12 @@ from resnet_bench.engine.timing.workload import (
 )
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import (
+    BREAKDOWNS,
+    CEILING_SHARE,
     NOISE_PHASES,
+    BreakdownSamples,
+    CeilingSamples,
+    ScalingSamples,
     SpeedCell,
     SpeedSamples,
     phase_field,
@@ -186,3 +200,113 @@ def _first_calls(
         logit_error=found.logit_error,
         top1_agreement=found.top1_agreement,
     )
+
+
+#: How finely each kind of breakdown cuts the network.
+DETAILS = {measure: detail for detail, measure in BREAKDOWNS.items()}
+
+
+def time_parts(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
+    """Build, cut into parts, warm up, then sample parts and whole per visit."""
+    device = device_of(cell)
+    devices.settle(device, threads=cell.threads, tf32=cell.tf32)
+    model = seeded(builder_of(cell), cell.seed)
+    workload = make_workload(model, setting_of(cell), trains=True, infers=False)
+    training = workload.trained
+    pieces = CUTS[DETAILS[cell.measure]](training.model, cell.name)
+    work = work_of_parts(pieces, cell.image_size or 1)
+    names = tuple(piece.name for piece in pieces)
+    sampler = Sampler(
+        units=[SplitStep(training), PartedStep(training, pieces)],
+        clock=device.clock,
+        max_seconds=cell.max_time_seconds,
+        precision=cell.precision,
+        decisive=("forward", "backward"),
+        agree=ranks.slowest,
+    )
+    sampler.warm_up()
+    while not sampler.finished:
+        visit = sampler.visit()
+        workload.rest()
+        device.release()
+        samples = _tuples(visit.samples)
+        yield BreakdownSamples(
+            round=sampler.rounds - 1,
+            own_seconds=visit.seconds,
+            parts=names,
+            forward_seconds={name: samples[forward_phase(name)] for name in names},
+            backward_seconds={name: samples[backward_phase(name)] for name in names},
+            whole_forward_seconds=samples["forward"],
+            whole_backward_seconds=samples["backward"],
+            multiply_adds={name: work[name].multiply_adds for name in names},
+            activations={name: work[name].activations for name in names},
+        )
+
+
+def measure_ceiling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
+    """Time a product, a convolution and a copy until they are known."""
+    device = device_of(cell)
+    devices.settle(device, threads=cell.threads, tf32=cell.tf32)
+    clock = device.clock
+    limits = ceiling.limits(device, devices.DTYPES[cell.dtype])
+    sampler = Sampler(
+        units=limits,
+        clock=clock,
+        max_seconds=CEILING_SHARE * cell.max_time_seconds,
+        precision=cell.precision,
+        decisive=[phase for limit in limits for phase in limit.phases],
+        agree=ranks.slowest,
+    )
+    sampler.warm_up()
+    while not sampler.finished:
+        visit = sampler.visit()
+        rates = {
+            limit.phases[0]: tuple(
+                limit.amount / seconds for seconds in visit.samples[limit.phases[0]]
+            )
+            for limit in limits
+        }
+        yield CeilingSamples(
+            round=sampler.rounds - 1, own_seconds=visit.seconds, **rates
+        )
+
+
+#: Steps per block, and blocks per arm after one that is not kept.
+STEPS = 4
+BLOCKS = 8
+
+
+def measure_scaling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
+    """Take turns: a block on rank 0 while the others wait, a block on all ranks."""
+    clock = device_of(cell).clock
+    alone, together = _whole_step(cell, ALONE), _whole_step(cell, ranks)
+    pairs = [
+        (_one_alone(alone, clock, ranks), ranks.slowest(_block(together, clock)))
+        for _ in range(BLOCKS + 1)
+    ]
+    yield ScalingSamples(
+        ranks=ranks.world_size,
+        alone_step_seconds=tuple(one for one, _ in pairs[1:]),
+        together_step_seconds=tuple(all_ for _, all_ in pairs[1:]),
+    )
+
+
+def _whole_step(cell: SpeedCell, ranks: Ranks) -> WholeStep:
+    setting = setting_of(cell)
+    model = builder_of(cell)()
+    workload = make_workload(model, setting, trains=True, infers=False, wrap=ranks.wrap)
+    if workload.training is None:
+        raise RuntimeError("a workload that trains has no training")
+    return WholeStep(workload.training)
+
+
+def _one_alone(step: WholeStep, clock: Clock, ranks: Ranks) -> float:
+    """Return rank 0's seconds per step; until it is done the others wait."""
+    return float(ranks.share(_block(step, clock) if ranks.writes else None))
+
+
+def _block(step: WholeStep, clock: Clock) -> float:
+    began = clock.begin()
+    for _ in range(STEPS):
+        step.work()
+    return clock.between([began, clock.mark()])[0] / STEPS
