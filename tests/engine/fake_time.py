@@ -21,6 +21,24 @@ class FakeTime:
 
 
 @dataclass
+class EventLog:
+    """A clock whose marks are written down among what happens."""
+
+    events: list[str] = field(default_factory=list)
+    asynchronous: bool = False
+
+    def begin(self) -> int:
+        return self.mark()
+
+    def mark(self) -> int:
+        self.events.append("|")
+        return len(self.events)
+
+    def between(self, marks: Sequence[int]) -> list[float]:
+        return [1.0] * (len(marks) - 1)
+
+
+@dataclass
 class FakeUnit:
     """Takes what `durations` says of its n-th timed call, phase by phase."""
 

@@ -217,7 +217,7 @@ def _read_table() -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
 
 
 @contextmanager
-def _told_of(name: str, folder: Path) -> Iterator[None]:
+def _reading(name: str, folder: Path) -> Iterator[None]:
     """Turn what a loader raises into one line that says what is expected."""
     try:
         yield
@@ -234,7 +234,7 @@ def _told_of(name: str, folder: Path) -> Iterator[None]:
 def load_arrays(name: str, folder: Path, download: bool) -> ImageData:
     """Return CIFAR-10, CIFAR-100 or FashionMNIST as uint8 tensors."""
     build = ARRAY_DATASETS[name]
-    with _told_of(name, folder):
+    with _reading(name, folder):
         both = [build(folder, train=half, download=download) for half in (True, False)]
         halves = [_split(half) for half in both]
     return _image_data(name, both[0].classes, halves)
@@ -287,7 +287,7 @@ def load_files(
 ) -> ImageData:
     """Return a data set of image files, decoded to squares of `side` pixels."""
     row = FILE_DATASETS[name]
-    with _told_of(name, folder):
+    with _reading(name, folder):
         datasets = [
             row.build(folder, split=half, download=download) for half in row.halves
         ]

@@ -16,6 +16,7 @@ from resnet_bench.engine.timing.phases import (
     make_batch,
     place,
 )
+from tests.engine.fake_time import EventLog
 from tests.engine.tiny_networks import Counting, tiny
 
 SETTING = Setting(Device("cpu"), batch_size=4, image_size=8)
@@ -23,25 +24,6 @@ SETTING = Setting(Device("cpu"), batch_size=4, image_size=8)
 
 def training_of(model: torch.nn.Module, setting: Setting = SETTING) -> Training:
     return Training(place(model, setting), make_batch(setting, classes=5), setting)
-
-
-class EventLog:
-    """A clock whose marks are what has happened up to them."""
-
-    asynchronous = False
-
-    def __init__(self, events: list[str]) -> None:
-        self.events = events
-
-    def begin(self) -> int:
-        return self.mark()
-
-    def mark(self) -> int:
-        self.events.append("|")
-        return len(self.events)
-
-    def between(self, marks: Any) -> list[float]:
-        return [1.0] * (len(marks) - 1)
 
 
 def note_calls(training: Training, monkeypatch: pytest.MonkeyPatch) -> list[str]:

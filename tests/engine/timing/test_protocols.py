@@ -23,6 +23,7 @@ from resnet_bench.engine.timing.protocols import (
     torch_timer,
 )
 from resnet_bench.engine.timing.workload import Workload, make_workload
+from tests.engine.fake_time import EventLog
 from tests.engine.tiny_networks import Counting, tiny
 
 SETTING = Setting(Device("cpu"), batch_size=4, image_size=8)
@@ -32,25 +33,6 @@ def workload_of(
     model: nn.Module, *, trains: bool = True, infers: bool = True
 ) -> Workload:
     return make_workload(model, SETTING, trains=trains, infers=infers)
-
-
-class EventLog:
-    """A clock whose marks are written down among what happens."""
-
-    asynchronous = False
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def begin(self) -> int:
-        return self.mark()
-
-    def mark(self) -> int:
-        self.events.append("|")
-        return len(self.events)
-
-    def between(self, marks: Any) -> list[float]:
-        return [1.0] * (len(marks) - 1)
 
 
 def events_of(monkeypatch: pytest.MonkeyPatch, *, split: bool) -> list[str]:
