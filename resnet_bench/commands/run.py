@@ -1,19 +1,13 @@
 """One command of an experiment, from its options to the files it names at the end."""
 
+import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from resnet_bench.commands.plan import (
-    Plan,
-    complete_run,
-    make_plan,
-    run_cells,
-    shortened_paths,
-)
 from resnet_bench.commands.progress import (
     Display,
     LiveDisplay,
@@ -22,13 +16,21 @@ from resnet_bench.commands.progress import (
     duration,
     trying,
 )
-from resnet_bench.commands.show import import_what_shows, live_table
-from resnet_bench.engine.cpu import usable_cores
+from resnet_bench.engine.cpu import bytes_left, usable_cores
 from resnet_bench.errors import ExitCode, UsageError
-from resnet_bench.execution.base import Ended, Event, Executor, Place
+from resnet_bench.execution.base import (
+    Ended,
+    Event,
+    Executor,
+    Job,
+    Place,
+    Recorded,
+    Task,
+    machine_environment,
+)
 from resnet_bench.execution.choice import EXECUTORS, make_executor
 from resnet_bench.execution.ranks import follow, launch, rank_of, this_command
-from resnet_bench.experiments.base import Experiment
+from resnet_bench.experiments.base import Experiment, Note
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import (
     ExportOptions,
@@ -36,16 +38,32 @@ from resnet_bench.options import (
     check,
     flag_name,
     option,
+    option_fields,
     restore,
 )
 from resnet_bench.output import Output
 from resnet_bench.present.printing import show
+from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import check_writable, find_run
+from resnet_bench.store.format import portable
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
-from resnet_bench.store.recording import Recorder, go_on, start
+from resnet_bench.store.recording import (
+    Beginning,
+    Recorder,
+    go_on,
+    refuse_a_different,
+    start,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 #: Row verdicts that say a cell gave no result.
 WITHOUT_RESULT = frozenset({"failed", "oom"})
+
+#: Share of the memory left, of the machine or the container, that living cells may plan
+#: to use together.
+MEMORY_SHARE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +113,150 @@ class RunRequest(ResultsOptions, ExportOptions):
     def place(self) -> Place:
         """Where a cluster is and what a cell takes of it."""
         return Place(self.ray_address, self.cpus_per_cell, self.gpus_per_cell)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be run: the resolved config, its grid, and where."""
+
+    experiment: Experiment[Any, Any]
+    config: Any
+    cells: tuple[Cell, ...]
+    environment: dict[str, Any]
+    #: The environments of a cluster's nodes.
+    nodes: dict[str, Any] = field(default_factory=dict)
+    #: How many processes share one cell.
+    ranks: int = 1
+
+    @property
+    def beginning(self) -> Beginning:
+        """What the run file begins with."""
+        git = self.environment.get("git") or {}
+        several = {"ranks": self.ranks} if self.ranks > 1 else {}
+        return Beginning(
+            experiment=self.experiment.name,
+            config={**to_json(self.config), **several},
+            cells={cell.key: cell.parameters for cell in self.cells},
+            environment=self.environment,
+            commit=git.get("commit"),
+            dirty=git.get("dirty"),
+            one_machine=self.experiment.schedule == "rounds",
+            nodes=self.nodes,
+        )
+
+    def tasks_left(self, recorder: Recorder) -> tuple[Task, ...]:
+        """Return what is still to be run: cells that are not committed, or failed."""
+        return tuple(
+            Task(cell, attempt=recorder.next_attempt(cell.key))
+            for cell in self.cells
+            if not recorder.holds(cell.key)
+        )
+
+
+def shortened_paths(config: Any) -> dict[str, Path]:
+    """Return the path options that a run file does not keep as they were given."""
+    values = {name: getattr(config, name) for name in option_fields(type(config))}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, Path) and portable(str(value)) != str(value)
+    }
+
+
+def make_plan(
+    experiment: Experiment[Any, Any],
+    config: Any,
+    executor: Executor,
+    *,
+    note: Note,
+    dry: bool = False,
+) -> Plan:
+    """Resolve the config where cells will run, expand it, and note the environment.
+
+    With `dry` nothing is tried out that takes long; `note` hears what is tried.
+
+    Raises UsageError when the config asks for what that machine cannot do.
+    """
+    resolved = executor.call(experiment.prepare, config)
+    if not dry:
+        resolved = experiment.fitted(resolved, executor, note)
+    environment = executor.call(machine_environment)
+    cells = tuple(experiment.expand(resolved))
+    if not cells:
+        raise UsageError(f"{experiment.name}: these options leave nothing to run")
+    return Plan(
+        experiment, resolved, cells, environment, executor.nodes(), executor.ranks
+    )
+
+
+def complete_run(plan: Plan, folder: Path) -> Run | None:
+    """Return the run in `folder` if nothing of the plan is left to do in it.
+
+    Raises UsageError when its experiment or config differs.
+    """
+    run = read_run(folder)
+    refuse_a_different(plan.beginning, run)
+    done = run.status == "complete" and not run.failed and not run.missing
+    return run if done else None
+
+
+def run_cells(
+    plan: Plan,
+    recorder: Recorder,
+    executor: Executor,
+    workers: int,
+    listener: Callable[[Event], None],
+) -> None:
+    """Run what is left and keep every result; the listener hears each event."""
+    job = Job(
+        run=plan.experiment.run,
+        schedule=plan.experiment.schedule,
+        tasks=plan.tasks_left(recorder),
+        workers=workers,
+        visits=plan.experiment.visits(plan.config, plan.cells),
+        memory_bytes=MEMORY_SHARE * bytes_left(),
+    )
+    try:
+        for event in executor.run(job):
+            _keep(event, recorder)
+            listener(event)
+    finally:
+        executor.close()
+
+
+def _keep(event: Event, recorder: Recorder) -> None:
+    if isinstance(event, Recorded):
+        recorder.record(event.key, event.attempt, event.content)
+    elif isinstance(event, Ended):
+        details = {
+            "seconds": event.seconds,
+            "error": event.error,
+            "group": event.group,
+            **({"node": event.node} if event.node else {}),
+        }
+        recorder.commit(event.key, event.attempt, event.status, **details)
+
+
+def import_what_shows() -> None:
+    """Import pandas and matplotlib: while another process imports torch, it is free.
+
+    At the end of a run it would take 3 s (two cores).
+    """
+    importlib.import_module("resnet_bench.reports.runs")
+
+
+def live_table(
+    experiment: Experiment[Any, Any], recorder: Recorder
+) -> "Callable[[], RenderableType | None]":
+    """Return what makes the table that fills while cells run."""
+
+    def table() -> "RenderableType | None":
+        from resnet_bench.present.terminal import rich_table
+
+        made = experiment.live_table(recorder.live)
+        return rich_table(made, made.narrow) if made else None
+
+    return table
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.commands import plan as runner
-from resnet_bench.commands.plan import (
+from resnet_bench.commands import run as runner
+from resnet_bench.commands.run import (
     Plan,
     make_plan,
     run_cells,
@@ -57,7 +57,7 @@ class ToyExecutor(InlineExecutor):
 
 def plan(*behaviours: str, size: int = 2) -> Plan:
     config = Config(behaviours=behaviours or ("count",), size=size)
-    return make_plan(TOY, config, ToyExecutor())
+    return make_plan(TOY, config, ToyExecutor(), note=print)
 
 
 def open_new(made: Plan, folder: Path) -> Recorder:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from resnet_bench import cli
-from resnet_bench.commands.plan import Plan, run_cells
+from resnet_bench.commands.run import Plan, run_cells
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.execution.base import Event, Schedule
 from resnet_bench.execution.inline import InlineExecutor

@@ -59,8 +59,6 @@ class RefusingExecutor(InlineExecutor):
             answer = {"machine_key": "m", "git": {"commit": None, "dirty": None}}
         elif function.__name__ == "estimate":
             answer = 1.0
-        elif function.__name__ == "gpu_count":
-            answer = 0
         elif isinstance(answer, SpeedConfig):
             answer = resolved(answer, "cpu", 1)
         elif getattr(answer, "device", None) == "auto":
@@ -83,6 +81,7 @@ def nothing_is_measured(
             monkeypatch.setitem(READERS, name, idle)
     monkeypatch.setitem(EXPERIMENTS, "toy", TOY)
     monkeypatch.setattr(session, "make_executor", lambda *_: RefusingExecutor())
+    monkeypatch.setattr(session, "launch", lambda *_: ExitCode.OK)
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("no run\n")
