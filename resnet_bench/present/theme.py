@@ -1,18 +1,15 @@
-"""One look for every figure: colours, fonts, and how a figure becomes files.
+"""One look for every figure: colours, markers, fonts and axes.
 
 Figures are built on `matplotlib.figure.Figure` directly, so that nothing is kept
 in pyplot's global list and nothing needs a display.
 """
 
-import io
-import re
 import zlib
 from collections.abc import Callable, Iterable
-from functools import lru_cache
-from pathlib import Path
+from functools import cache
+from operator import mul
 from typing import Any
 
-import matplotlib as mpl
 import seaborn as sns
 from matplotlib import font_manager
 from matplotlib.axes import Axes
@@ -21,52 +18,6 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from PIL import Image
-
-from resnet_bench.errors import InputOutputError
-
-#: Digits after the point, in points of 1/72 inch: a hundredth, and a tenth for lines
-#: of many corners, which is an eighth of a pixel on a screen.
-FINE, COARSE = 2, 1
-
-#: From this many numbers on, a path is a long line.
-LONG = 100
-
-_TAG = re.compile(r"<[a-zA-Z][^>]*>")
-_GEOMETRY = re.compile(
-    r'(?<= )(d|x|y|width|height|points|transform)="((?!scale|matrix)[^"]*)"'
-)
-_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
-_IDENTITY = re.compile(r' id="([^"]+)"')
-_REFERENCE = re.compile(r'(?:href="|url\()#([^")]+)')
-
-
-def compact(svg: str) -> str:
-    """Return an SVG with rounded coordinates and only the ids that are used.
-
-    What stands between tags, the text of labels, is left as it is.
-    """
-    used = set(_REFERENCE.findall(svg))
-
-    def tag(found: re.Match[str]) -> str:
-        text = _IDENTITY.sub(lambda each: each[0] if each[1] in used else "", found[0])
-        return _GEOMETRY.sub(_rounded, text)
-
-    return _TAG.sub(tag, svg)
-
-
-def _rounded(found: re.Match[str]) -> str:
-    name, value = found[1], found[2]
-    numbers = len(_NUMBER.findall(value))
-    digits = COARSE if name == "d" and numbers >= LONG else FINE
-    value = _NUMBER.sub(lambda each: _short(float(each[0]), digits), value)
-    return f'{name}="{" ".join(value.split())}"'
-
-
-def _short(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
-
 
 #: Okabe and Ito's colours (Color Universal Design, 2008), which stay apart under
 #: the three common kinds of colour blindness; each variant keeps its own.
@@ -90,8 +41,6 @@ USER_COLOURS = ("#882255", "#332288", "#44AA99", "#999933", "#AA4499", "#117733"
 NEUTRAL = "#5A5A5A"
 USER_MARKER = "P"
 
-SVG_SALT = "resnet-bench"
-PNG_DOTS_PER_INCH = 160
 FONT = "DejaVu Sans"
 
 STYLE: dict[str, Any] = {
@@ -109,8 +58,6 @@ STYLE: dict[str, Any] = {
     "grid.color": "#E3E3E3",
     "legend.fontsize": 9,
     "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": SVG_SALT,
     "text.color": "#222222",
     # A user model's name may hold a dollar sign; it is never mathematics.
     "text.parse_math": False,
@@ -119,11 +66,6 @@ STYLE: dict[str, Any] = {
     "ytick.color": "#444444",
     "ytick.labelsize": 9,
 }
-
-
-def apply_theme() -> None:
-    """Set the style of all figures made from now on."""
-    sns.set_theme(context="paper", style="ticks", rc=STYLE)
 
 
 def colour_of(name: object) -> str:
@@ -165,12 +107,35 @@ def tint(colour: str, strength: float) -> str:
     return to_hex((red, green, blue))
 
 
+#: The series that a reader can highlight, and their colours.
+SERIES = {str(depth): colour for depth, colour in VARIANT_COLOURS.items()}
+SERIES |= SHORTCUT_COLOURS
+
+#: A tint paler than this is told from no other.
+PALEST = 0.2
+
+
+@cache
+def series_of(colour: str) -> str | None:
+    """Return the series whose colour, or a tint of it, this is; None if it is none."""
+    return next((name for name in SERIES if _is_tint(colour, SERIES[name])), None)
+
+
+def _is_tint(colour: str, full: str) -> bool:
+    """Return whether `colour` is `full` mixed with white, to a step of 8 bits."""
+    paler = [1 - channel for channel in to_rgb(colour)]
+    whole = [1 - channel for channel in to_rgb(full)]
+    strength = sum(map(mul, paler, whole)) / sum(map(mul, whole, whole))
+    off = max(abs(p - strength * w) for p, w in zip(paler, whole, strict=True))
+    return PALEST <= strength < 1.01 and off < 1.5 / 255
+
+
 def figure(title: str, *, width: float = 7.2, height: float = 4.2) -> Figure:
     """Return an empty themed figure, sizes in inches.
 
     The title names the data and the machine, as every figure's must.
     """
-    apply_theme()
+    sns.set_theme(context="paper", style="ticks", rc=STYLE)
     made = Figure(figsize=(width, height), layout="constrained")
     made.suptitle(drawable(title), x=0.01, ha="left", fontsize=11)
     return made
@@ -194,7 +159,7 @@ def plain_log_ticks(axis: Axis, label: Callable[[float], str]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-@lru_cache
+@cache
 def _characters() -> frozenset[int]:
     return frozenset(FT2Font(font_manager.findfont(FONT)).get_charmap())
 
@@ -204,54 +169,3 @@ def drawable(text: str) -> str:
     return "".join(
         each if each == "\n" or ord(each) in _characters() else "?" for each in text
     )
-
-
-def _lay_out(drawn: Figure) -> None:
-    """Give everything its place, once: matplotlib would do it at each of four draws."""
-    engine = drawn.get_layout_engine()
-    if engine is not None and drawn.axes:
-        engine.execute(drawn)
-        drawn.set_layout_engine(None)
-
-
-def svg_text(drawn: Figure) -> str:
-    """Return a figure as SVG with its text as text, the same for the same figure."""
-    _lay_out(drawn)
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": SVG_SALT}):
-        drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return compact(buffer.getvalue())
-
-
-def png_bytes(drawn: Figure) -> bytes:
-    """Return a figure as PNG with a palette of 256 colours, a third of the size.
-
-    Most figures hold few colours beside the shades of smoothed edges. Where there
-    are more, as in heat maps, a shade can be off by a step; the SVG holds the true one.
-    """
-    _lay_out(drawn)
-    pixels, packed = io.BytesIO(), io.BytesIO()
-    # Not compressed: these pixels are read again at once.
-    uncompressed = {"compress_level": 0}
-    drawn.savefig(pixels, format="png", dpi=PNG_DOTS_PER_INCH, pil_kwargs=uncompressed)
-    with Image.open(pixels) as image:
-        palette = image.convert("RGB").quantize(dither=Image.Dither.NONE)
-        dots = (PNG_DOTS_PER_INCH, PNG_DOTS_PER_INCH)
-        palette.save(packed, "PNG", optimize=True, dpi=dots)
-    return packed.getvalue()
-
-
-def save(drawn: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write `name`.png and `name`.svg into `folder` and return their paths.
-
-    Both are free of dates and versions, so the same run gives the same files.
-    Raises InputOutputError if the folder cannot be written.
-    """
-    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        png.write_bytes(png_bytes(drawn))
-        svg.write_text(svg_text(drawn), encoding="utf-8")
-    except OSError as error:
-        raise InputOutputError(f"cannot write figure {png}: {error}") from error
-    return png, svg

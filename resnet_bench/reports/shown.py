@@ -1,8 +1,9 @@
-"""Stored runs as they are shown, with what their views need of other runs."""
+"""Stored runs as they are shown, each read and shown once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
@@ -10,6 +11,8 @@ from resnet_bench.experiments.base import OtherRuns, StepCost
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.gate import check, noise
 from resnet_bench.gate.noise import known_process_spread
+from resnet_bench.present.drawing import Drawing, drawing
+from resnet_bench.present.machines import machine_title
 from resnet_bench.present.shown import Shown
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run
@@ -18,60 +21,110 @@ from resnet_bench.store.reading import Run, read_run
 GATE = {check.EXPERIMENT: check.show, noise.EXPERIMENT: noise.show}
 
 
-class OtherStoredRuns(OtherRuns):
-    """What the runs that lie beside a run say of its machine."""
+class StoredRuns:
+    """The runs of a results folder; none is read or shown twice."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._results = run.folder.parent.parent
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._read: dict[Path, ShownRun] = {}
 
-    @cached_property
-    def process_spread(self) -> float | None:
-        """Standard deviation of log-times between processes, as `noise` measured it."""
-        return known_process_spread(self._results, self._run.machine_key)
+    def read(self, folder: Path) -> "ShownRun":
+        """Return the run of a folder; raises InputOutputError where it is damaged."""
+        if folder not in self._read:
+            self._read[folder] = ShownRun(read_run(folder), self)
+        return self._read[folder]
 
-    @property
-    def step_costs(self) -> Iterator[Mapping[int, StepCost]]:
-        """What each `speed` run of this machine says of steps, the newest first."""
-        device = str(self._run.config.get("device", "cpu"))
-        for folder in reversed(run_folders(self._results, "speed")):
+    def readable(self, experiment: str) -> Iterator["ShownRun"]:
+        """Yield an experiment's runs, the newest first; `list` names damaged ones."""
+        for folder in reversed(run_folders(self.results, experiment)):
             try:
-                other = read_run(folder)
+                yield self.read(folder)
             except ResnetBenchError:
-                continue  # `list` names damaged runs
-            if other.machine_key and other.machine_key == self._run.machine_key:
-                yield _costs_of(other, device)
+                continue
 
 
-def shown(run: Run) -> Shown:
-    """Return what a run shows.
-
-    Raises UsageError for a run of an experiment that this version does not know.
-    """
-    if run.experiment in EXPERIMENTS:
-        return EXPERIMENTS[run.experiment].show(run, OtherStoredRuns(run))
-    if run.experiment in GATE:
-        return GATE[run.experiment](run)
-    known = ", ".join([*EXPERIMENTS, *GATE])
-    raise UsageError(f"run {run.id} is of {run.experiment}: expected one of {known}")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ShownRun:
     """A stored run and what it shows, made once, when it is first asked for."""
 
     run: Run
+    #: The runs that lie beside it, where somebody has read them already.
+    beside: StoredRuns | None = None
+
+    @property
+    def others(self) -> "OtherStoredRuns":
+        """What the runs beside it say of its machine."""
+        beside = self.beside or StoredRuns(self.run.folder.parent.parent)
+        return OtherStoredRuns(self.run, self.device, beside)
+
+    @property
+    def device(self) -> str:
+        """The device that the run measured."""
+        return str(self.run.config.get("device") or "cpu")
+
+    @property
+    def machine(self) -> str:
+        """What the run was measured on, in the words of a title."""
+        return machine_title(self.run.environment, self.device)
+
+    @property
+    def command(self) -> str:
+        """The command line that made the run, as far as it is stored."""
+        return " ".join(["resnet-bench", *map(str, self.run.header.get("argv") or [])])
+
+    @property
+    def key(self) -> str:
+        """A short name of the run, enough to keep ids of a page apart."""
+        return f"r{self.run.id.rpartition('_')[2]}-{self.run.experiment}"
 
     @cached_property
     def shown(self) -> Shown:
         """What the run shows; raises UsageError for an unknown experiment."""
-        return shown(self.run)
+        name = self.run.experiment
+        if name in EXPERIMENTS:
+            return EXPERIMENTS[name].show(self.run, self.others)
+        if name in GATE:
+            return GATE[name](self.run)
+        known = ", ".join([*EXPERIMENTS, *GATE])
+        raise UsageError(f"run {self.run.id} is of {name}: expected one of {known}")
+
+    @cached_property
+    def drawings(self) -> list[Drawing]:
+        """The run's figures, drawn."""
+        figures = self.shown.figures
+        return [drawing(name, figure) for name, figure in figures.items()]
 
 
-def _costs_of(speed: Run, device: str) -> dict[int, StepCost]:
+class OtherStoredRuns(OtherRuns):
+    """What the runs that lie beside a run say of its machine."""
+
+    def __init__(self, run: Run, device: str, stored: StoredRuns) -> None:
+        self._machine_key = run.machine_key
+        self._device = device
+        self._stored = stored
+
+    @cached_property
+    def process_spread(self) -> float | None:
+        """Standard deviation of log-times between processes, as `noise` measured it."""
+        return known_process_spread(self._stored.results, self._machine_key)
+
+    @property
+    def step_costs(self) -> Iterator[Mapping[int, StepCost]]:
+        """What each `speed` run of this machine says of steps, the newest first."""
+        for other in self._stored.readable("speed"):
+            if self._machine_key and other.run.machine_key == self._machine_key:
+                yield _costs_of(other, self._device)
+
+
+def shown(run: Run) -> Shown:
+    """Return what a run shows; raises UsageError for an unknown experiment."""
+    return ShownRun(run).shown
+
+
+def _costs_of(speed: ShownRun, device: str) -> dict[int, StepCost]:
     """Return each variant's first residual row on the kind of device."""
     found: dict[int, StepCost] = {}
-    for row in shown(speed).json["rows"]:
+    for row in speed.shown.json["rows"]:
         same = row["device"].partition(":")[0] == device.partition(":")[0]
         plain = row["shortcut"] not in (None, "residual")
         # Another project's rules stand for another time.
@@ -79,7 +132,7 @@ def _costs_of(speed: Run, device: str) -> dict[int, StepCost]:
         if row["step"] and row["variant"] and same and not plain:
             where = (
                 f"{row['batch_size']} images of {row['image_size']} px, "
-                f"{row['dtype']}; speed run {speed.id}"
+                f"{row['dtype']}; speed run {speed.run.id}"
             )
             cost = StepCost(
                 row["step"]["estimate"], row["train_peak_memory_bytes"], where

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_bench.present.theme import svg_text
+from resnet_bench.present.drawing import svg_text
 from resnet_bench.reports.budgets import (
     best_weights,
     budget_table,

@@ -185,7 +185,7 @@ def test_figures_draw_intervals_labels_and_fixed_colours(make_run: MakeRun) -> N
     assert axes.get_xlabel() == "time per step (ms)"
     assert len(axes.containers) >= 12
     for figure in made.values():
-        text = theme.svg_text(figure)
+        text = svg_text(figure)
         assert "AMD EPYC 7B13" in text
         assert ">ResNet-50<" in text
 
@@ -197,7 +197,7 @@ def test_a_step_is_named_beside_the_widest_interval_too(make_run: MakeRun) -> No
         return {**record, "step_seconds": [50 * s for s in record["step_seconds"]]}
 
     run = make_run(variants=(18, 34), rounds=3, change=erratic)
-    assert theme.svg_text(view.figures(run)["phases"]).count(" ms<") == 2
+    assert svg_text(view.figures(run)["phases"]).count(" ms<") == 2
 
 
 def test_the_note_on_intervals_fits_brackets_as_well_as_plus_minus(
@@ -215,7 +215,7 @@ def test_every_kind_of_run_has_its_figures(make_run: MakeRun) -> None:
     # Time against work needs two networks with different work.
     assert list(train) == ["phases", "images-per-second"]
     mixed = make_run(variants=(152,), model=("pkg:net",), batch_size=(1024,))
-    text = theme.svg_text(view.figures(mixed)["images-per-second"])
+    text = svg_text(view.figures(mixed)["images-per-second"])
     assert ">pkg:net<" in text
 
 

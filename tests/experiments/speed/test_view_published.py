@@ -7,7 +7,7 @@ import pytest
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.rows import rows_of
-from resnet_bench.present.theme import svg_text
+from resnet_bench.present.drawing import svg_text
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]

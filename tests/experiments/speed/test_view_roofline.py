@@ -9,7 +9,7 @@ from resnet_bench.experiments.speed.cells import TIME, SpeedCell
 from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.roofline import intensity_of
 from resnet_bench.experiments.speed.view.rows import rows_of
-from resnet_bench.present.theme import svg_text
+from resnet_bench.present.drawing import svg_text
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]

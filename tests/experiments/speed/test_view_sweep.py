@@ -10,7 +10,7 @@ from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.sweep import Sweep, sweeps_of
-from resnet_bench.present.theme import svg_text
+from resnet_bench.present.drawing import svg_text
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]
