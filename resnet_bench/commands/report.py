@@ -49,8 +49,7 @@ def make_report(config: ReportConfig, output: Output) -> ExitCode:
     when a file cannot be written.
     """
     from resnet_bench.reports.blocks import page_filled, results_page
-    from resnet_bench.reports.page import page_of
-    from resnet_bench.reports.report import documents_from, html_page
+    from resnet_bench.reports.page import documents_from, html_page, page_of
     from resnet_bench.reports.runs import choose_runs, publish
 
     chosen = choose_runs(config.results, config.runs)

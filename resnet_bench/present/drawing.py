@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
@@ -19,7 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from matplotlib.typing import ColorType
 from PIL import Image
 
 from resnet_bench.errors import InputOutputError
@@ -27,8 +27,7 @@ from resnet_bench.present.theme import series_of
 
 PNG_DOTS_PER_INCH = 160
 
-#: How SVGs are written: text as text, and the same names for the same figure.
-SVG = {"svg.fonttype": "none", "svg.hashsalt": "resnet-bench"}
+SVG_SALT = "resnet-bench"
 
 #: Begins the id of an element that belongs to a series.
 SERIES_MARK = "series:"
@@ -65,7 +64,7 @@ def svg_text(drawn: Figure) -> str:
     _lay_out(drawn)
     mark_series(drawn)
     buffer = io.StringIO()
-    with mpl.rc_context(SVG):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": SVG_SALT}):
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return compact(buffer.getvalue())
 
@@ -78,7 +77,7 @@ def mark_series(drawn: Figure) -> None:
             artist.set_gid(f"{SERIES_MARK}{named.pop()}")
 
 
-def _colours(artist: Artist) -> Iterator[ColorType]:
+def _colours(artist: Artist) -> Iterator[Any]:
     if isinstance(artist, Text):
         yield artist.get_color()
     elif isinstance(artist, Line2D):
@@ -246,8 +245,8 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def save_figure(figure: Figure, drawn: Drawing, folder: Path) -> None:
-    """Write a figure and its drawing as PNG and SVG into `folder`.
+def save_figure(figure: Figure, drawn: Drawing, folder: Path) -> list[Path]:
+    """Write a figure and its drawing as PNG and SVG; return their paths.
 
     Both are free of dates and versions, so the same run gives the same files.
     Raises InputOutputError if the folder cannot be written.
@@ -259,3 +258,4 @@ def save_figure(figure: Figure, drawn: Drawing, folder: Path) -> None:
         svg.write_text(drawn.svg, encoding="utf-8")
     except OSError as error:
         raise InputOutputError(f"cannot write figure {png}: {error}") from error
+    return [png, svg]

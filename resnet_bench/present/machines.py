@@ -44,14 +44,6 @@ def gpu_title(environment: Mapping[str, Any], device: str) -> str:
     return "unknown GPU"
 
 
-def software_title(environment: Mapping[str, Any]) -> str:
-    """Return the versions that matter most: `torch 2.11.0, Python 3.11.2`."""
-    libraries = environment.get("libraries") or {}
-    python = (environment.get("python") or {}).get("version")
-    named = {"torch": libraries.get("torch"), "Python": python}
-    return ", ".join(f"{name} {version}" for name, version in named.items() if version)
-
-
 #: Changes from minute to minute, and says nothing about what was set up.
 FLEETING = ("load", "memory.available_bytes", "cpu.frequency", "git", "host")
 

@@ -127,7 +127,7 @@ def _is_tint(colour: str, full: str) -> bool:
     whole = [1 - channel for channel in to_rgb(full)]
     strength = sum(map(mul, paler, whole)) / sum(map(mul, whole, whole))
     off = max(abs(p - strength * w) for p, w in zip(paler, whole, strict=True))
-    return PALEST <= strength < 1.01 and off < 1.5 / 255
+    return bool(PALEST <= strength < 1.01 and off < 1.5 / 255)
 
 
 def figure(title: str, *, width: float = 7.2, height: float = 4.2) -> Figure:

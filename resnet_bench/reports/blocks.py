@@ -5,7 +5,6 @@ experiment's plainest run; a measured block shows what one experiment, or some c
 `degradation`, came to.
 """
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.present.tables import code, escaped, markdown
-from resnet_bench.reports.page import Page, RunPart, Section
-from resnet_bench.reports.runs import FIGURES_FOLDER, plainest
+from resnet_bench.reports.page import Page, Section
+from resnet_bench.reports.runs import FIGURES_FOLDER, plainest, relative
 from resnet_bench.reports.shown import ShownRun
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import Run, read_run
@@ -41,21 +40,19 @@ def results_page(page: Page, results: Path) -> str:
 
 
 def _section(section: Section, results: Path) -> str:
-    parts = [f"## {section.title}", section.summary]
-    for part in section.parts:
-        parts.append(_run(part, results))
+    parts = [f"## {section.experiment.title}", section.experiment.summary]
+    parts += [_run(view, results) for view in section.views]
     parts += [markdown(table) for table in section.published]
     return "\n\n".join(parts)
 
 
-def _run(part: RunPart, results: Path) -> str:
-    status = "" if part.run.status == "complete" else f" ({part.run.status})"
-    lines = [f"Run `{part.run.id}`{status}: {code(part.command)}"]
-    lines += [f"- {escaped(notice)}" for notice in part.view.shown.sentences]
-    lines += [markdown(table) for table in part.view.shown.tables]
+def _run(view: ShownRun, results: Path) -> str:
+    lines = [f"Run `{view.run.id}`{view.status_mark}: {code(view.command)}"]
+    lines += [f"- {escaped(notice)}" for notice in view.shown.sentences]
+    lines += [markdown(table) for table in view.shown.tables]
     lines += [
-        image(part.run, drawing.name, drawing.title, results)
-        for drawing in part.drawings
+        image(view.run, drawing.name, drawing.title, results)
+        for drawing in view.drawings
     ]
     return "\n\n".join(line for line in lines if line)
 
@@ -67,11 +64,6 @@ def image(run: Run, name: str, title: str, base: Path) -> str:
         return ""
     words = escaped(title.replace("[", "(").replace("]", ")"))
     return f"![{words}]({relative(path, base)})"
-
-
-def relative(path: Path, base: Path) -> str:
-    """Return a path as a link from a file in `base`."""
-    return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
 
 
 BEGIN = "<!-- results begin"

@@ -1,14 +1,19 @@
-"""The parts of a report as data: what the templates are filled with."""
+"""The report as one HTML page: its parts as data, and how the templates are filled."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import jinja2
+
+from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.gate.noise import known_process_spread
-from resnet_bench.present.machines import environment_table, machine_title
-from resnet_bench.present.svg import Drawing, drawing
+from resnet_bench.experiments.base import Experiment
+from resnet_bench.present.drawing import Drawing, drawing, page_svg
+from resnet_bench.present.machines import environment_table
 from resnet_bench.present.tables import (
     Shown,
     Table,
@@ -19,11 +24,11 @@ from resnet_bench.present.tables import (
     is_numeric,
     shown_rows,
 )
+from resnet_bench.present.theme import SERIES
 from resnet_bench.reports.budgets import budget_table
 from resnet_bench.reports.front import front_figure, front_table
-from resnet_bench.reports.runs import Chosen, listed, listing_table
+from resnet_bench.reports.runs import Chosen, listed, listing_table, relative
 from resnet_bench.reports.shown import ShownRun
-from resnet_bench.store.reading import Run
 
 #: Characters of Chinese, which a screen reader has to be told of.
 HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -120,44 +125,21 @@ def series_of(row: Mapping[Any, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class RunPart:
-    """One run in full: what its experiment's view has to show, and its drawings."""
-
-    view: ShownRun
-    machine: str
-    drawings: list[Drawing]
-
-    @property
-    def run(self) -> Run:
-        """The run itself."""
-        return self.view.run
-
-    @property
-    def key(self) -> str:
-        """The anchor of the run in the page."""
-        return short_id(self.run)
-
-    @property
-    def command(self) -> str:
-        """The command line that made the run, as far as it is stored."""
-        return " ".join(["resnet-bench", *map(str, self.run.header.get("argv") or [])])
-
-
-@dataclass(frozen=True)
 class Section:
-    """An experiment: its runs, what was published, and how it measures."""
+    """An experiment of a report, and those of its runs that are shown in full."""
 
-    name: str
-    title: str
-    summary: str
-    parts: list[RunPart]
-    published: list[Table]
-    method: list[str]
+    experiment: Experiment[Any, Any]
+    views: list[ShownRun]
+
+    @property
+    def published(self) -> list[Table]:
+        """The runs' tables beside published figures."""
+        return [table for view in self.views for table in view.shown.published]
 
 
 @dataclass(frozen=True)
 class Front:
-    """Accuracy against time and memory of one run, drawn and as a table."""
+    """Accuracy against time and memory on one machine, drawn and as a table."""
 
     drawing: Drawing
     table: Table
@@ -172,18 +154,20 @@ class Page:
     fronts: list[Front]
     sections: list[Section]
     environments: Table
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
 
     @property
-    def shown(self) -> list[RunPart]:
+    def views(self) -> list[ShownRun]:
         """Every run that is shown in full."""
-        return [part for section in self.sections for part in section.parts]
+        return [view for section in self.sections for view in section.views]
 
     @property
-    def drawings(self) -> list[Drawing]:
-        """Every figure of the page."""
-        own = [drawing for part in self.shown for drawing in part.drawings]
-        return [front.drawing for front in self.fronts] + own
+    def series(self) -> dict[str, str]:
+        """The series that can be highlighted, with their colours."""
+        drawings = [drawing for view in self.views for drawing in view.drawings]
+        drawings += [front.drawing for front in self.fronts]
+        drawn = {name for drawing in drawings for name in drawing.series}
+        return {name: colour for name, colour in SERIES.items() if name in drawn}
 
     @property
     def machines(self) -> int:
@@ -193,54 +177,17 @@ class Page:
 
 def page_of(chosen: Chosen) -> Page:
     """Return the parts of a report on the chosen runs."""
-    sections = [section_of(name, views) for name, views in chosen.shown.items()]
-    speed = next((each.parts for each in sections if each.name == "speed"), [])
-    timed = rows_by_machine(speed)
+    timed = timed_by_machine(chosen.shown.get("speed", []))
     tables = [budget_table(each.rows, each.machine, each.spread) for each in timed]
-    fronts = [
-        front_of(each.machine, each.rows, f"front-{index}")
-        for index, each in enumerate(timed)
-    ]
+    fronts = [_front_of(each) for each in timed]
     return Page(
-        listing=listing_table([listed(run) for run in chosen.listed]),
+        listing=listing_table([listed(view) for view in chosen.listed]),
         budgets=[table for table in tables if table is not None],
         fronts=[front for front in fronts if front is not None],
-        sections=sections,
-        environments=environment_table(chosen.listed),
+        sections=[Section(EXPERIMENTS[k], views) for k, views in chosen.shown.items()],
+        environments=environment_table([view.run for view in chosen.listed]),
         problems=chosen.problems,
     )
-
-
-def section_of(name: str, views: Sequence[ShownRun]) -> Section:
-    """Return an experiment's part of the report, through its view."""
-    experiment = EXPERIMENTS[name]
-    return Section(
-        name=name,
-        title=experiment.title,
-        summary=experiment.summary,
-        parts=[part_of(view) for view in views],
-        published=[table for view in views for table in view.shown.published],
-        method=list(experiment.method),
-    )
-
-
-def part_of(view: ShownRun) -> RunPart:
-    """Return a run with its figures drawn."""
-    run = view.run
-    device = str(run.config.get("device") or "cpu")
-    return RunPart(
-        view=view,
-        machine=machine_title(run.environment, device),
-        drawings=[
-            drawing(name, figure, f"{short_id(run)}-{name}")
-            for name, figure in view.shown.figures.items()
-        ],
-    )
-
-
-def short_id(run: Run) -> str:
-    """Return the end of a run id, which is enough to keep ids of a page apart."""
-    return f"r{run.id.rpartition('_')[2]}-{run.experiment}"
 
 
 @dataclass(frozen=True)
@@ -252,32 +199,70 @@ class Timed:
 
     machine: str
     spread: float | None
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, Any]]
 
 
-def rows_by_machine(parts: Sequence[RunPart]) -> list[Timed]:
+def timed_by_machine(views: Sequence[ShownRun]) -> list[Timed]:
     """Return the rows of speed runs as their JSON contract has them, by machine.
 
     Runs of one machine stand side by side, each row with its run; none are averaged.
     """
     found: dict[tuple[str, str], Timed] = {}
-    for part in parts:
-        run = part.run
-        key = (run.machine_key or run.id, part.machine)
+    for view in views:
+        run = view.run
+        key = (run.machine_key or run.id, view.machine)
         if key not in found:
-            results = run.folder.parent.parent
-            spread = known_process_spread(results, run.machine_key)
-            found[key] = Timed(part.machine, spread)
-        rows = [{**row, "run": run.id} for row in part.view.shown.json["rows"]]
-        found[key].rows.extend(rows)
+            found[key] = Timed(view.machine, view.others.process_spread, [])
+        rows = view.shown.json["rows"]
+        found[key].rows.extend({**row, "run": run.id} for row in rows)
     return list(found.values())
 
 
-def front_of(
-    machine: str, rows: Sequence[Mapping[str, Any]], prefix: str
-) -> Front | None:
+def _front_of(timed: Timed) -> Front | None:
     """Return accuracy against time on one machine; None without two variants."""
-    figure = front_figure(rows, machine)
+    figure = front_figure(timed.rows, timed.machine)
     if figure is None:
         return None
-    return Front(drawing("front", figure, prefix), front_table(rows, machine))
+    return Front(drawing("front", figure), front_table(timed.rows, timed.machine))
+
+
+#: What the page sends its readers to.
+DOCUMENTS = {
+    "tutorial.md": "goes through the tutorial's lessons, each with its sentence, the "
+    "command that shows it and what was measured.",
+    "method.md": "says in detail how each number is taken,",
+    "claims.md": "how a verdict comes about.",
+}
+
+
+def documents_from(target: Path) -> str:
+    """Return the documents' folder as a link from a page inside of the project.
+
+    Nothing for a page elsewhere, which may be sent to people without the project.
+    """
+    project = Path(__file__).resolve().parents[2]
+    documents = project / "docs"
+    inside = target.resolve().is_relative_to(project) and documents.is_dir()
+    return relative(documents, target.parent) if inside else ""
+
+
+def html_page(page: Page, home: str = "") -> str:
+    """Return the report as one HTML file that asks for nothing from outside.
+
+    `home` is where a reader finds the documents; without it they are only named.
+    """
+    numbers = itertools.count(1)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("resnet_bench.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["prepared"] = lambda table: page_table(
+        table, f"table-{next(numbers)}"
+    )
+    environment.filters["svg"] = page_svg
+    return environment.get_template("report.html").render(
+        page=page, variants=VARIANTS, home=home, documents=DOCUMENTS
+    )

@@ -1,20 +1,20 @@
-"""Which runs a report shows, and which it only lists."""
+"""The stored runs: listing them, publishing one, choosing those that a report shows."""
 
 import datetime as dt
+import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.present.machines import machine_title
+from resnet_bench.present.drawing import save_figure
 from resnet_bench.present.tables import Table, csv_text, escaped, markdown
-from resnet_bench.present.theme import save
-from resnet_bench.reports.shown import ShownRun
+from resnet_bench.reports.shown import ShownRun, StoredRuns
 from resnet_bench.store.folders import find_run, run_folders
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import Run
 
 FIGURES_FOLDER = "figures"
 
@@ -38,20 +38,24 @@ def publish(view: ShownRun) -> list[Path]:
     for table in tables:
         name = "table" if table.name in measured[:1] else table.name
         written.append(_write(run.folder / f"{name}.csv", csv_text(table)))
-    for name, figure in shown.figures.items():
-        written.extend(save(figure, run.folder / FIGURES_FOLDER, name))
+    for drawing in view.drawings:
+        figure = shown.figures[drawing.name]
+        written += save_figure(figure, drawing, run.folder / FIGURES_FOLDER)
     return written
 
 
 def markdown_page(view: ShownRun) -> str:
     """Return what must be known of a run, and its tables, as one Markdown page."""
     run, shown = view.run, view.shown
-    status = "" if run.status == "complete" else f" ({run.status})"
-    head = f"## {run.experiment}: `{run.id}`{status}\n"
+    head = f"## {run.experiment}: `{run.id}`{view.status_mark}\n"
     notices = [f"- {escaped(notice)}" for notice in shown.sentences]
     blank = [""] if notices else []
-    tables = map(markdown, shown.tables)
-    return "\n".join([head, *notices, *blank, *tables])
+    return "\n".join([head, *notices, *blank, *map(markdown, shown.tables)])
+
+
+def relative(path: Path, base: Path) -> str:
+    """Return a path as a link from a file in `base`."""
+    return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
 
 
 def _write(path: Path, text: str) -> Path:
@@ -96,15 +100,15 @@ def started_at(run_id: str) -> str | None:
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
-def listed(run: Run) -> ListedRun:
+def listed(view: ShownRun) -> ListedRun:
     """Return a run in one line."""
-    device = str(run.config.get("device") or "cpu")
+    run = view.run
     return ListedRun(
         run=run.id,
         experiment=run.experiment,
         status=run.status,
         when=started_at(run.id),
-        machine=machine_title(run.environment, device),
+        machine=view.machine,
         cells=f"{len(run.cells) - len(run.failed)}/{len(run.grid)}",
         failed=len(run.failed),
         records=len(run.records),
@@ -115,10 +119,11 @@ def listed(run: Run) -> ListedRun:
 
 def list_of_runs(results: Path) -> list[ListedRun]:
     """Return every run below `results`, oldest first, damaged ones included."""
+    stored = StoredRuns(results)
     rows = []
     for folder in run_folders(results):
         try:
-            rows.append(listed(read_run(folder)))
+            rows.append(listed(stored.read(folder)))
         except InputOutputError as error:
             name, parent = folder.name, folder.parent.name
             when = started_at(name)
@@ -147,48 +152,49 @@ class Chosen:
     """The runs of a report: `listed` holds all that could be read, oldest first.
 
     `shown` are those drawn in full, by experiment, the plainest question first;
-    `complete` are those that pages may quote; `problems` name what could not be read.
+    `problems` name what could not be read.
     """
 
-    listed: list[Run]
+    listed: list[ShownRun]
     shown: dict[str, list[ShownRun]]
-    complete: list[ShownRun]
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
+
+    @property
+    def complete(self) -> list[ShownRun]:
+        """The complete runs of experiments, which pages may quote."""
+        return [
+            view
+            for view in self.listed
+            if view.run.experiment in EXPERIMENTS and view.run.status == "complete"
+        ]
 
 
 def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
-    """Read the runs named, or all below `results`.
+    """Read the runs named, or all below `results`; those named are shown in full.
 
     A damaged file is a problem, not an error. Raises UsageError for a name that
     means no run.
     """
     folders = [find_run(results, name) for name in names] or run_folders(results)
-    runs: list[Run] = []
+    stored = StoredRuns(results)
+    views: list[ShownRun] = []
     problems: list[str] = []
     for folder in dict.fromkeys(folders):
         try:
-            run = read_run(folder)
+            views.append(stored.read(folder))
+            problems += views[-1].run.problems
         except InputOutputError as error:
             problems.append(str(error))
-            continue
-        runs.append(run)
-        problems.extend(run.problems)
-    views = [ShownRun(run) for run in runs if run.experiment in EXPERIMENTS]
-    shown = {
-        name: [view for view in reversed(views) if view.run.experiment == name]
-        for name in EXPERIMENTS
-    }
-    if not names:
-        shown = {name: newest_of_each(group) for name, group in shown.items()}
-    shown = {name: sorted(group, key=plainness) for name, group in shown.items()}
-    if not names:
-        shown = {
-            name: group[: EXPERIMENTS[name].runs_on_page]
-            for name, group in shown.items()
-        }
-    complete = [view for view in views if view.run.status == "complete"]
+    shown: dict[str, list[ShownRun]] = {}
+    for name, experiment in EXPERIMENTS.items():
+        own = [view for view in reversed(views) if view.run.experiment == name]
+        if names:
+            shown[name] = sorted(own, key=plainness)
+        else:
+            newest = sorted(newest_of_each(own), key=plainness)
+            shown[name] = newest[: experiment.runs_on_page]
     shown = {name: group for name, group in shown.items() if group}
-    return Chosen(runs, shown, complete, problems)
+    return Chosen(views, shown, problems)
 
 
 def newest_of_each(views: Sequence[ShownRun]) -> list[ShownRun]:

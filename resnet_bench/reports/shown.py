@@ -73,6 +73,12 @@ class ShownRun:
         return " ".join(["resnet-bench", *map(str, self.run.header.get("argv") or [])])
 
     @property
+    def status_mark(self) -> str:
+        """What stands behind the name of a run that is not complete."""
+        status = self.run.status
+        return "" if status == "complete" else f" ({status})"
+
+    @property
     def key(self) -> str:
         """A short name of the run, enough to keep ids of a page apart."""
         return f"r{self.run.id.rpartition('_')[2]}-{self.run.experiment}"

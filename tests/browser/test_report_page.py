@@ -12,7 +12,6 @@ import pytest
 
 from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.output import DisplayOptions, Output
-from resnet_bench.reports import report as report
 from tests.toys.page_runs import store_everything, store_spoiled
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

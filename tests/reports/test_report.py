@@ -8,7 +8,7 @@ import pytest
 from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.output import DisplayOptions, Output
-from resnet_bench.reports import report as report
+from resnet_bench.reports import page as pages
 from resnet_bench.reports.page import page_of
 from resnet_bench.reports.runs import choose_runs, plainest, publish
 from resnet_bench.reports.shown import ShownRun
@@ -308,11 +308,11 @@ def test_strings_of_every_field_are_shown_as_text(
 
 
 def test_a_page_inside_of_the_project_links_to_the_tutorial(everything: Path) -> None:
-    project = Path(report.__file__).resolve().parents[2]
-    assert report.documents_from(project / "results" / "report.html") == "../docs"
-    assert report.documents_from(everything / "report.html") == ""
+    project = Path(pages.__file__).resolve().parents[2]
+    assert pages.documents_from(project / "results" / "report.html") == "../docs"
+    assert pages.documents_from(everything / "report.html") == ""
     page = page_of(choose_runs(everything, ()))
-    assert 'href="../docs/tutorial.md"' in report.html_page(page, "../docs")
+    assert 'href="../docs/tutorial.md"' in pages.html_page(page, "../docs")
 
 
 def test_refreshing_writes_tables_and_figures_beside_the_runs(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from resnet_bench.experiments.degradation.view.frames import (
 )
 from resnet_bench.experiments.degradation.view.mechanism import block_ratios
 from resnet_bench.experiments.degradation.view.words import setting, summary
+from resnet_bench.present.drawing import svg_text
 from resnet_bench.present.tables import Table, csv_text, markdown
 from resnet_bench.present.terminal import print_table
-from resnet_bench.present.drawing import svg_text
 from resnet_bench.store.reading import Run
 from tests.experiments.degradation.synthetic import World, synthetic_run
 

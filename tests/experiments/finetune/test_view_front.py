@@ -12,7 +12,7 @@ from resnet_bench.experiments.speed import Speed
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import markdown
 from resnet_bench.reports import shown as reports
-from resnet_bench.reports.shown import OtherStoredRuns, shown
+from resnet_bench.reports.shown import ShownRun, shown
 from resnet_bench.store.reading import Run
 from tests.experiments.finetune.stored import resolved, stored_run
 
@@ -73,7 +73,7 @@ def test_the_front_takes_step_times_from_a_speed_run_of_the_same_machine(
     )
     monkeypatch.setattr(reports, "read_run", lambda folder: stored[folder.name])
     monkeypatch.setattr(Speed, "show", lambda _, r, __: Shown({"rows": rows[r.id]}, []))
-    newest, older = OtherStoredRuns(run).step_costs
+    newest, older = ShownRun(run).others.step_costs
     assert newest.keys() == {18}
     assert {variant: cost.step_seconds for variant, cost in older.items()} == {
         18: 0.1,
@@ -118,4 +118,4 @@ def test_the_front_ignores_rows_of_another_device_or_without_a_step(
     rows.append(speed_row(50, shortcut="plain"))
     monkeypatch.setattr(Speed, "show", lambda *_: Shown({"rows": rows}, []))
     speed = Run(Path("s"), {"run": "s", "experiment": "speed"}, [], {}, "complete")
-    assert reports._costs_of(speed, "cpu") == {}
+    assert reports._costs_of(ShownRun(speed), "cpu") == {}

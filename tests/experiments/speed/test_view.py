@@ -17,6 +17,7 @@ from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.gate import noise
 from resnet_bench.present import theme
+from resnet_bench.present.drawing import svg_text
 from resnet_bench.present.tables import csv_text, markdown
 from resnet_bench.present.terminal import print_table
 from resnet_bench.reports.shown import shown
