@@ -5,7 +5,6 @@ import platform
 import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
 
 from resnet_bench.engine import cpu
@@ -261,11 +260,6 @@ def test_usable_cores_are_one_when_nothing_can_be_read(
     for name in ("physical_cores", "logical_cores", "affinity_cores"):
         monkeypatch.setattr(cpu, name, lambda: None)
     assert cpu.usable_cores(tmp_path) == 1
-
-
-def test_physical_cores_come_from_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil, "cpu_count", lambda logical: 32 if logical else 16)
-    assert cpu.physical_cores() == 16
 
 
 def test_affinity_is_unknown_where_the_system_has_none(

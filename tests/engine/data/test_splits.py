@@ -98,10 +98,6 @@ def test_smaller_subsets_lie_inside_larger_ones_and_are_stratified() -> None:
     assert torch.bincount(small.labels).tolist() == [2, 2, 2, 2]
 
 
-def test_a_fraction_holds_at_least_one_image() -> None:
-    assert len(split().fraction(0.001)) == 1
-
-
 def test_another_seed_takes_other_images() -> None:
     first, second = split().first(8, seed=1), split().first(8, seed=2)
     assert not torch.equal(first.images, second.images)
@@ -170,11 +166,6 @@ def test_a_flip_mirrors_about_half_of_the_images() -> None:
     draw = torch.Generator().manual_seed(0)
     flipped = augment(images, "crop-flip", draw)[:, 0, 4, 6] == 1
     assert 70 < int(flipped.sum()) < 130
-
-
-def test_no_augmentation_returns_the_images_themselves() -> None:
-    images = torch.rand(2, 1, 4, 4)
-    assert augment(images, "none", torch.Generator()) is images
 
 
 def test_an_epoch_visits_every_image_of_its_full_batches_once() -> None:

@@ -12,7 +12,6 @@ from torchvision.models import ResNet, get_model
 from resnet_bench.engine.models.blocks import (
     blocks_of,
     head_of,
-    layers_of,
     run_blocks,
     stem_of,
 )
@@ -29,7 +28,6 @@ from resnet_bench.engine.models.resnets import (
     replace_head,
     seeded,
     trainable_parameters,
-    variant_builder,
 )
 from resnet_bench.engine.training.finetuning import apply_strategy
 from resnet_bench.engine.training.strategies import STRATEGIES
@@ -38,11 +36,6 @@ from resnet_bench.errors import UsageError
 from tests.engine.tiny_networks import ImagesOut, tiny
 
 HERE = "tests.engine.tiny_networks"
-
-
-def test_a_variant_is_torchvisions_own_model() -> None:
-    model = variant_builder(18)()
-    assert type(model).__module__ == "torchvision.models.resnet"
 
 
 def test_weights_depend_on_the_seed_alone() -> None:
@@ -189,13 +182,6 @@ def test_pieces_of_torchvisions_network_make_the_whole() -> None:
     blocks = [place.block for place in blocks_of(network)]
     logits = head_of(network)(run_blocks(blocks, stem_of(network)(images)))
     assert torch.equal(logits, network(images))
-
-
-@pytest.mark.parametrize("depth", [18, 34, 50])
-def test_weighted_layers_of_torchvisions_network_count_its_depth(depth: int) -> None:
-    with torch.device("meta"):
-        layers = layers_of(build_residual(depth, 4))
-    assert len(layers) == depth
 
 
 def test_blocks_that_change_the_shape_are_known_in_both_arms() -> None:

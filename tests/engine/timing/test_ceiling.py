@@ -5,7 +5,6 @@ import torch
 
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.timing.ceiling import Sizes, Source, limits, product
-from tests.engine.fake_time import FakeTime
 
 SMALL = Sizes(matrix=8, batch=2, channels=4, side=5, copied_bytes=64)
 
@@ -28,13 +27,6 @@ def test_a_copy_of_half_as_wide_numbers_moves_as_many_bytes() -> None:
         for dtype in (torch.float32, torch.bfloat16)
     )
     assert wide == narrow
-
-
-def test_limits_are_timed_by_the_clock_they_are_given() -> None:
-    time = FakeTime()
-    for limit in limits(Device("cpu"), torch.float32, SMALL):
-        limit.work()
-        assert list(limit.call(time.clock)) == pytest.approx([0.0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

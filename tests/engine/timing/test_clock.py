@@ -30,10 +30,6 @@ def test_wall_clock_of_a_gpu_waits_for_it_before_every_reading() -> None:
     assert clock.asynchronous
 
 
-def test_wall_clock_returns_the_seconds_between_all_neighbours() -> None:
-    assert WallClock().between([1.0, 1.5, 4.0]) == [0.5, 2.5]
-
-
 def test_event_clock_counts_only_what_the_gpu_does() -> None:
     cuda = FakeCuda(launch_seconds=0.3)
     clock = EventClock(head_start_seconds=1.0, cuda=cuda)

@@ -51,17 +51,6 @@ def test_waiting_is_unknown_where_the_kernel_does_not_count_it() -> None:
     assert watch.end(10.0).waiting_share is None
 
 
-def test_a_gpu_that_the_driver_holds_back_is_throttled() -> None:
-    watch = Watch(
-        threads=8,
-        gpu=1,
-        cores=2,
-        waiting=no_waiting,
-        throttled=lambda index: ("hw_slowdown",) if index == 1 else (),
-    )
-    assert watched(watch) == ["throttled"]
-
-
 class Driver:
     """Tells the reasons of each moment, and takes a second to answer."""
 
@@ -127,11 +116,6 @@ def test_without_a_gpu_no_driver_is_asked() -> None:
     watch.between()
     watch.end(1.0)
     assert driver.asked == []
-
-
-def test_a_cool_gpu_is_not_throttled() -> None:
-    watch = Watch(threads=1, gpu=0, cores=2, waiting=no_waiting, throttled=lambda _: ())
-    assert watched(watch) == []
 
 
 def test_the_driver_is_asked_about_the_gpu_that_torch_was_shown(

@@ -65,17 +65,6 @@ def test_targets_are_classes_that_the_model_knows() -> None:
     assert workload.training.batch.targets.max() < workload.work.classes == 5
 
 
-def test_the_model_is_wrapped_for_its_ranks() -> None:
-    wrapped: list[torch.nn.Module] = []
-
-    def wrap(model: torch.nn.Module) -> torch.nn.Module:
-        wrapped.append(model)
-        return model
-
-    make_workload(tiny(), SETTING, trains=True, infers=True, wrap=wrap)
-    assert len(wrapped) == 1
-
-
 def test_a_workload_that_does_not_train_has_nothing_trained() -> None:
     workload = make_workload(tiny(), SETTING, trains=False, infers=True)
     with pytest.raises(ValueError, match="does not train"):
@@ -143,17 +132,6 @@ def test_peak_on_the_cpu_is_the_rise_of_the_high_water_mark() -> None:
 
 def test_a_mark_that_did_not_move_is_unknown_and_not_zero() -> None:
     assert peak_of(lambda: None, Device("cpu"), lambda: 1000).peak_bytes is None
-
-
-def test_work_is_done_between_the_two_marks() -> None:
-    events: list[str] = []
-
-    def mark() -> int:
-        events.append("mark")
-        return len(events)
-
-    peak_of(lambda: events.append("work"), Device("cpu"), mark)
-    assert events == ["mark", "work", "mark"]
 
 
 def test_peak_of_a_gpu_is_the_highest_point_and_not_what_is_left() -> None:

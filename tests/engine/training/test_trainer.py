@@ -71,18 +71,6 @@ def test_training_learns_what_is_easy() -> None:
     assert losses[-1] < losses[0]
 
 
-def test_training_learns_nothing_at_a_rate_of_nothing() -> None:
-    model = network()
-    before = weights(model)
-    schedule = Schedule(shape="constant", steps=6, peak=1e-30)
-    still = {"conv1.weight", "fc.weight"}
-    Trainer(model, split(), NEUTRAL, plan(schedule=schedule)).train()
-    after = model.state_dict()
-    start = network().state_dict()
-    assert all(torch.equal(after[name], start[name]) for name in still)
-    assert not torch.equal(weights(model), before)  # batch norm has seen images
-
-
 def test_the_same_seed_gives_the_same_bits() -> None:
     first, second = trainer(seed=3), trainer(seed=3)
     first.train()
@@ -154,19 +142,6 @@ def test_the_curve_has_a_point_for_every_epoch_of_full_batches() -> None:
     learning = trainer(steps=5)
     learning.train()
     assert [(p.epoch, p.step) for p in learning.curve] == [(1, 2), (2, 4), (3, 5)]
-
-
-def test_a_kept_last_batch_is_trained_on_unless_it_holds_one_image() -> None:
-    kept = Trainer(network(), split(39), NEUTRAL, plan(keep_last_batch=True))
-    assert kept.order.batches == 3
-    single = Trainer(network(), split(33), NEUTRAL, plan(keep_last_batch=True))
-    assert single.order.batches == 2
-
-
-def test_a_split_smaller_than_a_batch_is_one_batch() -> None:
-    learning = Trainer(network(), split(6), NEUTRAL, plan(steps=2))
-    learning.train()
-    assert [point.step for point in learning.curve] == [1, 2]
 
 
 def test_groups_limit_what_is_trained_and_scale_its_rate() -> None:
@@ -283,10 +258,6 @@ def test_the_papers_rate_drops_at_half_and_at_three_quarters() -> None:
     steps = [0, 31_999, 32_000, 47_999, 48_000, 63_999]
     expected = [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
     assert [schedule.rate(s, warm=False) for s in steps] == pytest.approx(expected)
-
-
-def test_a_constant_rate_stays() -> None:
-    assert set(rates("constant")) == {0.1}
 
 
 def test_deep_networks_of_the_paper_wait_at_a_tenth_until_they_are_warm() -> None:

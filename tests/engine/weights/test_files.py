@@ -192,11 +192,6 @@ def test_a_file_without_a_state_dict_is_refused(content: Any, tmp_path: Path) ->
         file_weights(path, verify=True)
 
 
-def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputOutputError, match="cannot read"):
-        weights.sha256_of(tmp_path / "absent")
-
-
 # safetensors
 
 TENSORS = {
