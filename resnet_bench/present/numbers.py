@@ -2,6 +2,8 @@
 
 import math
 
+from resnet_bench.statistics.intervals import Interval
+
 
 def rounded(value: float) -> str:
     """Return a number with at least three significant digits, without exponent."""
@@ -16,3 +18,25 @@ def rounded(value: float) -> str:
 def rounded_short(value: float) -> str:
     """Return a number with about two significant digits."""
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+
+
+def compact(value: float) -> str:
+    """Return a number with three significant digits at most; extremes as powers."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    size = abs(value)
+    if size >= 1e4 or 0 < size < 1e-3:
+        digits, _, exponent = f"{value:.{1 if size > 1 else 0}e}".partition("e")
+        return f"{digits.removesuffix('.0')}e{int(exponent)}"
+    if size >= 100:
+        return f"{value:.0f}"
+    text = f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
+    return "0" if float(text) == 0 else text.rstrip("0").rstrip(".")
+
+
+def bracketed(interval: Interval) -> str:
+    """Return an estimate with its bounds, or with a question mark for none."""
+    if math.isinf(interval.low) or math.isinf(interval.high):
+        return f"{compact(interval.estimate)} [?]"
+    low, high = compact(interval.low), compact(interval.high)
+    return f"{compact(interval.estimate)} [{low}, {high}]"

@@ -2,7 +2,7 @@
 
 A page marks them with comments. The results block shows a table and figures of each
 experiment's plainest run; a measured block shows what one experiment, or some claims of
-`degradation`, came to.
+`degradation`, came to; the claims block explains every claim.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any
 
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.experiments.degradation.claims.page import rendered
 from resnet_bench.present.tables import code, escaped, markdown
 from resnet_bench.reports.page import Page, Section
 from resnet_bench.reports.runs import FIGURES_FOLDER, plainest, relative
@@ -82,6 +83,9 @@ MEASURED = re.compile(
 )
 CLAIMS_OF = "degradation"
 
+#: The block that explains every claim, whatever runs there are.
+CLAIMS = re.compile(r"<!-- claims begin -->\n.*?<!-- claims end -->", re.DOTALL)
+
 
 def page_filled(page: Path, views: Sequence[ShownRun]) -> str:
     """Return a page with all its blocks rendered from complete runs.
@@ -94,7 +98,7 @@ def page_filled(page: Path, views: Sequence[ShownRun]) -> str:
         raise InputOutputError(
             f"cannot read {page}: {error.strerror or error}"
         ) from error
-    if BEGIN not in text and not MEASURED.search(text):
+    if BEGIN not in text and not MEASURED.search(text) and not CLAIMS.search(text):
         raise UsageError(f"--readme {page}: expected a file with '{BEGIN} -->'")
     return filled(text, views, page.parent)
 
@@ -105,6 +109,8 @@ def filled(text: str, views: Sequence[ShownRun], base: Path) -> str:
     if begin and END in rest:
         after = rest.partition(END)[2]
         text = f"{before}{BEGIN}{HINT}\n{block(views, base)}\n{END}{after}"
+    claims = f"<!-- claims begin -->\n\n{rendered()}\n\n<!-- claims end -->"
+    text = CLAIMS.sub(lambda _: claims, text)
     return MEASURED.sub(lambda found: measured_block(found["names"], views, base), text)
 
 

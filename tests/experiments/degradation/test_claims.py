@@ -1,20 +1,25 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resnet_bench.experiments.degradation.claims.all import (
-    CLAIMS,
+from resnet_bench.experiments.degradation.claims.evidence import Evidence
+from resnet_bench.experiments.degradation.claims.judging import (
+    Case,
+    Judged,
+    Scale,
+    Verdict,
     claim_row,
-    judged_claims,
+    judge_all,
 )
-from resnet_bench.experiments.degradation.claims.judging import Judged, number
-from resnet_bench.experiments.degradation.claims.rules import Case, Scale, Verdict
+from resnet_bench.experiments.degradation.claims.rows import CLAIMS
 from resnet_bench.experiments.degradation.grid import STUDIES
 from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.reports.blocks import filled
+from resnet_bench.store.reading import Run
 from tests.experiments.degradation.synthetic import (
     Of,
     World,
@@ -37,6 +42,10 @@ def options_of(name: str, **options: Any) -> dict[str, Any]:
         "epochs": 1,
     }
     return {**defaults, **options}
+
+
+def judged_claims(run: Run) -> list[Judged]:
+    return judge_all(CLAIMS, Evidence(run))
 
 
 def judge_claim(name: str, world: World | None = None, **options: Any) -> Judged:
@@ -201,7 +210,7 @@ def test_claim_is_inconclusive_where_nothing_has_finished(name: str) -> None:
     judged = next(each for each in judged_claims(run) if each.claim.name == name)
     assert judged.verdict is INCONCLUSIVE
     assert "no seed has every network" in judged.why or "trained" in judged.why
-    assert claim_row(judged, run)["estimate"] is None
+    assert claim_row(judged, run.id)["estimate"] is None
 
 
 @pytest.mark.parametrize(
@@ -209,7 +218,7 @@ def test_claim_is_inconclusive_where_nothing_has_finished(name: str) -> None:
     [
         claim.name
         for claim in CLAIMS
-        if any(part.scale is not Scale.EXACT for part in claim.criteria)
+        if any(part.statistic.scale is not Scale.EXACT for part in claim.criteria)
     ],
 )
 def test_one_seed_decides_nothing_and_says_why(name: str) -> None:
@@ -315,7 +324,7 @@ def test_the_sign_flip_p_is_given_from_six_seeds_on_and_never_decides() -> None:
     run = synthetic_run(
         WORLDS["depth-degradation"][2], **options_of("depth-degradation")
     )
-    assert claim_row(judged_claims(run)[0], run)["sign_flip_p"] is None
+    assert claim_row(judged_claims(run)[0], run.id)["sign_flip_p"] is None
     six = judge_claim("depth-degradation", seeds=6)
     assert six.deciding.p_value == 2 / 2**6
     noisy = World(error=only(plain_and_deep, by_seed(1.0, 50.0)))
@@ -326,7 +335,7 @@ def test_the_sign_flip_p_is_given_from_six_seeds_on_and_never_decides() -> None:
 
 def test_a_row_of_claims_has_what_the_contract_names() -> None:
     run = synthetic_run(**options_of("depth-degradation"))
-    row = claim_row(judged_claims(run)[0], run)
+    row = claim_row(judged_claims(run)[0], run.id)
     contract = ["study", "claim", "statistic", "estimate", "low", "high", "margin"]
     assert {*contract, "seeds", "verdict"} <= row.keys()
     assert row["margin"] == 10.0
@@ -337,7 +346,7 @@ def test_a_row_of_claims_has_what_the_contract_names() -> None:
 
 def test_unknown_bounds_are_none_in_a_row() -> None:
     run = synthetic_run(**options_of("depth-degradation", seeds=1))
-    row = claim_row(judged_claims(run)[0], run)
+    row = claim_row(judged_claims(run)[0], run.id)
     assert (row["low"], row["high"]) == (None, None)
 
 
@@ -347,25 +356,6 @@ def test_the_conclusion_follows_the_verdict() -> None:
     refuted = judge_claim("gradients-vanish")
     assert refuted.conclusion.endswith("does not fade on its way down.")
     assert judge_claim("depth-degradation", seeds=1).conclusion.startswith("Open: ")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (84.94, "84.9"),
-        (-0.00049, "-5e-4"),
-        (0.02, "0.02"),
-        (935.2, "935"),
-        (2e6, "2e6"),
-        (1e-4, "1e-4"),
-        (5.0, "5"),
-        (math.inf, "∞"),
-        (-math.inf, "-∞"),
-    ],
-)
-def test_numbers_are_short(value: float, text: str) -> None:
-    assert number(value) == text
 
 
 def test_networks_that_the_grid_lacks_are_described_in_words() -> None:
@@ -382,3 +372,10 @@ def test_a_trained_network_that_is_missing_is_not_called_deeper() -> None:
     case = Case(lacks="no residual and no plain network trained")
     text = "the trained residual-{deep} and the trained plain-{other}"
     assert case.fill(text) == "a trained residual net and a trained plain net"
+
+
+def test_the_page_of_claims_is_as_rendered_from_their_rows() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "claims.md"
+    text = page.read_text(encoding="utf-8")
+    assert filled(text, [], page.parent) == text
+    assert all(f"### {claim.name}\n" in text for claim in CLAIMS)

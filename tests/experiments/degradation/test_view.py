@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,18 +11,18 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from resnet_bench.experiments.degradation.claims.all import judged_claims
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.degradation.grid import STUDIES
 from resnet_bench.experiments.degradation.records import DegradationCell
-from resnet_bench.experiments.degradation.view import show as view
 from resnet_bench.experiments.degradation.view.frames import (
     depth_colours,
     sampling_interval,
     whiskers,
 )
 from resnet_bench.experiments.degradation.view.mechanism import block_ratios
-from resnet_bench.experiments.degradation.view.words import setting, summary
+from resnet_bench.experiments.degradation.view.show import show
 from resnet_bench.present.drawing import svg_text
+from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table, csv_text, markdown
 from resnet_bench.present.terminal import print_table
 from resnet_bench.store.reading import Run
@@ -41,15 +42,19 @@ def everything() -> Run:
 
 @pytest.fixture(scope="module")
 def drawn(everything: Run) -> dict[str, Figure]:
-    return view.figures(everything)
+    return dict(shown(everything).figures)
 
 
-def named(tables: list[Table], name: str) -> Table:
+def shown(run: Run) -> Shown:
+    return show(run, OtherRuns())
+
+
+def named(tables: Sequence[Table], name: str) -> Table:
     return next(table for table in tables if table.name == name)
 
 
 def test_json_has_the_keys_of_the_contract(everything: Run) -> None:
-    content = view.json_object(everything)
+    content = shown(everything).json
     assert content["run"] == everything.id
     rows, claims = content["rows"], content["claims"]
     errors = ["train_error_percent", "train_error_recalibrated_percent"]
@@ -64,24 +69,24 @@ def test_json_has_the_keys_of_the_contract(everything: Run) -> None:
 
 
 def test_json_holds_no_infinity_even_with_one_seed() -> None:
-    content = view.json_object(synthetic_run(seeds=1, **SMALL))
+    content = shown(synthetic_run(seeds=1, **SMALL)).json
     assert json.dumps(content, allow_nan=False)
 
 
 def test_the_claims_table_comes_first_and_errors_next(everything: Run) -> None:
-    names = [table.name for table in view.tables(everything)]
+    names = [table.name for table in shown(everything).tables]
     assert names == ["claims", "errors", "treatments", "gradients", "sizes"]
 
 
 def test_tables_of_studies_that_were_not_run_are_left_out() -> None:
-    tables = view.tables(synthetic_run(study=("depth",), **SMALL))
+    tables = shown(synthetic_run(study=("depth",), **SMALL)).tables
     assert [table.name for table in tables] == ["claims", "errors"]
 
 
 def test_the_claims_table_is_readable_at_80_columns() -> None:
     run = synthetic_run(seeds=3, **SMALL)
     console = Console(width=80, force_terminal=True, color_system=None, record=True)
-    claims = named(view.tables(run), "claims")
+    claims = named(shown(run).tables, "claims")
     print_table(claims, console)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
@@ -90,7 +95,7 @@ def test_the_claims_table_is_readable_at_80_columns() -> None:
 
 
 def test_the_claims_csv_names_sentence_margin_and_run(everything: Run) -> None:
-    text = csv_text(named(view.tables(everything), "claims"))
+    text = csv_text(named(shown(everything).tables, "claims"))
     header = text.splitlines()[0].split(",")
     assert {"claim", "statistic", "low", "high", "margin", "verdict", "run"} <= {
         *header
@@ -99,12 +104,12 @@ def test_the_claims_csv_names_sentence_margin_and_run(everything: Run) -> None:
 
 
 def test_tables_turn_into_markdown(everything: Run) -> None:
-    for table in view.tables(everything):
+    for table in shown(everything).tables:
         assert markdown(table).startswith("### ")
 
 
 def test_the_error_table_sets_plain_beside_residual(everything: Run) -> None:
-    frame = named(view.tables(everything), "errors").frame
+    frame = named(shown(everything).tables, "errors").frame
     row = frame[(frame["depth"] == 56) & (frame["steps"] == 11)].iloc[0]
     assert row["plain_train_percent"] > 70 > 2 > row["residual_train_percent"]
     assert row["plain_train_percent_low"] < row["plain_train_percent_high"]
@@ -112,15 +117,15 @@ def test_the_error_table_sets_plain_beside_residual(everything: Run) -> None:
 
 
 def test_a_network_without_a_plain_twin_has_an_empty_place(everything: Run) -> None:
-    frame = named(view.tables(everything), "errors").frame
+    frame = named(shown(everything).tables, "errors").frame
     deepest = frame[frame["depth"] == 1202].iloc[0]
     assert math.isnan(deepest["plain_train_percent"])
-    notes = named(view.tables(everything), "errors").notes
+    notes = named(shown(everything).tables, "errors").notes
     assert "depth 1202 is 8 channels wide in its first stage, not 16" in notes
 
 
 def test_the_test_sets_size_is_said(everything: Run) -> None:
-    notes = named(view.tables(everything), "errors").notes
+    notes = named(shown(everything).tables, "errors").notes
     assert "size of the test set alone" in notes[0]
 
 
@@ -138,7 +143,7 @@ def test_gradients_that_were_not_finite_are_left_out() -> None:
         else row
         for row in run.records
     ]
-    table = named(view.tables(replace(run, records=records)), "gradients")
+    table = named(shown(replace(run, records=records)).tables, "gradients")
     assert list(table.narrow) == ["shortcut", "treatment", "depth"]
 
 
@@ -229,7 +234,7 @@ def test_one_seed_has_no_whisker() -> None:
 
 
 def test_figures_are_drawn_from_one_seed_without_intervals() -> None:
-    drawn = view.figures(synthetic_run(study=("depth",), seeds=1, **SMALL))
+    drawn = shown(synthetic_run(study=("depth",), seeds=1, **SMALL)).figures
     assert list(drawn) == ["training-curves", "error-by-depth"]
     assert svg_text(drawn["error-by-depth"])
 
@@ -237,20 +242,20 @@ def test_figures_are_drawn_from_one_seed_without_intervals() -> None:
 def test_a_run_without_any_result_is_shown_as_such() -> None:
     run = synthetic_run(study=ALL, **SMALL)
     empty = replace(run, records=[], cells={}, status="partial")
-    assert view.figures(empty) == {}
-    tables = view.tables(empty)
+    assert shown(empty).figures == {}
+    tables = shown(empty).tables
     assert [table.name for table in tables] == ["claims", "errors"]
     assert set(tables[0].frame["verdict"]) == {"INCONCLUSIVE"}
-    assert view.json_object(empty)["rows"] == []
-    (notice,) = view.notices(empty)
+    assert shown(empty).json["rows"] == []
+    (notice,) = shown(empty).notices
     assert "have no result" in notice
-    assert "no steps yet" in setting(empty)
+    assert "no steps yet" in tables[0].title
 
 
 def test_lesions_are_not_drawn_where_nothing_trained() -> None:
     untrained = World(error=lambda cell: 80.0)
     run = synthetic_run(untrained, study=("lesion",), **SMALL)
-    assert "lesions" not in view.figures(run)
+    assert "lesions" not in shown(run).figures
 
 
 def test_diverged_networks_are_listed_by_name() -> None:
@@ -258,16 +263,16 @@ def test_diverged_networks_are_listed_by_name() -> None:
         return cell.shortcut == "plain"
 
     run = synthetic_run(World(diverged=diverged), study=("depth",), seeds=3, **SMALL)
-    (notice,) = view.notices(run)
+    (notice,) = shown(run).notices
     assert notice.startswith("diverged, counted as chance: plain-56 seed 0 (step 7)")
     assert notice.endswith("3 more")
     few = synthetic_run(World(diverged=diverged), seeds=2, depths=(8,), epochs=1)
-    assert "more" not in view.notices(few)[0]
+    assert "more" not in shown(few).notices[0]
 
 
 def test_one_seed_is_warned_of() -> None:
     run = synthetic_run(study=("depth",), seeds=1, **SMALL)
-    assert view.notices(run) == [
+    assert shown(run).notices == [
         "one seed gives no interval: claims stay open; try --seeds 3"
     ]
 
@@ -278,14 +283,44 @@ def test_images_left_out_are_counted() -> None:
         {**row, "skipped_images": 4} if row["type"] == "training_result" else row
         for row in run.records
     ]
-    assert view.notices(replace(run, records=records)) == [
+    assert shown(replace(run, records=records)).notices == [
         "4 images could not be decoded and were left out"
     ]
 
 
-def test_the_summary_tells_decided_headlines_and_counts_verdicts() -> None:
-    judged = judged_claims(synthetic_run(seeds=3, **SMALL))
-    told = summary(judged)
+def test_the_headline_tells_decided_claims_and_counts_verdicts() -> None:
+    told = shown(synthetic_run(seeds=3, **SMALL)).headline
     assert told[0].startswith("After 22 steps on digits")
     assert told[-1] == "12 claims: 10 supported, 2 refuted, 0 inconclusive."
-    assert summary([]) == []
+
+
+def test_published_errors_stand_beside_the_same_networks_here() -> None:
+    (table,) = shown(synthetic_run()).published
+    frame = table.frame
+    assert set(frame["depth"]) <= {20, 32, 44, 56, 110}
+    plain = frame[(frame["shortcut"] == "plain") & (frame["depth"] == 56)].iloc[0]
+    assert plain["published_train_percent"] == 5.24
+    assert plain["train_percent_low"] <= plain["train_percent"]
+
+
+def test_every_published_row_says_what_differs() -> None:
+    run = synthetic_run()
+    steps = f"{run.rows('training_result')[0]['steps']:,} steps, not 64,000"
+    said = set(shown(run).published[0].frame["same_protocol"])
+    assert any("digits, not CIFAR-10" in words for words in said)
+    assert any(steps in words for words in said)
+
+
+def test_the_papers_recipe_on_its_data_is_the_same_protocol() -> None:
+    run = synthetic_run()
+    run.header["config"] = {**run.config, "dataset": "cifar10", "recipe": "paper"}
+    assert set(shown(run).published[0].frame["same_protocol"]) == {"yes"}
+
+
+def test_a_bound_in_words_stays_words() -> None:
+    frame = shown(synthetic_run(depths=(8, 20, 110))).published[0].frame
+    assert ">60" in set(frame["published_test_percent"])
+
+
+def test_networks_that_nobody_published_are_not_compared() -> None:
+    assert shown(synthetic_run(depths=(8, 14))).published == []

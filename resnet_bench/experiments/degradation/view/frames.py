@@ -1,6 +1,7 @@
-"""What the figures of degradation have in common: colours by depth, interval marks."""
+"""What tables and figures of degradation share: frames made once, marks, colours."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from resnet_bench.experiments.degradation.claims.judging import number
+from resnet_bench.catalogue import DATASETS
+from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.records import Shortcut, TrainingResult
-from resnet_bench.experiments.degradation.view.words import setting
+from resnet_bench.present.machines import machine_title
+from resnet_bench.present.numbers import compact
 from resnet_bench.present.theme import NEUTRAL, figure, plain_log_ticks
+from resnet_bench.records import Record
 from resnet_bench.statistics.estimates import (
     mean_interval,
     ratio_interval,
@@ -26,13 +30,75 @@ from resnet_bench.store.reading import Run
 #: What tells networks apart, seeds aside.
 NETWORK = ("shortcut", "depth", "treatment", "budget", "train_images", "width")
 
+#: Endings of the columns that hold an interval.
+BOUNDS = ("", "_low", "_high")
+
+SHORTCUTS: tuple[Shortcut, Shortcut] = ("plain", "residual")
+MARKERS = {"plain": "s", "residual": "o"}
+
+#: Shares of the viridis map between which depths lie: no pale yellow on white.
+SHALLOW, DEEP = 0.82, 0.05
+
 ERRORS = {
     "train": "train_error_recalibrated_percent",
     "test": "test_error_percent",
 }
 
 
-def results_frame(run: Run) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Material:
+    """A run with what several tables and figures show of it, made once.
+
+    `networks` is its `results_frame`; `setting` names data, budget, seeds, machine
+    and origin of the weights, for titles.
+    """
+
+    run: Run
+    evidence: Evidence
+    networks: pd.DataFrame
+    setting: str
+
+    def records(self, record: type[Record]) -> pd.DataFrame:
+        """Return the records of standard networks at one budget as a frame."""
+        return pd.DataFrame(
+            [
+                row
+                for row in self.evidence.rows(record)
+                if row["treatment"] == "standard"
+                and row["budget"] == 1
+                and row["train_images"] is None
+            ]
+        )
+
+    def figure(self, title: str, *, width: float, height: float) -> Figure:
+        """Return an empty figure with its finding, and data and machine below it."""
+        return figure(f"{title}\n{self.setting}", width=width, height=height)
+
+
+def material(run: Run) -> Material:
+    """Return what the views of a run start from."""
+    evidence = Evidence(run)
+    networks = results_frame(evidence.rows(TrainingResult))
+    return Material(run, evidence, networks, setting(evidence))
+
+
+def setting(evidence: Evidence) -> str:
+    """Return data, budget, seeds, machine and origin of the weights, for titles."""
+    named = DATASETS.get(evidence.dataset)
+    cells = evidence.run.grid.values()
+    seeds = len({cell["seed"] for cell in cells})
+    device = next(iter(cells), {}).get("device", "cpu")
+    parts = [
+        named.title if named else evidence.dataset,
+        "no steps yet" if evidence.steps is None else f"{evidence.steps:,} steps",
+        f"{seeds} seed{'s' if seeds != 1 else ''}",
+        machine_title(evidence.run.environment, device),
+        "random initial weights (He)",
+    ]
+    return " · ".join(parts)
+
+
+def results_frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return one row per network with the mean of its seeds and t intervals.
 
     Columns: those of NETWORK, `steps`, `seeds`, `diverged` (a count), and
@@ -40,8 +106,8 @@ def results_frame(run: Run) -> pd.DataFrame:
     `sampling_low` and `sampling_high` bound the test error by the size of the test
     set alone (Wilson).
     """
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in run.rows(TrainingResult):
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in results:
         groups.setdefault(tuple(row[name] for name in NETWORK), []).append(row)
     rows = [
         {**dict(zip(NETWORK, key, strict=True)), **summarised(group)}
@@ -54,8 +120,7 @@ def results_frame(run: Run) -> pd.DataFrame:
 
 
 def _error_names() -> list[str]:
-    bounds = ("", "_low", "_high")
-    errors = [f"{name}_percent{bound}" for name in ERRORS for bound in bounds]
+    errors = [f"{name}_percent{bound}" for name in ERRORS for bound in BOUNDS]
     return [*errors, "sampling_low", "sampling_high"]
 
 
@@ -75,11 +140,8 @@ def summarised(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def bounded(name: str, interval: Interval) -> dict[str, float]:
     """Return an interval as three columns of a frame."""
-    return {
-        name: interval.estimate,
-        f"{name}_low": interval.low,
-        f"{name}_high": interval.high,
-    }
+    bounds = (interval.estimate, interval.low, interval.high)
+    return {f"{name}{end}": value for end, value in zip(BOUNDS, bounds, strict=True)}
 
 
 def sampling_interval(percent: float, images: int) -> Interval:
@@ -91,30 +153,6 @@ def sampling_interval(percent: float, images: int) -> Interval:
 def standard(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of networks as they are, trained on everything."""
     return frame[(frame["treatment"] == "standard") & frame["train_images"].isna()]
-
-
-def record_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return records of standard networks at one budget as a frame."""
-    kept = [
-        row
-        for row in rows
-        if row["treatment"] == "standard"
-        and row["budget"] == 1
-        and row["train_images"] is None
-    ]
-    return pd.DataFrame(kept)
-
-
-SHORTCUTS: tuple[Shortcut, Shortcut] = ("plain", "residual")
-MARKERS = {"plain": "s", "residual": "o"}
-
-#: Shares of the viridis map between which depths lie: no pale yellow on white.
-SHALLOW, DEEP = 0.82, 0.05
-
-
-def titled(run: Run, title: str, *, width: float, height: float) -> Figure:
-    """Return an empty figure with its finding, and data and machine below it."""
-    return figure(f"{title}\n{setting(run)}", width=width, height=height)
 
 
 def depth_colours(depths: Sequence[int]) -> dict[int, str]:
@@ -141,11 +179,6 @@ def over_seeds(
         values = key if isinstance(key, tuple) else (key,)
         rows.append({**dict(zip(by, values, strict=True)), **vars(bounds)})
     return pd.DataFrame(rows, columns=[*by, "estimate", "low", "high", "samples"])
-
-
-def arithmetic(samples: Sequence[float]) -> Interval:
-    """Return the mean with its t interval."""
-    return mean_interval(samples)
 
 
 def geometric(samples: Sequence[float]) -> Interval:
@@ -176,7 +209,7 @@ def number_ticks(axes: Axes, numbers: Sequence[int]) -> None:
 def log_scale(axes: Axes) -> None:
     """Make the vertical axis logarithmic, with plain numbers at its ticks."""
     axes.set_yscale("log")
-    plain_log_ticks(axes.yaxis, number)
+    plain_log_ticks(axes.yaxis, compact)
 
 
 def reference_line(axes: Axes, y: float, text: str) -> None:

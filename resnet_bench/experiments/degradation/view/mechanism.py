@@ -1,15 +1,14 @@
-"""The figure of responses: how strongly blocks and layers answer."""
+"""Figures of what happens inside networks: gradients, lesions and responses."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from resnet_bench.experiments.degradation.claims.evidence import Evidence
-from resnet_bench.experiments.degradation.claims.judging import number
 from resnet_bench.experiments.degradation.records import (
     LayerGradient,
     LayerResponse,
@@ -18,18 +17,17 @@ from resnet_bench.experiments.degradation.records import (
 from resnet_bench.experiments.degradation.view.frames import (
     MARKERS,
     SHORTCUTS,
-    arithmetic,
+    Material,
     depth_colours,
     geometric,
     number_ticks,
     over_seeds,
-    record_frame,
     reference_line,
-    titled,
     whiskers,
 )
+from resnet_bench.present.numbers import compact
 from resnet_bench.present.theme import SHORTCUT_COLOURS
-from resnet_bench.store.reading import Run
+from resnet_bench.statistics.estimates import mean_interval
 
 #: Moments that the heat map shows, with what they are called.
 MOMENTS = {"0": "before training", "end": "at the end of training"}
@@ -37,10 +35,16 @@ MOMENTS = {"0": "before training", "end": "at the end of training"}
 #: Powers of ten at which the colours of the heat map end.
 LEAST_DECADES = 1.0
 
+#: What each row of the responses' panels shows, with its axis.
+QUANTITIES = {
+    "relative_response": "||F(x)|| / ||x|| of a block",
+    "response_std": "spread after batch norm",
+}
 
-def gradient_map(run: Run) -> Figure | None:
+
+def gradient_map(made: Material) -> Figure | None:
     """Draw ||dL/dx|| at every block's input over that at the last block's."""
-    frame = record_frame(run.rows(LayerGradient))
+    frame = made.records(LayerGradient)
     if frame.empty:
         return None
     ratios = block_ratios(frame)
@@ -48,8 +52,8 @@ def gradient_map(run: Run) -> Figure | None:
     depths = sorted(set(ratios["depth"]))
     height = 1.9 + len(moments) * (0.7 + 0.42 * len(depths))
     title = "Does the gradient fade on its way down? Colour: size relative to the top"
-    made = titled(run, title, width=9.6, height=height)
-    grid = made.subplots(len(moments), 2, squeeze=False, sharex=True, sharey=True)
+    drawn = made.figure(title, width=9.6, height=height)
+    grid = drawn.subplots(len(moments), 2, squeeze=False, sharex=True, sharey=True)
     reach = max(LEAST_DECADES, float(ratios["decades"].abs().max()))
     shades = Normalize(-reach, reach)
     for row, moment in enumerate(moments):
@@ -61,8 +65,8 @@ def gradient_map(run: Run) -> Figure | None:
             if row == len(moments) - 1:
                 axes.set_xlabel("place in the network (bottom → top)")
         grid[row][0].set_ylabel("depth (layers)")
-    _colour_bar(made, shades)
-    return made
+    _colour_bar(drawn, shades)
+    return drawn
 
 
 def block_ratios(frame: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +102,7 @@ def _map(
             norm=shades,
             rasterized=True,
         )
-        ratio = number(float(10 ** strip["decades"].iloc[0]))
+        ratio = compact(float(10 ** strip["decades"].iloc[0]))
         axes.annotate(
             f"x {ratio}",
             (1.0, place),
@@ -116,25 +120,23 @@ def _map(
     axes.tick_params(length=0)
 
 
-def _colour_bar(made: Figure, shades: Normalize) -> None:
-    from matplotlib.cm import ScalarMappable
-
-    bar = made.colorbar(
-        ScalarMappable(shades, "RdBu_r"), ax=made.axes, shrink=0.9, pad=0.03
+def _colour_bar(drawn: Figure, shades: Normalize) -> None:
+    bar = drawn.colorbar(
+        ScalarMappable(shades, "RdBu_r"), ax=drawn.axes, shrink=0.9, pad=0.03
     )
     reach = int(np.floor(shades.vmax or LEAST_DECADES))
     step = max(1, reach // 3)
     ticks = list(range(-reach // step * step, reach + 1, step))
     ticks = [tick for tick in ticks if abs(tick) <= reach]
-    bar.set_ticks(ticks, labels=[number(10.0**tick) for tick in ticks])
+    bar.set_ticks(ticks, labels=[compact(10.0**tick) for tick in ticks])
     bar.set_label("||dL/dx|| relative to the last block\n(x: first block over last)")
     bar.outline.set_visible(False)
 
 
-def lesions(run: Run) -> Figure | None:
+def lesions(made: Material) -> Figure | None:
     """Draw what deleting each block costs, and what deleting or swapping several."""
-    evidence = Evidence(run)
-    frame = record_frame(run.rows(Lesion))
+    evidence = made.evidence
+    frame = made.records(Lesion)
     depths = {shortcut: evidence.deepest_trained(shortcut) for shortcut in SHORTCUTS}
     chosen = [
         frame[(frame["shortcut"] == shortcut) & (frame["depth"] == depth)]
@@ -148,8 +150,8 @@ def lesions(run: Run) -> Figure | None:
         shortcut: f"{shortcut}-{depth}" for shortcut, depth in depths.items() if depth
     }
     title = "Delete a block of a trained network (deepest that trained)"
-    made = titled(run, title, width=9.6, height=4.8)
-    single, several = made.subplots(1, 2, sharey=True)
+    drawn = made.figure(title, width=9.6, height=4.8)
+    single, several = drawn.subplots(1, 2, sharey=True)
     for shortcut, name in names.items():
         of_shortcut = shown[shown["shortcut"] == shortcut]
         _single_deletions(
@@ -166,8 +168,8 @@ def lesions(run: Run) -> Figure | None:
     for axes in (single, several):
         axes.grid(axis="y")
         axes.set_ylim(-4, 100)
-    made.legend(loc="outside right upper")
-    return made
+    drawn.legend(loc="outside right upper")
+    return drawn
 
 
 def _single_deletions(
@@ -205,7 +207,7 @@ def _several(axes: Axes, frame: pd.DataFrame, shortcut: str) -> None:
         of_kind = frame[frame["damage"] == damage]
         keys = ["seed", "count"]
         by_seed = of_kind.groupby(keys)["error_rise_percent"].mean().reset_index()
-        points = over_seeds(by_seed, ("count",), "error_rise_percent", arithmetic)
+        points = over_seeds(by_seed, ("count",), "error_rise_percent", mean_interval)
         if points.empty:
             continue
         whiskers(
@@ -220,27 +222,20 @@ def _several(axes: Axes, frame: pd.DataFrame, shortcut: str) -> None:
         )
 
 
-#: What each row of panels shows, with its axis.
-QUANTITIES = {
-    "relative_response": "||F(x)|| / ||x|| of a block",
-    "response_std": "spread after batch norm",
-}
-
-
-def responses(run: Run) -> Figure | None:
+def responses(made: Material) -> Figure | None:
     """Draw how strongly each block and layer answers (He et al. 2015, Fig. 7).
 
     Above, how much a block changes what it is given; below, the standard deviation
     of every convolution's output after batch norm. Left by place, right by depth.
     """
-    frame = record_frame(run.rows(LayerResponse))
+    frame = made.records(LayerResponse)
     if frame.empty:
         return None
     depths = sorted(set(frame["depth"]))
     colours = depth_colours(depths)
     title = "How much does each block change what it is given?"
-    made = titled(run, title, width=11.0, height=7.0)
-    grid = made.subplots(2, 3, width_ratios=(1, 1, 0.9), sharex="col")
+    drawn = made.figure(title, width=11.0, height=7.0)
+    grid = drawn.subplots(2, 3, width_ratios=(1, 1, 0.9), sharex="col")
     for row, (field, label) in enumerate(QUANTITIES.items()):
         known = frame.dropna(subset=[field])
         for column, shortcut in enumerate(SHORTCUTS):
@@ -262,7 +257,7 @@ def responses(run: Run) -> Figure | None:
         reference_line(axes, 1.0, text)
     grid[0][1].legend(fontsize=8)
     grid[0][2].legend(fontsize=8)
-    return made
+    return drawn
 
 
 def _by_place(

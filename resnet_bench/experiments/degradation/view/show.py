@@ -1,35 +1,43 @@
 """What a degradation run shows: verdicts, tables, figures and sentences."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.degradation.claims.all import claim_row, judged_claims
-from resnet_bench.experiments.degradation.claims.judging import known
-from resnet_bench.experiments.degradation.records import TrainingResult
-from resnet_bench.experiments.degradation.view import tables as view_published
+from resnet_bench.experiments.degradation.claims.judging import (
+    Judged,
+    Verdict,
+    claim_row,
+    judge_all,
+)
+from resnet_bench.experiments.degradation.claims.rows import CLAIMS
+from resnet_bench.experiments.degradation.records import (
+    DegradationCell,
+    TrainingResult,
+)
+from resnet_bench.experiments.degradation.view.frames import Material, material
 from resnet_bench.experiments.degradation.view.mechanism import (
     gradient_map,
     lesions,
     responses,
 )
-from resnet_bench.experiments.degradation.view.tables import run_tables
+from resnet_bench.experiments.degradation.view.tables import published, run_tables
 from resnet_bench.experiments.degradation.view.training import (
     budgets,
     error_by_depth,
     training_curves,
     treatments,
 )
-from resnet_bench.experiments.degradation.view.words import caveats, summary
 from resnet_bench.present.shown import Shown
-from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 
 #: Figures by file name, in the order of the questions they answer.
-FIGURES: dict[str, Callable[[Run], Figure | None]] = {
+FIGURES: dict[str, Callable[[Material], Figure | None]] = {
     "training-curves": training_curves,
     "error-by-depth": error_by_depth,
     "budgets": budgets,
@@ -39,58 +47,100 @@ FIGURES: dict[str, Callable[[Run], Figure | None]] = {
     "treatments": treatments,
 }
 
+#: Claims that a short summary tells, in this order.
+HEADLINES = (
+    "depth-degradation",
+    "overfitting-absent",
+    "gradients-vanish",
+    "gradients-explode",
+    "identity-exact",
+    "lesion-residual-robust",
+    "budget-shrinks",
+    "thousand-layers",
+)
 
-def json_object(run: Run) -> dict[str, Any]:
-    """Return the run id, a verdict per claim and a row per trained network."""
-    return {
-        "run": run.id,
-        "claims": [claim_row(judged, run) for judged in judged_claims(run)],
-        "rows": [plain_row(row) for row in run.rows(TrainingResult)],
-    }
+#: Networks that a caveat lists by name before it counts the others.
+LISTED = 6
+
+
+def show(run: Run, others: OtherRuns) -> Shown:
+    """Return what the run shows."""
+    made = material(run)
+    judged = judge_all(CLAIMS, made.evidence)
+    claims = [claim_row(each, run.id) for each in judged]
+    headline = summary(judged)
+    beside = published(made)
+    return Shown(
+        json={
+            "run": run.id,
+            "claims": claims,
+            "rows": [plain_row(row) for row in made.evidence.rows(TrainingResult)],
+        },
+        tables=run_tables(made, judged, claims, headline),
+        notices=caveats(run, made.evidence.rows(TrainingResult)),
+        headline=headline,
+        published=[beside] if beside else [],
+        draw=partial(figures, made),
+    )
 
 
 def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row without infinities and not-a-numbers, which JSON lacks."""
     return {
-        name: known(value) if isinstance(value, float) else value
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in row.items()
     }
 
 
-def tables(run: Run) -> list[Table]:
-    """Return the run's tables: claims, error by depth, and what studies add."""
-    return run_tables(run, judged_claims(run))
-
-
-def notices(run: Run) -> list[str]:
-    """Return what a reader must know before believing the tables."""
-    return caveats(run)
-
-
-def published(run: Run) -> list[Table]:
-    """Return published figures beside the run's own."""
-    table = view_published.published_table(run)
-    return [table] if table else []
-
-
-def headline(run: Run) -> list[str]:
-    """Return what the run says, in a few sentences."""
-    return summary(judged_claims(run))
-
-
-def figures(run: Run) -> dict[str, Figure]:
+def figures(made: Material) -> dict[str, Figure]:
     """Return the run's figures by name, leaving out what was not measured."""
-    drawn = {name: draw(run) for name, draw in FIGURES.items()}
+    drawn = {name: draw(made) for name, draw in FIGURES.items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def show(run: Run, others: OtherRuns) -> Shown:
-    """Return what the run shows."""
-    return Shown(
-        json=json_object(run),
-        tables=tables(run),
-        notices=notices(run),
-        headline=headline(run),
-        published=published(run),
-        draw=partial(figures, run),
-    )
+def summary(judged: Sequence[Judged]) -> list[str]:
+    """Return what a run shows, a sentence per headline claim that is decided."""
+    told = [
+        each.conclusion
+        for name in HEADLINES
+        for each in judged
+        if each.claim.name == name and each.verdict is not Verdict.INCONCLUSIVE
+    ]
+    return [*told, _counted(judged)] if judged else []
+
+
+def _counted(judged: Sequence[Judged]) -> str:
+    counts = {
+        verdict: sum(each.verdict is verdict for each in judged) for verdict in Verdict
+    }
+    named = ", ".join(f"{count} {verdict.lower()}" for verdict, count in counts.items())
+    return f"{len(judged)} claims: {named}."
+
+
+def caveats(run: Run, results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what a reader must know before believing a run's numbers."""
+    said = []
+    diverged = [_name(row) for row in results if row["diverged"]]
+    if diverged:
+        more = len(diverged) - LISTED
+        listed = diverged[:LISTED] + ([f"{more} more"] if more > 0 else [])
+        said.append(f"diverged, counted as chance: {', '.join(listed)}")
+    skipped = max((row["skipped_images"] for row in results), default=0)
+    if skipped:
+        said.append(f"{skipped} images could not be decoded and were left out")
+    unfinished = len(run.missing) + len(run.failed)
+    if unfinished:
+        said.append(
+            f"{unfinished} of {len(run.grid)} networks have no result; claims use the "
+            "seeds that have every network they need"
+        )
+    if len({row["seed"] for row in results}) == 1:
+        said.append("one seed gives no interval: claims stay open; try --seeds 3")
+    return said
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """Return which network a row is about, as progress lines call it."""
+    names = (field.name for field in fields(DegradationCell))
+    cell = DegradationCell(**{name: row[name] for name in names if name in row})
+    return f"{cell.label} (step {row['diverged_at_step']})"

@@ -1,91 +1,34 @@
 """The tables of a degradation run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from resnet_bench.experiments.degradation.claims.all import claim_row
-from resnet_bench.experiments.degradation.claims.judging import Judged, bracketed
+from resnet_bench.experiments.degradation.claims.judging import Judged
 from resnet_bench.experiments.degradation.records import GradientSummary, SizeCheck
 from resnet_bench.experiments.degradation.view.frames import (
+    BOUNDS,
+    SHORTCUTS,
+    Material,
     bounded,
-    results_frame,
+    geometric,
     standard,
 )
-from resnet_bench.experiments.degradation.view.words import setting, summary
-from resnet_bench.present.published import reference
+from resnet_bench.present.numbers import bracketed
+from resnet_bench.present.published import (
+    beside_published,
+    published_table,
+    same_protocol,
+)
 from resnet_bench.present.tables import Table
-from resnet_bench.statistics.estimates import ratio_interval
-from resnet_bench.store.reading import Run
 
 #: What the published networks were trained on.
 PUBLISHED_DATASET = "cifar10"
 PUBLISHED_RECIPE = "paper"
 
-
-def published_table(run: Run) -> Table | None:
-    """Return published errors beside those of the same shortcut and depth here.
-
-    None if the run trained none of the published networks.
-    """
-    own = standard(results_frame(run))
-    longest = own.sort_values("steps").groupby(["shortcut", "depth"]).last()
-    known = reference("cifar_plain_vs_residual").to_dict("records")
-    lines = [
-        _line(row, longest.loc[key].to_dict(), run)
-        for row in known
-        if (key := (row["shortcut"], int(row["depth"]))) in longest.index
-    ]
-    if not lines:
-        return None
-    return Table(
-        name="published",
-        title="Errors on CIFAR-10 as published, and here",
-        frame=pd.DataFrame(lines, dtype=object),
-        narrow=[
-            *("shortcut", "depth", "published_train_percent", "train_percent"),
-            *("published_test_percent", "test_percent", "same_protocol"),
-        ],
-        notes=[
-            "The published figures are single-seed and unofficial: orientation only."
-        ],
-        headers={"same_protocol": "same protocol?"},
-    )
-
-
-def _line(row: dict[Any, Any], own: dict[Any, Any], run: Run) -> dict[str, Any]:
-    errors = ("train_percent", "test_percent")
-    measured = [f"{name}{end}" for name in errors for end in ("", "_low", "_high")]
-    return {
-        "shortcut": row["shortcut"],
-        "depth": int(row["depth"]),
-        "published_train_percent": _number(row["train_error_percent"]),
-        "published_test_percent": _number(row["test_error_percent"]),
-        **{name: own[name] for name in measured},
-        "same_protocol": same_protocol(run, int(own["steps"])),
-        "source": row["source"],
-    }
-
-
-def _number(published: Any) -> Any:
-    """Return a published figure as a number; bounds such as `>60` stay words."""
-    try:
-        return float(published)
-    except ValueError:
-        return published
-
-
-def same_protocol(run: Run, steps: int) -> str:
-    """Return in what the run differs from the published training."""
-    dataset, recipe = run.config.get("dataset"), run.config.get("recipe")
-    found = {
-        f"{dataset}, not CIFAR-10": dataset != PUBLISHED_DATASET,
-        f"{steps:,} steps, not 64,000": recipe != PUBLISHED_RECIPE,
-    }
-    differences = [words for words, differs in found.items() if differs]
-    return f"no: {', '.join(differences)}" if differences else "yes"
-
+#: Moments at which gradients are shown: finished steps, and the end of training.
+MOMENTS = ("0", "1", "10", "100", "end")
 
 MEASURED = (
     "measured: the estimate, its 95 % interval over paired seeds, and the margin fixed "
@@ -93,15 +36,36 @@ MEASURED = (
 )
 
 
-def claims_table(run: Run, judged: Sequence[Judged]) -> Table:
+def run_tables(
+    made: Material,
+    judged: Sequence[Judged],
+    claims: Sequence[Mapping[str, Any]],
+    headline: Sequence[str],
+) -> list[Table]:
+    """Return the run's tables, verdicts first, leaving out what was not measured."""
+    optional = (treatments_table(made), gradients_table(made), sizes_table(made))
+    measured = [table for table in optional if not table.frame.empty]
+    return [
+        claims_table(made, judged, claims, headline),
+        errors_table(made),
+        *measured,
+    ]
+
+
+def claims_table(
+    made: Material,
+    judged: Sequence[Judged],
+    claims: Sequence[Mapping[str, Any]],
+    headline: Sequence[str],
+) -> Table:
     """Return a verdict per row; what it shows stands below."""
     rows = [
         {
             "title": each.title,
             "measured": "\n".join(finding.measured for finding in each.findings),
-            **claim_row(each, run),
+            **row,
         }
-        for each in judged
+        for each, row in zip(judged, claims, strict=True)
     ]
     narrow = ["title", "measured", "seeds", "verdict"]
     page = ["claim", "verdict", "measured", "tutorial_sentence", "tutorial_translation"]
@@ -109,10 +73,10 @@ def claims_table(run: Run, judged: Sequence[Judged]) -> Table:
     columns = list(rows[0]) if rows else [*narrow, *page]
     return Table(
         name="claims",
-        title=f"Claims: {setting(run)}",
+        title=f"Claims: {made.setting}",
         frame=pd.DataFrame(rows, columns=columns),
         narrow=narrow,
-        notes=[MEASURED, *summary(judged)],
+        notes=[MEASURED, *headline],
         headers={
             "title": "claim",
             "claim": "claim, with its terms",
@@ -124,21 +88,23 @@ def claims_table(run: Run, judged: Sequence[Judged]) -> Table:
     )
 
 
-def errors_table(run: Run) -> Table:
+def errors_table(made: Material) -> Table:
     """Return plain beside residual, a row per depth and budget."""
-    frame = standard(results_frame(run))
+    frame = standard(made.networks)
     keys = ["depth", "steps"]
-    shortcuts = {
+    sides = {
         shortcut: frame[frame["shortcut"] == shortcut].set_index(keys)
-        for shortcut in ("plain", "residual")
+        for shortcut in SHORTCUTS
     }
-    index = sorted({key for shortcut in shortcuts.values() for key in shortcut.index})
+    index = sorted({key for side in sides.values() for key in side.index})
     columns = {
-        f"{shortcut}_{name}": shortcuts[shortcut][name].reindex(index)
-        for name in _columns("train") + _columns("test")
-        for shortcut in shortcuts
+        f"{shortcut}_{part}_percent{bound}": side[f"{part}_percent{bound}"]
+        for part in ("train", "test")
+        for bound in BOUNDS
+        for shortcut, side in sides.items()
     }
-    counts = [shortcuts[shortcut]["seeds"].reindex(index) for shortcut in shortcuts]
+    columns = {name: column.reindex(index) for name, column in columns.items()}
+    counts = [side["seeds"].reindex(index) for side in sides.values()]
     wide = pd.DataFrame(columns, index=pd.MultiIndex.from_tuples(index, names=keys))
     wide.insert(0, "seeds", pd.concat(counts, axis=1).max(axis=1))
     wide = wide.reset_index().astype({"depth": int, "steps": int, "seeds": int})
@@ -154,14 +120,10 @@ def errors_table(run: Run) -> Table:
         notes=_error_notes(frame),
         headers={
             f"{shortcut}_{part}_percent": f"{shortcut} {part}"
-            for shortcut in shortcuts
+            for shortcut in SHORTCUTS
             for part in ("train", "test")
         },
     )
-
-
-def _columns(part: str) -> list[str]:
-    return [f"{part}_percent{bound}" for bound in ("", "_low", "_high")]
 
 
 def _error_notes(frame: pd.DataFrame) -> list[str]:
@@ -181,14 +143,14 @@ def _error_notes(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def treatments_table(run: Run) -> Table:
-    """Return every network that a study varied, beside what it was varied from."""
-    frame = results_frame(run)
-    varied = frame[(frame["treatment"] != "standard") | frame["train_images"].notna()]
+def treatments_table(made: Material) -> Table:
+    """Return every network that a study treated, beside what it was treated with."""
+    frame = made.networks
+    treated = frame[(frame["treatment"] != "standard") | frame["train_images"].notna()]
     return Table(
         name="treatments",
-        title="Varied networks",
-        frame=varied.reset_index(drop=True),
+        title="Treated networks",
+        frame=treated.reset_index(drop=True),
         narrow=[
             *("shortcut", "depth", "treatment", "train_images", "seeds"),
             *("train_percent", "test_percent"),
@@ -197,48 +159,34 @@ def treatments_table(run: Run) -> Table:
     )
 
 
-#: Moments at which gradients are shown: finished steps, and the end of training.
-MOMENTS = ("0", "1", "10", "100", "end")
-
-
-def gradients_table(run: Run) -> Table:
+def gradients_table(made: Material) -> Table:
     """Return the gradient's ratio of bottom over top, a row per network."""
     keys = ("shortcut", "treatment", "depth")
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in run.rows(GradientSummary):
+    for row in made.evidence.rows(GradientSummary):
         groups.setdefault(tuple(row[key] for key in keys), []).append(row)
     rows = [
         {**dict(zip(keys, key, strict=True)), **_by_moment(group)}
         for key, group in sorted(groups.items())
     ]
     ratios = [f"ratio_{moment}" for moment in MOMENTS]
-    bounds = [f"{name}_{moment}" for moment in MOMENTS for name in _bounds()]
+    bounds = [f"bottom_over_top{bound}_{m}" for m in MOMENTS for bound in BOUNDS]
     smooth = [f"shattering_{moment}" for moment in MOMENTS]
     frame = pd.DataFrame(rows, columns=[*keys, "seeds", *ratios, *bounds, *smooth])
+    shown = ("ratio_0", "ratio_10", "ratio_end")
+    headers = {f"ratio_{moment}": f"step {moment}" for moment in MOMENTS}
+    headers |= {name: name.replace("_", " ") for name in smooth}
     return Table(
         name="gradients",
         title="Gradient at the bottom over that at the top, by finished steps",
         frame=frame if frame.empty else frame.dropna(axis="columns", how="all"),
-        narrow=[*keys, *_measured(frame, ("ratio_0", "ratio_10", "ratio_end"))],
+        narrow=[*keys, *(name for name in shown if frame[name].notna().any())],
         notes=[
             "||dL/dx|| at the first block over that at the last, geometric mean and "
             "95 % interval over seeds: above 1 the gradient grows on its way down"
         ],
-        headers={
-            name: name.replace("_", " ")
-            .replace("ratio", "step")
-            .replace("step end", "end")
-            for name in [*ratios, *smooth]
-        },
+        headers={**headers, "ratio_end": "end"},
     )
-
-
-def _bounds() -> list[str]:
-    return [f"bottom_over_top{bound}" for bound in ("", "_low", "_high")]
-
-
-def _measured(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    return [name for name in names if frame[name].notna().any()]
 
 
 def _by_moment(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -250,7 +198,7 @@ def _by_moment(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         smooth = [row["shattering_correlation"] for row in rows]
         known = [value for value in smooth if value is not None]
         if ratios:
-            interval = ratio_interval(ratios, [1.0] * len(ratios))
+            interval = geometric(ratios)
             # Text, because the sides of a ratio's interval differ by far.
             summary[f"ratio_{moment}"] = bracketed(interval)
             summary |= {
@@ -262,21 +210,68 @@ def _by_moment(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return summary
 
 
-def sizes_table(run: Run) -> Table:
+def sizes_table(made: Material) -> Table:
     """Return what networks answer to images of several sizes."""
     columns = ["network", "pooling", "height", "width_pixels", "accepted"]
     columns += ["output_shape", "raised"]
     return Table(
         name="sizes",
         title="Image sizes: global pooling against flattening",
-        frame=pd.DataFrame(run.rows(SizeCheck), columns=columns),
+        frame=pd.DataFrame(made.evidence.rows(SizeCheck), columns=columns),
         narrow=columns[:6],
         headers={"width_pixels": "width", "output_shape": "output"},
     )
 
 
-def run_tables(run: Run, judged: Sequence[Judged]) -> list[Table]:
-    """Return the run's tables, verdicts first, leaving out what was not measured."""
-    optional = (treatments_table(run), gradients_table(run), sizes_table(run))
-    measured = [table for table in optional if not table.frame.empty]
-    return [claims_table(run, judged), errors_table(run), *measured]
+def published(made: Material) -> Table | None:
+    """Return published errors beside those of the same shortcut and depth here.
+
+    None if the run trained none of the published networks.
+    """
+    return published_table(
+        list(_published_lines(made)),
+        title="Errors on CIFAR-10 as published, and here",
+        narrow=[
+            *("shortcut", "depth", "published_train_percent", "train_percent"),
+            *("published_test_percent", "test_percent"),
+        ],
+        notes=[
+            "The published figures are single-seed and unofficial: orientation only."
+        ],
+    )
+
+
+def _published_lines(made: Material) -> Iterator[dict[str, Any]]:
+    """Yield a line for each network trained longest that has a published twin."""
+    longest = standard(made.networks).sort_values("steps")
+    longest = longest.groupby(["shortcut", "depth"]).last().reset_index()
+    config = made.run.config
+    dataset, recipe = config.get("dataset"), config.get("recipe")
+    keys = {"shortcut": "shortcut", "depth": "depth"}
+    own = longest.to_dict("records")
+    for row, known in beside_published(own, "cifar_plain_vs_residual", keys):
+        differences = {
+            f"{dataset}, not CIFAR-10": dataset != PUBLISHED_DATASET,
+            f"{row['steps']:,} steps, not 64,000": recipe != PUBLISHED_RECIPE,
+        }
+        yield {
+            "shortcut": row["shortcut"],
+            "depth": int(row["depth"]),
+            "published_train_percent": _number(known["train_error_percent"]),
+            "published_test_percent": _number(known["test_error_percent"]),
+            **{
+                f"{part}_percent{bound}": row[f"{part}_percent{bound}"]
+                for part in ("train", "test")
+                for bound in BOUNDS
+            },
+            "same_protocol": same_protocol(differences),
+            "source": known["source"],
+        }
+
+
+def _number(published: Any) -> Any:
+    """Return a published figure as a number; bounds such as `>60` stay words."""
+    try:
+        return float(published)
+    except ValueError:
+        return published

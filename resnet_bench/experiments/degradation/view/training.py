@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.records import (
     CurvePoint,
     TrainingResult,
@@ -16,20 +15,17 @@ from resnet_bench.experiments.degradation.records import (
 from resnet_bench.experiments.degradation.view.frames import (
     MARKERS,
     SHORTCUTS,
-    arithmetic,
+    Material,
     depth_colours,
     log_scale,
     number_ticks,
     over_seeds,
-    record_frame,
     reference_line,
-    results_frame,
     standard,
-    titled,
     whiskers,
 )
 from resnet_bench.present.theme import SHORTCUT_COLOURS
-from resnet_bench.store.reading import Run
+from resnet_bench.statistics.estimates import mean_interval
 
 PERCENT = (0.0, 100.0)
 CURVES = {
@@ -37,21 +33,34 @@ CURVES = {
     "running_loss": "training loss (log scale)",
 }
 
+#: What the treatments of a network are called beside their marks.
+TREATMENT_WORDS = {
+    "lambda-0.25": "shortcut x/4",
+    "lambda-0.5": "shortcut x/2",
+    "lambda-0.75": "shortcut 3x/4",
+    "convolution-shortcut": "shortcut 1x1 convolution",
+    "option-b": "shortcut +x, projected\nwhere the shape changes",
+    "pre-activation": "shortcut +x, pre-activation",
+    "dirac": "Dirac start",
+    "wide": "twice as wide",
+    "adam": "Adam",
+}
 
-def training_curves(run: Run) -> Figure | None:
+
+def training_curves(made: Material) -> Figure | None:
     """Draw error and loss over steps, plain beside residual (He et al. 2015, Fig. 6).
 
     A thick line is the mean over seeds, thin ones are the seeds.
     """
-    frame = record_frame(run.rows(CurvePoint))
+    frame = made.records(CurvePoint)
     if frame.empty:
         return None
-    frame = frame[frame["depth"].isin(Evidence(run).depths)]
+    frame = frame[frame["depth"].isin(made.evidence.depths)]
     title = (
         "Do deeper networks train worse? Plain beside residual, same initial weights"
     )
-    made = titled(run, title, width=9.6, height=7.0)
-    grid = made.subplots(2, 2, sharex=True, sharey="row")
+    drawn = made.figure(title, width=9.6, height=7.0)
+    grid = drawn.subplots(2, 2, sharex=True, sharey="row")
     colours = depth_colours(frame["depth"].tolist())
     for row, (field, label) in enumerate(CURVES.items()):
         for column, shortcut in enumerate(SHORTCUTS):
@@ -65,8 +74,8 @@ def training_curves(run: Run) -> Figure | None:
         grid[1][column].set_xlabel("training steps")
     grid[0][0].set_ylim(0, 100)
     grid[0][0].set_xlim(left=0)
-    _depth_legend(made, colours)
-    return made
+    _depth_legend(drawn, colours)
+    return drawn
 
 
 def _curves(
@@ -83,24 +92,26 @@ def _curves(
     axes.grid(axis="y")
 
 
-def _depth_legend(made: Figure, colours: Mapping[int, str]) -> None:
+def _depth_legend(drawn: Figure, colours: Mapping[int, str]) -> None:
     lines = [
         Line2D([], [], color=colour, linewidth=2.2, label=f"{depth} layers")
         for depth, colour in colours.items()
     ]
-    made.legend(handles=lines, loc="outside right upper", title="thick: mean\nof seeds")
+    drawn.legend(
+        handles=lines, loc="outside right upper", title="thick: mean\nof seeds"
+    )
 
 
-def error_by_depth(run: Run) -> Figure | None:
+def error_by_depth(made: Material) -> Figure | None:
     """Draw clean training and test error against depth for plain and residual."""
-    frame = standard(results_frame(run))
-    depths = Evidence(run).depths
+    frame = standard(made.networks)
+    depths = made.evidence.depths
     frame = frame[(frame["budget"] == 1) & frame["depth"].isin(depths)]
     if frame.empty:
         return None
     title = "Error against depth, clean weights of the last step"
-    made = titled(run, title, width=8.4, height=5.0)
-    axes = made.subplots()
+    drawn = made.figure(title, width=8.4, height=5.0)
+    axes = drawn.subplots()
     # Legends fill column by column: a column per shortcut.
     marks = [
         mark
@@ -109,15 +120,15 @@ def error_by_depth(run: Run) -> Figure | None:
             axes, frame[frame["shortcut"] == shortcut], shortcut
         )
     ]
-    chance = {row["chance_error_percent"] for row in run.rows(TrainingResult)}
+    chance = {row["chance_error_percent"] for row in made.evidence.rows(TrainingResult)}
     reference_line(axes, max(chance), "chance")
     number_ticks(axes, depths)
     axes.set_xlabel("depth (layers)")
     axes.set_ylabel("error (%)")
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
-    made.legend(handles=marks, loc="outside lower center", ncols=2)
-    return made
+    drawn.legend(handles=marks, loc="outside lower center", ncols=2)
+    return drawn
 
 
 def _shortcut_by_depth(axes: Axes, frame: pd.DataFrame, shortcut: str) -> list[Any]:
@@ -149,16 +160,16 @@ def training_errors(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def budgets(run: Run) -> Figure | None:
+def budgets(made: Material) -> Figure | None:
     """Draw the error against the steps of one and of longer budgets."""
-    frame = standard(results_frame(run))
+    frame = standard(made.networks)
     longer = set(frame.loc[frame["budget"] > 1, "depth"])
     if not longer:
         return None
     frame = frame[frame["depth"].isin(longer)]
     title = "More steps: does the plain network catch up?"
-    made = titled(run, title, width=8.4, height=4.6)
-    axes = made.subplots()
+    drawn = made.figure(title, width=8.4, height=4.6)
+    axes = drawn.subplots()
     styles = dict(zip(sorted(longer), (":", "-", "--", "-."), strict=False))
     for (shortcut, depth), group in frame.groupby(["shortcut", "depth"]):
         whiskers(
@@ -176,32 +187,18 @@ def budgets(run: Run) -> Figure | None:
     axes.set_ylabel("training error, recalibrated (%)")
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
-    made.legend(loc="outside right upper")
-    return made
+    drawn.legend(loc="outside right upper")
+    return drawn
 
 
-#: What the treatments of a network are called beside their marks.
-TREATMENT_WORDS = {
-    "lambda-0.25": "shortcut x/4",
-    "lambda-0.5": "shortcut x/2",
-    "lambda-0.75": "shortcut 3x/4",
-    "convolution-shortcut": "shortcut 1x1 convolution",
-    "option-b": "shortcut +x, projected\nwhere the shape changes",
-    "pre-activation": "shortcut +x, pre-activation",
-    "dirac": "Dirac start",
-    "wide": "twice as wide",
-    "adam": "Adam",
-}
-
-
-def treatments(run: Run) -> Figure | None:
+def treatments(made: Material) -> Figure | None:
     """Draw the training error with other shortcuts, and with other remedies."""
-    evidence = Evidence(run)
+    evidence = made.evidence
     if not evidence.studies & {"shortcut", "controls"}:
         return None
     results = [
         row
-        for row in run.rows(TrainingResult)
+        for row in made.evidence.rows(TrainingResult)
         if row["depth"] == evidence.middle
         and row["budget"] == 1
         and row["train_images"] is None
@@ -213,14 +210,14 @@ def treatments(run: Run) -> Figure | None:
         pd.DataFrame(results),
         ("shortcut", "treatment"),
         "train_error_recalibrated_percent",
-        arithmetic,
+        mean_interval,
     )
     frame = frame.sort_values(
         ["estimate", "shortcut"], ascending=False, ignore_index=True
     )
     title = f"Depth {evidence.middle}: other shortcuts, and none with other remedies"
-    made = titled(run, title, width=8.4, height=1.6 + 0.36 * len(frame))
-    axes = made.subplots()
+    drawn = made.figure(title, width=8.4, height=1.6 + 0.36 * len(frame))
+    axes = drawn.subplots()
     for shortcut, group in frame.groupby("shortcut"):
         _treatment_marks(axes, group, str(shortcut))
     pairs = zip(frame["shortcut"], frame["treatment"], strict=True)
@@ -229,8 +226,8 @@ def treatments(run: Run) -> Figure | None:
     axes.set_xlim(-2, 100)
     axes.set_xlabel("training error, recalibrated (%), 95 % interval over seeds")
     axes.grid(axis="x")
-    made.legend(loc="outside lower center", ncols=2)
-    return made
+    drawn.legend(loc="outside lower center", ncols=2)
+    return drawn
 
 
 def _treatment_marks(axes: Axes, frame: pd.DataFrame, shortcut: str) -> None:

@@ -1,0 +1,563 @@
+"""Every claim about degradation: a row each, with margins fixed before any run."""
+
+from resnet_bench.experiments.degradation.claims import statistics as of
+from resnet_bench.experiments.degradation.claims.evidence import TRAINED_PERCENT
+from resnet_bench.experiments.degradation.claims.judging import (
+    Claim,
+    Criterion,
+    Lesson,
+    Relation,
+)
+from resnet_bench.experiments.degradation.grid import FEW_IMAGES
+
+ABOVE, BELOW, AT_MOST = Relation
+
+#: Percentage points of training error that degradation must exceed; on the small
+#: digits, whose budgets are short, ten times what larger data sets must show.
+DEGRADATION_POINTS = 1.0
+DIGITS_POINTS = {"digits": 10.0, "digits-0-4": 10.0, "digits-5-9": 10.0}
+
+#: Percentage points of training error that depth may cost the residual network, and
+#: by which a gap of test over training error has grown.
+RESIDUAL_POINTS = 1.0
+GAP_POINTS = 1.0
+
+#: Ratios of the gradient at the bottom over that at the top, at step 0: below the
+#: first it vanishes, above the second it explodes, between them it is healthy.
+VANISHING = 0.1
+EXPLODING = 10.0
+
+#: Training loss that further steps may cost the net with identity blocks added.
+LOSS_MARGIN = 0.02
+
+#: Points of error that deleting one block costs: residual at most, plain at least.
+RESIDUAL_LESION = 2.0
+PLAIN_LESION = 20.0
+
+#: Largest difference of logits between a net and its extension by identity layers.
+SAME_LOGITS = 1e-4
+
+NOT_OVERFITTING = Lesson(1, "不是过拟合", "It is not overfitting.")
+CANNOT_BE_TRAINED = Lesson(1, "根本训练不动", "It simply cannot be trained.")
+GRADIENT_IS_SPENT = Lesson(
+    1,
+    "信息（梯度）传到底层已经没力气了",
+    "The information (the gradient) has no strength left when it gets to the bottom.",
+)
+THOUSAND_LAYERS = Lesson(
+    1, "100层甚至1000层都能训练！", "100 and even 1000 layers can be trained!"
+)
+
+DEGRADES = Criterion(of.excess, ABOVE, DEGRADATION_POINTS, DIGITS_POINTS)
+
+#: In the order in which they are shown.
+CLAIMS = (
+    Claim(
+        name="depth-degradation",
+        study="depth",
+        title="only plain-{deep} degrades",
+        sentence=(
+            "After {steps} steps on {dataset}, {deep} layers instead of {reference} "
+            "cost the plain network clearly more training error than the residual "
+            "network of identical initial weights, and cost the residual one nothing."
+        ),
+        refuted=(
+            "After {steps} steps on {dataset}, plain-{deep} has not fallen behind "
+            "residual-{deep} as claimed, or residual-{deep} has degraded too."
+        ),
+        explained=(
+            "Plain and residual network share their initial weights, so the shortcut "
+            "is the only difference. Judged for each deep depth."
+        ),
+        lesson=Lesson(
+            1,
+            "50层网络反而比20层差了！",
+            "A network of 50 layers turns out worse than one of 20!",
+        ),
+        supporting="He et al. 2015, section 4.2 and Fig. 6",
+        criteria=(DEGRADES, Criterion(of.residual_growth, BELOW, RESIDUAL_POINTS)),
+        cases=of.each_deep,
+    ),
+    Claim(
+        name="depth-helps-at-first",
+        study="depth",
+        title="plain-{deep} beats plain-{other}",
+        sentence=(
+            "After {steps} steps on {dataset}, the plain network of {deep} layers has "
+            "a lower training error than that of {other}."
+        ),
+        refuted=(
+            "After {steps} steps on {dataset}, the plain network of {deep} layers has "
+            "a higher training error than that of {other}."
+        ),
+        explained=(
+            "The shallowest plain network (8 layers by default) against the reference. "
+            "On easy data both errors can be 0, which leaves the claim open; in short "
+            "budgets the deeper network may simply be slower, which refutes it for "
+            "that budget."
+        ),
+        lesson=Lesson(
+            1, "20层网络比10层好", "A network of 20 layers is better than one of 10."
+        ),
+        supporting="Simonyan and Zisserman 2015, Table 3",
+        criteria=(Criterion(of.shallow_excess, ABOVE, 0.0),),
+        cases=of.shallowest,
+    ),
+    Claim(
+        name="budget-untrainable",
+        study="depth",
+        title="{multiple}× steps: plain-{deep} behind",
+        sentence=(
+            "Even after {multiple} times {steps} steps on {dataset}, depth costs "
+            "plain-{deep} clearly more training error than residual-{deep}: it cannot "
+            "be trained in that budget, rather than being slow."
+        ),
+        refuted=(
+            "After {multiple} times {steps} steps on {dataset}, plain-{deep} has "
+            "caught up: it trained slowly; that it cannot be trained is not so."
+        ),
+        explained="Judged after 4 and after 16 times the steps.",
+        lesson=CANNOT_BE_TRAINED,
+        supporting="He et al. 2015, section 4.1, footnote on 3 times the iterations",
+        contradicting="Xiao et al. 2018: 10,000 plain layers can be trained",
+        criteria=(DEGRADES,),
+        cases=of.each_budget,
+    ),
+    Claim(
+        name="budget-shrinks",
+        study="depth",
+        title="{multiple}× steps: difference shrinks",
+        sentence=(
+            "With {multiple} times {steps} steps on {dataset}, the difference that "
+            "depth makes between plain-{deep} and residual-{deep} shrinks."
+        ),
+        refuted=(
+            "With {multiple} times {steps} steps on {dataset}, the difference that "
+            "depth makes between plain-{deep} and residual-{deep} does not shrink."
+        ),
+        explained=(
+            "Together with the claim above it tells a network that cannot be trained "
+            "from one that trains slowly."
+        ),
+        lesson=CANNOT_BE_TRAINED,
+        contradicting="He et al. 2015, section 4.1, footnote on 3 times the iterations",
+        criteria=(Criterion(of.excess_shrinks, ABOVE, DEGRADATION_POINTS),),
+        cases=of.each_budget,
+    ),
+    Claim(
+        name="overfitting-absent",
+        study="overfitting",
+        title="plain-{deep} does not overfit",
+        sentence=(
+            "After {steps} steps on {dataset}, plain-{deep} is worse than "
+            "plain-{reference} on the training set itself, and its gap between test "
+            "and training error has not grown: this is not overfitting."
+        ),
+        refuted=(
+            "After {steps} steps on {dataset}, plain-{deep} is no worse than "
+            "plain-{reference} on the training set, or its gap between test and "
+            "training error has grown: overfitting is not ruled out."
+        ),
+        explained=(
+            "An overfitted network is good on its training set and bad on the test "
+            "set. The test set is read once; it is small in the built-in data, so the "
+            "gap's interval is often wide and the claim stays open."
+        ),
+        lesson=NOT_OVERFITTING,
+        supporting="He et al. 2015, section 1 and Fig. 1",
+        criteria=(
+            Criterion(of.plain_growth, ABOVE, 0.0),
+            Criterion(of.gap_growth, BELOW, GAP_POINTS),
+        ),
+        cases=of.deepest,
+        control="overfitting-control",
+    ),
+    Claim(
+        name="overfitting-control",
+        study="overfitting",
+        title=f"control: {FEW_IMAGES} images do overfit",
+        sentence=(
+            f"Positive control: trained on {FEW_IMAGES} images for {{steps}} steps, "
+            "plain-{deep} does overfit, and the gap between test and training error "
+            "shows it."
+        ),
+        refuted=(
+            f"Positive control failed: even {FEW_IMAGES} images leave no gap between "
+            "test and training error, so that this run could not see overfitting."
+        ),
+        explained=(
+            "Judged on the shallowest plain network. If the control fails, this run "
+            "could not have seen overfitting."
+        ),
+        lesson=NOT_OVERFITTING,
+        supporting="Zhang et al. 2017, section 2: networks learn small sets by heart",
+        criteria=(Criterion(of.few_images_gap_growth, ABOVE, GAP_POINTS),),
+        cases=of.at_few_images,
+    ),
+    Claim(
+        name="gradients-vanish",
+        study="gradients",
+        title="gradient fades in plain-{deep}",
+        sentence=(
+            "Before training, the gradient of plain-{deep} with batch norm fades on "
+            "its way down: at the bottom it is less than a tenth of that at the top."
+        ),
+        refuted=(
+            "Before training, the gradient of plain-{deep} with batch norm does not "
+            "fade on its way down."
+        ),
+        explained=(
+            "The tutorial says that the gradient fades, the paper that it does not, "
+            "theory the opposite: three claims share one number. What else the study "
+            "measures (other moments, residual networks, no batch norm, zero-gamma, "
+            "signal to noise, shattering) stands in gradients.csv and in the run file, "
+            "without a verdict."
+        ),
+        lesson=GRADIENT_IS_SPENT,
+        supporting="Glorot and Bengio 2010, section 4 (without batch norm)",
+        contradicting="He et al. 2015, section 4.1; Yang et al. 2019",
+        criteria=(Criterion(of.gradient_ratio, BELOW, VANISHING),),
+        cases=of.deepest,
+    ),
+    Claim(
+        name="gradients-explode",
+        study="gradients",
+        title="gradient explodes in plain-{deep}",
+        sentence=(
+            "Before training, the gradient of plain-{deep} with batch norm explodes: "
+            "at the bottom it is more than ten times that at the top."
+        ),
+        refuted=(
+            "Before training, the gradient of plain-{deep} with batch norm does not "
+            "explode on its way down."
+        ),
+        lesson=GRADIENT_IS_SPENT,
+        supporting="Yang et al. 2019: batch norm makes gradients explode at the start",
+        contradicting="He et al. 2015, section 4.1",
+        criteria=(Criterion(of.gradient_ratio, ABOVE, EXPLODING),),
+        cases=of.deepest,
+    ),
+    Claim(
+        name="gradients-healthy",
+        study="gradients",
+        title="gradient healthy in plain-{deep}",
+        sentence=(
+            "Before training, the gradient of plain-{deep} with batch norm is healthy: "
+            "bottom and top differ by less than ten times, either way."
+        ),
+        refuted=(
+            "Before training, the gradient of plain-{deep} with batch norm is not "
+            "healthy: bottom and top differ by more than ten times."
+        ),
+        lesson=GRADIENT_IS_SPENT,
+        supporting="He et al. 2015, section 4.1: healthy norms with batch norm",
+        contradicting="Yang et al. 2019; Balduzzi et al. 2017",
+        criteria=(Criterion(of.gradient_imbalance, BELOW, EXPLODING),),
+        cases=of.deepest,
+    ),
+    Claim(
+        name="identity-exact",
+        study="identity",
+        title="block of F = 0 is the identity",
+        sentence=(
+            "Blocks that learned nothing (a last batch-norm scale of 0), put into the "
+            "trained residual-{deep}, leave every logit as it was, to the last bit."
+        ),
+        refuted=(
+            "Blocks that learned nothing, put into the trained residual-{deep}, change "
+            "its logits."
+        ),
+        lesson=Lesson(3, "输出 = 0 + x = x", "Output = 0 + x = x."),
+        supporting="He et al. 2015, section 3.1; Goyal et al. 2017, section 5.1",
+        criteria=(Criterion(of.inserted_difference, AT_MOST, 0.0),),
+        cases=of.at_reference,
+    ),
+    Claim(
+        name="identity-never-worse",
+        study="identity",
+        title="more layers never hurt",
+        sentence=(
+            "Trained on for the same further steps, residual-{deep} with blocks added "
+            "ends at a training loss no higher than that of the net left as it was."
+        ),
+        refuted=(
+            "Trained on for the same further steps, residual-{deep} with blocks added "
+            "ends at a higher training loss than the net left as it was: added layers "
+            "can make it worse."
+        ),
+        explained=(
+            "This is about further training from one point, on the training set; the "
+            "paper's own 1202 layers test worse."
+        ),
+        lesson=Lesson(3, "永远不会变差！", "It never gets worse!"),
+        supporting="He et al. 2015, section 1",
+        contradicting="He et al. 2015, Table 6: 1202 layers test worse than 110",
+        criteria=(Criterion(of.loss_after_insertion, BELOW, LOSS_MARGIN),),
+        cases=of.at_reference,
+    ),
+    Claim(
+        name="identity-plain-control",
+        study="identity",
+        title="control: it destroys plain-{deep}",
+        sentence=(
+            "Control: the same blocks put into the trained plain-{deep}, where no x "
+            "gets past them, destroy it."
+        ),
+        refuted=(
+            "Control failed: the same blocks put into the trained plain-{deep} do it "
+            "little harm."
+        ),
+        lesson=Lesson(
+            1,
+            "不管F(x)学没学到东西，x都能直接传过去",
+            "Whether F(x) has learned something or not, x gets through.",
+        ),
+        supporting="He et al. 2015, section 3.1",
+        criteria=(Criterion(of.plain_insertion, ABOVE, PLAIN_LESION),),
+        cases=of.at_reference,
+    ),
+    Claim(
+        name="response-small",
+        study="response",
+        title="residual responses are small",
+        sentence=(
+            "Residual functions are small: the blocks of residual-{deep} add less to "
+            "what they are given than those of residual-{reference}, and these change "
+            "it less than the blocks of plain-{reference}."
+        ),
+        refuted=(
+            "Residual functions are not small: the blocks of residual-{deep} add no "
+            "less than those of residual-{reference}, or these change what they are "
+            "given no less than the blocks of plain-{reference}."
+        ),
+        explained=(
+            "Blocks of a deeper network have less to do each. The spread of each "
+            "convolution after batch norm, which the paper plots, is in the figure; it "
+            "is not judged, because after batch norm it is little more than the "
+            "learned scale, which hardly moves in a short budget."
+        ),
+        lesson=Lesson(
+            3,
+            "中间的层什么都没学到（输出≈0）",
+            "The layers in between learned nothing (their output is about 0).",
+        ),
+        supporting="He et al. 2015, section 4.2 and Fig. 7",
+        criteria=(
+            Criterion(of.response_with_depth, BELOW, 1.0),
+            Criterion(of.response_with_shortcuts, BELOW, 1.0),
+        ),
+        cases=of.deepest,
+    ),
+    Claim(
+        name="lesion-residual-robust",
+        study="lesion",
+        title="residual-{deep} survives a lesion",
+        sentence=(
+            "Deleting one block costs the trained residual-{deep} less than 2 points "
+            "of error at the median and the trained plain-{other} more than 20: x "
+            "takes the shortcut around what is missing."
+        ),
+        refuted=(
+            "Deleting one block costs the trained residual-{deep} more than 2 points "
+            "of error at the median, or the trained plain-{other} less than 20."
+        ),
+        explained=(
+            "Each block that keeps the shape is deleted in turn, at the deepest depth "
+            "at which every seed has trained (below 5 % training error), residual and "
+            "plain each on its own."
+        ),
+        lesson=Lesson(
+            2,
+            '让输入可以"抄近路"到输出！',
+            "It lets the input take a shortcut to the output!",
+        ),
+        supporting="Veit et al. 2016, section 4.1",
+        criteria=(
+            Criterion(of.residual_deletion, BELOW, RESIDUAL_LESION),
+            Criterion(of.plain_deletion, ABOVE, PLAIN_LESION),
+        ),
+        cases=of.trained,
+    ),
+    Claim(
+        name="constructed-exists",
+        study="constructed",
+        title="a good plain-{deep} exists",
+        sentence=(
+            "A plain network of {deep} layers as good as the trained one of "
+            "{reference} exists (identity layers construct it), yet {steps} steps of "
+            "SGD on {dataset} end at a higher training error."
+        ),
+        refuted=(
+            "SGD on {dataset} finds a plain-{deep} no worse than the constructed one "
+            "in {steps} steps, or the construction does not keep the function."
+        ),
+        explained=(
+            "The layers added pass everything through: Dirac convolutions, batch norm "
+            "set to the identity. The failure is one of the search."
+        ),
+        lesson=Lesson(
+            3,
+            "至少不会比没加这些层更差",
+            "At least no worse than without these added layers.",
+        ),
+        supporting="He et al. 2015, section 1: a solution by construction",
+        criteria=(
+            Criterion(of.above_constructed, ABOVE, 0.0),
+            Criterion(of.constructed_logits, AT_MOST, SAME_LOGITS),
+        ),
+        cases=of.deepest,
+    ),
+    Claim(
+        name="thousand-hundred",
+        study="thousand",
+        title="residual-{deep} trains",
+        sentence=(
+            "After {steps} steps on {dataset}, the residual network of {deep} layers "
+            "has trained: its training error is below 5 %."
+        ),
+        refuted=(
+            "After {steps} steps on {dataset}, the residual network of {deep} layers "
+            "has not trained: its training error is above 5 %."
+        ),
+        explained="Judged on the deepest of the grid: 110 layers in `standard`.",
+        lesson=THOUSAND_LAYERS,
+        supporting="He et al. 2015, Table 6",
+        criteria=(Criterion(of.residual_error, BELOW, TRAINED_PERCENT),),
+        cases=of.at_hundred,
+    ),
+    Claim(
+        name="thousand-layers",
+        study="thousand",
+        title="residual-{deep} trains",
+        sentence=(
+            "After {steps} steps on {dataset}, the residual network of {deep} layers "
+            "(narrower where the row says so) has trained: its training error is "
+            "below 5 %."
+        ),
+        refuted=(
+            "After {steps} steps on {dataset}, the residual network of {deep} layers "
+            "has not trained: its training error is above 5 %."
+        ),
+        explained=(
+            "Judged on 1202 layers. On a CPU the network is narrower and has one seed, "
+            "which leaves the claim open; the number is in the row all the same."
+        ),
+        lesson=THOUSAND_LAYERS,
+        supporting="He et al. 2015, section 4.2, exploring over 1000 layers",
+        criteria=(Criterion(of.residual_error, BELOW, TRAINED_PERCENT),),
+        cases=of.at_extreme,
+    ),
+    Claim(
+        name="thousand-control",
+        study="thousand",
+        title="control: plain-{deep} fails",
+        sentence=(
+            "Control: after the same {steps} steps on {dataset}, the plain network of "
+            "{deep} layers has not trained; its training error is above 5 %."
+        ),
+        refuted=(
+            "Control: after the same {steps} steps on {dataset}, the plain network of "
+            "{deep} layers has trained as well, so that the shortcut was not needed."
+        ),
+        lesson=THOUSAND_LAYERS,
+        supporting="He et al. 2015, section 4.2: plain-110 above 60 % error",
+        contradicting="Xiao et al. 2018: 10,000 plain layers can be trained",
+        criteria=(Criterion(of.plain_error(""), ABOVE, TRAINED_PERCENT),),
+        cases=of.at_hundred,
+    ),
+    Claim(
+        name="shortcut-identity-best",
+        study="shortcut",
+        title="depth {deep}: x < conv(x) < x/2",
+        sentence=(
+            "After {steps} steps on {dataset}, the pure +x gives residual-{deep} the "
+            "lowest training error, a 1×1 convolution of x a higher one and half of x "
+            "the highest: the order of He et al. 2016, Table 1."
+        ),
+        refuted=(
+            "After {steps} steps on {dataset}, the order of He et al. 2016, Table 1 "
+            "(x, then a convolution of x, then half of x) does not hold at depth "
+            "{deep}."
+        ),
+        explained=(
+            "The order is tested pair by pair. Scales of 0.25 and 0.75, option B and "
+            "pre-activation are measured and shown beside."
+        ),
+        lesson=Lesson(1, "就多了一个 +x ！", "There is just one +x more!"),
+        supporting="He et al. 2016, Table 1",
+        criteria=(
+            Criterion(of.convolution_above_identity, ABOVE, 0.0),
+            Criterion(of.half_above_convolution, ABOVE, 0.0),
+        ),
+        cases=of.at_middle,
+    ),
+    Claim(
+        name="controls-necessary",
+        study="controls",
+        title="only shortcuts train depth {deep}",
+        sentence=(
+            "After {steps} steps on {dataset}, no other remedy trains plain-{deep}: "
+            "from a Dirac start, twice as wide, or with Adam its training error stays "
+            "above 5 %."
+        ),
+        refuted=(
+            "After {steps} steps on {dataset}, another remedy trains plain-{deep} as "
+            "well: shortcuts are sufficient, not necessary."
+        ),
+        explained="Refuted as soon as one remedy surely trains it.",
+        lesson=Lesson(
+            3,
+            "这就是为什么ResNet可以做到100+层",
+            "This is why ResNet can reach more than 100 layers.",
+        ),
+        contradicting=(
+            "Balduzzi et al. 2017, section 4; Zagoruyko and Komodakis 2017 (Dirac); "
+            "Xiao et al. 2018"
+        ),
+        criteria=tuple(
+            Criterion(of.plain_error(f" {remedy}", name), ABOVE, TRAINED_PERCENT)
+            for remedy, name in (
+                ("from a Dirac start", "dirac"),
+                ("twice as wide", "wide"),
+                ("with Adam", "adam"),
+            )
+        ),
+        cases=of.at_middle,
+    ),
+    Claim(
+        name="anysize-pooling",
+        study="anysize",
+        title="a ResNet takes any image size",
+        sentence=(
+            "With global average pooling, a residual network accepts every image size "
+            "that was tried and answers with the same number of classes."
+        ),
+        refuted="With global average pooling, a network refused an image size.",
+        explained="Tried: 32×32, 64×64, 97×131 and 224×224.",
+        lesson=Lesson(
+            4,
+            "全局平均池化（不管图片多大，变成1×1）",
+            "Global average pooling (however large the image, it becomes 1×1).",
+        ),
+        supporting="Lin et al. 2014, section 3.2",
+        criteria=(Criterion(of.resnet_refusals, AT_MOST, 0.0),),
+        cases=of.image_sizes,
+    ),
+    Claim(
+        name="anysize-flatten",
+        study="anysize",
+        title="control: LeNet takes one size",
+        sentence=(
+            "Control: LeNet, which flattens instead, accepts the one image size that "
+            "it was built for."
+        ),
+        refuted="LeNet, which flattens instead, accepts more than one image size.",
+        explained="In this respect the pattern is not the same.",
+        lesson=Lesson(
+            4, "和LeNet的套路完全一样", "Exactly the same pattern as LeNet's."
+        ),
+        supporting="LeCun et al. 1998, section II.B: inputs of 32×32",
+        criteria=(Criterion(of.lenet_acceptances, AT_MOST, 1.0),),
+        cases=of.image_sizes,
+    ),
+)

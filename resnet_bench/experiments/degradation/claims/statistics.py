@@ -1,0 +1,311 @@
+"""What claims compare: one function per statistic, and which networks it is read on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from resnet_bench.catalogue import DATASETS
+from resnet_bench.experiments.degradation.claims.evidence import (
+    BySeed,
+    Evidence,
+    Network,
+    minus,
+    over,
+)
+from resnet_bench.experiments.degradation.claims.judging import (
+    Case,
+    Samples,
+    Scale,
+    Statistic,
+)
+from resnet_bench.experiments.degradation.grid import FEW_IMAGES
+from resnet_bench.experiments.degradation.records import Shortcut
+
+
+def statistic(
+    words: str, unit: str = "", *, scale: Scale = Scale.MEAN, paired: bool = False
+) -> Callable[[Samples], Statistic]:
+    """Make a statistic of the function below, named by these words."""
+    return lambda samples: Statistic(words, samples, unit, scale, paired)
+
+
+def _growth(evidence: Evidence, case: Case, shortcut: Shortcut) -> BySeed:
+    """Return the training error at the deep depth minus that at the reference."""
+    deep = Network(shortcut, case.deep, budget=case.multiple)
+    reference = Network(shortcut, evidence.reference, budget=case.multiple)
+    return minus(evidence.error(deep), evidence.trained_error(reference))
+
+
+@statistic("plain-{deep} − plain-{reference}, training error", "pp", paired=True)
+def plain_growth(evidence: Evidence, case: Case) -> BySeed:
+    """Return what depth costs the plain network."""
+    return _growth(evidence, case, "plain")
+
+
+@statistic("residual-{deep} − residual-{reference}, training error", "pp", paired=True)
+def residual_growth(evidence: Evidence, case: Case) -> BySeed:
+    """Return what depth costs the residual network."""
+    return _growth(evidence, case, "residual")
+
+
+@statistic(
+    "D = (plain-{deep} − plain-{reference}) − (residual-{deep} − "
+    "residual-{reference}), training error",
+    "pp",
+    paired=True,
+)
+def excess(evidence: Evidence, case: Case) -> BySeed:
+    """Return D: what depth costs the plain network beyond the residual one."""
+    return minus(plain_growth(evidence, case), residual_growth(evidence, case))
+
+
+@statistic("D after 1× minus D after {multiple}× the steps", "pp", paired=True)
+def excess_shrinks(evidence: Evidence, case: Case) -> BySeed:
+    """Return D after one budget minus D after the longer one, same seeds."""
+    return minus(excess(evidence, Case(case.deep)), excess(evidence, case))
+
+
+@statistic("plain-{other} − plain-{deep}, training error", "pp", paired=True)
+def shallow_excess(evidence: Evidence, case: Case) -> BySeed:
+    """Return the shallow plain network's error minus the reference's."""
+    shallow = evidence.error(Network("plain", case.other))
+    return minus(shallow, evidence.trained_error(Network("plain", case.deep)))
+
+
+@statistic(
+    "(test − training error) of plain-{deep} minus that of plain-{reference}",
+    "pp",
+    paired=True,
+)
+def gap_growth(evidence: Evidence, case: Case) -> BySeed:
+    """Return how much wider the deep plain network's gap is than the reference's."""
+    reference = evidence.gap(Network("plain", evidence.reference))
+    return minus(evidence.gap(Network("plain", case.deep)), reference)
+
+
+@statistic(
+    f"(test − training error) with {FEW_IMAGES} images minus that with all, "
+    "plain-{deep}",
+    "pp",
+    paired=True,
+)
+def few_images_gap_growth(evidence: Evidence, case: Case) -> BySeed:
+    """Return how much wider the gap is when a few images are learned by heart."""
+    few = Network("plain", case.deep, train_images=FEW_IMAGES)
+    return minus(evidence.gap(few), evidence.gap(Network("plain", case.deep)))
+
+
+@statistic("training error of residual-{deep}", "%")
+def residual_error(evidence: Evidence, case: Case) -> BySeed:
+    """Return the residual network's training error."""
+    return evidence.error(Network("residual", case.deep))
+
+
+def plain_error(name: str, treatment: str = "standard") -> Statistic:
+    """Return the training error of a plain network, treated or not, as a statistic."""
+
+    @statistic(f"training error of plain-{{deep}}{name}", "%")
+    def error(evidence: Evidence, case: Case) -> BySeed:
+        return evidence.error(Network("plain", case.deep, treatment))
+
+    return error
+
+
+@statistic(
+    "||dL/dx|| at the first block over that at the last, plain-{deep}, step 0",
+    scale=Scale.RATIO,
+)
+def gradient_ratio(evidence: Evidence, case: Case) -> BySeed:
+    """Return the plain net's gradient at the bottom over that at the top, step 0."""
+    return evidence.gradient_ratio(Network("plain", case.deep))
+
+
+@statistic(
+    "||dL/dx|| at the first block against that at the last, the larger over the "
+    "smaller, plain-{deep}, step 0",
+    scale=Scale.RATIO,
+)
+def gradient_imbalance(evidence: Evidence, case: Case) -> BySeed:
+    """Return the larger of the gradient's ratio and its inverse."""
+    ratios = gradient_ratio(evidence, case)
+    return {seed: max(ratio, 1 / ratio) for seed, ratio in ratios.items()}
+
+
+@statistic(
+    "largest difference of logits, with and without the blocks", scale=Scale.EXACT
+)
+def inserted_difference(evidence: Evidence, case: Case) -> BySeed:
+    """Return how far blocks that learned nothing move the residual net's logits."""
+    network = Network("residual", case.deep)
+    return evidence.insertion(network, "largest_logit_difference")
+
+
+@statistic("training loss of the extended net minus the untouched one's", paired=True)
+def loss_after_insertion(evidence: Evidence, case: Case) -> BySeed:
+    """Return the extended net's later training loss minus the untouched net's."""
+    network = Network("residual", case.deep)
+    extended = evidence.insertion(network, "loss_extended_later")
+    return minus(extended, evidence.insertion(network, "loss_untouched_later"))
+
+
+@statistic("rise of plain-{deep}'s training error with the blocks", "pp", paired=True)
+def plain_insertion(evidence: Evidence, case: Case) -> BySeed:
+    """Return what the same insertion costs the plain network, in points of error."""
+    network = Network("plain", case.deep)
+    after = evidence.insertion(network, "error_after_percent")
+    return minus(after, evidence.insertion(network, "error_before_percent"))
+
+
+@statistic(
+    "mean of ||F(x)|| / ||x||, residual-{deep} over residual-{reference}",
+    scale=Scale.RATIO,
+)
+def response_with_depth(evidence: Evidence, case: Case) -> BySeed:
+    """Return the deep residual net's mean response over the reference's."""
+    deep = evidence.response(Network("residual", case.deep))
+    return over(deep, evidence.response(Network("residual", evidence.reference)))
+
+
+@statistic(
+    "mean of ||F(x)|| / ||x||, residual-{reference} over plain-{reference}",
+    scale=Scale.RATIO,
+)
+def response_with_shortcuts(evidence: Evidence, case: Case) -> BySeed:
+    """Return the residual net's mean response over the plain net's, same depth."""
+    residual = evidence.response(Network("residual", evidence.reference))
+    return over(residual, evidence.response(Network("plain", evidence.reference)))
+
+
+@statistic("median rise of the error, residual-{deep} less one block", "pp")
+def residual_deletion(evidence: Evidence, case: Case) -> BySeed:
+    """Return the residual net's median loss from deleting one block."""
+    return evidence.deletion(Network("residual", case.deep))
+
+
+@statistic("median rise of the error, plain-{other} less one block", "pp")
+def plain_deletion(evidence: Evidence, case: Case) -> BySeed:
+    """Return the plain net's median loss from deleting one block."""
+    return evidence.deletion(Network("plain", case.other))
+
+
+@statistic("plain-{deep} by SGD minus constructed, training error", "pp", paired=True)
+def above_constructed(evidence: Evidence, case: Case) -> BySeed:
+    """Return the deep plain network's error by SGD minus that of the constructed."""
+    constructed = evidence.construction(case.deep, "constructed_error_percent")
+    return minus(evidence.error(Network("plain", case.deep)), constructed)
+
+
+@statistic("largest difference of logits, constructed and shallow", scale=Scale.EXACT)
+def constructed_logits(evidence: Evidence, case: Case) -> BySeed:
+    """Return how far the constructed net's logits are from the shallow net's."""
+    return evidence.construction(case.deep, "largest_logit_difference")
+
+
+@statistic("1×1 convolution of x minus x, training error", "pp", paired=True)
+def convolution_above_identity(evidence: Evidence, case: Case) -> BySeed:
+    """Return the error with a convolution of x minus that with x itself."""
+    other = evidence.error(Network("residual", case.deep, "convolution-shortcut"))
+    return minus(other, residual_error(evidence, case))
+
+
+@statistic("half of x minus 1×1 convolution of x, training error", "pp", paired=True)
+def half_above_convolution(evidence: Evidence, case: Case) -> BySeed:
+    """Return the error with half of x minus that with a convolution of x."""
+    half = evidence.error(Network("residual", case.deep, "lambda-0.5"))
+    name = "convolution-shortcut"
+    return minus(half, evidence.error(Network("residual", case.deep, name)))
+
+
+@statistic("image sizes refused with global average pooling", scale=Scale.EXACT)
+def resnet_refusals(evidence: Evidence, case: Case) -> BySeed:
+    """Return how many image sizes a network with global pooling refuses."""
+    refused = evidence.refused_sizes("adaptive")
+    return {0: float(sum(refused))} if refused else {}
+
+
+@statistic("image sizes accepted where the last maps are flattened", scale=Scale.EXACT)
+def lenet_acceptances(evidence: Evidence, case: Case) -> BySeed:
+    """Return how many image sizes a network that flattens accepts."""
+    refused = evidence.refused_sizes("flatten")
+    return {0: float(len(refused) - sum(refused))} if refused else {}
+
+
+def _case(evidence: Evidence, deep: int, other: int = 0, lacks: str = "") -> Case:
+    """Return a case whose words name the run's budget, data and reference depth."""
+    named = DATASETS.get(evidence.dataset)
+    words = {
+        "steps": "the budget's" if evidence.steps is None else evidence.steps,
+        "dataset": named.title if named else evidence.dataset,
+        "reference": evidence.reference,
+        "extreme": evidence.extreme,
+    }
+    return Case(deep, other, words=words, lacks=lacks)
+
+
+def each_deep(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest networks, and before them the deepest up to 56 layers."""
+    lacks = f"the grid has no network deeper than {evidence.reference} layers"
+    found = [_case(evidence, depth) for depth in evidence.deep]
+    return found or [_case(evidence, 0, lacks=lacks)]
+
+
+def deepest(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest networks only."""
+    return each_deep(evidence)[-1:]
+
+
+def at_reference(evidence: Evidence) -> Sequence[Case]:
+    """Judge the depth that deeper networks are held against."""
+    return [_case(evidence, evidence.reference)]
+
+
+def at_few_images(evidence: Evidence) -> Sequence[Case]:
+    """Judge the depth whose network also learned a few images by heart."""
+    return [_case(evidence, evidence.few_images_depth)]
+
+
+def at_middle(evidence: Evidence) -> Sequence[Case]:
+    """Judge the depth of the studies that treat the network."""
+    return [_case(evidence, evidence.middle)]
+
+
+def at_extreme(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest network of the whole run."""
+    return [_case(evidence, evidence.extreme)]
+
+
+def at_hundred(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest networks of the grid, whatever they are."""
+    return [_case(evidence, max(evidence.depths))]
+
+
+def shallowest(evidence: Evidence) -> Sequence[Case]:
+    """Hold the shallowest networks (`other`) against the reference depth."""
+    shallow, reference = min(evidence.depths), evidence.reference
+    if shallow < reference:
+        return [_case(evidence, reference, shallow)]
+    lacks = f"the grid has no network shallower than {reference} layers"
+    return [_case(evidence, reference, lacks=lacks)]
+
+
+def each_budget(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest networks that a longer budget trained; none without one."""
+    return [
+        replace(_case(evidence, max(depths), min(depths)), multiple=multiple)
+        for multiple in evidence.multiples
+        if len(depths := evidence.budget_depths(multiple)) > 1
+    ]
+
+
+def trained(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest networks that trained: `deep` residual, `other` plain."""
+    residual = evidence.deepest_trained("residual")
+    plain = evidence.deepest_trained("plain")
+    depths = {"residual": residual, "plain": plain}
+    lacking = [shortcut for shortcut, depth in depths.items() if not depth]
+    lacks = f"no {' and no '.join(lacking)} network trained" if lacking else ""
+    return [_case(evidence, residual or 0, plain or 0, lacks)]
+
+
+def image_sizes(evidence: Evidence) -> Sequence[Case]:
+    """Judge the run's one table of sizes."""
+    return [_case(evidence, 0)]
