@@ -146,7 +146,9 @@ def _show_edit(edit: str, found: Sequence[dict[str, Any]]) -> None:
     counted = ", ".join(f"{count} {name}" for name, count in verdicts.items())
     pairs = sorted(row["pairs"] for row in found)
     longest = max(row["seconds"] for row in found)
-    ratios = sorted(r["ratio"] for row in found for r in row["rows"] if r["ratio"])
+    ratios = sorted(
+        r["ratio"]["estimate"] for row in found for r in row["rows"] if r["ratio"]
+    )
     change = f"{ratios[0] - 1:+.1%} to {ratios[-1] - 1:+.1%}" if ratios else ""
     print(
         f"| {edit} | {len(found)} | {counted} | {pairs[0]} to {pairs[-1]} | "

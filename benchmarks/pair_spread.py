@@ -23,9 +23,9 @@ from scipy import stats
 
 from resnet_bench.execution.processes import SETTING, VARIABLE, setting_of
 from resnet_bench.gate import workers as channel
-from resnet_bench.gate.pairs import CONTROL, Pairs, live_pair
-from resnet_bench.gate.records import pair_order
-from resnet_bench.gate.spec import Case
+from resnet_bench.gate.measuring import live_pair
+from resnet_bench.gate.records import Pairs, pair_order
+from resnet_bench.gate.spec import CONTROL, Case
 from resnet_bench.gate.workers import Launch, Nursery, Start, spawn
 
 NET = Case("net", "step")

@@ -7,7 +7,8 @@ from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import Output
-from resnet_bench.present.printing import finite, present
+from resnet_bench.present.printing import show
+from resnet_bench.present.shown import Shown
 
 if TYPE_CHECKING:
     from resnet_bench.reports.recommend import Question
@@ -91,5 +92,5 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
     found = recommend(
         config.question, Machine(environment["machine_key"], device, title)
     )
-    present(finite(found.json), [found.table], config, output)
+    show(Shown(json=found.json, tables=[found.table]), config, output)
     return ExitCode.OK if found.chosen else ExitCode.INCOMPLETE

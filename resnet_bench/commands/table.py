@@ -84,7 +84,7 @@ READERS = {
             "Compare two stored runs of the same experiment.",
             CompareConfig,
             gate.compare,
-            ("compare RUN RUN", "compare release latest --markdown -"),
+            ("compare RUN RUN", "compare release latest --export-markdown -"),
         ),
         Reader(
             "noise",

@@ -12,8 +12,8 @@ from typing import Any
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.gate.baselines import exists, run_file_of
-from resnet_bench.gate.check import all_thresholds
 from resnet_bench.gate.deciding import TimingRule, Verdict, judge
+from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.gate.records import Accuracy, ExactMetrics, PairTiming
 from resnet_bench.gate.report import Report, check_targets, emit, emit_refusal
 from resnet_bench.gate.rows import (
@@ -429,13 +429,11 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
     Raises UsageError for an unknown run and NotComparableError for two that have
     nothing to do with each other.
     """
-    from resnet_bench.gate.noise import process_spread_on
-
-    check_targets(config)
+    check_targets(config, output)
     base, head = (named_run(config.results, name, output) for name in config.runs)
-    spread = process_spread_on(config.results, head.machine_key)
+    spread = known_process_spread(config.results, head.machine_key)
     try:
-        report = compare_runs(base, head, all_thresholds(config), spread)
+        report = compare_runs(base, head, config.thresholds, spread)
     except NotComparableError as error:
         emit_refusal("compare", error, config, output)
         raise

@@ -1,7 +1,7 @@
-"""How small a slowdown so many pairs can find, and how many a slowdown needs."""
+"""Deciding on times: the rule, looks in turn over several cases, and their power."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import NormalDist, median, stdev
@@ -65,6 +65,31 @@ class Plan:
         """One look's share of the chance of a false pass."""
         return self.false_pass / len(self.looks)
 
+    def reached(self, measured: int) -> tuple[int, ...]:
+        """Return the looks that `measured` pairs have reached."""
+        return tuple(look for look in self.looks if look <= measured)
+
+    def final(self, measured: int) -> tuple[int, ...]:
+        """Return the looks of a check that ends after `measured` pairs.
+
+        Pairs beyond the last look reached get one more, paid for by a planned look
+        that the budget did not allow.
+        """
+        reached = self.reached(measured)
+        ends_on_a_look = reached[-1:] == (measured,)
+        if ends_on_a_look or not measured or len(reached) == len(self.looks):
+            return reached
+        return (*reached, measured)
+
+
+def plan_for(pairs: int) -> Plan:
+    """Return the plan of a check that measures at most `pairs` pairs.
+
+    The last look is after the last pair.
+    """
+    planned = tuple(look for look in Plan().looks if look < pairs)
+    return Plan(looks=(*planned, pairs))
+
 
 @dataclass(frozen=True)
 class PairedSeconds:
@@ -81,6 +106,10 @@ class PairedSeconds:
             for base, head in zip(self.base, self.head, strict=True)
         ]
 
+    def first(self, count: int) -> "PairedSeconds":
+        """Return the first `count` pairs."""
+        return PairedSeconds(self.base[:count], self.head[:count])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -96,10 +125,54 @@ class Decision:
     rule: TimingRule = field(default_factory=TimingRule)
     because: str = ""
 
-    @property
-    def difference_seconds(self) -> float:
-        """How much longer a call of head takes, in seconds."""
-        return self.base_seconds * (self.ratio.estimate - 1)
+
+def judge(ratio: Interval, base_seconds: float, rule: TimingRule) -> Decision:
+    """Apply the rule to one case's ratio; `base_seconds` is the time of a call."""
+    verdict, because = _verdict(ratio, base_seconds, rule)
+    return Decision(
+        verdict=verdict,
+        ratio=ratio,
+        base_seconds=base_seconds,
+        rule=rule,
+        because=because,
+    )
+
+
+def _verdict(
+    ratio: Interval, base_seconds: float, rule: TimingRule
+) -> tuple[Verdict, str]:
+    low, high = _change(ratio.low), _change(ratio.high)
+    significant, tolerated = 1 + rule.significant, 1 + rule.tolerated
+    counts = abs(ratio.estimate - 1) * base_seconds >= rule.smallest_seconds
+    worse = ratio.low > significant and ratio.estimate >= 1 + rule.regression
+    if counts and worse:
+        return Verdict.REGRESSION, (
+            f"low bound {low} is above {_change(significant)} and the estimate "
+            f"{_change(ratio.estimate)} reaches {_change(1 + rule.regression)}"
+        )
+    if counts and ratio.high < 1 - rule.significant:
+        return Verdict.IMPROVEMENT, (
+            f"high bound {high} is below {_change(1 - rule.significant)}"
+        )
+    if ratio.high < tolerated:
+        return Verdict.PASS, (
+            f"high bound {high} is below the tolerated {_change(tolerated)}"
+        )
+    if (ratio.high - 1) * base_seconds < rule.smallest_seconds:
+        microseconds = rule.smallest_seconds * 1e6
+        return Verdict.PASS, (
+            f"the difference is below {microseconds:g} µs, which never counts"
+        )
+    return Verdict.INCONCLUSIVE, (
+        f"bounds {low} to {high} allow both a regression and a pass"
+    )
+
+
+def _change(ratio: float) -> str:
+    """Write a ratio as a signed change: 1.05 is +5.0 %, and 0 or infinity unknown."""
+    if not 0 < ratio < math.inf:
+        return "unknown"
+    return f"{100 * (ratio - 1):+.1f} %"
 
 
 def ratio_of(pairs: PairedSeconds, alarm_level: float, pass_level: float) -> Interval:
@@ -118,55 +191,13 @@ def ratio_of(pairs: PairedSeconds, alarm_level: float, pass_level: float) -> Int
     )
 
 
-def judge(ratio: Interval, base_seconds: float, rule: TimingRule) -> Decision:
-    """Apply the rule to one case's ratio; `base_seconds` is the time of a call."""
-    verdict, because = _verdict(ratio, base_seconds, rule)
-    return Decision(
-        verdict=verdict,
-        ratio=ratio,
-        base_seconds=base_seconds,
-        rule=rule,
-        because=because,
-    )
+def control_moved(pairs: PairedSeconds, plan: Plan, rule: TimingRule) -> bool:
+    """Whether a frozen job ran at another speed on one side.
 
-
-def _verdict(
-    ratio: Interval, base_seconds: float, rule: TimingRule
-) -> tuple[Verdict, str]:
-    microseconds = rule.smallest_seconds * 1e6
-    counts = abs(ratio.estimate - 1) * base_seconds >= rule.smallest_seconds
-    slower = ratio.low > 1 + rule.significant
-    if counts and slower and ratio.estimate >= 1 + rule.regression:
-        return Verdict.REGRESSION, (
-            f"low bound {_percent(ratio.low)} is above "
-            f"{_percent(1 + rule.significant)} and the estimate "
-            f"{_percent(ratio.estimate)} reaches {_percent(1 + rule.regression)}"
-        )
-    if counts and ratio.high < 1 - rule.significant:
-        return Verdict.IMPROVEMENT, (
-            f"high bound {_percent(ratio.high)} is below "
-            f"{_percent(1 - rule.significant)}"
-        )
-    if ratio.high < 1 + rule.tolerated:
-        return Verdict.PASS, (
-            f"high bound {_percent(ratio.high)} is below the tolerated "
-            f"{_percent(1 + rule.tolerated)}"
-        )
-    if (ratio.high - 1) * base_seconds < rule.smallest_seconds:
-        return Verdict.PASS, (
-            f"the difference is below {microseconds:g} µs, which never counts"
-        )
-    return Verdict.INCONCLUSIVE, (
-        f"bounds {_percent(ratio.low)} to {_percent(ratio.high)} allow both a "
-        "regression and a pass"
-    )
-
-
-def _percent(ratio: float) -> str:
-    """Write a ratio as a signed change: 1.05 is +5.0 %, and 0 or infinity unknown."""
-    if not 0 < ratio < math.inf:
-        return "unknown"
-    return f"{100 * (ratio - 1):+.1f} %"
+    Then the machine, not the code, differed, and no timing of the run is judged.
+    """
+    ratio = ratio_of(pairs, plan.pass_level, plan.pass_level)
+    return ratio.low > 1 + rule.significant or ratio.high < 1 - rule.significant
 
 
 def decide(
@@ -208,38 +239,6 @@ def _regressions(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
     }
 
 
-def control_moved(pairs: PairedSeconds, plan: Plan, rule: TimingRule) -> bool:
-    """Whether a frozen job ran at another speed on one side.
-
-    Then the machine, not the code, differed, and no timing of the run is judged.
-    """
-    ratio = ratio_of(pairs, plan.pass_level, plan.pass_level)
-    return ratio.low > 1 + rule.significant or ratio.high < 1 - rule.significant
-
-
-def all_decided(decisions: Iterable[Decision]) -> bool:
-    """Whether no case needs more pairs."""
-    return all(decision.verdict.decided for decision in decisions)
-
-
-def planned_looks(plan: Plan, measured: int) -> tuple[int, ...]:
-    """Return the looks that `measured` pairs have reached."""
-    return tuple(look for look in plan.looks if look <= measured)
-
-
-def final_looks(plan: Plan, measured: int) -> tuple[int, ...]:
-    """Return the looks of a check that ends after `measured` pairs.
-
-    Pairs beyond the last planned look get one more, paid for by a look that the
-    budget did not allow.
-    """
-    reached = planned_looks(plan, measured)
-    ends_on_a_look = reached[-1:] == (measured,)
-    if ends_on_a_look or not measured or len(reached) == len(plan.looks):
-        return reached
-    return (*reached, measured)
-
-
 def decide_in_turn(
     pairs: Mapping[str, PairedSeconds],
     rules: Mapping[str, TimingRule],
@@ -254,13 +253,11 @@ def decide_in_turn(
     decided: dict[str, Decision] = {}
     for look in looks:
         still_open = {
-            name: _first(series, look)
+            name: series.first(look)
             for name, series in pairs.items()
             if series.base and not _is_decided(decided, name)
         }
-        decided.update(
-            decide(still_open, rules, plan, _regressions_sequential(decided))
-        )
+        decided.update(decide(still_open, rules, plan, len(_regressions(decided))))
     return decided
 
 
@@ -271,20 +268,12 @@ def open_cases(
     measured: int,
 ) -> list[str]:
     """Return the cases that the next pair must measure."""
-    decided = decide_in_turn(pairs, rules, plan, planned_looks(plan, measured))
+    decided = decide_in_turn(pairs, rules, plan, plan.reached(measured))
     return [name for name in rules if not _is_decided(decided, name)]
-
-
-def _first(series: PairedSeconds, count: int) -> PairedSeconds:
-    return PairedSeconds(series.base[:count], series.head[:count])
 
 
 def _is_decided(decided: Mapping[str, Decision], name: str) -> bool:
     return name in decided and decided[name].verdict.decided
-
-
-def _regressions_sequential(decided: Mapping[str, Decision]) -> int:
-    return sum(row.verdict is Verdict.REGRESSION for row in decided.values())
 
 
 #: The efficiency of the Hodges-Lehmann estimate next to the mean, for normal
@@ -299,7 +288,7 @@ MOST_PAIRS = 1000
 
 
 def pair_spread(log_ratios: Sequence[float]) -> float | None:
-    """Return the standard deviation of the pairs' log-ratios; None below 2 pairs."""
+    """Return the standard deviation of the pairs' log-ratios; None below two pairs."""
     return stdev(log_ratios) if len(log_ratios) > 1 else None
 
 

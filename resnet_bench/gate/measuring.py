@@ -1,135 +1,371 @@
-"""Carrying out a check or a noise measurement: exact first, then seeds, then pairs."""
+"""Measuring for `check` and `noise`: what is exact first, then seeds, then pairs."""
 
+import contextlib
+import re
+import shlex
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from resnet_bench.errors import UsageError
-from resnet_bench.gate.pairs import Budget, Interview, Pairs, live_pair, measure_pairs
-from resnet_bench.gate.recording import Recording
+from resnet_bench.execution.base import machine_environment
+from resnet_bench.execution.choice import make_executor
 from resnet_bench.gate.records import (
     ExactCell,
     Grid,
     PairOrder,
+    Pairs,
     PairTiming,
     SeedCell,
     Side,
     pair_cell,
+    pair_order,
+    pairs_of,
 )
-from resnet_bench.gate.spec import METHODS, Case, SubjectConfig, parse_case
+from resnet_bench.gate.spec import (
+    ANY_CASE,
+    CONTROL,
+    FREE_TO_CHANGE,
+    METHODS,
+    Case,
+    SubjectConfig,
+    parse_threshold,
+)
 from resnet_bench.gate.trees import Tree
-from resnet_bench.gate.workers import Launch, nurseries
+from resnet_bench.gate.workers import (
+    Interview,
+    Launch,
+    LiveSide,
+    Start,
+    interview,
+    nurseries,
+    opened,
+    spawn,
+    workers,
+)
+from resnet_bench.interrupts import Terminated
+from resnet_bench.output import Output
+from resnet_bench.records import Cell, Record, to_json
+from resnet_bench.store.folders import find_run
+from resnet_bench.store.reading import Run
+from resnet_bench.store.recording import Beginning, Recorder, go_on, start
 
-Say = Callable[[str], None]
+#: A leg lasts about this long: far above timer and scheduler granularity.
+LEG_SECONDS = 0.25
+
+#: The control only has to show that the machine favoured no side.
+CONTROL_LEG_SECONDS = 0.05
+
+
+class Stopwatch(Protocol):
+    """One side's process of a pair; the real one is a worker."""
+
+    def prepare(self, case: Case) -> float:
+        """Build and warm up the case; return its seconds per call."""
+
+    def leg(self, case: Case, loops: int) -> float:
+        """Return the median seconds per call over `loops` calls."""
+
+
+def measure_case(
+    case: Case,
+    order: PairOrder,
+    sides: Mapping[Side, Stopwatch],
+    loops: int | None,
+) -> PairTiming:
+    """Measure one case of one pair, leg by leg in the given order.
+
+    Without `loops` the slower side's warm pace decides how many calls make a leg.
+    """
+    pace = max(sides[side].prepare(case) for side in order.legs[:2])
+    count = loops or _loops_for(case, pace)
+    seconds: dict[Side, list[float]] = {"base": [], "head": []}
+    for side in order.legs:
+        seconds[side].append(sides[side].leg(case, count))
+    return PairTiming(
+        case=case.text,
+        method=case.method,
+        loops=count,
+        base_seconds=seconds["base"],
+        head_seconds=seconds["head"],
+    )
+
+
+def _loops_for(case: Case, seconds_per_call: float) -> int:
+    wanted = CONTROL_LEG_SECONDS if case == CONTROL else LEG_SECONDS
+    return max(3, round(wanted / seconds_per_call))
+
+
 Launches = Mapping[Side, Launch]
 
 
-@dataclass(frozen=True)
-class Starting:
-    """What starts the workers of a pair: of each side, and the libraries of both."""
+def live_pair(
+    launches: Launches,
+    order: PairOrder,
+    cases: Sequence[Case],
+    pairs: Pairs,
+    start: Start = spawn,
+) -> list[PairTiming]:
+    """Measure one pair of fresh processes; only one of them is ever active.
 
-    launches: Launches
-    libraries: Sequence[str]
-
-
-def launches_for(config: SubjectConfig, trees: Mapping[Side, Tree]) -> Launches:
-    """Return what starts a worker of each side.
-
-    A single answer may take as long as the whole check, and a minute.
+    Raises WorkerError when one of them fails.
     """
-    patience = config.budget + 60
-    return {
-        side: Launch(tree.folder, config.subject, config.threads, config.seed, patience)
-        for side, tree in trees.items()
-    }
+    with workers(launches, order.first_started, start) as both:
+        opened(both)
+        sides = {side: LiveSide(side, worker) for side, worker in both.items()}
+        return [
+            measure_case(case, order, sides, pairs.loops(case))
+            for case in (*cases, CONTROL)
+        ]
 
 
-def cases_of(config: SubjectConfig, interview: Interview) -> tuple[Case, ...]:
+@dataclass(frozen=True)
+class Budget:
+    """Seconds that may be spent, on a clock that tests replace."""
+
+    seconds: float
+    clock: Callable[[], float]
+    began: float
+
+    def allows(self, seconds: float) -> bool:
+        """Whether so much more would still end in time."""
+        return self.clock() - self.began + seconds <= self.seconds
+
+
+OpenCases = Callable[[Pairs], Sequence[Case]]
+MeasurePair = Callable[[PairOrder, Sequence[Case], Pairs], list[PairTiming]]
+
+
+def measure_pairs(
+    pairs: Pairs,
+    seed: int,
+    measure: MeasurePair,
+    open_cases: OpenCases,
+    budget: Budget,
+) -> Iterator[list[PairTiming]]:
+    """Add pairs, and yield each, until no case is open or the budget is spent.
+
+    `pairs` may hold those of an interrupted check; the next ones are the same as
+    if it had not been interrupted.
+    """
+    longest = 0.0
+    while (cases := open_cases(pairs)) and budget.allows(longest):
+        began = budget.clock()
+        order = pair_order(seed, len(pairs))
+        timings = measure(order, cases, pairs)
+        pairs.timings.append(timings)
+        longest = max(longest, budget.clock() - began)
+        yield timings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a command measures: two trees, with what, for how long, by which rules.
+
+    `open_cases` gets the run, with all that needs no timing, and the timed cases; what
+    it returns tells which of them the next pair must measure.
+    """
+
+    experiment: str
+    config: SubjectConfig
+    trees: Mapping[Side, Tree]
+    metrics: tuple[str, ...]
+    seeds: int
+    thresholds: tuple[str, ...]
+    open_cases: Callable[[Run, Sequence[Case]], OpenCases]
+    budget: Budget
+
+    @property
+    def launches(self) -> Launches:
+        """What starts a worker of each side.
+
+        A single answer may take as long as the whole check, and a minute.
+        """
+        config = self.config
+        settings = (config.subject, config.threads, config.seed, config.budget + 60)
+        return {
+            side: Launch(tree.folder, *settings) for side, tree in self.trees.items()
+        }
+
+    def beginning(self, grid: Grid, environment: Mapping[str, Any]) -> Beginning:
+        """Return what the run file begins with."""
+        trees = {side: tree.facts for side, tree in self.trees.items()}
+        head = self.trees["head"]
+        cells = grid.cells(self.config, self.seeds)
+        return Beginning(
+            experiment=self.experiment,
+            config=to_json(self.config),
+            cells={cell.key: cell.parameters for cell in cells},
+            environment=environment,
+            commit=head.commit,
+            dirty=head.content != head.committed,
+            one_machine=True,
+            trees=to_json(trees),
+            further={
+                "thresholds": list(self.thresholds),
+                "timed": [case.text for case in grid.timed],
+            },
+            free_to_change=FREE_TO_CHANGE,
+        )
+
+
+def starting_budget(seconds: float) -> Budget:
+    """Return a budget that is spent from now on."""
+    return Budget(seconds, time.perf_counter, time.perf_counter())
+
+
+def measured(wanted: Measurement, output: Output) -> Run:
+    """Measure, or the rest of an interrupted run; return the run.
+
+    Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and Terminated
+    after the run file was closed and the way to go on was said.
+    """
+    launches = wanted.launches
+    with contextlib.ExitStack() as questions:
+        reading = questions.enter_context(ThreadPoolExecutor(1))
+        environment = reading.submit(collect_environment)
+        output.say(f"{wanted.experiment}: importing the subject")
+        asked = questions.enter_context(interview(launches))
+        grid = Grid(_cases_of(wanted.config, asked), wanted.metrics)
+        _refuse_unknown_thresholds(wanted.thresholds, grid, asked)
+        recorder = _opened(wanted, wanted.beginning(grid, environment.result()))
+        try:
+            with recorder:
+                _answer(recorder, asked, grid, wanted)
+                libraries = asked.libraries()
+                questions.close()
+                _record_pairs(recorder, wanted, grid, libraries, output)
+        except (KeyboardInterrupt, Terminated):
+            output.say(recorder.how_to_go_on(command_of(sys.argv[1:])))
+            raise
+    return recorder.run()
+
+
+def collect_environment() -> dict[str, Any]:
+    """Return what the machine is, read in a child process, which imports PyTorch."""
+    executor = make_executor("processes")
+    try:
+        return executor.call(machine_environment)
+    finally:
+        executor.close()
+
+
+def command_of(argv: Sequence[str]) -> str:
+    """Return the command that was given, without what it said of resuming."""
+    command = shlex.join(["resnet-bench", *argv])
+    return re.sub(r" --resume(=\S+| [^-\s]\S*)?", "", command)
+
+
+def _opened(wanted: Measurement, beginning: Beginning) -> Recorder:
+    """Start the run file, or go on with the one that is to be resumed."""
+    results, resumed = wanted.config.results, wanted.config.resume
+    if resumed is None:
+        return start(beginning, results, sys.argv[1:])
+    return go_on(beginning, find_run(results, resumed, wanted.experiment))
+
+
+def _cases_of(config: SubjectConfig, asked: Interview) -> tuple[Case, ...]:
     """Return the cases asked for, or all that either tree's subject names.
 
     Raises UsageError when there is none, or for a name that neither tree knows.
     """
-    offers = (interview.offers["head"], interview.offers["base"])
-    named = [parse_case(text) for offer in offers for text in offer["cases"]]
-    if not (config.cases or named):
+    if not (config.cases or asked.cases):
         raise UsageError(
             f"--subject {config.subject}: names no CASES: expected --cases"
         )
     for case in config.parsed_cases:
-        if named and case.name not in interview.names:
-            accepted = f"{' or '.join(METHODS)} of {', '.join(interview.names)}"
+        if asked.names and case.name not in asked.names:
+            accepted = f"{' or '.join(METHODS)} of {', '.join(asked.names)}"
             raise UsageError.for_option("--cases", case.text, accepted)
-    return tuple(dict.fromkeys(config.parsed_cases or named))
+    return tuple(dict.fromkeys(config.parsed_cases or asked.cases))
 
 
-def record_exact(
-    recording: Recording, interview: Interview, grid: Grid, threads: int
+def _refuse_unknown_thresholds(
+    thresholds: Sequence[str], grid: Grid, asked: Interview
 ) -> None:
-    """Try the timed cases and count what each is made of, unless already known."""
-    cell = ExactCell(threads=threads)
-    if recording.holds(cell):
-        return
-    began = time.perf_counter()
-    trials = [row for case in grid.timed for row in interview.trials(case)]
-    counted = [row for name in grid.exact for row in interview.exact_metrics(name)]
-    recording.keep(cell, [*trials, *counted], time.perf_counter() - began)
+    """Raise UsageError for a rule whose case neither tree has: it would do nothing."""
+    known = dict.fromkeys([*asked.names, *(case.name for case in grid.cases)])
+    for rule in map(parse_threshold, thresholds):
+        name, _, _ = rule.case.partition(":")
+        if name not in (*known, ANY_CASE):
+            raise UsageError.for_option(
+                "--threshold", rule.text, f"a case of {', '.join(known)}, or {ANY_CASE}"
+            )
 
 
-def record_accuracies(
-    recording: Recording,
-    interview: Interview,
-    name: str,
-    seeds: int,
-    budget: Budget,
+def _answer(
+    recorder: Recorder, asked: Interview, grid: Grid, wanted: Measurement
+) -> None:
+    """Record everything that needs no timing."""
+    cell = ExactCell(threads=wanted.config.threads)
+    if not recorder.holds(cell.key):
+        began = time.perf_counter()
+        trials = [row for case in grid.timed for row in asked.trials(case)]
+        counted = [row for name in grid.exact for row in asked.exact_metrics(name)]
+        _keep(recorder, cell, [*trials, *counted], time.perf_counter() - began)
+    for name in grid.accuracy:
+        _record_accuracies(recorder, asked, name, wanted)
+
+
+def _keep(
+    recorder: Recorder, cell: Cell, records: Sequence[Record], seconds: float
+) -> None:
+    """Write the cell's records and commit them; they are then never lost."""
+    for record in records:
+        content = {"type": record.type_name(), **to_json(record)}
+        recorder.record(cell.key, 1, content)
+    recorder.commit(cell.key, 1, "ok", seconds=seconds)
+
+
+def _record_accuracies(
+    recorder: Recorder, asked: Interview, name: str, wanted: Measurement
 ) -> None:
     """Train with one seed after another; the same predictions end it at once."""
+    budget = wanted.budget
     longest = 0.0
-    for seed in range(seeds):
+    for seed in range(wanted.seeds):
         cell = SeedCell(case=name, training_seed=seed)
-        if not recording.holds(cell):
+        if not recorder.holds(cell.key):
             if seed and not budget.allows(longest):
                 return
             began = budget.clock()
-            records = interview.accuracies(name, seed)
+            records = asked.accuracies(name, seed)
             longest = max(longest, budget.clock() - began)
-            recording.keep(cell, records, longest)
-        if _settled(recording, cell):
-            return
+            _keep(recorder, cell, records, longest)
+        rows = recorder.run().rows("accuracy")
+        if len({row["fingerprint"] for row in rows if row["cell"] == cell.key}) == 1:
+            return  # the same predictions on both sides, or none on either
 
 
-def _settled(recording: Recording, cell: SeedCell) -> bool:
-    """Whether the cell's predictions are the same on both sides, or failed."""
-    rows = [row for row in recording.run().rows("accuracy") if row["cell"] == cell.key]
-    return len({(row["fingerprint"]) for row in rows}) == 1
-
-
-def record_pairs(
-    recording: Recording,
-    config: SubjectConfig,
-    starting: Starting,
-    budget: Budget,
-    open_cases: Callable[[Pairs], Sequence[Case]],
-    say: Say,
+def _record_pairs(
+    recorder: Recorder,
+    wanted: Measurement,
+    grid: Grid,
+    libraries: Sequence[str],
+    output: Output,
 ) -> None:
     """Measure pairs until no case is open or the budget is spent; keep each."""
-    pairs = _stored(recording)
-    with nurseries(config.threads, starting.libraries) as start_for:
+    config, budget, launches = wanted.config, wanted.budget, wanted.launches
+    run = recorder.run()
+    pairs, undecided = pairs_of(run), wanted.open_cases(run, grid.timed)
+
+    def open_cases(pairs: Pairs) -> Sequence[Case]:
+        return undecided(pairs) if len(pairs) < config.pairs else ()
+
+    with nurseries(config.threads, libraries) as start_for:
 
         def measure(
             order: PairOrder, cases: Sequence[Case], so_far: Pairs
         ) -> list[PairTiming]:
-            start = start_for(order.pair)
-            return live_pair(starting.launches, order, cases, so_far, start)
+            return live_pair(launches, order, cases, so_far, start_for(order.pair))
 
         last = budget.clock()
         for timings in measure_pairs(pairs, config.seed, measure, open_cases, budget):
             seconds = budget.clock() - last
-            recording.keep(pair_cell(config, len(pairs) - 1), timings, seconds)
-            say(f"pair {len(pairs)} of at most {config.pairs} in {seconds:.1f} s")
+            _keep(recorder, pair_cell(config, len(pairs) - 1), timings, seconds)
+            count = f"pair {len(pairs)} of at most {config.pairs}"
+            output.say(f"{count} in {seconds:.1f} s")
             last = budget.clock()
-
-
-def _stored(recording: Recording) -> Pairs:
-    from resnet_bench.gate.rows import pairs_of
-
-    return pairs_of(recording.run())

@@ -1,11 +1,7 @@
 """`noise`: the working tree against itself, so that every difference is noise."""
 
-import contextlib
-import json
 import math
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import stdev
@@ -19,34 +15,67 @@ from resnet_bench.gate.deciding import (
     Plan,
     TimingRule,
     detectable_effect,
-    pair_spread,
     pairs_needed,
+    plan_for,
 )
 from resnet_bench.gate.measuring import (
-    Starting,
-    cases_of,
-    launches_for,
-    record_exact,
-    record_pairs,
+    Measurement,
+    OpenCases,
+    measured,
+    starting_budget,
 )
-from resnet_bench.gate.pairs import CONTROL, Budget, Pairs, interview
-from resnet_bench.gate.recording import (
-    Identity,
-    collect_environment,
-    kept,
-    open_recording,
-)
-from resnet_bench.gate.records import SIDES, Grid
-from resnet_bench.gate.rows import paired_seconds, pairs_of, plan_for
-from resnet_bench.gate.spec import DEFAULT_SUBJECT, Case, NoiseConfig
+from resnet_bench.gate.records import SIDES, pairs_of
+from resnet_bench.gate.spec import CONTROL, DEFAULT_SUBJECT, Case, NoiseConfig
 from resnet_bench.gate.trees import working_tree
 from resnet_bench.output import Output
+from resnet_bench.present import printing
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.folders import check_writable, run_folders
 from resnet_bench.store.reading import Run, read_run
 
 EXPERIMENT = "noise"
+
+#: Two pairs hold one step from a process to the next; a spread needs two steps.
+FEWEST_FOR_A_SPREAD = 3
+
+
+def run_noise(config: NoiseConfig, output: Output) -> ExitCode:
+    """Measure the spread of pairs on this machine, show it, and keep it.
+
+    Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and
+    Terminated after the run file was closed.
+    """
+    check_writable(config.results)
+    for path in config.exports.values():
+        output.check_export(path)
+    budget = starting_budget(config.budget)
+    tree = working_tree(folder_of(config), config.source, config.results)
+    wanted = Measurement(
+        experiment=EXPERIMENT,
+        config=config,
+        trees=dict.fromkeys(SIDES, tree),
+        metrics=("time",),
+        seeds=0,
+        thresholds=(),
+        open_cases=all_cases,
+        budget=budget,
+    )
+    run = measured(wanted, output)
+    printing.show(show(run), config, output)
+    output.say(f"wrote {run.folder}")
+    return ExitCode.OK
+
+
+def folder_of(config: NoiseConfig) -> Path:
+    """Return where the subject lies: here, or this package for its own subject."""
+    package = Path(__file__).resolve().parents[2]
+    return package if config.subject == DEFAULT_SUBJECT else Path.cwd()
+
+
+def all_cases(run: Run, timed: Sequence[Case]) -> OpenCases:
+    """Return what tells the cases to measure: all, since nothing is decided."""
+    return lambda pairs: timed
 
 
 @dataclass(frozen=True)
@@ -69,10 +98,8 @@ class Noise:
 
 
 def noise_of(case: str, series: PairedSeconds, effects: Sequence[float]) -> Noise:
-    """Return the noise of one case; raises ValueError below two pairs."""
-    spread = pair_spread(series.log_ratios)
-    if spread is None:
-        raise ValueError(f"{case}: one pair has no spread")
+    """Return the noise of one case; raises StatisticsError below three pairs."""
+    spread = stdev(series.log_ratios)
     rule, plan = TimingRule(), Plan()
     count = len(series.base)
     return Noise(
@@ -92,28 +119,37 @@ def one_after_another(series: PairedSeconds) -> float:
     Neighbouring pairs serve: the first's base against the next one's head, which
     ran several seconds later.
     """
-    steps = [
+    return stdev(
         math.log(head / base)
         for base, head in zip(series.base[:-1], series.head[1:], strict=True)
-    ]
-    return stdev(steps) if len(steps) > 1 else math.nan
+    )
 
 
 def all_noise(run: Run, effects: Sequence[float]) -> list[Noise]:
-    """Return the noise of every case of a run that has two pairs, control last."""
+    """Return the noise of every case of a run that has three pairs, control last."""
     pairs = pairs_of(run)
-    names = [*run.header["timed"], CONTROL.text]
-    series = {name: paired_seconds(pairs, name) for name in names}
+    series = {name: pairs.paired(name) for name in (*run.header["timed"], CONTROL.text)}
     return [
         noise_of(name, found, effects)
         for name, found in series.items()
-        if len(found.base) > 2
+        if len(found.base) >= FEWEST_FOR_A_SPREAD
     ]
 
 
-def noise_table(run: Run, effects: Sequence[float]) -> Table:
+def show(run: Run) -> Shown:
+    """Return what a noise measurement shows."""
+    effects = run.config["effects"]
+    found = all_noise(run, effects)
+    facts = {"command": EXPERIMENT, "run": run.id, "machine_key": run.machine_key}
+    return Shown(
+        json={**facts, "rows": [asdict(row) for row in found]},
+        tables=[noise_table(run, found, effects)],
+    )
+
+
+def noise_table(run: Run, found: Sequence[Noise], effects: Sequence[float]) -> Table:
     """Return the noise as a table, a row per case."""
-    rows = [_table_row(row) for row in all_noise(run, effects)]
+    rows = [_table_row(row) for row in found]
     needed = [f"pairs for {100 * effect:g} %" for effect in effects]
     columns = [
         "case",
@@ -150,96 +186,17 @@ def _table_row(noise: Noise) -> dict[str, Any]:
     }
 
 
-def noise_json(run: Run, effects: Sequence[float]) -> str:
-    """Return the noise as one JSON object."""
-    rows = [asdict(row) for row in all_noise(run, effects)]
-    facts = {"command": EXPERIMENT, "run": run.id, "machine_key": run.machine_key}
-    return json.dumps({**facts, "rows": rows}, allow_nan=False)
-
-
-def process_spread_on(results: Path, machine_key: str | None) -> float | None:
+def known_process_spread(results: Path, machine_key: str | None) -> float | None:
     """Return the largest process spread that a machine's newest `noise` run found.
 
-    None when this machine was never measured.
+    None when this machine was never measured, or a noise run cannot be read.
     """
-    for folder in reversed(run_folders(results, EXPERIMENT)):
-        run = read_run(folder)
-        if machine_key is not None and run.machine_key == machine_key:
-            rows = [row for row in all_noise(run, ()) if row.case != CONTROL.text]
-            spreads = [row.process_spread for row in rows]
-            return max(spreads, default=None)
-    return None
-
-
-def known_process_spread(results: Path, machine_key: str | None) -> float | None:
-    """Return the process spread, None too where a noise run cannot be read."""
     try:
-        return process_spread_on(results, machine_key)
+        for folder in reversed(run_folders(results, EXPERIMENT)):
+            run = read_run(folder)
+            if machine_key is not None and run.machine_key == machine_key:
+                rows = [row for row in all_noise(run, ()) if row.case != CONTROL.text]
+                return max((row.process_spread for row in rows), default=None)
     except InputOutputError:
-        return None
-
-
-def show(run: Run) -> Shown:
-    """Return what a stored noise measurement shows."""
-    effects = run.config["effects"]
-    return Shown(
-        json=json.loads(noise_json(run, effects)), tables=[noise_table(run, effects)]
-    )
-
-
-def run_noise(config: NoiseConfig, output: Output) -> ExitCode:
-    """Measure the spread of pairs on this machine, show it, and keep it.
-
-    Raises ResnetBenchError for what cannot be done.
-    """
-    check_writable(config.results)
-    budget = Budget(config.budget, time.perf_counter, time.perf_counter())
-    run = measured(config, output, budget)
-    show_noise(run, config, output)
-    output.say(f"wrote {run.folder}")
-    return ExitCode.OK
-
-
-def measured(config: NoiseConfig, output: Output, budget: Budget) -> Run:
-    """Carry out the measurement, or the rest of an interrupted one."""
-    tree = working_tree(folder_of(config), config.source, config.results)
-    launches = launches_for(config, dict.fromkeys(SIDES, tree))
-    with contextlib.ExitStack() as questions:
-        reading = questions.enter_context(ThreadPoolExecutor(1))
-        environment = reading.submit(collect_environment)
-        asked = questions.enter_context(interview(launches))
-        grid = Grid(cases_of(config, asked), ("time",))
-        facts = dict.fromkeys(SIDES, tree.facts)
-        identity = Identity(EXPERIMENT, config, facts, (), environment)
-        recording = open_recording(identity, grid, 0)
-        with kept(recording, output.say):
-            record_exact(recording, asked, grid, config.threads)
-            starting = Starting(launches, asked.libraries())
-            questions.close()
-
-            def still_open(pairs: Pairs) -> Sequence[Case]:
-                return grid.timed if len(pairs) < config.pairs else ()
-
-            record_pairs(recording, config, starting, budget, still_open, output.say)
-    return recording.run()
-
-
-def folder_of(config: NoiseConfig) -> Path:
-    """Return where the subject lies: here, or this package for its own subject."""
-    here = Path.cwd()
-    package = Path(__file__).resolve().parents[2]
-    return package if config.subject == DEFAULT_SUBJECT else here
-
-
-def show_noise(run: Run, config: NoiseConfig, output: Output) -> None:
-    """Print the spread and what follows from it."""
-    from resnet_bench.present.tables import markdown
-    from resnet_bench.present.terminal import print_table
-
-    table = noise_table(run, config.effects)
-    if config.json:
-        output.write(noise_json(run, config.effects))
-    else:
-        print_table(table, output.console(), wide=False)
-    if config.markdown:
-        output.export(config.markdown, markdown(table))
+        pass  # `list` names damaged runs
+    return None

@@ -1,11 +1,14 @@
-"""The cells of a check: exact metrics, training seeds, pairs of processes."""
+"""What a check or `noise` run holds: its grid of cells, its records, its pairs."""
 
 import random
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from resnet_bench.gate.spec import TIMED, Case, SubjectConfig
+from resnet_bench.gate.deciding import PairedSeconds
+from resnet_bench.gate.spec import Case, SubjectConfig
 from resnet_bench.records import Better, Cell, Record, measured
+from resnet_bench.store.reading import Run
 
 Side = Literal["base", "head"]
 
@@ -20,27 +23,24 @@ BLOCKS: dict[str, tuple[Side, ...]] = {
 
 @dataclass(frozen=True)
 class PairOrder:
-    """The order of one pair: which side starts first, and its blocks of legs."""
+    """The order of one pair: which side starts first, and its block of legs."""
 
     pair: int
-    blocks: tuple[str, ...]
+    block: str
     first_started: Side
 
     @property
     def legs(self) -> tuple[Side, ...]:
         """The sides in the order in which their legs run."""
-        return tuple(side for block in self.blocks for side in BLOCKS[block])
+        return BLOCKS[self.block]
 
 
-def pair_order(seed: int, pair: int, blocks: int = 1) -> PairOrder:
+def pair_order(seed: int, pair: int) -> PairOrder:
     """Return the order of pair number `pair`; it depends on nothing else."""
     generator = random.Random(f"{seed}:{pair}")
     # Another pair of processes tells more than another block within this one.
-    return PairOrder(
-        pair=pair,
-        blocks=tuple(generator.choice(tuple(BLOCKS)) for _ in range(blocks)),
-        first_started=generator.choice(("base", "head")),
-    )
+    block = generator.choice(tuple(BLOCKS))
+    return PairOrder(pair, block, first_started=generator.choice(SIDES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +123,6 @@ class Accuracy(Record):
     problem: str | None = None
 
 
-RECORDS = (Trial, PairTiming, ExactMetrics, Accuracy)
-
-
 @dataclass(frozen=True)
 class Grid:
     """What a check measures, by the way it is measured."""
@@ -137,7 +134,7 @@ class Grid:
     def timed(self) -> list[Case]:
         """The cases that pairs of processes measure."""
         wanted = "time" in self.metrics
-        return [case for case in self.cases if wanted and case.method in TIMED]
+        return [case for case in self.cases if wanted and case.is_timed]
 
     @property
     def exact(self) -> list[str]:
@@ -171,7 +168,50 @@ def pair_cell(config: SubjectConfig, number: int) -> PairCell:
     order = pair_order(config.seed, number)
     return PairCell(
         pair=number,
-        blocks=" ".join(order.blocks),
+        blocks=order.block,
         first_started=order.first_started,
         threads=config.threads,
     )
+
+
+@dataclass
+class Pairs:
+    """All pairs measured so far, in order; a decided case is measured no more."""
+
+    timings: list[list[PairTiming]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.timings)
+
+    def loops(self, case: Case) -> int | None:
+        """Return the calls per leg that the first pair of the case found."""
+        rows = (row for pair in self.timings for row in pair)
+        return next((row.loops for row in rows if row.case == case.text), None)
+
+    def series(self, case: str, side: Side) -> list[float]:
+        """Return one value per pair: the geometric mean of the side's legs.
+
+        The mean of logarithms makes ABBA cancel a steady drift exactly.
+        """
+        return [
+            statistics.geometric_mean(
+                row.base_seconds if side == "base" else row.head_seconds
+            )
+            for pair in self.timings
+            for row in pair
+            if row.case == case
+        ]
+
+    def paired(self, case: str) -> PairedSeconds:
+        """Return the case's seconds per call on both sides."""
+        return PairedSeconds(self.series(case, "base"), self.series(case, "head"))
+
+
+def pairs_of(run: Run) -> Pairs:
+    """Return the committed pairs of a run, in order."""
+    by_number: dict[int, list[PairTiming]] = {}
+    names = ("case", "method", "loops", "base_seconds", "head_seconds")
+    for row in run.rows(PairTiming):
+        timing = PairTiming(**{name: row[name] for name in names})
+        by_number.setdefault(row["pair"], []).append(timing)
+    return Pairs([by_number[number] for number in sorted(by_number)])

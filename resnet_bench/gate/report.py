@@ -1,10 +1,8 @@
-"""Giving a report to whoever asked: terminal, files, a workflow's summary."""
+"""Giving a report to whoever asked: a person, a file, a workflow's log and summary."""
 
-import json
-import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,18 +18,12 @@ from resnet_bench.errors import (
     worst,
 )
 from resnet_bench.gate.deciding import Verdict
-from resnet_bench.gate.rows import (
-    Row,
-    Timings,
-    check_rows,
-    pairs_of,
-    row_json,
-    timings_of,
-)
+from resnet_bench.gate.rows import Row
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
-from resnet_bench.output import STDOUT, Output
-from resnet_bench.present.tables import Table, markdown
-from resnet_bench.store.reading import Run
+from resnet_bench.output import Output
+from resnet_bench.present.printing import export, for_people, markdown_text, show
+from resnet_bench.present.shown import Shown
+from resnet_bench.present.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,55 +69,20 @@ class Report:
         shown = [part for part in parts if not part.startswith("0 ")]
         return f"{self.command}: " + (", ".join(shown) or "nothing to compare")
 
+    @property
+    def json(self) -> dict[str, Any]:
+        """The report as one JSON-ready object."""
+        return {
+            "command": self.command,
+            "exit_code": int(self.exit_code),
+            **self.facts,
+            "rows": [row.json for row in self.rows],
+            "notices": list(self.notices),
+        }
+
 
 def _explanation(row: Row) -> str:
     return f"{row.case} {row.metric}: {row.verdict}, because {row.because}."
-
-
-def report_json(report: Report) -> dict[str, Any]:
-    """Return the report as one JSON-ready object."""
-    return {
-        "command": report.command,
-        "exit_code": int(report.exit_code),
-        **report.facts,
-        "rows": [row_json(row) for row in report.rows],
-        "notices": list(report.notices),
-    }
-
-
-def report_of(run: Run) -> Report:
-    """Return the report of a stored check."""
-    timings = timings_of(run, pairs_of(run))
-    trees = run.header["trees"]
-    return Report(
-        command="check",
-        rows=check_rows(run),
-        facts={
-            "run": run.id,
-            "base": trees["base"],
-            "head": trees["head"],
-            "machine_key": run.machine_key,
-            "pairs": len(timings.pairs),
-        },
-        notices=[*_control_notice(timings), *_tree_notice(trees)],
-    )
-
-
-def _control_notice(timings: Timings) -> list[str]:
-    ratios = timings.control.log_ratios
-    if not ratios:
-        return []
-    change = 100 * math.expm1(sum(ratios) / len(ratios))
-    moved = "moved" if timings.control_moved else "did not move"
-    return [
-        f"Control: a frozen matrix product {moved} ({change:+.1f} %, "
-        f"{len(ratios)} pairs)."
-    ]
-
-
-def _tree_notice(trees: Mapping[str, Mapping[str, str | None]]) -> list[str]:
-    base, head = trees["base"]["content"], trees["head"]["content"]
-    return ["Both trees hold the same files."] if base and base == head else []
 
 
 def refusal(command: str, error: ResnetBenchError) -> Report:
@@ -137,6 +94,16 @@ def refusal(command: str, error: ResnetBenchError) -> Report:
         because=str(error),
     )
     return Report(command=command, rows=[row])
+
+
+def shown_of(report: Report, *, explain: bool = False) -> Shown:
+    """Return what a report shows; to `explain` is to give every row's rule."""
+    sentences = report.explanations if explain else report.troubles
+    return Shown(
+        json=report.json,
+        tables=tables_of(report),
+        conclusion=[*sentences, *report.notices, report.summary],
+    )
 
 
 TIME_COLUMNS = (
@@ -203,8 +170,8 @@ def _others(rows: Sequence[Row]) -> Table:
                 "case": row.case,
                 "metric": row.metric,
                 "verdict": str(row.verdict),
-                "base": shown(row.base),
-                "head": shown(row.head),
+                "base": row.base,
+                "head": row.head,
                 "because": row.because,
             }
             for row in collapsed(rows)
@@ -215,27 +182,15 @@ def _others(rows: Sequence[Row]) -> Table:
     return Table(name="exact", title="Without timing", frame=frame, narrow=narrow)
 
 
-def shown(value: float | str | None) -> str | None:
-    """Return one value of a metric as text; shares keep four digits."""
-    if value is None or isinstance(value, str):
-        return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
 def collapsed(rows: Sequence[Row]) -> list[Row]:
     """Return one row for each case whose exact quantities are all identical."""
     kept: list[Row] = []
     for case in dict.fromkeys(row.case for row in rows):
         group = [row for row in rows if row.case == case]
         if len(group) > 1 and all(row.because == "identical" for row in group):
-            group = [
-                Row(
-                    case=case,
-                    metric="all",
-                    verdict=Verdict.PASS,
-                    because=f"{len(group)} quantities identical",
-                )
-            ]
+            because = f"{len(group)} quantities identical"
+            whole = Row(case=case, metric="all", verdict=Verdict.PASS, because=because)
+            group = [whole]
         kept += group
     return kept
 
@@ -249,6 +204,29 @@ JUNIT_ELEMENTS = {
     Verdict.NOT_COMPARABLE: "error",
 }
 
+#: The attributes of a suite that count these elements.
+JUNIT_COUNTS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+
+
+def junit_of(report: Report) -> str:
+    """Return the report as a JUnit file.
+
+    A regression is a failure, "can't tell" is skipped, and what could not be
+    compared is an error; each with its reason.
+    """
+    suite = ET.Element("testsuite", name=f"resnet-bench {report.command}")
+    for row in report.rows:
+        case = ET.SubElement(suite, "testcase", classname=row.case, name=row.metric)
+        if element := JUNIT_ELEMENTS.get(row.verdict):
+            message = f"{row.verdict}: {row.because}"
+            ET.SubElement(case, element, message=message).text = message
+    suite.set("tests", str(len(report.rows)))
+    for name, element in JUNIT_COUNTS.items():
+        suite.set(name, str(len(suite.findall(f"testcase/{element}"))))
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
 #: How a workflow's log marks a row.
 ANNOTATIONS = {
     Verdict.REGRESSION: "error",
@@ -260,56 +238,15 @@ ANNOTATIONS = {
 }
 
 
-def markdown_of(report: Report) -> str:
-    """Return the report as Markdown: summary, tables, notices."""
-    parts = [f"## {report.summary}", *map(markdown, tables_of(report))]
-    return "\n\n".join([*parts, *report.notices]) + "\n"
-
-
-def junit_of(report: Report) -> str:
-    """Return the report as a JUnit file.
-
-    A regression is a failure, "can't tell" is skipped, and what could not be
-    compared is an error; each with its reason.
-    """
-    counts = {
-        element: sum(JUNIT_ELEMENTS.get(row.verdict) == element for row in report.rows)
-        for element in ("failure", "error", "skipped")
-    }
-    suite = ET.Element(
-        "testsuite",
-        name=f"resnet-bench {report.command}",
-        tests=str(len(report.rows)),
-        failures=str(counts["failure"]),
-        errors=str(counts["error"]),
-        skipped=str(counts["skipped"]),
-    )
-    for row in report.rows:
-        _add_case(suite, row)
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _add_case(suite: ET.Element, row: Row) -> None:
-    case = ET.SubElement(suite, "testcase", classname=row.case, name=row.metric)
-    element = JUNIT_ELEMENTS.get(row.verdict)
-    if element:
-        message = f"{row.verdict}: {row.because}"
-        ET.SubElement(case, element, message=message).text = message
-
-
 def annotations_of(report: Report) -> list[str]:
     """Return a GitHub workflow command for each row that needs attention."""
     return [
-        f"::{ANNOTATIONS[row.verdict]} title={_property(_title(row))}::"
+        f"::{ANNOTATIONS[row.verdict]} "
+        f"title={_property(f'{row.verdict}: {row.case} {row.metric}')}::"
         f"{_message(row.because)}"
         for row in report.rows
         if row.verdict in ANNOTATIONS
     ]
-
-
-def _title(row: Row) -> str:
-    return f"{row.verdict}: {row.case} {row.metric}"
 
 
 def _message(text: str) -> str:
@@ -322,36 +259,18 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-FORMATS: dict[str, Callable[[Report], str]] = {
-    "markdown": markdown_of,
-    "junit": junit_of,
-}
-
-
-#: GitHub names the file here that becomes the summary of a step.
-SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
-
-
-def targets(config: CheckConfig | CompareConfig) -> dict[str, Path]:
-    """Return the files asked for, by format."""
-    asked = {"markdown": config.markdown, "junit": getattr(config, "junit", None)}
-    return {name: path for name, path in asked.items() if path is not None}
-
-
-def check_targets(config: CheckConfig | CompareConfig) -> None:
+def check_targets(config: CheckConfig | CompareConfig, output: Output) -> None:
     """Raise InputOutputError for a file that cannot be written, before measuring."""
-    for path in targets(config).values():
-        folder = path.parent
-        usable = path == STDOUT or (folder.is_dir() and os.access(folder, os.W_OK))
-        if not usable or path.is_dir():
-            raise InputOutputError(f"cannot write {path}: expected a writable folder")
+    junit = config.junit if isinstance(config, CheckConfig) else None
+    for path in (*config.exports.values(), *([junit] if junit else [])):
+        output.check_export(path)
 
 
-def emit(report: "Report", config: CheckConfig | CompareConfig, output: Output) -> None:
+def emit(report: Report, config: CheckConfig | CompareConfig, output: Output) -> None:
     """Print the report and write what was asked for; raises InputOutputError."""
-    if not config.json and STDOUT not in targets(config).values():
-        _print(report, config, output)
-    _export(report, config, output)
+    shown = shown_of(report, explain=config.explain)
+    show(shown, config, output)
+    _tell_machines(report, shown, config, output)
 
 
 def emit_refusal(
@@ -361,38 +280,33 @@ def emit_refusal(
     output: Output,
 ) -> None:
     """Write a refusal for machines; a person gets the error itself, in one line."""
-    _export(refusal(command, error), config, output)
+    report = refusal(command, error)
+    shown = shown_of(report)
+    if for_people(config):
+        export(shown, config, output)
+    else:
+        show(shown, config, output)
+    _tell_machines(report, shown, config, output)
 
 
-def _export(
-    report: "Report", config: CheckConfig | CompareConfig, output: Output
+def _tell_machines(
+    report: Report,
+    shown: Shown,
+    config: CheckConfig | CompareConfig,
+    output: Output,
 ) -> None:
-
-    if config.json:
-        output.write(json.dumps(report_json(report), allow_nan=False))
-    for name, path in targets(config).items():
-        output.export(path, FORMATS[name](report))
+    """Write the JUnit file, and what GitHub shows of a workflow."""
+    if isinstance(config, CheckConfig) and config.junit:
+        output.export(config.junit, junit_of(report))
     if isinstance(config, CheckConfig) and config.github_summary:
-        _tell_github(report, output)
+        _tell_github(report, shown, output)
 
 
-def _print(
-    report: "Report", config: CheckConfig | CompareConfig, output: Output
-) -> None:
-    from resnet_bench.present.terminal import print_table
-
-    console = output.console()
-    for table in tables_of(report):
-        print_table(table, console, wide=False)
-    for line in report.explanations if config.explain else report.troubles:
-        output.write(line)
-    for notice in report.notices:
-        output.say(notice)
-    output.write(report.summary)
+#: GitHub names the file here that becomes the summary of a step.
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
-def _tell_github(report: "Report", output: Output) -> None:
-
+def _tell_github(report: Report, shown: Shown, output: Output) -> None:
     for line in annotations_of(report):
         # GitHub reads workflow commands from either stream; stdout is the result's.
         output.say(line)
@@ -400,8 +314,9 @@ def _tell_github(report: "Report", output: Output) -> None:
     if place is None:
         output.warn(f"--github-summary: {SUMMARY_VARIABLE} is not set")
         return
+    text = markdown_text(shown)
     try:
         with Path(place).open("a", encoding="utf-8") as summary:
-            summary.write(markdown_of(report))
+            summary.write(f"## {report.summary}\n\n{text}")
     except OSError as error:
         raise InputOutputError(f"cannot write {place}: {error.strerror}") from error

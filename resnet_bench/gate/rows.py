@@ -1,4 +1,4 @@
-"""The rows of a check, from its run file: one per case and metric."""
+"""The rows of a check: one verdict for each case and metric."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,13 @@ from resnet_bench.gate.deciding import (
     control_moved,
     decide_in_turn,
     detectable_effect,
-    final_looks,
     open_cases,
     pair_spread,
     pairs_needed,
+    plan_for,
 )
-from resnet_bench.gate.pairs import CONTROL, Pairs
-from resnet_bench.gate.records import ExactMetrics, PairTiming
-from resnet_bench.gate.spec import settings_for
+from resnet_bench.gate.records import ExactMetrics, Pairs
+from resnet_bench.gate.spec import CONTROL, FEWEST_SEEDS, settings_for
 from resnet_bench.records import Measure, measures
 from resnet_bench.statistics.estimates import paired_difference_interval
 from resnet_bench.statistics.intervals import Interval
@@ -59,6 +58,20 @@ class Row:
         """What the row alone would make the command end with."""
         return EXIT_CODES.get(self.verdict, ExitCode.OK)
 
+    @property
+    def json(self) -> dict[str, Any]:
+        """The row as JSON-ready values."""
+        return {
+            "case": self.case,
+            "metric": self.metric,
+            "verdict": self.verdict.value,
+            "unit": self.unit,
+            "base": self.base,
+            "head": self.head,
+            "ratio": self.ratio and self.ratio.json,
+            "because": self.because,
+        }
+
 
 def problem_verdict(problems: Mapping[str, str]) -> tuple[Verdict, str]:
     """Return the verdict on a case that one side or both could not carry out.
@@ -73,26 +86,9 @@ def problem_verdict(problems: Mapping[str, str]) -> tuple[Verdict, str]:
     return Verdict.FAILED, text
 
 
-def row_json(row: Row) -> dict[str, Any]:
-    """Return a row as JSON-ready values; infinite bounds become None."""
-    ratio = row.ratio
-    return {
-        "case": row.case,
-        "metric": row.metric,
-        "verdict": row.verdict.value,
-        "unit": row.unit,
-        "base": row.base,
-        "head": row.head,
-        "ratio": ratio and ratio.estimate,
-        "ratio_low": ratio and _finite(ratio.low),
-        "ratio_high": ratio and _finite(ratio.high),
-        "samples": ratio and ratio.samples,
-        "because": row.because,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if 0 < value < float("inf") else None
+def problems_of(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the error of each side that could not carry out a case."""
+    return {row["side"]: row["problem"] for row in records if row["problem"]}
 
 
 def exact_verdict(
@@ -131,8 +127,7 @@ def _case_rows(
 ) -> list[Row]:
     sides = {row["side"]: row for row in records if row["case"] == case}
     name = f"{case}:exact"
-    problems = {side: row["problem"] for side, row in sides.items() if row["problem"]}
-    if problems:
+    if problems := problems_of([*sides.values()]):
         verdict, because = problem_verdict(problems)
         return [Row(case=name, metric="exact", verdict=verdict, because=because)]
     rows = []
@@ -152,10 +147,6 @@ def _case_rows(
             )
         )
     return rows
-
-
-#: Fewer paired seeds decide nothing, unless the predictions are the same.
-FEWEST_SEEDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +205,7 @@ def accuracy_row(
 ) -> Row:
     """Return the row of one accuracy case from its records, two per seed."""
     name = f"{case}:accuracy"
-    problems = {row["side"]: row["problem"] for row in records if row["problem"]}
-    if problems:
+    if problems := problems_of(records):
         verdict, because = problem_verdict(problems)
         return Row(case=name, metric="accuracy", verdict=verdict, because=because)
     base, head = _by_seed(records, "base"), _by_seed(records, "head")
@@ -243,27 +233,6 @@ def _by_seed(records: Sequence[Mapping[str, Any]], side: str) -> list[Any]:
 SECONDS = "seconds"
 
 
-def plan_for(pairs: int) -> Plan:
-    """Return the plan of a check that measures at most `pairs` pairs.
-
-    The last look is after the last pair.
-    """
-    planned = tuple(look for look in Plan().looks if look < pairs)
-    return Plan(looks=(*planned, pairs))
-
-
-def rules_for(cases: Sequence[str], thresholds: Sequence[str]) -> dict[str, TimingRule]:
-    """Return the rule of each case's time, as the project may have changed it."""
-    return {
-        case: TimingRule(**settings_for(case, SECONDS, thresholds)) for case in cases
-    }
-
-
-def paired_seconds(pairs: Pairs, case: str) -> PairedSeconds:
-    """Return the case's seconds per call, one value per pair and side."""
-    return PairedSeconds(pairs.series(case, "base"), pairs.series(case, "head"))
-
-
 @dataclass(frozen=True)
 class Timings:
     """All pairs of a run, with the rules and the plan they are judged by."""
@@ -275,12 +244,12 @@ class Timings:
     @property
     def series(self) -> dict[str, PairedSeconds]:
         """Each judged case's pairs."""
-        return {case: paired_seconds(self.pairs, case) for case in self.rules}
+        return {case: self.pairs.paired(case) for case in self.rules}
 
     @property
     def control(self) -> PairedSeconds:
         """The pairs of the frozen matrix product."""
-        return paired_seconds(self.pairs, CONTROL.text)
+        return self.pairs.paired(CONTROL.text)
 
     @property
     def open_cases(self) -> list[str]:
@@ -290,7 +259,7 @@ class Timings:
     @property
     def decisions(self) -> dict[str, Decision]:
         """Each case's decision when no more pairs come."""
-        looks = final_looks(self.plan, len(self.pairs))
+        looks = self.plan.final(len(self.pairs))
         return decide_in_turn(self.series, self.rules, self.plan, looks)
 
     @property
@@ -337,37 +306,33 @@ class Timings:
         )
 
 
-def pairs_of(run: Run) -> Pairs:
-    """Return the committed pairs of a run, in order."""
-    by_number: dict[int, list[PairTiming]] = {}
-    names = ("case", "method", "loops", "base_seconds", "head_seconds")
-    for row in run.rows(PairTiming):
-        timing = PairTiming(**{name: row[name] for name in names})
-        by_number.setdefault(row["pair"], []).append(timing)
-    return Pairs([by_number[number] for number in sorted(by_number)])
-
-
 def timings_of(run: Run, pairs: Pairs) -> Timings:
     """Return pairs with what the run's header says they are judged by."""
     thresholds = run.header["thresholds"]
-    return Timings(
-        pairs,
-        rules_for(run.header["timed"], thresholds),
-        plan_for(run.config["pairs"]),
-    )
+    rules = {
+        case: TimingRule(**settings_for(case, SECONDS, thresholds))
+        for case in run.header["timed"]
+    }
+    return Timings(pairs, rules, plan_for(run.config["pairs"]))
 
 
-def check_rows(run: Run) -> list[Row]:
+def check_rows(run: Run, timings: Timings) -> list[Row]:
     """Return every row of a check, the timed ones first."""
     thresholds: list[str] = run.header["thresholds"]
-    exact: list[dict[str, Any]] = run.rows("exact_metrics")
-    rows = timings_of(run, pairs_of(run)).rows()
+    rows = timings.rows()
     known = {row.case for row in rows}
     lost = [case for case in run.header["timed"] if case not in known]
     rows += [not_measured(case, run.rows("trial")) for case in lost]
     if "exact" in run.config["metrics"]:
-        rows += exact_rows(exact, thresholds)
+        rows += exact_rows(run.rows(ExactMetrics), thresholds)
     return rows + accuracy_rows(run, thresholds)
+
+
+def not_measured(case: str, trials: Sequence[Mapping[str, Any]]) -> Row:
+    """Return the row of a timed case without a pair, with what stood in its way."""
+    problems = problems_of([row for row in trials if row["case"] == case])
+    verdict, because = problem_verdict(problems)
+    return Row(case=case, metric=SECONDS, verdict=verdict, unit="s", because=because)
 
 
 def accuracy_rows(run: Run, thresholds: Sequence[str]) -> list[Row]:
@@ -381,14 +346,3 @@ def accuracy_rows(run: Run, thresholds: Sequence[str]) -> list[Row]:
         )
         for case, rows in by_case.items()
     ]
-
-
-def not_measured(case: str, trials: Sequence[Mapping[str, Any]]) -> Row:
-    """Return the row of a timed case without a pair, with what stood in its way."""
-    problems = {
-        row["side"]: row["problem"]
-        for row in trials
-        if row["case"] == case and row["problem"]
-    }
-    verdict, because = problem_verdict(problems)
-    return Row(case=case, metric=SECONDS, verdict=verdict, unit="s", because=because)

@@ -6,8 +6,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import UsageError
-from resnet_bench.options import ResultsOptions, check, option
+from resnet_bench.options import (
+    ExportOptions,
+    Options,
+    ResultsOptions,
+    check,
+    option,
+    option_fields,
+)
+
+#: What can be done with the object that `subject(name)` returns.
+METHODS = ("forward", "step", "exact", "accuracy")
+
+
+@dataclass(frozen=True, order=True)
+class Case:
+    """The name that the subject's function gets, and what is measured of it."""
+
+    name: str
+    method: str
+
+    @property
+    def text(self) -> str:
+        """The case as it is written on the command line."""
+        return f"{self.name}:{self.method}"
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether process pairs measure it."""
+        return self.method in ("forward", "step")
+
+
+#: The frozen matrix product that every pair measures along.
+CONTROL = Case("control", "forward")
+
+
+def parse_case(text: str) -> Case:
+    """Read `NAME:METHOD`; a name alone means its forward pass.
+
+    Raises UsageError for an unknown method and for the name that is taken.
+    """
+    name, separator, method = text.strip().partition(":")
+    method = method if separator else "forward"
+    if not name or method not in METHODS:
+        accepted = " or ".join(f"NAME:{method}" for method in METHODS)
+        raise UsageError.for_option("--cases", text, accepted)
+    if name == CONTROL.name:
+        raise UsageError(f"--cases {text}: the name {name} is the gate's own")
+    return Case(name, method)
+
 
 #: The names that can be set, by metric.
 SETTINGS = {
@@ -105,48 +154,26 @@ def _as_number(value: object) -> object:
     return int(value) if isinstance(value, bool) else value
 
 
-#: What can be done with the object that `subject(name)` returns.
-METHODS = ("forward", "step", "exact", "accuracy")
+@dataclass(frozen=True, kw_only=True)
+class RuleOptions(Options):
+    """How rows are judged; the same of `check` and `compare`."""
 
-ACCEPTED = " or ".join(f"NAME:{method}" for method in METHODS)
-
-#: The frozen matrix product that runs along has this name.
-RESERVED = "control"
-
-#: The methods that are timed.
-TIMED = ("forward", "step")
-
-
-@dataclass(frozen=True, order=True)
-class Case:
-    """The name that the subject's function gets, and what is measured of it."""
-
-    name: str
-    method: str
+    threshold: tuple[str, ...] = option(
+        (),
+        help="Change a rule, as CASE/METRIC/NAME=VALUE (CASE may be *).",
+        parse=lambda text: parse_threshold(text).text,
+        metavar="RULE,…",
+    )
+    strict: bool = option(
+        False, help="Exit with 5 if any row is inconclusive or otherwise not ok."
+    )
+    explain: bool = option(False, help="Print the rule that gave each verdict.")
 
     @property
-    def text(self) -> str:
-        """The case as it is written on the command line."""
-        return f"{self.name}:{self.method}"
-
-    @property
-    def is_timed(self) -> bool:
-        """Whether process pairs measure it."""
-        return self.method in TIMED
-
-
-def parse_case(text: str) -> Case:
-    """Read `NAME:METHOD`; a name alone means its forward pass.
-
-    Raises UsageError for an unknown method and for the name that is taken.
-    """
-    name, separator, method = text.strip().partition(":")
-    method = method if separator else "forward"
-    if not name or method not in METHODS:
-        raise UsageError.for_option("--cases", text, ACCEPTED)
-    if name == RESERVED:
-        raise UsageError(f"--cases {text}: the name {RESERVED} is the gate's own")
-    return Case(name, method)
+    def thresholds(self) -> tuple[str, ...]:
+        """The thresholds of the configuration file, then those of the option."""
+        table = read_configuration(Path.cwd()).table("check")
+        return (*thresholds_in(table), *self.threshold)
 
 
 DEFAULT_SUBJECT = "resnet_bench.gate.default_subject:subject"
@@ -156,9 +183,12 @@ METRICS = ("time", "exact", "accuracy")
 #: Fewer pairs cannot carry the exact interval at one look's share of the error.
 FEWEST_PAIRS = 12
 
+#: Fewer paired seeds decide nothing, unless the predictions are the same.
+FEWEST_SEEDS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
-class SubjectConfig(ResultsOptions):
+class SubjectConfig(ResultsOptions, ExportOptions):
     """What is measured and how long; shared by `check` and `noise`."""
 
     subject: str = option(
@@ -179,40 +209,33 @@ class SubjectConfig(ResultsOptions):
         metavar="CASE,…",
     )
     budget: float = option(
-        300.0, help="Seconds after which measuring stops.", metavar="SECONDS"
+        300.0,
+        help="Seconds after which measuring stops.",
+        metavar="SECONDS",
+        above=0,
     )
-    pairs: int = option(20, help="Most process pairs to measure (at least 12).")
-    threads: int = option(1, help="Threads of each worker process.")
-    seed: int = option(0, help="Seed of the order of the legs and of the models.")
+    pairs: int = option(
+        20,
+        help=f"Most process pairs to measure (at least {FEWEST_PAIRS}).",
+        minimum=FEWEST_PAIRS,
+    )
+    threads: int = option(1, help="Threads of each worker process.", minimum=1)
+    seed: int = option(
+        0, help="Seed of the order of the legs and of the models.", minimum=0
+    )
     resume: str | None = option(
         None,
         bare="latest",
         metavar="[RUN]",
         help="Go on with an interrupted run (the latest), options as they were.",
     )
-    json: bool = option(False, help="Print the result as one JSON object.")
-    markdown: Path | None = option(
-        None, help="Write a Markdown table; - is stdout.", metavar="FILE|-"
-    )
 
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
+        super().__post_init__()
         module, separator, function = self.subject.partition(":")
-        check(
-            bool(separator and module and function),
-            "--subject",
-            self.subject,
-            "package.module:function",
-        )
-        check(self.budget > 0, "--budget", self.budget, "a positive number of seconds")
-        check(
-            self.pairs >= FEWEST_PAIRS,
-            "--pairs",
-            self.pairs,
-            f"at least {FEWEST_PAIRS} (fewer cannot decide anything)",
-        )
-        check(self.threads >= 1, "--threads", self.threads, "at least 1")
-        check(self.seed >= 0, "--seed", self.seed, "0 or more")
+        named = bool(separator and module and function)
+        check(named, "--subject", self.subject, "package.module:function")
 
     @property
     def parsed_cases(self) -> tuple[Case, ...]:
@@ -221,7 +244,7 @@ class SubjectConfig(ResultsOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckConfig(SubjectConfig):
+class CheckConfig(SubjectConfig, RuleOptions):
     """`check`: the working tree against an older revision."""
 
     against: str | None = option(
@@ -233,17 +256,9 @@ class CheckConfig(SubjectConfig):
         None, help="Saved baseline to measure against.", metavar="NAME"
     )
     metrics: tuple[str, ...] = option(METRICS, help="What is checked.", choices=METRICS)
-    seeds: int = option(5, help="Paired training seeds of an accuracy case.")
-    threshold: tuple[str, ...] = option(
-        (),
-        help="Change a rule, as CASE/METRIC/NAME=VALUE (CASE may be *).",
-        parse=lambda text: parse_threshold(text).text,
-        metavar="RULE,…",
+    seeds: int = option(
+        5, help="Paired training seeds of an accuracy case.", minimum=FEWEST_SEEDS
     )
-    strict: bool = option(
-        False, help="Exit with 5 if any row is inconclusive or otherwise not ok."
-    )
-    explain: bool = option(False, help="Print the rule that gave each verdict.")
     junit: Path | None = option(None, help="Write a JUnit file.", metavar="FILE")
     github_summary: bool = option(
         False,
@@ -253,7 +268,6 @@ class CheckConfig(SubjectConfig):
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
         super().__post_init__()
-        check(self.seeds >= 5, "--seeds", self.seeds, "at least 5")
         if self.against and self.baseline:
             raise UsageError("--against and --baseline: expected one of the two")
 
@@ -265,17 +279,27 @@ class NoiseConfig(SubjectConfig):
     effects: tuple[float, ...] = option(
         (0.05, 0.10, 0.15, 0.25),
         help="Slowdowns to find out the number of pairs for, as fractions.",
+        above=0,
     )
 
-    def __post_init__(self) -> None:
-        """Check the values; raises UsageError."""
-        super().__post_init__()
-        for effect in self.effects:
-            check(effect > 0, "--effects", effect, "positive fractions such as 0.10")
+
+#: Options that may differ when a run is resumed: they change no measurement.
+FREE_TO_CHANGE = frozenset(
+    [
+        "budget",
+        "explain",
+        "github_summary",
+        "junit",
+        "resume",
+        "strict",
+        *option_fields(ExportOptions),
+        *option_fields(ResultsOptions),
+    ]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(ResultsOptions):
+class CompareConfig(ResultsOptions, ExportOptions, RuleOptions):
     """`compare`: two stored runs of the same experiment."""
 
     runs: tuple[str, ...] = option(
@@ -284,22 +308,10 @@ class CompareConfig(ResultsOptions):
         argument=True,
         metavar="RUN RUN",
     )
-    strict: bool = option(False, help="Exit with 5 if any row is inconclusive.")
-    explain: bool = option(False, help="Print the rule that gave each verdict.")
-    threshold: tuple[str, ...] = option(
-        (),
-        help="Change a rule, as CASE/METRIC/NAME=VALUE (CASE may be *).",
-        parse=lambda text: parse_threshold(text).text,
-        metavar="RULE,…",
-    )
-
-    json: bool = option(False, help="Print the result as one JSON object.")
-    markdown: Path | None = option(
-        None, help="Write a Markdown table; - is stdout.", metavar="FILE|-"
-    )
 
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
+        super().__post_init__()
         if len(self.runs) != 2:
             shown = " ".join(self.runs) or "(none)"
             raise UsageError.for_option("RUN RUN", shown, "exactly two runs")
@@ -323,6 +335,7 @@ class BaselineConfig(ResultsOptions):
 
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
+        super().__post_init__()
         shown = " ".join(self.request) or "(nothing)"
         expected = "save NAME [RUN], list, or accept NAME [RUN]"
         check(self.action in BASELINE_ACTIONS, "baseline", shown, expected)

@@ -1,10 +1,4 @@
-"""Workers forked from a process that has imported PyTorch already.
-
-Importing takes longer than a pair's measurement. A forked worker is as fresh as one
-that was started by itself: no tensor was made, no thread started, nothing of either
-tree imported before. What it shares with its siblings is where libraries lie in
-memory; so a nursery serves a few pairs only, and the next one has other addresses.
-"""
+"""The measuring processes: started one by one or forked, and asked over a socket."""
 
 import contextlib
 import json
@@ -17,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, Self
 
-from resnet_bench.errors import ResnetBenchError
+from resnet_bench.errors import NotComparableError, ResnetBenchError, UsageError
 from resnet_bench.execution.processes import SETTING, VARIABLE
+from resnet_bench.gate.records import SIDES, Accuracy, ExactMetrics, Side, Trial
+from resnet_bench.gate.spec import Case, parse_case
 
 WORKER = Path(__file__).with_name("worker.py")
+FORKING = Path(__file__).with_name("forking.py")
 
 #: Fixed in every worker before it starts. A thread that waits must sleep: the other
 #: worker needs the core. Page faults took a fifth of a training step, and differed from
@@ -106,8 +103,36 @@ def spawn(launch: Launch, end: socket.socket, log: IO[str]) -> Running:
     return Spawned(process)
 
 
-class WorkerProcess:
-    """A running worker; use as a context manager, which also ends it."""
+class Process:
+    """A process with a socket and a log; use as a context manager, which ends it."""
+
+    _log: IO[str]
+    _closing: contextlib.ExitStack
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process and give back what it held."""
+        self._closing.close()
+
+    def last_words(self) -> str | None:
+        """Return the last line of its log, None where it said nothing."""
+        self._log.seek(0)
+        lines = [line for line in self._log.read().splitlines() if line.strip()]
+        return lines[-1] if lines else None
+
+
+class WorkerProcess(Process):
+    """A running worker."""
 
     def __init__(self, launch: Launch, start: Start = spawn) -> None:
         with contextlib.ExitStack() as closing:
@@ -120,17 +145,6 @@ class WorkerProcess:
                 self._running = start(launch, theirs, self._log)
             closing.callback(self._running.end)
             self._closing = closing.pop_all()
-
-    def __enter__(self) -> "WorkerProcess":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._closing.close()
 
     def send(self, do: str, **arguments: object) -> None:
         """Ask for something without waiting for the reply."""
@@ -154,7 +168,9 @@ class WorkerProcess:
         except ConnectionResetError:
             line = ""
         if not line:
-            raise WorkerError(self._last_words())
+            code = self._running.end(GRACE_SECONDS)
+            words = self.last_words() or f"the worker ended with status {code}"
+            raise WorkerError(words)
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise WorkerError(reply["error"])
@@ -165,14 +181,6 @@ class WorkerProcess:
         self.send(do, **arguments)
         return self.receive()
 
-    def _last_words(self) -> str:
-        code = self._running.end(GRACE_SECONDS)
-        self._log.seek(0)
-        lines = [line for line in self._log.read().splitlines() if line.strip()]
-        return lines[-1] if lines else f"the worker ended with status {code}"
-
-
-FORKING = Path(__file__).with_name("forking.py")
 
 #: A check that ends at its first look has seen three memory layouts.
 PAIRS_PER_NURSERY = 4
@@ -197,8 +205,14 @@ class Forked:
         return self._status
 
 
-class Nursery:
-    """A process that imports `libraries` and forks; use as a context manager."""
+class Nursery(Process):
+    """A process that imports `libraries`, PyTorch among them, and forks workers.
+
+    Importing takes longer than a pair's measurement. A forked worker is as fresh as one
+    that was started by itself: no tensor was made, no thread started, nothing of either
+    tree imported before. What it shares with its siblings is where libraries lie in
+    memory; so a nursery serves a few pairs only, and the next one has other addresses.
+    """
 
     def __init__(self, threads: int, libraries: Sequence[str]) -> None:
         with contextlib.ExitStack() as closing:
@@ -226,17 +240,6 @@ class Nursery:
             env=environment,
         )
 
-    def __enter__(self) -> "Nursery":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._closing.close()
-
     def ask(self, request: object, files: Sequence[int] = ()) -> int:
         """Send a request, with open files, and return the number it is answered by.
 
@@ -249,13 +252,9 @@ class Nursery:
         except (BrokenPipeError, ConnectionResetError):
             answer = b""
         if not answer:
-            raise WorkerError(f"the process that starts workers is gone: {self._why()}")
+            words = self.last_words() or f"it ended with status {self._process.wait()}"
+            raise WorkerError(f"the process that starts workers is gone: {words}")
         return int(answer)
-
-    def _why(self) -> str:
-        self._log.seek(0)
-        lines = [line for line in self._log.read().splitlines() if line.strip()]
-        return lines[-1] if lines else f"it ended with status {self._process.wait()}"
 
     def fork(self, launch: Launch, end: socket.socket, log: IO[str]) -> Running:
         """Start a worker at `end` of its socket; raises WorkerError."""
@@ -286,3 +285,176 @@ def nurseries(
             return current[group]
 
         yield start_for
+
+
+OTHER: dict[Side, Side] = {"base": "head", "head": "base"}
+
+#: The version of the agreement between worker and subject that this driver speaks.
+SUBJECT_API = 1
+
+
+@dataclass(frozen=True)
+class LiveSide:
+    """A worker seen as a stopwatch; its errors name the side."""
+
+    side: Side
+    worker: WorkerProcess
+
+    def prepare(self, case: Case) -> float:
+        """Build and warm up the case; return its seconds per call."""
+        return self._seconds("prepare", case)
+
+    def leg(self, case: Case, loops: int) -> float:
+        """Return the median seconds per call over `loops` calls."""
+        return self._seconds("leg", case, loops=loops)
+
+    def _seconds(self, do: str, case: Case, **further: int) -> float:
+        try:
+            reply = self.worker.ask(do, name=case.name, method=case.method, **further)
+        except WorkerError as error:
+            raise WorkerError(
+                f"{case.text} of the {self.side} tree: {error}"
+            ) from error
+        return float(reply["seconds"])
+
+
+@contextlib.contextmanager
+def workers(
+    launches: Mapping[Side, Launch], first: Side = "base", start: Start = spawn
+) -> Iterator[dict[Side, WorkerProcess]]:
+    """Start a worker for each side while the block runs; both import at once.
+
+    Raises WorkerError, and NotComparableError for another protocol.
+    """
+    with contextlib.ExitStack() as stack:
+        order = sorted(SIDES, key=lambda side: side != first)
+        both = {
+            side: stack.enter_context(WorkerProcess(launches[side], start))
+            for side in order
+        }
+        for side, worker in both.items():
+            worker.send("open", other=str(launches[OTHER[side]].tree))
+        yield both
+
+
+def opened(both: Mapping[Side, WorkerProcess]) -> dict[Side, Mapping[str, Any]]:
+    """Wait until both subjects are imported; return what each offers.
+
+    Raises NotComparableError when a tree has no subject of this protocol.
+    """
+    offers = {}
+    for side in SIDES:
+        try:
+            offers[side] = both[side].receive()
+        except WorkerError as error:
+            raise NotComparableError(
+                f"the {side} tree has no usable subject: {error}"
+            ) from error
+        _refuse_a_foreign(side, offers[side])
+    return offers
+
+
+def _refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
+    if offer["api"] != SUBJECT_API:
+        raise NotComparableError(
+            f"the {side} tree's subject has SUBJECT_API = {offer['api']}, "
+            f"expected {SUBJECT_API}"
+        )
+    if not offer["inside"]:
+        raise NotComparableError(
+            f"the {side} tree's subject was imported from elsewhere: --subject "
+            "names the tree's own, --source the folder it is to come from"
+        )
+    if offer["borrowed"]:
+        raise NotComparableError(
+            f"the {side} tree's subject takes {offer['borrowed']} from the "
+            f"{OTHER[side]} tree, where it is installed from: --source names the "
+            "folder that holds it"
+        )
+    for text in offer["cases"]:
+        _refuse_an_unknown_case(side, text)
+
+
+def _refuse_an_unknown_case(side: Side, text: str) -> None:
+    try:
+        parse_case(text)
+    except UsageError as error:
+        reason = str(error).removeprefix("--cases ")
+        raise NotComparableError(
+            f"CASES of the {side} tree's subject: {reason}"
+        ) from error
+
+
+class Interview:
+    """Both sides, asked the same at once; a worker that fails is replaced."""
+
+    def __init__(
+        self, launches: Mapping[Side, Launch], stack: contextlib.ExitStack
+    ) -> None:
+        self._launches = launches
+        self._stack = stack
+        self._workers = stack.enter_context(workers(launches))
+        self.offers = opened(self._workers)
+
+    def ask(self, do: str, **arguments: object) -> dict[Side, Mapping[str, Any]]:
+        """Return each side's reply, `{"problem": …}` from one that failed."""
+        for side in SIDES:
+            self._workers[side].send(do, **arguments)
+        return {side: self._reply(side) for side in SIDES}
+
+    def _reply(self, side: Side) -> Mapping[str, Any]:
+        try:
+            return self._workers[side].receive()
+        except WorkerError as error:
+            launch = self._launches[side]
+            self._workers[side] = self._stack.enter_context(WorkerProcess(launch))
+            self._workers[side].ask("open")
+            return {"problem": str(error)}
+
+    @property
+    def cases(self) -> list[Case]:
+        """The cases that either tree's subject lists, head's first."""
+        offers = (self.offers["head"], self.offers["base"])
+        return [parse_case(text) for offer in offers for text in offer["cases"]]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of these cases."""
+        return list(dict.fromkeys(case.name for case in self.cases))
+
+    def libraries(self) -> list[str]:
+        """Return the installed packages that both sides have loaded by now."""
+        found = self.ask("libraries")
+        base, head = (found[side].get("libraries", []) for side in SIDES)
+        return [name for name in base if name in head]
+
+    def trials(self, case: Case) -> list[Trial]:
+        """Return whether the case runs on each side."""
+        found = self.ask("prepare", name=case.name, method=case.method)
+        return [
+            Trial(case=case.text, side=side, problem=found[side].get("problem"))
+            for side in SIDES
+        ]
+
+    def exact_metrics(self, name: str) -> list[ExactMetrics]:
+        """Return what a case is made of on each side."""
+        found = self.ask("exact", name=name)
+        return [ExactMetrics(case=name, side=side, **found[side]) for side in SIDES]
+
+    def accuracies(self, name: str, seed: int) -> list[Accuracy]:
+        """Return each side's accuracy after training with one seed."""
+        found = self.ask("evaluate", name=name, seed=seed)
+        return [
+            Accuracy(case=name, side=side, training_seed=seed, **found[side])
+            for side in SIDES
+        ]
+
+
+@contextlib.contextmanager
+def interview(launches: Mapping[Side, Launch]) -> Iterator[Interview]:
+    """Start both sides for questions while the block runs.
+
+    Raises NotComparableError when a tree has no subject of this protocol.
+    """
+    with contextlib.ExitStack() as stack:
+        yield Interview(launches, stack)

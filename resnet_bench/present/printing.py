@@ -2,27 +2,24 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from resnet_bench.options import ExportOptions
 from resnet_bench.output import STDOUT, Output
 from resnet_bench.present.shown import Shown
 
-if TYPE_CHECKING:
-    from resnet_bench.present.tables import Table
-
 
 def show(shown: Shown, options: ExportOptions, output: Output) -> None:
-    """Print a run as asked, and write its exports.
+    """Print a result as JSON or as tables, and write its exports.
 
     Raises InputOutputError when an export cannot be written.
     """
-    if for_people(options):
-        for notice in shown.notices:
-            output.say(notice)
-    content = finite(shown.json)
-    present(content, shown.tables, options, output, shown.conclusion)
+    if options.json:
+        output.write(_json_text(shown))
+    elif for_people(options):
+        _print(shown, options, output)
+    export(shown, options, output)
 
 
 def for_people(options: ExportOptions) -> bool:
@@ -30,45 +27,42 @@ def for_people(options: ExportOptions) -> bool:
     return not options.json and STDOUT not in options.exports.values()
 
 
-def present(
-    content: dict[str, Any],
-    tables: "Sequence[Table]",
-    options: ExportOptions,
-    output: Output,
-    conclusion: Sequence[str] = (),
-) -> None:
-    """Print a result as JSON or as tables and conclusion, and write its exports.
-
-    Raises InputOutputError when an export cannot be written.
-    """
-    from resnet_bench.present.tables import csv_text
+def _print(shown: Shown, options: ExportOptions, output: Output) -> None:
     from resnet_bench.present.terminal import print_table
 
-    if options.json:
-        output.write(json.dumps(content, allow_nan=False))
-    elif for_people(options):
-        console = output.console()
-        for table in tables:
-            print_table(table, console, wide=options.wide)
-        for sentence in conclusion:
-            output.write(sentence)
+    for notice in shown.notices:
+        output.say(notice)
+    console = output.console()
+    for table in shown.tables:
+        print_table(table, console, wide=options.wide)
+    for sentence in shown.conclusion:
+        output.write(sentence)
+
+
+def export(shown: Shown, options: ExportOptions, output: Output) -> None:
+    """Write a result's exports; raises InputOutputError."""
+    from resnet_bench.present.tables import csv_text
+
     texts: dict[str, Callable[[], str]] = {
-        "json": lambda: json.dumps(content, allow_nan=False) + "\n",
-        "csv": lambda: csv_text(tables[0]) if tables else "",
-        "markdown": lambda: markdown_text(tables, conclusion, wide=options.wide),
+        "json": lambda: _json_text(shown) + "\n",
+        "csv": lambda: csv_text(shown.tables[0]) if shown.tables else "",
+        "markdown": lambda: markdown_text(shown, wide=options.wide),
     }
     for name, path in options.exports.items():
         output.export(path, texts[name]())
 
 
-def markdown_text(
-    tables: "Sequence[Table]", conclusion: Sequence[str], *, wide: bool = False
-) -> str:
+def _json_text(shown: Shown) -> str:
+    return json.dumps(finite(shown.json), allow_nan=False)
+
+
+def markdown_text(shown: Shown, *, wide: bool = False) -> str:
     """Return tables, and what follows from them, as one Markdown text."""
     from resnet_bench.present.tables import escaped, markdown
 
-    parts = [markdown(table, wide=wide) for table in tables]
-    return "\n".join([*parts, *(f"{escaped(line)}\n" for line in conclusion)])
+    parts = [markdown(table, wide=wide) for table in shown.tables]
+    parts += [f"{escaped(sentence)}\n" for sentence in shown.conclusion]
+    return "\n".join(parts)
 
 
 def finite(value: Any) -> Any:

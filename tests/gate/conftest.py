@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.gate import check, measuring, noise
-from resnet_bench.gate import pairs as live
+from resnet_bench.gate import measuring, workers
 from resnet_bench.gate.workers import Start, spawn
 from resnet_bench.output import DisplayOptions, Output
 from tests.gate.fake_worker import FakeWorker
@@ -37,10 +36,9 @@ def no_nurseries(*arguments: object) -> Iterator[Callable[[int], Start]]:
 @pytest.fixture(autouse=True)
 def light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start workers without PyTorch, and know the machine without asking it."""
-    monkeypatch.setattr(live, "WorkerProcess", FakeWorker)
+    monkeypatch.setattr(workers, "WorkerProcess", FakeWorker)
     monkeypatch.setattr(measuring, "nurseries", no_nurseries)
-    for module in (check, noise):
-        monkeypatch.setattr(module, "collect_environment", lambda: ENVIRONMENT)
+    monkeypatch.setattr(measuring, "collect_environment", lambda: ENVIRONMENT)
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -5,9 +5,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from resnet_bench.gate.pairs import CONTROL, Pairs, measure_case
-from resnet_bench.gate.records import PairOrder, PairTiming, Side
-from resnet_bench.gate.spec import Case
+from resnet_bench.gate.measuring import measure_case
+from resnet_bench.gate.records import PairOrder, Pairs, PairTiming, Side
+from resnet_bench.gate.spec import CONTROL, Case
 
 
 @dataclass

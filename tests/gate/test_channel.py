@@ -138,7 +138,7 @@ def test_a_nursery_that_was_killed_is_told(launch: Launch) -> None:
         with pytest.raises(WorkerError, match="starts workers is gone: it ended"):
             WorkerProcess(launch, parent.fork)
         with pytest.raises(WorkerError, match="starts workers is gone"):
-            worker.__exit__(None, None, None)
+            worker.close()
 
 
 @LINUX

@@ -17,7 +17,7 @@ from resnet_bench.errors import (
 from resnet_bench.gate import measuring
 from resnet_bench.gate.baselines import keep_baseline
 from resnet_bench.gate.check import run_check
-from resnet_bench.gate.pairs import live_pair
+from resnet_bench.gate.measuring import live_pair
 from resnet_bench.gate.records import PairTiming
 from resnet_bench.gate.spec import BaselineConfig, CheckConfig
 from resnet_bench.gate.workers import WorkerError
@@ -413,7 +413,7 @@ def test_every_output_is_written(
     config = changed(
         json=False,
         explain=True,
-        markdown=Path("check.md"),
+        export_markdown=Path("check.md"),
         junit=Path("check.xml"),
         github_summary=True,
     )
@@ -423,8 +423,10 @@ def test_every_output_is_written(
     assert "::error title=regression%3A a:forward seconds" not in said.err
     assert "::error title=regression%3A a%3Aforward seconds::" in said.err
     text = Path("check.md").read_text()
-    assert text == Path("summary.md").read_text()
-    assert text.startswith("## check: 1 regression, 6 pass")
+    assert "### Seconds per call, head against base" in text
+    assert text.endswith("check: 1 regression, 6 pass\n")
+    heading = "## check: 1 regression, 6 pass\n\n"
+    assert Path("summary.md").read_text() == heading + text
     suite = ET.parse("check.xml").getroot()
     assert (suite.get("failures"), suite.get("tests")) == ("1", "7")
 

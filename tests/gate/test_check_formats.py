@@ -1,7 +1,5 @@
 from xml.etree import ElementTree as ET
 
-import pytest
-
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.gate.deciding import Verdict
 from resnet_bench.gate.report import (
@@ -9,13 +7,12 @@ from resnet_bench.gate.report import (
     annotations_of,
     collapsed,
     junit_of,
-    markdown_of,
     refusal,
-    report_json,
-    shown,
+    shown_of,
     tables_of,
 )
 from resnet_bench.gate.rows import Row
+from resnet_bench.present.printing import markdown_text
 from resnet_bench.statistics.intervals import Interval
 
 SLOW = Row(
@@ -66,19 +63,19 @@ def test_annotations_name_what_needs_attention_and_escape_it() -> None:
     assert "a%3Aforward" in lines[0]
 
 
-def test_markdown_has_both_tables_and_the_notices() -> None:
-    text = markdown_of(REPORT)
-    assert text.startswith("## check: 1 regression, 2 pass, 1 inconclusive, 1 missing")
+def test_markdown_has_both_tables_and_the_conclusion() -> None:
+    text = markdown_text(shown_of(REPORT))
     assert "### Seconds per call, head against base" in text
     assert "2 quantities identical" in text
-    assert text.endswith("Hm.\n")
+    assert "Hm.\n" in text
+    assert text.endswith("check: 1 regression, 2 pass, 1 inconclusive, 1 missing\n")
 
 
 def test_json_has_no_infinite_bounds() -> None:
-    content = report_json(REPORT)
+    content = shown_of(REPORT).json
     assert content["exit_code"] == 3
-    assert content["rows"][0]["ratio_high"] is None
-    assert content["rows"][0]["ratio_low"] == 1.1
+    ratio = {"estimate": 1.2, "low": 1.1, "high": None, "n": 12}
+    assert content["rows"][0]["ratio"] == ratio
 
 
 def test_nothing_to_compare_is_said() -> None:
@@ -95,12 +92,3 @@ def test_a_refusal_is_one_row() -> None:
 def test_a_changed_quantity_is_not_collapsed() -> None:
     changed = Row(case="a:exact", metric="flops", verdict=Verdict.REGRESSION)
     assert collapsed([changed, SAME[1]]) == [changed, SAME[1]]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, None), ("k", "k"), (1234, "1,234"), (0.95, "0.9500")]
-)
-def test_values_are_shown_in_peoples_ways(
-    value: float | str | None, text: str | None
-) -> None:
-    assert shown(value) == text

@@ -6,7 +6,7 @@ import pytest
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.gate.baselines import keep_baseline
 from resnet_bench.gate.compare import run_compare
-from resnet_bench.gate.noise import process_spread_on, run_noise
+from resnet_bench.gate.noise import known_process_spread, run_noise
 from resnet_bench.gate.spec import BaselineConfig, CompareConfig, NoiseConfig
 from resnet_bench.output import Output
 from tests.gate.conftest import Write
@@ -49,10 +49,10 @@ def test_different_experiments_are_refused_in_the_output_too(
 ) -> None:
     stored(RESULTS / "speed" / "a", [speed(18, 0.01)])
     stored(RESULTS / "degradation" / "b", [training(0, 5)], experiment="degradation")
-    compare = CompareConfig(runs=("a", "b"), markdown=Path("-"))
+    compare = CompareConfig(runs=("a", "b"), export_markdown=Path("-"))
     with pytest.raises(NotComparableError, match="same experiment"):
         run_compare(compare, output)
-    assert capsys.readouterr().out.startswith("## compare: 1 not comparable")
+    assert capsys.readouterr().out.endswith("compare: 1 not comparable\n")
 
 
 def test_noise_finds_the_spread_and_keeps_it_by_machine(
@@ -65,8 +65,11 @@ def test_noise_finds_the_spread_and_keeps_it_by_machine(
     row = json.loads(capsys.readouterr().out)["rows"][0]
     assert row["case"] == "a:forward"
     assert 0 < row["pair_spread"] < 0.02
-    assert process_spread_on(RESULTS, "0123456789ab") == row["process_spread"]
-    assert process_spread_on(RESULTS, "another") is None
+    assert known_process_spread(RESULTS, "0123456789ab") == row["process_spread"]
+    assert known_process_spread(RESULTS, "another") is None
+    (RESULTS / "noise" / "~damaged").mkdir()
+    (RESULTS / "noise" / "~damaged" / "run.jsonl").write_text("{")
+    assert known_process_spread(RESULTS, "0123456789ab") is None
 
 
 def test_noise_is_shown_as_a_table(
@@ -76,7 +79,7 @@ def test_noise_is_shown_as_a_table(
         subject="project:subject",
         cases=("a:forward",),
         pairs=12,
-        markdown=Path("noise.md"),
+        export_markdown=Path("noise.md"),
     )
     run_noise(config, output)
     assert "pair spread" in capsys.readouterr().out

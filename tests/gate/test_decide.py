@@ -7,7 +7,6 @@ from resnet_bench.gate.deciding import (
     Plan,
     TimingRule,
     Verdict,
-    all_decided,
     control_moved,
     decide,
     judge,
@@ -58,11 +57,6 @@ def test_a_rule_of_the_project_changes_the_verdict() -> None:
     assert judge(ratio, 0.01, patient).verdict is Verdict.PASS
 
 
-def test_difference_is_told_in_seconds() -> None:
-    decision = judge(Interval(1.5, 1.4, 1.6, 12), 0.01, RULE)
-    assert decision.difference_seconds == pytest.approx(0.005)
-
-
 def test_every_case_gets_its_verdict_in_the_order_given() -> None:
     cases = {"same": pairs(1.0), "slow": pairs(1.2), "fast": pairs(0.8)}
     decided = decide(cases, dict.fromkeys(cases, RULE), PLAN)
@@ -71,7 +65,6 @@ def test_every_case_gets_its_verdict_in_the_order_given() -> None:
         Verdict.REGRESSION,
         Verdict.IMPROVEMENT,
     ]
-    assert all_decided(decided.values())
 
 
 def test_many_cases_need_more_pairs_for_a_regression() -> None:

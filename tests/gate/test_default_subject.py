@@ -2,8 +2,8 @@ import pytest
 
 from resnet_bench.gate import default_subject
 from resnet_bench.gate.default_subject import BUILDERS, CASES, subject
-from resnet_bench.gate.pairs import SUBJECT_API
 from resnet_bench.gate.spec import parse_case
+from resnet_bench.gate.workers import SUBJECT_API
 
 
 def test_it_speaks_the_drivers_protocol() -> None:

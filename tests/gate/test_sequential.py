@@ -6,9 +6,7 @@ from resnet_bench.gate.deciding import (
     TimingRule,
     Verdict,
     decide_in_turn,
-    final_looks,
     open_cases,
-    planned_looks,
 )
 from tests.gate.test_decide import pairs
 
@@ -17,8 +15,8 @@ RULES = {"slow": TimingRule(), "unclear": TimingRule()}
 
 
 def test_looks_happen_at_the_planned_numbers_of_pairs() -> None:
-    assert planned_looks(PLAN, 11) == ()
-    assert planned_looks(PLAN, 17) == (12, 16)
+    assert PLAN.reached(11) == ()
+    assert PLAN.reached(17) == (12, 16)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +34,7 @@ def test_looks_happen_at_the_planned_numbers_of_pairs() -> None:
 def test_pairs_after_the_last_look_get_one_of_their_own(
     measured: int, looks: tuple[int, ...]
 ) -> None:
-    assert final_looks(PLAN, measured) == looks
+    assert PLAN.final(measured) == looks
 
 
 def test_a_decided_case_is_not_judged_again() -> None:

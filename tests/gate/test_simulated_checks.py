@@ -9,11 +9,10 @@ from resnet_bench.gate.deciding import (
     TimingRule,
     Verdict,
     decide_in_turn,
-    final_looks,
     open_cases,
 )
-from resnet_bench.gate.pairs import Budget, Pairs, measure_pairs
-from resnet_bench.gate.records import PairOrder, PairTiming
+from resnet_bench.gate.measuring import Budget, measure_pairs
+from resnet_bench.gate.records import PairOrder, Pairs, PairTiming
 from resnet_bench.gate.spec import Case, parse_case
 from tests.gate.simulation import FakeMachine
 
@@ -50,7 +49,7 @@ def simulated_check(
     budget = Budget(1e9, machine.clock, 0.0)
     for _ in measure_pairs(pairs, machine.seed, measure, still_open, budget):
         pass
-    looks = final_looks(PLAN, len(pairs))
+    looks = PLAN.final(len(pairs))
     decisions = decide_in_turn(paired(pairs, cases), rules, PLAN, looks)
     return [decision.verdict for decision in decisions.values()]
 

@@ -17,10 +17,10 @@ from resnet_bench.gate.spec import (
         ({"subject": "module"}, "--subject module"),
         ({"subject": ":function"}, "package.module:function"),
         ({"budget": 0.0}, "--budget"),
-        ({"pairs": 11}, "at least 12"),
+        ({"pairs": 11}, "--pairs 11: expected a whole number from 12"),
         ({"threads": 0}, "--threads"),
         ({"seed": -1}, "--seed"),
-        ({"seeds": 4}, "--seeds 4"),
+        ({"seeds": 4}, "--seeds 4: expected a whole number from 5"),
         ({"against": "main", "baseline": "v1"}, "one of the two"),
     ],
 )

@@ -26,7 +26,7 @@ def test_a_check_is_shown_again(
     show_stored(ShowConfig(), output)
     shown = capsys.readouterr()
     assert "6 quantities identical" in shown.out
-    assert "check: 6 pass" in shown.err
+    assert "check: 6 pass" in shown.out
 
 
 def test_a_noise_measurement_is_shown_again(

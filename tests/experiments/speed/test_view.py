@@ -3,24 +3,20 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
 
-from resnet_bench.errors import InputOutputError
 from resnet_bench.execution.processes import SETTING, VARIABLE
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
-from resnet_bench.gate import noise
 from resnet_bench.present import theme
 from resnet_bench.present.drawing import svg_text
 from resnet_bench.present.tables import csv_text, markdown
 from resnet_bench.present.terminal import print_table
-from resnet_bench.reports.shown import shown
 from resnet_bench.store.reading import Run
 
 MakeRun = Callable[..., Run]
@@ -262,16 +258,6 @@ def test_the_spread_between_processes_is_told_once_noise_measured_it(
     run = make_run(variants=(18,))
     assert "differ by 7.3% on this machine" in view.notices(run, Noisy())[-1]
     assert view.notices(run, OtherRuns()) == []
-
-
-def test_a_damaged_noise_run_does_not_stop_the_table(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def damaged(results: Path, key: str | None) -> float | None:
-        raise InputOutputError("damaged")
-
-    monkeypatch.setattr(noise, "process_spread_on", damaged)
-    assert shown(make_run(variants=(18,))).notices == []
 
 
 def test_the_headline_sets_networks_side_by_side(make_run: MakeRun) -> None:
