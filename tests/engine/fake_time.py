@@ -45,7 +45,6 @@ class FakeUnit:
     time: FakeTime
     durations: Callable[[int], Sequence[float]]
     phases: tuple[str, ...] = ("step",)
-    parts: tuple[str, ...] = ()
     block: str | None = None
     timed: int = 0
     untimed: int = 0

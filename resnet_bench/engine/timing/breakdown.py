@@ -87,7 +87,6 @@ class PartedStep:
 
     training: Training
     pieces: Sequence[Part]
-    parts: tuple[str, ...] = ()
     block: str | None = None
 
     @property

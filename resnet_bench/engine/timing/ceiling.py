@@ -44,7 +44,6 @@ class Limit:
     phases: tuple[str, ...]
     amount: float
     action: Action
-    parts: tuple[str, ...] = ()
     block: str | None = None
 
     def call(self, clock: Clock) -> Sequence[float]:

@@ -147,7 +147,6 @@ class SplitStep:
 
     training: Training
     phases: tuple[str, ...] = ("forward", "loss", "backward", "optimizer")
-    parts: tuple[str, ...] = ()
     block: str | None = None
 
     def call(self, clock: Clock) -> Sequence[float]:
@@ -178,7 +177,6 @@ class WholeStep:
 
     training: Training
     phases: tuple[str, ...] = ("step",)
-    parts: tuple[str, ...] = SplitStep.phases
     block: str | None = "train"
 
     def call(self, clock: Clock) -> Sequence[float]:
@@ -207,7 +205,6 @@ class Inference:
     batch: Batch
     setting: Setting
     phases: tuple[str, ...] = ("inference",)
-    parts: tuple[str, ...] = ()
     block: str | None = "inference"
 
     def call(self, clock: Clock) -> Sequence[float]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -27,16 +28,11 @@ TIMM_LEARNING_RATE, TIMM_MOMENTUM = 1e-4, 0.9
 class ProtocolSampler(Sampler):
     """Takes everything in one visit, by another project's rules.
 
-    `take` makes the calls and returns warm-up and samples; the time and precision
-    that a cell was given do not matter.
+    `take` makes the calls and returns warm-up and samples.
     """
 
     take: Callable[[Clock], "Taken"] = field(kw_only=True)
-
-    @property
-    def finished(self) -> bool:
-        """One visit is all."""
-        return self.rounds > 0
+    once: ClassVar[bool] = True
 
     def warm_up(self) -> None:
         """Do nothing: the protocol has its own warm-up."""
@@ -45,12 +41,9 @@ class ProtocolSampler(Sampler):
         """Follow the protocol once."""
         begin = self.clock.begin()
         taken = self.take(self.clock)
-        for phase, samples in taken.samples.items():
-            self.series[phase].warmup.extend(taken.warmup.get(phase, ()))
-            self.series[phase].samples.extend(samples)
+        self.warmup = taken.warmup
         self.rounds += 1
-        self.used_seconds += self._since(begin)
-        taken.seconds = self.used_seconds
+        taken.seconds = self._since(begin)
         return taken
 
 

@@ -1,36 +1,30 @@
-"""Samples what can be called and timed: when to start, in which turns, when to stop."""
+"""Samples what can be called and timed, visit by visit."""
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from resnet_bench.engine.timing.clock import Clock
-from resnet_bench.statistics.intervals import (
-    SAMPLES_FOR_ORDER_STATISTICS,
-    median_interval,
-)
 
-#: Warm-up ends when the medians of the last two groups of this many calls agree.
-GROUP = 3
-AGREEMENT = 0.05
-WARMUP_AT_LEAST = 6
-WARMUP_AT_MOST = 20
-#: A slow unit gets at least one group, and then no more than this share of the
-#: cell's time: the samples tell afterwards whether it had settled.
-WARMUP_AT_LEAST_WHEN_SLOW = GROUP
-WARMUP_SHARE = 0.25
+#: Calls before the first sample; the samples tell afterwards whether that was enough.
+WARMUP_CALLS = 3
+#: No further warm-up call is begun after this time: a slow call warms up by itself.
+WARMUP_SECONDS = 5.0
 
-#: A later visit takes about this share of the cell's time. A cell is visited often
-#: enough for an interval of the ratios that are taken round by round.
-VISIT_SHARE = 0.1
-ROUNDS_AT_LEAST = SAMPLES_FOR_ORDER_STATISTICS
-#: Calls in a row that make one block; short calls are gathered up to this time.
-BLOCK_AT_MOST = 10
-BLOCK_SECONDS = 0.1
-#: The first call after other work finds caches and freed memory as that left them. A
-#: call shorter than this is made once unseen; of a longer one it is a small share.
+#: A visit makes one pass over its units; short passes are repeated up to this time.
+VISIT_SECONDS = 0.1
+
+#: The first call after other cells ran finds caches as those left them. Where a call
+#: is shorter than this, one is made unseen before a visit; of a longer call what the
+#: caches cost is a small share.
 LEAD_IN_BELOW_SECONDS = 0.2
+
+#: A GPU that rested is led in for at least this long: its clock has to rise again.
+LEAD_IN_SECONDS = 0.05
+
+#: Calls in a row that tell the throughput of a device that works on while the host
+#: goes ahead.
+BLOCK_CALLS = 10
 
 
 class Unit(Protocol):
@@ -44,50 +38,11 @@ class Unit(Protocol):
     def block(self) -> str | None:
         """Which throughput a row of calls tells; None for no throughput."""
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Phases of another unit that together do the same work.
-
-        Where there are some, their calls warm this unit up too.
-        """
-
     def call(self, clock: Clock) -> Sequence[float]:
         """Make one call and return the seconds of each phase."""
 
     def work(self) -> None:
         """Make one call without timing or waiting."""
-
-
-def settled(calls: Sequence[float]) -> bool | None:
-    """Say whether the last two groups of calls agree; None for too few calls."""
-    if len(calls) < 2 * GROUP:
-        return None
-    before = statistics.median(calls[-2 * GROUP : -GROUP])
-    last = statistics.median(calls[-GROUP:])
-    return abs(last - before) <= AGREEMENT * before
-
-
-@dataclass
-class Series:
-    """What is known of one phase: calls before and after sampling began, seconds."""
-
-    warmup: list[float] = field(default_factory=list)
-    samples: list[float] = field(default_factory=list)
-
-    @property
-    def converged(self) -> bool | None:
-        """Whether the phase had settled when sampling began; None if still unknown.
-
-        Where the warm-up ended without telling so, the samples do: the first group
-        agrees with the next one only if no call was cold any more.
-        """
-        return settled(self.warmup) or settled(self.samples[: 2 * GROUP])
-
-    def within(self, precision: float) -> bool:
-        """Say whether the median is known to the relative half width asked for."""
-        if len(self.samples) < SAMPLES_FOR_ORDER_STATISTICS:
-            return False
-        return median_interval(self.samples).relative_half_width <= precision
 
 
 @dataclass
@@ -97,7 +52,8 @@ class Visit:
     Attributes:
         samples: Wall seconds per phase.
         device: The device's own seconds per phase, where there is a clock for them.
-        rates: Calls per second of each block, per kind of throughput.
+        rates: Calls per second of each block, per kind of throughput, where calls
+            return before the device is done.
         seconds: How long the visit took.
     """
 
@@ -109,137 +65,76 @@ class Visit:
 
 @dataclass
 class Sampler:
-    """Warms units up and samples them in turns until the medians are known.
+    """Warms units up and samples them in turns, for as long as it is asked to.
 
     The units take turns within a visit, so that drift of the machine hits all.
 
     Attributes:
-        units: What is timed; a unit comes after the one that its parts are of.
-        clock: Reads the time; only the time of visits is counted.
-        max_seconds: When to stop at the latest, warm-up included.
-        precision: Relative half width of the intervals that is enough.
-        decisive: Phases that decide on stopping; those that take a small share of
-            a step are sampled along with them.
+        units: What is timed.
+        clock: Reads the time.
         device_clock: Makes a clock of the device's own time from the head start in
             seconds that the host needs; None on the CPU.
-        agree: Makes the ranks of one job take the same decisions.
-        between: Called between batches of samples, outside of all that is timed.
+        agree: Makes the ranks of one job see the same times.
+        between: Called between units, outside of all that is timed.
+        once: Whether one visit is all there is.
     """
 
     units: Sequence[Unit]
     clock: Clock
-    max_seconds: float
-    precision: float
-    decisive: Sequence[str]
     device_clock: Callable[[float], Clock] | None = None
     agree: Callable[[float], float] = float
     between: Callable[[], None] | None = None
-    used_seconds: float = 0.0
+    once: ClassVar[bool] = False
     rounds: int = 0
-    series: dict[str, Series] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Start with no calls of any phase."""
-        self.series = {phase: Series() for unit in self.units for phase in unit.phases}
-
-    @property
-    def precise(self) -> bool:
-        """Whether every decisive phase is known to the precision asked for."""
-        return all(series.within(self.precision) for series in self._deciding.values())
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is no need or no time for another visit."""
-        enough = self.precise and self.rounds >= ROUNDS_AT_LEAST
-        return enough or self.used_seconds >= self.max_seconds
-
-    @property
-    def unsettled(self) -> tuple[str, ...]:
-        """The decisive phases that were not warm when sampling began."""
-        return tuple(
-            phase
-            for phase, series in self._deciding.items()
-            if series.converged is False
-        )
-
-    @property
-    def converged(self) -> bool | None:
-        """Whether all decisive phases were warm; None while that is not known."""
-        known = [series.converged for series in self._deciding.values()]
-        if False in known:
-            return False
-        return None if None in known else True
-
-    @property
-    def _deciding(self) -> dict[str, Series]:
-        return {
-            phase: series
-            for phase, series in self.series.items()
-            if phase in self.decisive
-        }
+    warmup: dict[str, list[float]] = field(default_factory=dict)
 
     def warm_up(self) -> None:
-        """Call the units in turns until all have settled."""
+        """Call every unit a few times, in turns; slow ones once."""
         begin = self.clock.begin()
-        calls = 0
-        while not self._warm(calls, self._since(begin)):
-            calls += 1
+        for _ in range(WARMUP_CALLS):
             for unit in self.units:
-                self._warm_up_once(unit)
-        self.used_seconds += self._since(begin)
-
-    def _warm_up_once(self, unit: Unit) -> None:
-        if unit.parts:
-            total = sum(self.series[part].warmup[-1] for part in unit.parts)
-            self.series[unit.phases[0]].warmup.append(total)
-            return
-        for phase, seconds in zip(unit.phases, unit.call(self.clock), strict=True):
-            self.series[phase].warmup.append(self.agree(seconds))
-
-    def _warm(self, calls: int, seconds: float) -> bool:
-        out_of_time = seconds >= WARMUP_SHARE * self.max_seconds
-        if calls < WARMUP_AT_LEAST:
-            return out_of_time and calls >= WARMUP_AT_LEAST_WHEN_SLOW
-        if out_of_time or calls >= WARMUP_AT_MOST:
-            return True
-        return all(settled(series.warmup) for series in self._deciding.values())
+                self._add(self.warmup, unit, self.clock)
+            if self._since(begin) >= WARMUP_SECONDS:
+                break
 
     def visit(self) -> Visit:
-        """Sample every unit once, and again until the visit's time is up."""
+        """Sample every unit once, and short ones again until the visit's time is up."""
         begin = self.clock.begin()
         visit = Visit()
-        length = VISIT_SHARE * self.max_seconds if self.rounds else 0.0
+        self._lead_in()
+        sampling = self.clock.begin()
         while True:
             for unit in self.units:
-                self._sample(unit, visit)
+                self._add(visit.samples, unit, self.clock)
                 if self.between is not None:
                     self.between()
-            if self._since(begin) >= length:
+            if self._since(sampling) >= VISIT_SECONDS:
                 break
-        for phase, samples in visit.samples.items():
-            self.series[phase].samples.extend(samples)
+        if self.clock.asynchronous:
+            self._sample_the_device(visit)
         visit.seconds = self._since(begin)
-        self.used_seconds += visit.seconds
         self.rounds += 1
         return visit
 
-    def _sample(self, unit: Unit, visit: Visit) -> None:
-        """Time some calls of a unit one by one, and in a row for its throughput."""
-        count = self._block_length(unit)
-        if not unit.parts and self._call_seconds(unit) < LEAD_IN_BELOW_SECONDS:
-            unit.work()
-        begin = self.clock.begin()
-        for _ in range(count):
-            self._add(visit.samples, unit, self.clock)
-        seconds = self._since(begin)
-        if self.device_clock is not None:
-            own = self.device_clock(self._call_seconds(unit))
-            self._add(visit.device, unit, own)
-        if unit.block is None:
-            return
+    def _lead_in(self) -> None:
+        """Make the shortest call unseen, or several on a device that clocks down."""
+        shortest = min(self.units, key=self._call_seconds)
+        seconds = self._call_seconds(shortest)
         if self.clock.asynchronous:
-            seconds = self._in_a_row(unit, count)
-        visit.rates.setdefault(unit.block, []).append(count / seconds)
+            for _ in range(1 + int(LEAD_IN_SECONDS / max(seconds, 1e-6))):
+                shortest.work()
+        elif seconds < LEAD_IN_BELOW_SECONDS:
+            shortest.work()
+
+    def _sample_the_device(self, visit: Visit) -> None:
+        """Take the device's own time, and blocks of calls without waiting."""
+        for unit in self.units:
+            if self.device_clock is not None:
+                own = self.device_clock(self._call_seconds(unit))
+                self._add(visit.device, unit, own)
+            if unit.block is not None:
+                rate = BLOCK_CALLS / self._in_a_row(unit, BLOCK_CALLS)
+                visit.rates.setdefault(unit.block, []).append(rate)
 
     def _add(self, found: dict[str, list[float]], unit: Unit, clock: Clock) -> None:
         """Call the unit once, and add what the ranks agree that it took."""
@@ -251,16 +146,9 @@ class Sampler:
             unit.work()
         return self._since(begin)
 
-    def _block_length(self, unit: Unit) -> int:
-        wanted = BLOCK_SECONDS / max(self._call_seconds(unit), 1e-9)
-        return min(BLOCK_AT_MOST, max(1, round(wanted)))
-
     def _call_seconds(self, unit: Unit) -> float:
-        """Return how long a call takes by what is known so far."""
-        return sum(
-            statistics.median(series.samples or series.warmup)
-            for series in (self.series[phase] for phase in unit.phases)
-        )
+        """Return how long a call takes by the last warm-up call."""
+        return sum(self.warmup[phase][-1] for phase in unit.phases)
 
     def _since(self, begin: object) -> float:
         return self.agree(self.clock.between([begin, self.clock.mark()])[0])

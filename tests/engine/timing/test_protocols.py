@@ -117,14 +117,10 @@ def test_a_protocol_is_followed_in_one_visit() -> None:
     sampler = ProtocolSampler(
         units=workload.units,
         clock=WallClock(),
-        max_seconds=1.0,
-        precision=0.02,
-        decisive=["inference"],
         take=lambda clock: taken,
     )
     sampler.warm_up()
-    assert not sampler.finished
     visit = sampler.visit()
     assert visit.samples == taken.samples
-    assert [sampler.finished] == [True]
-    assert (sampler.rounds, sampler.converged, sampler.precise) == (1, True, True)
+    assert sampler.warmup == taken.warmup
+    assert sampler.once
