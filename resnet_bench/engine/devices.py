@@ -103,14 +103,13 @@ class Observed:
 
 
 def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
-    """Set what changes speed, inherit nothing, and return what is in force.
+    """Set threads and precision, leave the rest as a program finds it, and return it.
 
     Intra-operator threads are what `threads` means; the pool between operators is
     left as it is and recorded. cuDNN may try its algorithms out: shapes do not
     change within a cell, and warm-up covers the trials.
     """
     torch.set_num_threads(threads)
-    flushed = torch.set_flush_denormal(True)
     precision = "tf32" if tf32 else "ieee"
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
@@ -122,7 +121,7 @@ def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
         interop_threads=torch.get_num_interop_threads(),
         tf32=device.is_cuda and _rounds_to_tf32(),
         cudnn_benchmark=torch.backends.cudnn.benchmark,
-        denormals_flushed=flushed,
+        denormals_flushed=flushes_denormals(),
     )
 
 

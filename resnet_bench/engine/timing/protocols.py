@@ -34,6 +34,11 @@ class ProtocolSampler(Sampler):
     take: Callable[[Clock], "Taken"] = field(kw_only=True)
     once: ClassVar[bool] = True
 
+    @property
+    def follows_marks(self) -> bool:
+        """A protocol tells throughput by its own rule, or not at all."""
+        return False
+
     def warm_up(self) -> None:
         """Do nothing: the protocol has its own warm-up."""
 

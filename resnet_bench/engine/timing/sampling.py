@@ -88,6 +88,11 @@ class Sampler:
     rounds: int = 0
     warmup: dict[str, list[float]] = field(default_factory=dict)
 
+    @property
+    def follows_marks(self) -> bool:
+        """Whether the calls' own marks tell the throughput: nothing works on behind."""
+        return not self.clock.asynchronous
+
     def warm_up(self) -> None:
         """Call every unit a few times, in turns; slow ones once."""
         begin = self.clock.begin()

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from resnet_bench.execution.base import Executor
+from resnet_bench.execution.base import Executor, Rounds, Visits
 from resnet_bench.experiments.base import Experiment, Note, OtherRuns
 from resnet_bench.experiments.speed import grid
+from resnet_bench.experiments.speed.budget import RunBudget
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.grid import expand
 from resnet_bench.experiments.speed.spec import RECORDS, Config
@@ -73,6 +74,12 @@ class Speed(Experiment[Config, SpeedCell]):
         from resnet_bench.experiments.speed.view.show import live_table
 
         return live_table(run)
+
+    def visits(self, config: Config, cells: Sequence[SpeedCell]) -> Visits:
+        """Share out the run's budget; a protocol says itself how often it calls."""
+        if config.protocol or config.budget is None or config.precision is None:
+            return Rounds(config.seed)
+        return RunBudget(config.budget, config.precision, len(cells), config.seed)
 
     def estimate(self, config: Config, cells: Sequence[SpeedCell]) -> float | None:
         """Return the seconds that the cells take one after the other."""

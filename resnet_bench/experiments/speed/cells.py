@@ -67,14 +67,13 @@ class SpeedCell(Cell):
     amp: bool
     tf32: bool
     channels_last: bool = False
+    keep_memory: bool = False
     compiled: bool = False
     cuda_graphs: bool = False
     rung: str | None = None
     threads: int
     mode: str = "both"
     seed: int
-    precision: float
-    max_time_seconds: float
     protocol: str | None = None
     repeat: int | None = None
 
@@ -98,6 +97,7 @@ class SpeedCell(Cell):
             "amp": self.amp,
             "tf32": self.tf32,
             "channels-last": self.channels_last,
+            "memory kept": self.keep_memory,
             "compiled": self.compiled,
             "CUDA graphs": self.cuda_graphs,
             f"{self.protocol} protocol": self.protocol is not None,
@@ -111,11 +111,10 @@ class SpeedCell(Cell):
 
     @property
     def cost(self) -> float:
-        """Seconds that the cell is expected to take."""
+        """How long the cell takes beside a timing cell, roughly."""
         if self.measure in (MEMORY_TRAIN, MEMORY_INFERENCE):
-            return MEMORY_SECONDS
-        share = CEILING_SHARE if self.measure == CEILING else 1.0
-        return share * self.max_time_seconds
+            return MEMORY_COST
+        return CEILING_COST if self.measure == CEILING else 1.0
 
     @property
     def memory_bytes(self) -> float:
@@ -145,10 +144,9 @@ class SpeedCell(Cell):
 BASE_BYTES = 0.8e9
 BYTES_PER_IMAGE = 1e8
 
-#: A ceiling needs few samples; a memory pass a handful of steps, whatever the time of
-#: the others.
-CEILING_SHARE = 0.4
-MEMORY_SECONDS = 1.0
+#: A ceiling needs few samples; a memory pass makes a handful of steps.
+CEILING_COST = 0.3
+MEMORY_COST = 0.1
 
 #: The parameters that make a row of the table; cells that differ only in what they
 #: measure, and how often, belong to the same row.
@@ -209,16 +207,13 @@ class SpeedSamples(Record):
     Attributes:
         round: Number of the visit, from 0.
         own_seconds: Time that the child spent on the visit, warm-up included.
-        train_images_per_second: One value per block of steps that are not
-            synchronised one by one.
+        train_images_per_second: On the CPU from the steps' own marks; where the
+            device works on by itself, of a block of steps that nobody waits for.
         inference_images_per_second: Likewise for inference.
         device_seconds: Per phase, the device's own time of the same calls (CUDA
             events); empty on the CPU.
         warmup_seconds: Per phase, the calls before the samples, the first one left
             out; only in round 0.
-        warmup_converged: Whether every phase had settled when sampling began; None
-            while too few calls were made to tell.
-        unsettled: The phases that had not.
         first_step_seconds: The first training step of the process, compilation
             included; None when not asked for.
         first_inference_seconds: Likewise for inference.
@@ -241,7 +236,6 @@ class SpeedSamples(Record):
             where the kernel does not count it.
         flags: Conditions seen during the visit: `throttled`, `oversubscribed`.
         notes: One sentence for each condition.
-        within_precision: Whether every interval is as narrow as asked for.
     """
 
     round: int
@@ -258,8 +252,6 @@ class SpeedSamples(Record):
     )
     device_seconds: Mapping[str, Samples]
     warmup_seconds: Mapping[str, Samples]
-    warmup_converged: bool | None
-    unsettled: tuple[str, ...]
     first_step_seconds: float | None = measured(unit="s", better="lower", default=None)
     first_inference_seconds: float | None = measured(
         unit="s", better="lower", default=None
@@ -281,7 +273,6 @@ class SpeedSamples(Record):
     waiting_share: float | None = measured(unit="1", better="lower", default=None)
     flags: tuple[str, ...]
     notes: tuple[str, ...]
-    within_precision: bool
 
 
 def phase_field(phase: str) -> str:

@@ -56,7 +56,7 @@ def resolved(config: Config, device: str, threads: int) -> Config:
         dtype=_computing_types(config),
         # A protocol has its own rules for both, so the run does not claim any.
         precision=None if config.protocol else _precision(config),
-        max_time=None if config.protocol else _seconds(config, on_cpu=on_cpu),
+        budget=None if config.protocol else _budget(config, on_cpu=on_cpu),
     )
 
 
@@ -64,9 +64,9 @@ def _precision(config: Config) -> float:
     return config.precision or PROFILES[config.profile].precision
 
 
-def _seconds(config: Config, *, on_cpu: bool) -> float:
+def _budget(config: Config, *, on_cpu: bool) -> float:
     profile = PROFILES[config.profile]
-    return config.max_time or (profile.cpu_seconds if on_cpu else profile.cuda_seconds)
+    return config.budget or (profile.cpu_budget if on_cpu else profile.cuda_budget)
 
 
 def _default_threads(config: Config, threads: int) -> tuple[int, ...]:
@@ -152,8 +152,6 @@ def timing_cells(config: Config) -> list[SpeedCell]:
             threads=threads,
             mode=config.mode,
             seed=config.seed,
-            precision=_precision(config),
-            max_time_seconds=_seconds(config, on_cpu=device == "cpu"),
             protocol=config.protocol,
             **subject,
             **setting,
@@ -173,11 +171,12 @@ def _settings(config: Config) -> list[dict[str, Any]]:
             "dtype": dtype,
             "amp": config.amp,
             "tf32": config.tf32,
-            "channels_last": config.channels_last,
+            "channels_last": channels_last == "yes",
+            "keep_memory": config.keep_memory,
             "compiled": config.compile,
             "cuda_graphs": config.cuda_graphs,
         }
-        for dtype in config.dtype
+        for dtype, channels_last in product(config.dtype, config.channels_last)
     ]
 
 
@@ -188,6 +187,7 @@ def _rung_setting(rung: Rung) -> dict[str, Any]:
         "amp": rung.amp,
         "tf32": rung.tf32,
         "channels_last": rung.channels_last,
+        "keep_memory": rung.keep_memory,
         "compiled": rung.compiled,
         "cuda_graphs": rung.cuda_graphs,
     }
@@ -218,6 +218,7 @@ def _ceiling_cell(cell: SpeedCell) -> SpeedCell:
         image_size=None,
         amp=False,
         channels_last=False,
+        keep_memory=False,
         compiled=False,
         cuda_graphs=False,
         rung=None,

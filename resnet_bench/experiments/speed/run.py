@@ -80,6 +80,8 @@ def _unsupported(device: Device) -> tuple[tuple[str, str], ...]:
 def _reason_against(rung: Rung, device: Device) -> str | None:
     if rung.needs_cuda and not device.is_cuda:
         return "needs a CUDA device"
+    if rung.keep_memory and device.is_cuda:
+        return "is about memory of the CPU"
     try:
         if rung.compiled:
             check_compiler(device.kind)
@@ -117,17 +119,19 @@ def _check_models(config: Config) -> None:
 
 
 def estimate(config: Config, cells: Sequence[SpeedCell]) -> float | None:
-    """Return about how many seconds the cells will take together."""
+    """Return about how many seconds the run takes: its budget, or a protocol's calls."""
+    if config.budget is not None:
+        return START_SECONDS + config.budget
     compiling = COMPILE_SECONDS * sum(cell.compiled for cell in cells)
     own = sum(_cell_seconds(cell) + CELL_SECONDS for cell in cells)
     return START_SECONDS + own + compiling
 
 
 def _cell_seconds(cell: SpeedCell) -> float:
-    """Return about what a cell takes: its time limit, or its protocol's calls."""
+    """Return about what the calls of a cell's protocol take."""
     protocol = PROTOCOLS.get(cell.protocol or "")
     if protocol is None or cell.measure != TIME:
-        return cell.cost
+        return CELL_SECONDS
     passes = protocol.training_passes * cell.trains
     passes += protocol.inference_passes * cell.infers
     work = work_of(builder_of(cell)(), cell.image_size or 1)
@@ -151,9 +155,9 @@ def run(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     A cell that does not fit in memory yields that as its result.
     """
     try:
-        yield from MEASURES[cell.measure](cell, ranks)
         if cell.measure == TIME and cell.trains and not ranks.alone:
             yield from measure_scaling(cell, ranks)
+        yield from MEASURES[cell.measure](cell, ranks)
     except (MemoryError, RuntimeError) as error:
         if not devices.is_out_of_memory(error) or not ranks.alone:
             raise

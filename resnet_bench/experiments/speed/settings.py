@@ -71,6 +71,7 @@ class Rung:
     name: str
     adds: str
     channels_last: bool = True
+    keep_memory: bool = False
     dtype: str = "float32"
     amp: bool = False
     tf32: bool = False
@@ -98,6 +99,13 @@ LADDER = (
         cuda_graphs=True,
         needs_cuda=True,
     ),
+    Rung(
+        "keep-memory",
+        "freed memory kept for the next step",
+        dtype="bfloat16",
+        compiled=True,
+        keep_memory=True,
+    ),
 )
 RUNGS = {rung.name: rung for rung in LADDER}
 
@@ -111,6 +119,7 @@ def setting_options(parameters: Mapping[str, Any]) -> str:
     """Return the options that set number format, layout and compilation so."""
     switches = {
         "--channels-last": "channels_last",
+        "--keep-memory": "keep_memory",
         "--amp": "amp",
         "--tf32": "tf32",
         "--compile": "compiled",
@@ -126,17 +135,17 @@ def setting_options(parameters: Mapping[str, Any]) -> str:
 class Profile:
     """How long and how precisely to measure when no option says so.
 
-    `precision` is the relative half width of a median's interval; the times are
-    seconds per cell.
+    `precision` is the relative half width of a time's interval; the budgets are
+    seconds per run.
     """
 
     precision: float
-    cpu_seconds: float
-    cuda_seconds: float
+    cpu_budget: float
+    cuda_budget: float
 
 
 PROFILES = {
-    "quick": Profile(precision=0.05, cpu_seconds=3.0, cuda_seconds=1.0),
-    "standard": Profile(precision=0.02, cpu_seconds=10.0, cuda_seconds=3.0),
-    "thorough": Profile(precision=0.01, cpu_seconds=60.0, cuda_seconds=20.0),
+    "quick": Profile(precision=0.05, cpu_budget=40.0, cuda_budget=20.0),
+    "standard": Profile(precision=0.02, cpu_budget=90.0, cuda_budget=45.0),
+    "thorough": Profile(precision=0.01, cpu_budget=600.0, cuda_budget=300.0),
 }

@@ -21,6 +21,8 @@ from resnet_bench.experiments.speed.settings import PROFILES, PROTOCOLS
 from resnet_bench.options import Options, check, kept, option
 
 DTYPES = ("float32", "bfloat16", "float16")
+#: Short names that people use, and what they stand for.
+DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 SHORTCUTS = (RESIDUAL, PLAIN)
 MODES = ("train", "infer", "both")
 
@@ -48,6 +50,17 @@ def parse_batch_size(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise ValueError(f"{text!r}: expected a whole number or {AUTO}") from None
+
+
+def parse_dtype(text: str) -> str:
+    """Read a number format, or its short name.
+
+    Raises ValueError for anything else.
+    """
+    name = DTYPE_NAMES.get(text, text)
+    if name not in DTYPES:
+        raise ValueError(f"{text!r}: expected {', '.join([*DTYPES, *DTYPE_NAMES])}")
+    return name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +103,11 @@ class Config(Options):
         (224,), minimum=1, help="Height and width of the images, in pixels."
     )
     dtype: tuple[str, ...] = option(
-        ("float32",), choices=DTYPES, help="Number format of weights and images."
+        ("float32",),
+        parse=parse_dtype,
+        metavar="float32,bf16,…",
+        help="Number formats of weights and images: float32, bfloat16 (bf16), float16 "
+        "(fp16).",
     )
     amp: bool = option(
         False,
@@ -101,8 +118,18 @@ class Config(Options):
         False,
         help="Let CUDA round float32 products to TF32; off so float32 is float32.",
     )
-    channels_last: bool = option(
-        False, help="Keep images and weights in memory as NHWC instead of NCHW."
+    channels_last: tuple[str, ...] = option(
+        ("no",),
+        choices=("yes", "no"),
+        bare="yes",
+        metavar="[yes,no]",
+        help="Keep images and weights in memory as NHWC instead of NCHW; yes,no: both "
+        "ways, beside each other.",
+    )
+    keep_memory: bool = option(
+        False,
+        help="Let the C library keep freed memory for the next step, which a program "
+        "of your own would have to ask for.",
     )
     compile: bool = option(
         False, help="Run through torch.compile, from a cold cache; reported apart."
@@ -142,18 +169,19 @@ class Config(Options):
         parse=parse_fraction,
         above=0,
         below=1,
-        help="Stop sampling once the 95 % interval of every median is within this "
-        "fraction of it [default: 0.02].",
+        help="Stop once the 95 % interval of every time is within this fraction of it "
+        "[default: 0.02].",
     )
-    max_time: float | None = option(
+    budget: float | None = option(
         None,
         above=0,
-        help="Seconds that a cell may take in all [default: 10 on the CPU, 3 on CUDA].",
+        help="Seconds for the whole run, from the first worker to the last sample "
+        "[default: 90 on the CPU, 45 on CUDA].",
     )
     profile: str = option(
         "standard",
         choices=tuple(PROFILES),
-        help="Sets --precision and --max-time where they are not given.",
+        help="Sets --precision and --budget where they are not given.",
     )
     seed: int = option(
         0, minimum=0, maximum=2**63 - 1, help="Seed of weights, images and targets."
@@ -187,7 +215,8 @@ class Config(Options):
                     "--dtype": self.dtype != ("float32",),
                     "--amp": self.amp,
                     "--tf32": self.tf32,
-                    "--channels-last": self.channels_last,
+                    "--channels-last": self.channels_last != ("no",),
+                    "--keep-memory": self.keep_memory,
                     "--compile": self.compile,
                     "--cuda-graphs": self.cuda_graphs,
                     "--breakdown": self.breakdown is not None,
@@ -213,7 +242,7 @@ class Config(Options):
             _refuse(
                 {
                     "--precision": self.precision is not None,
-                    "--max-time": self.max_time is not None,
+                    "--budget": self.budget is not None,
                 },
                 f"{{}}: expected without --protocol; {self.protocol} itself says how "
                 "many calls are made",

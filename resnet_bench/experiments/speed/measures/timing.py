@@ -10,6 +10,7 @@ from resnet_bench.engine import devices
 from resnet_bench.engine.devices import Observed
 from resnet_bench.engine.models.resnets import seeded
 from resnet_bench.engine.ranks import ALONE, Ranks
+from resnet_bench.engine.seeding import keep_freed_memory
 from resnet_bench.engine.timing import ceiling
 from resnet_bench.engine.timing.breakdown import (
     CUTS,
@@ -32,8 +33,6 @@ from resnet_bench.engine.timing.workload import (
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import (
     BREAKDOWNS,
-    CEILING_SHARE,
-    NOISE_PHASES,
     BreakdownSamples,
     CeilingSamples,
     ScalingSamples,
@@ -77,9 +76,7 @@ class _Subject:
             round=self.sampler.rounds - 1,
             own_seconds=seconds,
             device_seconds=_tuples(visit.device),
-            warmup_seconds=self._warmup() if first else {},
-            warmup_converged=self.sampler.converged,
-            unsettled=self.sampler.unsettled,
+            warmup_seconds=_tuples(self.sampler.warmup) if first else {},
             first_step_seconds=self.first.step,
             first_inference_seconds=self.first.inference,
             logit_error=self.first.logit_error,
@@ -97,21 +94,23 @@ class _Subject:
             waiting_share=watched.waiting_share,
             flags=tuple(dict.fromkeys(each.flag for each in watched.conditions)),
             notes=tuple(each.note for each in watched.conditions),
-            within_precision=self.sampler.precise,
             **{phase_field(name): tuple(all_) for name, all_ in visit.samples.items()},
             **self._throughput(visit),
         )
 
-    def _warmup(self) -> dict[str, tuple[float, ...]]:
-        return {
-            phase: tuple(series.warmup) for phase, series in self.sampler.series.items()
-        }
-
     def _throughput(self, visit: Visit) -> dict[str, Any]:
+        """Return images per second: of blocks, else from the calls' own marks."""
         images = self.cell.batch_size or 1
+        whole = {"train": "step", "inference": "inference"}
+        marked = {
+            kind: [len(visit.samples[phase]) / sum(visit.samples[phase])]
+            for kind, phase in whole.items()
+            if phase in visit.samples
+        }
+        rates = marked if self.sampler.follows_marks else visit.rates
         return {
-            f"{kind}_images_per_second": tuple(images * rate for rate in rates)
-            for kind, rates in visit.rates.items()
+            f"{kind}_images_per_second": tuple(images * rate for rate in values)
+            for kind, values in rates.items()
         }
 
 
@@ -125,6 +124,8 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
         raise UsageError(f"--protocol {cell.protocol}: expected with one process only")
     device = device_of(cell)
     observed = devices.settle(device, threads=cell.threads, tf32=cell.tf32)
+    if cell.keep_memory:
+        keep_freed_memory()
     watch = Watch(cell.threads, device.index)
     clock = device.clock
     with cold_compile_cache() if cell.compiled else nullcontext():
@@ -139,7 +140,7 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
             subject.workload.rest()
             device.release()
             yield record
-            if subject.sampler.finished:
+            if subject.sampler.once:
                 return
             watch.begin()
             began = clock.begin()
@@ -172,9 +173,6 @@ def _sampler(
     settings: dict[str, Any] = {
         "units": workload.units,
         "clock": device.clock,
-        "max_seconds": cell.max_time_seconds,
-        "precision": cell.precision,
-        "decisive": NOISE_PHASES,
         "device_clock": device.device_clock,
         "agree": ranks.slowest,
         # What one rank finds out must not cost the others' blocks its time.
@@ -219,13 +217,10 @@ def time_parts(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     sampler = Sampler(
         units=[SplitStep(training), PartedStep(training, pieces)],
         clock=device.clock,
-        max_seconds=cell.max_time_seconds,
-        precision=cell.precision,
-        decisive=("forward", "backward"),
         agree=ranks.slowest,
     )
     sampler.warm_up()
-    while not sampler.finished:
+    while True:
         visit = sampler.visit()
         workload.rest()
         device.release()
@@ -244,7 +239,7 @@ def time_parts(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
 
 
 def measure_ceiling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
-    """Time a product, a convolution and a copy until they are known."""
+    """Time a product, a convolution and a copy, visit by visit."""
     device = device_of(cell)
     devices.settle(device, threads=cell.threads, tf32=cell.tf32)
     clock = device.clock
@@ -252,13 +247,10 @@ def measure_ceiling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     sampler = Sampler(
         units=limits,
         clock=clock,
-        max_seconds=CEILING_SHARE * cell.max_time_seconds,
-        precision=cell.precision,
-        decisive=[phase for limit in limits for phase in limit.phases],
         agree=ranks.slowest,
     )
     sampler.warm_up()
-    while not sampler.finished:
+    while True:
         visit = sampler.visit()
         rates = {
             limit.phases[0]: tuple(
