@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from resnet_bench.engine.machine import flushes_denormals
 from resnet_bench.engine.timing.clock import Clock, EventClock, WallClock
 from resnet_bench.errors import UsageError
 

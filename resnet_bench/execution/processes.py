@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -32,32 +32,6 @@ from resnet_bench.execution.base import (
 )
 from resnet_bench.execution.inline import run_once
 from resnet_bench.interrupts import held
-
-#: The environment variable that glibc reads when a program starts. Other C libraries
-#: ignore it (glibc manual, "Memory Allocation Tunables").
-VARIABLE = "GLIBC_TUNABLES"
-
-#: Freed memory stays with the process and lies on huge pages.
-TUNABLES = {
-    "hugetlb": 1,
-    "mmap_threshold": 2**30,
-    "trim_threshold": 2**32,
-    "top_pad": 2**26,
-}
-
-
-def setting_of(*names: str) -> str:
-    """Return some of the tunables as the variable's value."""
-    return ":".join(f"glibc.malloc.{name}={TUNABLES[name]}" for name in names)
-
-
-SETTING = setting_of(*TUNABLES)
-
-
-def fix_allocator(environment: MutableMapping[str, str]) -> None:
-    """Set the variable for programs started from now on; a value given stays."""
-    environment.setdefault(VARIABLE, SETTING)
-
 
 #: How long children may take to leave after they were told to, in seconds.
 LEAVE_SECONDS = 5.0
@@ -206,7 +180,6 @@ class ProcessExecutor:
         if self._context.get_start_method() == "forkserver":
             from multiprocessing import forkserver, resource_tracker
 
-            fix_allocator(os.environ)
             self._context.set_forkserver_preload([*PRELOADED, *modules])
             # Starting the tracker lets SIGINT through again: it must be up before.
             resource_tracker.ensure_running()

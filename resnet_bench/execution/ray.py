@@ -41,7 +41,7 @@ from resnet_bench.execution.base import (
 )
 from resnet_bench.execution.child import set_variables
 from resnet_bench.execution.inline import run_once
-from resnet_bench.execution.processes import VARIABLE, ProcessExecutor
+from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.options import check
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
@@ -110,7 +110,7 @@ def own_handlers() -> Iterator[None]:
 
 #: Variables that the command hands on, unset ones included: they change times, and
 #: Ray sets some of them for its workers.
-VARIABLES = (VARIABLE, "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+VARIABLES = ("GLIBC_TUNABLES", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
 @dataclass(frozen=True)

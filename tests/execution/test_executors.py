@@ -1,7 +1,6 @@
 """Executors: every cell's records arrive, and no failure takes another cell along."""
 
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -27,12 +26,8 @@ from resnet_bench.execution.base import (
 )
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.processes import (
-    SETTING,
-    VARIABLE,
     ProcessExecutor,
-    fix_allocator,
 )
-from tests.toys.memory import faults_of_asking_again
 from tests.toys.toy import TOY
 from tests.toys.toy.spec import Config, ToyCell
 
@@ -49,24 +44,10 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
     made.close()
 
 
-def test_a_child_runs_with_the_memory_settings_that_its_run_file_names() -> None:
-    said = ProcessExecutor().call(os.getenv, VARIABLE)
-    assert said == os.environ[VARIABLE] != ""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
-@pytest.mark.skipif(
-    os.environ.get(VARIABLE, SETTING) != SETTING, reason="settings of somebody's own"
-)
-def test_memory_that_a_child_lets_go_of_is_not_mapped_anew() -> None:
-    faults = ProcessExecutor().call(faults_of_asking_again)
-    assert faults < 100  # 16,384 pages of 4 KiB
-
-
-def test_memory_settings_of_somebodys_own_stay() -> None:
-    environment = {VARIABLE: "glibc.malloc.hugetlb=0"}
-    fix_allocator(environment)
-    assert environment == {VARIABLE: "glibc.malloc.hugetlb=0"}
+def test_a_child_finds_the_variables_of_whoever_started_the_command() -> None:
+    assert ProcessExecutor().call(os.getenv, "GLIBC_TUNABLES") == os.environ.get(
+        "GLIBC_TUNABLES"
+    )
 
 
 def job(*behaviours: str, schedule: Schedule = "once", workers: int = 1) -> Job:

@@ -21,13 +21,12 @@ from resnet_bench.execution import choice
 from resnet_bench.execution.base import Ended, Job, Place, Recorded, Started, Task
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.inline import InlineExecutor
-from resnet_bench.execution.processes import SETTING, VARIABLE, ProcessExecutor
+from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.execution.ray import VARIABLES, knock, located, source_digest
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.records import Cell
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
-from tests.toys.memory import faults_of_asking_again
 from tests.toys.toy import TIMED_TOY, TOY
 from tests.toys.toy.spec import Config, ToyCell
 
@@ -229,15 +228,6 @@ class TestOnTwoNodes:
         for node in executor.nodes().values():
             said = {name: node["variables"].get(name) for name in VARIABLES}
             assert said == {name: os.environ.get(name) for name in VARIABLES}
-            assert said[VARIABLE]
-
-    @pytest.mark.skipif(
-        os.environ.get(VARIABLE, SETTING) != SETTING, reason="settings of one's own"
-    )
-    def test_memory_that_a_cell_lets_go_of_is_not_mapped_anew(
-        self, executor: Any
-    ) -> None:
-        assert executor.call(faults_of_asking_again) < 100
 
     def test_a_killed_worker_costs_an_attempt_and_no_cell(self, executor: Any) -> None:
         asked = job(*["sleep"] * 4, size=40)

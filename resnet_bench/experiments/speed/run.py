@@ -119,7 +119,7 @@ def _check_models(config: Config) -> None:
 
 
 def estimate(config: Config, cells: Sequence[SpeedCell]) -> float | None:
-    """Return about how many seconds the run takes: its budget, or a protocol's calls."""
+    """Return about how many seconds a run takes: its budget, or a protocol's calls."""
     if config.budget is not None:
         return START_SECONDS + config.budget
     compiling = COMPILE_SECONDS * sum(cell.compiled for cell in cells)
@@ -154,6 +154,8 @@ def run(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
 
     A cell that does not fit in memory yields that as its result.
     """
+    if cell.protocol is not None and not ranks.alone:
+        raise UsageError(f"--protocol {cell.protocol}: expected with one process only")
     try:
         if cell.measure == TIME and cell.trains and not ranks.alone:
             yield from measure_scaling(cell, ranks)

@@ -53,15 +53,9 @@ def test_phases_follow_the_mode() -> None:
     assert CELL.phases[-1] == "inference"
 
 
-def test_a_timing_cell_costs_its_whole_time_and_the_others_less() -> None:
+def test_a_timing_cell_costs_more_than_the_others() -> None:
     costs = {cell.measure: cell.cost for cell in CELLS}
-    assert costs.pop(TIME) == CELL.max_time_seconds
-    assert all(0 < cost < CELL.max_time_seconds for cost in costs.values())
-
-
-def test_a_memory_pass_takes_no_longer_where_others_may() -> None:
-    cell = replace(CELL, measure=MEMORY_TRAIN)
-    assert replace(cell, max_time_seconds=1000.0).cost == cell.cost
+    assert all(0 < cost < costs[TIME] for kind, cost in costs.items() if kind != TIME)
 
 
 def test_larger_batches_of_larger_images_hold_more_memory() -> None:

@@ -17,7 +17,6 @@ from resnet_bench.engine.timing.conditions import Watch
 from resnet_bench.engine.timing.sampling import Sampler
 from resnet_bench.experiments.speed import run as speed
 from resnet_bench.experiments.speed.cells import (
-    NOISE_PHASES,
     TIME,
     OutOfMemory,
     SpeedCell,
@@ -38,7 +37,6 @@ class Launching:
 
     cuda: FakeCuda
     seconds: dict[str, float]
-    parts: tuple[str, ...] = ()
     block: str | None = None
 
     @property
@@ -90,12 +88,9 @@ def row_of(
     sampler = Sampler(
         units=[
             Launching(cuda, PARTS),
-            Launching(cuda, {"step": step}, parts=tuple(PARTS), block="train"),
+            Launching(cuda, {"step": step}, block="train"),
         ],
         clock=WallClock(cuda.synchronize, cuda.now),
-        max_seconds=10.0,
-        precision=0.02,
-        decisive=NOISE_PHASES,
         device_clock=lambda head_start: EventClock(head_start, cuda),
         between=watch.between,
     )
@@ -113,7 +108,6 @@ def row_of(
                 **{f"{name}_seconds": all_ for name, all_ in visit.samples.items()},
                 "inference_seconds": [],
                 "device_seconds": visit.device,
-                "warmup_converged": sampler.converged,
                 "flags": flags,
             }
         )

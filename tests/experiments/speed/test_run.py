@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -36,6 +37,9 @@ from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.records import to_json
 from tests.engine.fake_cuda import FakeCuda
 
+#: A timing cell goes on until nobody asks for more.
+VISITS = 3
+
 NETWORKS = "tests.engine.tiny_networks"
 
 
@@ -54,7 +58,7 @@ def config_of(**options: Any) -> Config:
         "batch_size": (2,),
         "image_size": (8,),
         "threads": (1,),
-        "max_time": None if options.get("protocol") else 0.05,
+        "budget": None if options.get("protocol") else 0.05,
     }
     return Config(**{**settings, **options})
 
@@ -65,7 +69,7 @@ def cell_of(measure: str, **options: Any) -> SpeedCell:
 
 
 def visits(cell: SpeedCell) -> list[SpeedSamples]:
-    records = list(speed.run(cell, Ranks()))
+    records = list(islice(speed.run(cell, Ranks()), VISITS))
     assert all(isinstance(record, SpeedSamples) for record in records)
     return [record for record in records if isinstance(record, SpeedSamples)]
 
@@ -117,7 +121,7 @@ def test_work_of_the_model_is_in_every_record() -> None:
 @pytest.mark.parametrize("detail", ["stage", "layer"])
 def test_parts_are_timed_in_rounds_with_the_whole(detail: str) -> None:
     cell = cell_of(f"breakdown-{detail}", breakdown=detail)
-    records = list(speed.run(cell, Ranks()))
+    records = list(islice(speed.run(cell, Ranks()), VISITS))
     for number, record in enumerate(records):
         assert isinstance(record, BreakdownSamples)
         assert record.round == number
@@ -137,7 +141,7 @@ def small_ceiling(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_records_can_be_written_as_json() -> None:
     for measure in (TIME, CEILING, MEMORY_TRAIN):
         cell = cell_of(measure)
-        for record in speed.run(cell, Ranks()):
+        for record in islice(speed.run(cell, Ranks()), VISITS):
             json.dumps(to_json(record), allow_nan=False)
 
 
@@ -146,7 +150,8 @@ def test_records_can_be_written_as_json() -> None:
     [
         {"amp": True},
         {"dtype": ("bfloat16",)},
-        {"channels_last": True},
+        {"channels_last": ("yes",)},
+        {"keep_memory": True},
     ],
     ids=str,
 )
@@ -164,7 +169,7 @@ def test_a_memory_cell_yields_one_record(measure: str) -> None:
 
 @pytest.mark.usefixtures("small_ceiling")
 def test_a_ceiling_is_visited_in_rounds() -> None:
-    records = list(speed.run(cell_of(CEILING), Ranks()))
+    records = list(islice(speed.run(cell_of(CEILING), Ranks()), VISITS))
     assert len(records) >= 1
     for number, record in enumerate(records):
         assert isinstance(record, CeilingSamples)
@@ -270,16 +275,11 @@ def test_compiling_is_refused_without_a_compiler(
         speed.prepare(config_of(compile=True))
 
 
-def test_estimate_grows_with_the_cells_and_with_compilation() -> None:
-    config = speed.prepare(config_of())
-    cells = expand(config)
-    plain = speed.estimate(config, cells)
-    more = speed.estimate(config, cells * 2)
-    compiled = speed.estimate(config, [replace(cell, compiled=True) for cell in cells])
-    assert plain is not None
-    assert more is not None
-    assert compiled is not None
-    assert plain < more < compiled
+def test_the_estimate_is_the_budget_and_what_comes_before_it() -> None:
+    config = speed.prepare(config_of(budget=70.0))
+    seconds = speed.estimate(config, expand(config))
+    assert seconds is not None
+    assert 70.0 < seconds < 90.0
 
 
 def test_a_gpu_cell_takes_device_times_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,8 +339,9 @@ def test_conditions_are_looked_at_at_both_ends_of_a_visit_and_amid_it(
 
     monkeypatch.setattr(timing, "Watch", Spy)
     records = visits(cell_of(TIME, mode="infer"))
-    assert looks[:3] == ["begin", "between", "end"]
-    assert looks.count("begin") == looks.count("end") == len(records)
+    assert looks[:2] == ["begin", "between"]
+    assert looks[-1] in ("end", "begin")
+    assert looks.count("end") == len(records)
 
 
 def test_the_estimate_under_a_protocol_is_of_its_calls_not_of_a_time_limit() -> None:

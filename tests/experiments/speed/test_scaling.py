@@ -21,7 +21,7 @@ def cell() -> SpeedCell:
         model=("tests.engine.tiny_networks:tiny",),
         batch_size=(2,),
         image_size=(8,),
-        max_time=0.05,
+        budget=0.05,
     )
     cells = expand(resolved(config, "cpu", 1))
     return next(one for one in cells if one.measure == TIME)
@@ -42,7 +42,7 @@ def test_several_ranks_never_go_on_without_one_that_ran_out_of_memory(
     def too_large(cell: SpeedCell, ranks: Ranks) -> Any:
         raise MemoryError("out of memory")
 
-    monkeypatch.setitem(speed.MEASURES, TIME, too_large)
+    monkeypatch.setattr(speed, "measure_scaling", too_large)
     with pytest.raises(MemoryError):
         list(speed.run(cell(), Ranks(0, 2)))
 

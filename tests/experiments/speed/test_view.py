@@ -9,7 +9,6 @@ import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
 
-from resnet_bench.execution.processes import SETTING, VARIABLE
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view import show as view
@@ -145,7 +144,7 @@ def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
 def test_a_note_says_what_is_set_for_memory(make_run: MakeRun) -> None:
     run = make_run(variants=(18,))
     without = view.tables(run)[0].notes
-    variables = {VARIABLE: SETTING}
+    variables = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824"}
     header = {
         **run.header,
         "environment": {**run.environment, "variables": variables},

@@ -30,7 +30,6 @@ from resnet_bench.engine.timing.workload import (
     cold_compile_cache,
     make_workload,
 )
-from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import (
     BREAKDOWNS,
     BreakdownSamples,
@@ -120,8 +119,6 @@ def _tuples(samples: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ..
 
 def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     """Build, call for the first time, warm up and sample; then sample per visit."""
-    if cell.protocol is not None and not ranks.alone:
-        raise UsageError(f"--protocol {cell.protocol}: expected with one process only")
     device = device_of(cell)
     observed = devices.settle(device, threads=cell.threads, tf32=cell.tf32)
     if cell.keep_memory:

@@ -159,7 +159,7 @@ class SpeedRow:
     @property
     def warmup_converged(self) -> bool | None:
         """Whether every phase had settled; None when too few calls told."""
-        values = [visit["warmup_converged"] for visit in self.visits]
+        values = [visit.get("warmup_converged") for visit in self.visits]
         known = [value for value in values if value is not None]
         return known[-1] if known else None
 

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from resnet_bench.execution.processes import SETTING, VARIABLE
 from resnet_bench.experiments.speed.cells import (
     CEILING_FIELDS,
     NOISY_HALF_WIDTH,
@@ -224,11 +223,11 @@ def _memory_notes(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     """Say what a program of one's own has to set to be as fast, if anything."""
     variables = run.environment.get("variables") or {}
     on_cpu = any(row.parameters["device"] == "cpu" for row in rows)
-    if not on_cpu or variables.get(VARIABLE) != SETTING:
+    if not on_cpu or "mmap_threshold" not in variables.get("GLIBC_TUNABLES", ""):
         return []
     return [
-        f"Freed memory is kept, on huge pages ({VARIABLE}, docs/method.md); a program "
-        "without that setting is slower by its page faults."
+        "Freed memory was kept, on huge pages (GLIBC_TUNABLES); a program without that "
+        "setting is slower by its page faults."
     ]
 
 
