@@ -15,7 +15,6 @@ from resnet_bench.engine.models.small_maps import (
     _find_onednn,
     compute_small_maps_densely,
 )
-from tests.experiments.degradation.tiny import subject
 
 
 def pair(bias: bool = False) -> tuple[nn.Module, nn.Module]:
@@ -104,11 +103,6 @@ def test_autocast_and_no_images_at_all_are_computed_as_before() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert dense(images).dtype == torch.bfloat16
         assert torch.equal(usual(images), dense(images))
-
-
-def test_the_networks_of_degradation_take_the_dense_way() -> None:
-    last = subject(depth=8).model.get_submodule("layer3.0.conv2")
-    assert isinstance(last, SmallMapConvolution)
 
 
 @pytest.mark.parametrize(

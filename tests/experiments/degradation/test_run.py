@@ -10,6 +10,7 @@ import torch
 
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
+from resnet_bench.engine.models.small_maps import SmallMapConvolution
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.errors import UsageError
 from resnet_bench.execution.base import Job, Recorded, Task
@@ -308,3 +309,8 @@ def test_an_estimate_comes_from_steps_timed_here() -> None:
 def test_an_estimate_without_trainings_needs_no_step() -> None:
     config = Config(study=("anysize",))
     assert measuring.estimate(config, expand(config)) == 1
+
+
+def test_convolutions_of_small_maps_are_computed_densely() -> None:
+    last = subject(depth=8).model.get_submodule("layer3.0.conv2")
+    assert isinstance(last, SmallMapConvolution)
