@@ -5,18 +5,14 @@ folders of a person's own images.
 """
 
 import copy
-import gzip
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torchvision
 import torchvision.transforms.v2.functional as transforms
@@ -25,22 +21,14 @@ from torchvision.datasets.folder import default_loader
 from torchvision.transforms._presets import ImageClassification
 
 from resnet_bench.catalogue import DATASETS, parse_dataset
+from resnet_bench.engine.data.built_in import load_built_in
 from resnet_bench.engine.data.splits import (
     ImageData,
     Normalisation,
     Split,
     stratified_halves,
 )
-from resnet_bench.errors import InputOutputError, UsageError
-
-#: 1,797 images leave 1,437 for training (the usual 80 : 20 split).
-TEST_IMAGES = 360
-
-#: Pixels count the dark ones among 4 x 4: 0 to 16.
-LARGEST_PIXEL = 16.0
-
-#: Data sets of some of the digits: source and target of the transfer task.
-DIGIT_SUBSETS = {"digits-0-4": range(5), "digits-5-9": range(5, 10)}
+from resnet_bench.errors import UsageError
 
 #: What torchvision's loaders raise for files that are absent, cut or changed.
 LOADER_ERRORS = (
@@ -122,7 +110,7 @@ def load_data(request: DataRequest) -> ImageData:
 
 def _read(name: str, request: DataRequest) -> ImageData:
     if DATASETS[name].built_in:
-        return load_digits(name)
+        return load_built_in(name)
     folder = _existing_folder(name, request)
     if name in ARRAY_DATASETS:
         return load_arrays(name, folder, request.download)
@@ -184,36 +172,6 @@ def _preprocessed(data: ImageData, preprocess: ImageClassification) -> ImageData
     changed = _changed(data, shape)
     normalisation = Normalisation(tuple(preprocess.mean), tuple(preprocess.std))
     return replace(changed, normalisation=normalisation)
-
-
-def load_digits(name: str = "digits") -> ImageData:
-    """Return the digits (N, 1, 8, 8) as floats of 0 to 1, always with the same split.
-
-    The 1,797 images are the test half of UCI's optical recognition of handwritten
-    digits, by 13 writers. `name` may be one of DIGIT_SUBSETS.
-    """
-    table = _read_table()
-    images = torch.from_numpy(table[:, :64] / LARGEST_PIXEL).float()
-    whole = Split(images.view(-1, 1, 8, 8), torch.from_numpy(table[:, 64]).long())
-    halves = [whole.take(i) for i in stratified_halves(whole.labels, TEST_IMAGES)]
-    digits = _image_data(name, map(str, range(10)), halves)
-    if name in DIGIT_SUBSETS:
-        return digits.only_classes(tuple(DIGIT_SUBSETS[name]))
-    return digits
-
-
-@cache
-def _read_table() -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
-    """Read scikit-learn's file without importing it: that takes a second per cell."""
-    package = find_spec("sklearn")
-    if package is None or package.origin is None:
-        raise InputOutputError("the digits need scikit-learn: pip install scikit-learn")
-    path = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    try:
-        with gzip.open(path, "rt") as lines:
-            return np.loadtxt(lines, delimiter=",", ndmin=2)
-    except (OSError, EOFError, ValueError) as error:
-        raise InputOutputError(f"cannot read the digits in {path}: {error}") from error
 
 
 @contextmanager

@@ -114,7 +114,8 @@ def unit_range(images: Tensor) -> Tensor:
 class ImageData:
     """A data set in memory with its fixed training and test halves.
 
-    `skipped_images` counts images that did not decode and were left out.
+    `skipped_images` counts images that did not decode and were left out. Test images
+    with one number in `test_origins` (N,) show the same original: they err together.
     """
 
     name: str
@@ -123,6 +124,7 @@ class ImageData:
     test: Split
     normalisation: Normalisation
     skipped_images: int = 0
+    test_origins: Tensor | None = None
 
     @property
     def channels(self) -> int:
