@@ -64,16 +64,15 @@ class RecommendConfig(ResultsOptions, ExportOptions):
     @property
     def question(self) -> "Question":
         """What is asked of the runs in the results folder."""
+        from resnet_bench.reports.budgets import Budget
         from resnet_bench.reports.recommend import Question
 
-        return Question(
-            results=self.results,
-            latency_ms=self.latency_ms,
-            images_per_second=self.images_per_second,
-            mode=self.mode,
-            batch_size=self.batch_size,
-            accuracy=self.accuracy,
-        )
+        if self.latency_ms is not None:
+            budget = Budget(self.latency_ms / 1e3, self.mode)
+        else:
+            seconds = 1 / (self.images_per_second or 1)
+            budget = Budget(seconds, self.mode, per_image=True)
+        return Question(self.results, budget, self.batch_size, self.accuracy)
 
 
 def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:

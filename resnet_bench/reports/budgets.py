@@ -1,7 +1,7 @@
 """Which variant for which budget of time: one rule for `recommend` and the report."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -15,7 +15,11 @@ from resnet_bench.experiments.speed.view.rows import SWITCHES
 from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD, DEVIATIONS
 from resnet_bench.present.published import reference
 from resnet_bench.present.tables import Table
+from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
+
+#: A row of a speed run, as its JSON holds it.
+Row = Mapping[str, Any]
 
 #: torchvision's accuracies are for this image size.
 IMAGENET_SIZE = 224
@@ -41,37 +45,35 @@ class Accuracy:
         return f"measured here: {self.weights}"
 
 
+#: What is known of each variant's accuracy.
+Accuracies = Mapping[int, Accuracy]
+
+
 def published_accuracies() -> dict[int, Accuracy]:
-    """Return the best published accuracy of each variant."""
-    found = {depth: best_weights(depth) for depth in VARIANTS}
+    """Return the accuracy of each variant's best published weights."""
+    table = reference("torchvision_weights").sort_values("acc1_percent")
     return {
-        depth: Accuracy(best[1], best[0], IMAGENET_SIZE, published=True)
-        for depth, best in found.items()
-        if best is not None
+        int(row["variant"]): Accuracy(
+            row["acc1_percent"], row["weights"], IMAGENET_SIZE, published=True
+        )
+        for row in table.to_dict("records")
+        if row["variant"] in VARIANTS
     }
 
 
-def best_weights(variant: int) -> tuple[str, float] | None:
-    """Return torchvision's best weights of a variant and their top-1 in percent."""
-    table = reference("torchvision_weights")
-    found = table[table["variant"] == variant]
-    if found.empty:
-        return None
-    best = found.sort_values("acc1_percent").iloc[-1]
-    return str(best["weights"]), float(best["acc1_percent"])
+def finetuned_accuracies(runs: Iterable[Run]) -> dict[int, Accuracy]:
+    """Return each variant's best strategy in the first of `finetune`'s runs.
 
-
-def finetuned_accuracies(runs: Sequence[Run]) -> dict[int, Accuracy]:
-    """Return each variant's best strategy in the newest of `finetune`'s runs.
-
-    `runs` are in the order of time. One run only: accuracies on two tasks are not
-    set against each other.
+    Of one run only: accuracies on two tasks are not set against each other.
     """
-    for run in reversed(runs):
+    for run in runs:
         whole = [each for each in groups_of(run) if _counts(each)]
         if whole:
             dataset = str(run.config.get("dataset") or "the run's images")
-            return _best_of_each(whole, dataset)
+            found: dict[int, Accuracy] = {}
+            for group in sorted(whole, key=lambda each: -each.accuracy.estimate):
+                found.setdefault(int(group.variant or 0), _found(group, dataset))
+            return found
     return {}
 
 
@@ -79,25 +81,13 @@ def _counts(group: Group) -> bool:
     return group.variant is not None and group.fraction == 1 and not group.is_control
 
 
-def _best_of_each(groups: Sequence[Group], dataset: str) -> dict[int, Accuracy]:
-    best: dict[int, Group] = {}
-    for group in groups:
-        known = best.get(int(group.variant or 0), group)
-        winner = max(known, group, key=lambda each: each.accuracy.estimate)
-        best[int(group.variant or 0)] = winner
-    return {
-        depth: Accuracy(
-            group.accuracy.estimate,
-            f"{group.strategy} on {dataset}, {len(group.by_seed)} seeds",
-            int(group.rows[0]["image_size"]),
-            published=False,
-        )
-        for depth, group in best.items()
-    }
-
-
-#: What is known of each variant's accuracy.
-Accuracies = Mapping[int, Accuracy]
+def _found(group: Group, dataset: str) -> Accuracy:
+    return Accuracy(
+        group.accuracy.estimate,
+        f"{group.strategy} on {dataset}, {len(group.by_seed)} seeds",
+        int(group.rows[0]["image_size"]),
+        published=False,
+    )
 
 
 #: What is timed for each goal: the call, and how many images a second go through.
@@ -124,35 +114,63 @@ class Budget:
     @property
     def words(self) -> str:
         """What the budget asks for, as a person gave it."""
-        doing = "train" if self.goal == "train" else "infer"
         if self.per_image:
-            return f"{doing} at least {1 / self.seconds:g} images per second"
-        return f"{doing} within {1e3 * self.seconds:g} ms"
+            return f"{self.goal} at least {1 / self.seconds:g} images per second"
+        return f"{self.goal} within {1e3 * self.seconds:g} ms"
 
-    def time_of(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return what a row took of what the budget limits, with its bounds."""
-        if not self.per_image:
-            return row.get(CALLS[self.goal])
-        rate = row.get(RATES[self.goal])
-        if not rate:
+    @property
+    def column(self) -> str:
+        """The column of a table that holds what the budget limits."""
+        return "image_seconds" if self.per_image else "call_seconds"
+
+    def time_of(self, row: Row) -> Interval | None:
+        """Return the seconds that a row took of what the budget limits."""
+        found = row.get((RATES if self.per_image else CALLS)[self.goal])
+        if not found:
             return None
-        low, high = (rate[end] and 1 / rate[end] for end in ("high", "low"))
-        bounds = {"low": low, "high": high}
-        return {"estimate": 1 / rate["estimate"], **bounds, "n": rate["n"]}
+        bounds = [found["low"], found["high"]]
+        low, high = bounds if None not in bounds else (0.0, math.inf)
+        made = Interval(found["estimate"], low, high, found["n"])
+        return _inverse(made) if self.per_image else made
+
+
+def _inverse(rate: Interval) -> Interval:
+    low = 1 / rate.high
+    high = 1 / rate.low if rate.low else math.inf
+    return Interval(1 / rate.estimate, low, high, rate.samples)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant in one setting: the seconds that count, and its accuracy."""
+    """A variant in one setting, its accuracy, and the seconds that a budget limits."""
 
-    row: Mapping[str, Any]
+    row: Row
     accuracy: Accuracy
-    seconds: Mapping[str, Any]
+    seconds: Interval
 
     @property
-    def accuracy_percent(self) -> float:
-        """Top-1 accuracy in percent."""
-        return self.accuracy.percent
+    def variant(self) -> int:
+        """The variant: 18, 34, 50, 101 or 152."""
+        return int(self.row["variant"])
+
+    @property
+    def title(self) -> str:
+        """The variant's name."""
+        return VARIANTS[self.variant].title
+
+    @property
+    def setting(self) -> str:
+        """What a call does: batch, number format, layout, compilation."""
+        row = self.row
+        named = [words for name, words in SWITCHES.items() if row.get(name)]
+        return ", ".join([f"batch {row['batch_size']}", str(row["dtype"]), *named])
+
+    @property
+    def seconds_per_image(self) -> Interval:
+        """The seconds of a call over the images of its batch."""
+        call, batch = self.seconds, int(self.row["batch_size"])
+        ends = (call.low / batch, call.high / batch)
+        return Interval(call.estimate / batch, *ends, call.samples)
 
     def chance(self, budget_seconds: float, process_spread: float) -> float:
         """Return how probable it is that another process stays within the budget.
@@ -161,13 +179,29 @@ class Candidate:
         the spread from one process to the next (a standard deviation of log-ratios)
         add up in quadrature.
         """
-        low, high = self.seconds["low"], self.seconds["high"]
-        within = math.log(high / low) / (2 * DEVIATIONS) if low and high else 0.0
+        low, high = self.seconds.low, self.seconds.high
+        known = low > 0 and math.isfinite(high)
+        within = math.log(high / low) / (2 * DEVIATIONS) if known else 0.0
         deviation = math.hypot(within, process_spread)
-        distance = math.log(budget_seconds / self.seconds["estimate"])
+        distance = math.log(budget_seconds / self.seconds.estimate)
         if deviation == 0:
             return float(distance >= 0)
         return NormalDist().cdf(distance / deviation)
+
+    def columns(self, name: str, seconds: Interval) -> dict[str, Any]:
+        """Return the candidate as columns of a table, its seconds under `name`."""
+        shown = seconds.json
+        return {
+            "model": self.title,
+            "setting": self.setting,
+            name: shown["estimate"],
+            f"{name}_low": shown["low"],
+            f"{name}_high": shown["high"],
+            "top1_percent": self.accuracy.percent,
+            "weights": self.accuracy.weights,
+            "verdict": self.row.get("verdict"),
+            "run": self.row.get("run"),
+        }
 
 
 def certainty(chance: float) -> str:
@@ -176,49 +210,31 @@ def certainty(chance: float) -> str:
 
 
 def candidates(
-    rows: Sequence[Mapping[str, Any]],
-    budget: Budget | None = None,
-    accuracies: Accuracies | None = None,
+    rows: Iterable[Row], accuracies: Accuracies, budget: Budget | None = None
 ) -> list[Candidate]:
     """Return the rows whose time is measured and whose accuracy is known.
 
-    Without a budget the call of inference counts, without accuracies the published
-    ones. A row counts at the image size that its accuracy is for.
+    A row counts at the image size that its accuracy is for; without a budget, calls
+    of inference count.
     """
-    known = published_accuracies() if accuracies is None else accuracies
-    return list(_candidates(rows, budget or Budget(math.inf), known))
+    limited = budget or Budget(math.inf)
+    found = []
+    for row in filter(_is_standard, rows):
+        accuracy, seconds = accuracies.get(row["variant"]), limited.time_of(row)
+        if accuracy and seconds and row["image_size"] == accuracy.image_size:
+            found.append(Candidate(row, accuracy, seconds))
+    return found
 
 
-def _candidates(
-    rows: Sequence[Mapping[str, Any]], budget: Budget, known: Accuracies
-) -> Iterator[Candidate]:
-    for row in rows:
-        accuracy = known.get(row["variant"]) if row.get("variant") else None
-        standard = row.get("shortcut") in (None, "residual")
-        # Times by another project's rules stand for something else.
-        standard = standard and row.get("protocol") in (None, OWN)
-        if not (accuracy and standard):
-            continue
-        seconds = budget.time_of(row)
-        if seconds and row["image_size"] == accuracy.image_size:
-            yield Candidate(row, accuracy, seconds)
-
-
-def budgets_for(seconds: Sequence[float]) -> list[float]:
-    """Return round budgets (1, 2, 5, 10 …) around the given times, in seconds."""
-    low, high = min(seconds), max(seconds)
-    steps = [
-        digit * 10.0**power
-        for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
-        for digit in (1, 2, 5)
-    ]
-    first = next(index for index, step in enumerate(steps) if step >= low)
-    last = next(index for index, step in enumerate(steps) if step >= high)
-    return steps[max(0, first - 1) : last + 1]
+def _is_standard(row: Row) -> bool:
+    """Return whether a row is of a ResNet as published, timed by the usual rules."""
+    residual = row.get("shortcut") in (None, "residual")
+    # Times by another project's rules stand for something else.
+    return bool(row.get("variant")) and residual and row.get("protocol") in (None, OWN)
 
 
 def _order(candidate: Candidate) -> tuple[float, float]:
-    return -candidate.accuracy_percent, candidate.seconds["estimate"]
+    return -candidate.accuracy.percent, candidate.seconds.estimate
 
 
 def recommended(
@@ -244,7 +260,7 @@ def best_settings(found: Sequence[Candidate]) -> list[Candidate]:
     """Return the fastest setting of each variant, the most accurate variant first."""
     fastest: dict[int, Candidate] = {}
     for candidate in sorted(found, key=_order):
-        fastest.setdefault(candidate.row["variant"], candidate)
+        fastest.setdefault(candidate.variant, candidate)
     return list(fastest.values())
 
 
@@ -255,6 +271,11 @@ HEADERS = {
     "image_seconds": "image",
     "sure": "within it?",
 }
+
+RULE_NOTE = (
+    "Sure: 97.5 %, likely: 80 %, borderline: 50 % chance that another process stays "
+    "within it, by the interval and the spread between processes."
+)
 
 
 def spread_note(measured_spread: float | None) -> str:
@@ -270,23 +291,14 @@ def spread_note(measured_spread: float | None) -> str:
     )
 
 
-RULE_NOTE = (
-    "Sure: 97.5 %, likely: 80 %, borderline: 50 % chance that another process stays "
-    "within it, by the interval and the spread between processes."
-)
-
-
 def budget_table(
-    rows: Sequence[Mapping[str, Any]],
-    where: str,
-    measured_spread: float | None = None,
+    found: Sequence[Candidate], where: str, measured_spread: float | None = None
 ) -> Table | None:
-    """Return the recommended variant per budget; None without a timed inference."""
-    found = candidates(rows)
+    """Return the recommended candidate per budget; None without any."""
     if not found:
         return None
     spread = measured_spread or ASSUMED_PROCESS_SPREAD
-    budgets = budgets_for([candidate.seconds["estimate"] for candidate in found])
+    budgets = budgets_for([candidate.seconds.estimate for candidate in found])
     lines = [
         _line(budget, recommended(found, budget, spread), spread) for budget in budgets
     ]
@@ -295,14 +307,8 @@ def budget_table(
         title=f"Which ResNet within which time, on {where}",
         frame=pd.DataFrame(lines, dtype=object),
         narrow=[
-            "budget_seconds",
-            "model",
-            "setting",
-            "call_seconds",
-            "sure",
-            "top1_percent",
-            "weights",
-            "verdict",
+            *("budget_seconds", "model", "setting", "call_seconds", "sure"),
+            *("top1_percent", "weights", "verdict"),
         ],
         notes=[
             "The most accurate variant of this run whose inference call is likely to "
@@ -315,6 +321,16 @@ def budget_table(
     )
 
 
+def budgets_for(seconds: Sequence[float]) -> list[float]:
+    """Return round budgets (1, 2, 5, 10 …) around the given times, in seconds."""
+    low, high = min(seconds), max(seconds)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
+    steps = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    first = next(index for index, step in enumerate(steps) if step >= low)
+    last = next(index for index, step in enumerate(steps) if step >= high)
+    return steps[max(0, first - 1) : last + 1]
+
+
 def _line(
     budget_seconds: float, chosen: Candidate | None, spread: float
 ) -> dict[str, Any]:
@@ -322,27 +338,6 @@ def _line(
         return {"budget_seconds": budget_seconds, "model": "none fits"}
     return {
         "budget_seconds": budget_seconds,
-        **described(chosen, "call"),
+        **chosen.columns("call_seconds", chosen.seconds),
         "sure": certainty(chosen.chance(budget_seconds, spread)),
     }
-
-
-def described(candidate: Candidate, per: str) -> dict[str, Any]:
-    """Return a candidate as the columns of a table; `per` is `call` or `image`."""
-    return {
-        "model": VARIANTS[candidate.row["variant"]].title,
-        "setting": setting(candidate.row),
-        f"{per}_seconds": candidate.seconds["estimate"],
-        f"{per}_seconds_low": candidate.seconds["low"],
-        f"{per}_seconds_high": candidate.seconds["high"],
-        "top1_percent": candidate.accuracy_percent,
-        "weights": candidate.accuracy.weights,
-        "verdict": candidate.row.get("verdict"),
-        "run": candidate.row.get("run"),
-    }
-
-
-def setting(row: Mapping[str, Any]) -> str:
-    """Return what a call does, in words: batch, number format, layout, compilation."""
-    named = [words for name, words in SWITCHES.items() if row.get(name)]
-    return ", ".join([f"batch {row['batch_size']}", str(row["dtype"]), *named])

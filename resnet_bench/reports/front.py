@@ -1,16 +1,16 @@
 """Accuracy against time and memory: which variants are worth their price."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_bench.catalogue import VARIANTS
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
-from resnet_bench.reports.budgets import Candidate, candidates, setting
+from resnet_bench.reports.budgets import Candidate
 from resnet_bench.statistics.fronts import front
 
 MEBIBYTE = 2.0**20
@@ -21,10 +21,10 @@ AREA = 0.6
 SMALLEST_AREA, LARGEST_AREA = 60.0, 900.0
 
 
-def front_figure(rows: Sequence[Mapping[str, Any]], where: str) -> Figure | None:
-    """Return published accuracy against measured time; None without inference."""
-    found = candidates(rows)
-    if len(by_variant(found)) < 2:
+def front_figure(found: Sequence[Candidate], where: str) -> Figure | None:
+    """Return published accuracy against inference time; None without two variants."""
+    fastest = _fastest_first(found)
+    if len({candidate.variant for candidate in found}) < 2:
         return None
     made = theme.figure(
         f"What accuracy costs · {where}\n"
@@ -36,47 +36,28 @@ def front_figure(rows: Sequence[Mapping[str, Any]], where: str) -> Figure | None
     )
     axes.grid(visible=True)
     axes.set_axisbelow(True)
-    _line_of_front(axes, found)
-    for group in by_variant(found):
-        for candidate in group:
-            _draw(axes, candidate)
-        _name(axes, group)
+    _line_of_front(axes, fastest)
+    for candidate in fastest:
+        _draw(axes, candidate)
+    _name_variants(axes, fastest)
     axes.margins(0.16)
     axes.set_xlim(left=0)
     if any(_memory(candidate) for candidate in found):
-        _say_what_areas_mean(made)
+        made.supxlabel(
+            "area: peak memory of inference · bar: 95 % interval of the time · "
+            "dashed: nothing faster is as accurate",
+            fontsize=8.5,
+            color="#444444",
+        )
     return made
 
 
-def per_image(candidate: Candidate) -> float:
-    """Return milliseconds per image of a candidate's inference call."""
-    batch = int(candidate.row["batch_size"])
-    return float(candidate.seconds["estimate"]) * MILLISECONDS / batch
+def _seconds(candidate: Candidate) -> float:
+    return candidate.seconds_per_image.estimate
 
 
-def by_variant(found: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Return the candidates of each variant, fastest first."""
-    groups: dict[int, list[Candidate]] = {}
-    for candidate in sorted(found, key=per_image):
-        groups.setdefault(int(candidate.row["variant"]), []).append(candidate)
-    return list(groups.values())
-
-
-def on_front(found: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates that no faster one equals in accuracy, fastest first."""
-    return front(found, per_image, lambda each: each.accuracy_percent)
-
-
-def _line_of_front(axes: Axes, found: Sequence[Candidate]) -> None:
-    kept = on_front(found)
-    axes.plot(
-        [per_image(candidate) for candidate in kept],
-        [candidate.accuracy_percent for candidate in kept],
-        drawstyle="steps-post",
-        color="#999999",
-        lw=1,
-        ls=(0, (4, 4)),
-    )
+def _milliseconds(candidate: Candidate) -> float:
+    return MILLISECONDS * _seconds(candidate)
 
 
 def _memory(candidate: Candidate) -> float | None:
@@ -84,58 +65,71 @@ def _memory(candidate: Candidate) -> float | None:
     return None if found is None else float(found)
 
 
+def _fastest_first(found: Sequence[Candidate]) -> list[Candidate]:
+    return sorted(found, key=_seconds)
+
+
+def on_front(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that no faster one equals in accuracy, fastest first."""
+    return front(found, _seconds, lambda each: each.accuracy.percent)
+
+
+def _line_of_front(axes: Axes, found: Sequence[Candidate]) -> None:
+    kept = on_front(found)
+    axes.plot(
+        [_milliseconds(candidate) for candidate in kept],
+        [candidate.accuracy.percent for candidate in kept],
+        drawstyle="steps-post",
+        color="#999999",
+        lw=1,
+        ls=(0, (4, 4)),
+    )
+
+
 def _draw(axes: Axes, candidate: Candidate) -> None:
-    variant = int(candidate.row["variant"])
-    batch = int(candidate.row["batch_size"])
     memory = _memory(candidate)
     area = SMALLEST_AREA if memory is None else AREA * memory / MEBIBYTE
-    x, y = per_image(candidate), candidate.accuracy_percent
-    low, high = candidate.seconds["low"], candidate.seconds["high"]
-    if low is not None and high is not None:
-        ends = [end * MILLISECONDS / batch for end in (low, high)]
+    x, y = _milliseconds(candidate), candidate.accuracy.percent
+    seconds = candidate.seconds_per_image
+    if math.isfinite(seconds.high):
+        ends = [end * MILLISECONDS for end in (seconds.low, seconds.high)]
         axes.plot(ends, [y, y], color="#111111", lw=1.1, zorder=4)
     axes.scatter(
         [x],
         [y],
         s=min(LARGEST_AREA, max(SMALLEST_AREA, area)),
-        color=theme.colour_of(variant),
+        color=theme.colour_of(candidate.variant),
         edgecolor="white",
         zorder=3,
     )
 
 
-def _name(axes: Axes, group: Sequence[Candidate]) -> None:
+def _name_variants(axes: Axes, fastest: Sequence[Candidate]) -> None:
     """Name a variant at its fastest setting, and that setting if it has others."""
-    fastest = group[0]
-    title = VARIANTS[int(fastest.row["variant"])].title
-    axes.annotate(
-        f"{title}\n{setting(fastest.row)}" if len(group) > 1 else title,
-        (per_image(fastest), fastest.accuracy_percent),
-        (0, 14),
-        textcoords="offset points",
-        ha="center",
-        fontsize=9,
-    )
+    variants = [candidate.variant for candidate in fastest]
+    for variant in dict.fromkeys(variants):
+        first = fastest[variants.index(variant)]
+        several = variants.count(variant) > 1
+        axes.annotate(
+            f"{first.title}\n{first.setting}" if several else first.title,
+            (_milliseconds(first), first.accuracy.percent),
+            (0, 14),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
 
 
-def _say_what_areas_mean(made: Figure) -> None:
-    made.supxlabel(
-        "area: peak memory of inference · bar: 95 % interval of the time · "
-        "dashed: nothing faster is as accurate",
-        fontsize=8.5,
-        color="#444444",
-    )
-
-
-def front_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table:
+def front_table(found: Sequence[Candidate], where: str) -> Table:
     """Return what the figure draws, a row per setting, fastest first."""
-    found = sorted(candidates(rows), key=per_image)
-    kept = [id(candidate) for candidate in on_front(found)]
-    lines = [_line(candidate, worth_it=id(candidate) in kept) for candidate in found]
+    kept = on_front(found)
     return Table(
         name="front",
         title=f"Accuracy, time and memory, on {where}",
-        frame=pd.DataFrame(lines, dtype=object),
+        frame=pd.DataFrame(
+            [_line(each, worth_it=each in kept) for each in _fastest_first(found)],
+            dtype=object,
+        ),
         narrow=[
             *("model", "setting", "image_seconds", "inference_peak_memory_bytes"),
             *("top1_percent", "weights", "worth_it"),
@@ -154,17 +148,8 @@ def front_table(rows: Sequence[Mapping[str, Any]], where: str) -> Table:
 
 
 def _line(candidate: Candidate, *, worth_it: bool) -> dict[str, Any]:
-    row, batch = candidate.row, int(candidate.row["batch_size"])
-    low, high = candidate.seconds["low"], candidate.seconds["high"]
     return {
-        "model": VARIANTS[int(row["variant"])].title,
-        "setting": setting(row),
-        "image_seconds": candidate.seconds["estimate"] / batch,
-        "image_seconds_low": None if low is None else low / batch,
-        "image_seconds_high": None if high is None else high / batch,
+        **candidate.columns("image_seconds", candidate.seconds_per_image),
         "inference_peak_memory_bytes": _memory(candidate),
-        "top1_percent": candidate.accuracy_percent,
-        "weights": candidate.accuracy.weights,
         "worth_it": worth_it,
-        "run": row.get("run"),
     }

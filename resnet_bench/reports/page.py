@@ -25,7 +25,12 @@ from resnet_bench.present.tables import (
     shown_rows,
 )
 from resnet_bench.present.theme import SERIES
-from resnet_bench.reports.budgets import budget_table
+from resnet_bench.reports.budgets import (
+    Candidate,
+    budget_table,
+    candidates,
+    published_accuracies,
+)
 from resnet_bench.reports.front import front_figure, front_table
 from resnet_bench.reports.runs import Chosen, listed, listing_table, relative
 from resnet_bench.reports.shown import ShownRun
@@ -178,7 +183,7 @@ class Page:
 def page_of(chosen: Chosen) -> Page:
     """Return the parts of a report on the chosen runs."""
     timed = timed_by_machine(chosen.shown.get("speed", []))
-    tables = [budget_table(each.rows, each.machine, each.spread) for each in timed]
+    tables = [budget_table(each.found, each.machine, each.spread) for each in timed]
     fronts = [_front_of(each) for each in timed]
     return Page(
         listing=listing_table([listed(view) for view in chosen.listed]),
@@ -199,31 +204,32 @@ class Timed:
 
     machine: str
     spread: float | None
-    rows: list[dict[str, Any]]
+    found: list[Candidate]
 
 
 def timed_by_machine(views: Sequence[ShownRun]) -> list[Timed]:
-    """Return the rows of speed runs as their JSON contract has them, by machine.
+    """Return what the speed runs of each machine timed.
 
     Runs of one machine stand side by side, each row with its run; none are averaged.
     """
-    found: dict[tuple[str, str], Timed] = {}
+    known = published_accuracies()
+    timed: dict[tuple[str, str], Timed] = {}
     for view in views:
         run = view.run
         key = (run.machine_key or run.id, view.machine)
-        if key not in found:
-            found[key] = Timed(view.machine, view.others.process_spread, [])
-        rows = view.shown.json["rows"]
-        found[key].rows.extend({**row, "run": run.id} for row in rows)
-    return list(found.values())
+        if key not in timed:
+            timed[key] = Timed(view.machine, view.others.process_spread, [])
+        rows = [{**row, "run": run.id} for row in view.shown.json["rows"]]
+        timed[key].found.extend(candidates(rows, known))
+    return list(timed.values())
 
 
 def _front_of(timed: Timed) -> Front | None:
     """Return accuracy against time on one machine; None without two variants."""
-    figure = front_figure(timed.rows, timed.machine)
+    figure = front_figure(timed.found, timed.machine)
     if figure is None:
         return None
-    return Front(drawing("front", figure), front_table(timed.rows, timed.machine))
+    return Front(drawing("front", figure), front_table(timed.found, timed.machine))
 
 
 #: What the page sends its readers to.

@@ -1,6 +1,7 @@
 """`recommend`: the most accurate ResNet within a budget, from this machine's runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_bench.catalogue import VARIANTS
-from resnet_bench.errors import InputOutputError, NotComparableError
+from resnet_bench.errors import NotComparableError
 from resnet_bench.experiments.speed.settings import setting_options
 from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD
 from resnet_bench.gate.noise import known_process_spread
@@ -17,25 +17,21 @@ from resnet_bench.present.tables import Table
 from resnet_bench.reports.budgets import (
     CALLS,
     HEADERS,
+    IMAGENET_SIZE,
     RULE_NOTE,
     Accuracies,
     Budget,
     Candidate,
+    Row,
     best_settings,
     candidates,
     certainty,
-    described,
     finetuned_accuracies,
     published_accuracies,
     recommended,
-    setting,
     spread_note,
 )
-from resnet_bench.reports.shown import shown
-from resnet_bench.store.folders import run_folders
-from resnet_bench.store.reading import Run, read_run
-
-Row = Mapping[str, Any]
+from resnet_bench.reports.shown import ShownRun, StoredRuns
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Recommendation:
     @property
     def closest(self) -> Candidate:
         """What exceeds the budget by the least where nothing fits."""
-        return min(self.found, key=lambda each: float(each.seconds["estimate"]))
+        return min(self.found, key=lambda each: each.seconds.estimate)
 
     def chance(self, candidate: Candidate) -> float:
         """Return the probability that another process stays within the budget."""
@@ -94,16 +90,18 @@ class Recommendation:
         ]
 
     def _sentence(self, candidate: Candidate) -> str:
-        low, high = (candidate.seconds[end] for end in ("low", "high"))
-        bounds = f" [{1e3 * low:.3g}, {1e3 * high:.3g}]" if low and high else ""
+        seconds = candidate.seconds
+        bounds = ""
+        if math.isfinite(seconds.high):
+            bounds = f" [{1e3 * seconds.low:.3g}, {1e3 * seconds.high:.3g}]"
         per = "per image" if self.budget.per_image else "a call"
         verdict = candidate.row.get("verdict", "ok")
         caveat = "" if verdict == "ok" else f" (measured as {verdict})"
         return (
-            f"{VARIANTS[candidate.row['variant']].title}, {setting(candidate.row)}: "
-            f"{1e3 * candidate.seconds['estimate']:.3g} ms{bounds} {per}{caveat}, "
+            f"{candidate.title}, {candidate.setting}: "
+            f"{1e3 * seconds.estimate:.3g} ms{bounds} {per}{caveat}, "
             f"{self._how_sure(candidate)} to {self.budget.words}; "
-            f"{candidate.accuracy_percent:.1f} % ({candidate.accuracy.origin})."
+            f"{candidate.accuracy.percent:.1f} % ({candidate.accuracy.origin})."
         )
 
     def _how_sure(self, candidate: Candidate) -> str:
@@ -112,27 +110,20 @@ class Recommendation:
         side = {99.0: "over ", 1.0: "under "}.get(percent, "")
         return f"{certainty(chance)} ({side}{percent:.0f} %)"
 
-    @property
-    def _headline(self) -> str:
-        best = self.chosen
-        if best is None:
-            return "nothing fits"
-        return f"{VARIANTS[best.row['variant']].title}, {self._how_sure(best)}"
-
     def _more_accurate(self, chosen: Candidate) -> Iterator[str]:
         for candidate in best_settings(self.found):
-            chance = self.chance(candidate)
-            better = candidate.accuracy_percent > chosen.accuracy_percent
-            if better and certainty(chance) == "borderline":
+            better = candidate.accuracy.percent > chosen.accuracy.percent
+            if better and certainty(self.chance(candidate)) == "borderline":
                 yield f"More accurate but not sure enough: {self._sentence(candidate)}"
 
     @property
     def table(self) -> Table:
         """Each variant in its fastest setting, the most accurate first."""
-        per = "image" if self.budget.per_image else "call"
+        column, chosen = self.budget.column, self.chosen
+        answer = f"{chosen.title}, {self._how_sure(chosen)}" if chosen else ""
         lines = [
             {
-                **described(candidate, per),
+                **candidate.columns(column, candidate.seconds),
                 "sure": certainty(self.chance(candidate)),
                 "chance_percent": 100 * self.chance(candidate),
                 "command": command(candidate.row, self.budget.goal),
@@ -141,15 +132,10 @@ class Recommendation:
         ]
         return Table(
             name="recommend",
-            title=f"To {self.budget.words} on {self.machine.title}: {self._headline}",
+            title=f"To {self.budget.words} on {self.machine.title}: "
+            f"{answer or 'nothing fits'}",
             frame=pd.DataFrame(lines, dtype=object),
-            narrow=[
-                "model",
-                "setting",
-                f"{per}_seconds",
-                "sure",
-                "top1_percent",
-            ],
+            narrow=["model", "setting", column, "sure", "top1_percent"],
             notes=[*self.sentences, RULE_NOTE, spread_note(self.measured_spread)],
             headers=HEADERS,
         )
@@ -174,11 +160,11 @@ class Recommendation:
     def _json(self, candidate: Candidate) -> dict[str, Any]:
         chance = self.chance(candidate)
         return {
-            "variant": candidate.row["variant"],
-            "seconds": dict(candidate.seconds),
+            "variant": candidate.variant,
+            "seconds": candidate.seconds.json,
             "chance": chance,
             "certainty": certainty(chance),
-            "top1_percent": candidate.accuracy_percent,
+            "top1_percent": candidate.accuracy.percent,
             "weights": candidate.accuracy.weights,
             "accuracy_published": candidate.accuracy.published,
             "command": command(candidate.row, self.budget.goal),
@@ -201,18 +187,16 @@ def command(row: Row, goal: str) -> str:
     return " ".join(["resnet-bench speed", *words, setting_options(row)]).strip()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Question:
-    """A budget of one of two kinds, and which times and accuracies count.
+    """A budget, and which times and accuracies count.
 
-    `mode` is infer or train; `batch_size` names the only batches that count, if any;
-    `accuracy` is published or finetune.
+    `batch_size` names the only batches that count, if any; `accuracy` is published or
+    finetune.
     """
 
     results: Path
-    latency_ms: float | None = None
-    images_per_second: float | None = None
-    mode: str = "infer"
+    budget: Budget
     batch_size: tuple[int, ...] = ()
     accuracy: str = "published"
 
@@ -222,90 +206,64 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
 
     Raises NotComparableError where they hold nothing to answer from.
     """
-    budget = _budget(question)
-    runs = stored(question.results, "speed")
-    rows = _rows(runs, question, machine)
-    accuracies = _accuracies(question, machine)
-    found = candidates(rows, budget, accuracies)
-    if not found:
-        raise NotComparableError(_nothing(question, machine, runs, rows, accuracies))
-    spread = known_process_spread(question.results, machine.key)
-    return Recommendation(machine, budget, found, spread)
-
-
-def _budget(question: Question) -> Budget:
-    if question.latency_ms is not None:
-        return Budget(question.latency_ms / 1e3, question.mode)
-    return Budget(
-        1 / float(question.images_per_second or 1), question.mode, per_image=True
-    )
-
-
-def stored(results: Path, experiment: str) -> list[Run]:
-    """Return the readable runs of an experiment in the order of time."""
-    runs = []
-    for folder in run_folders(results, experiment):
-        try:
-            runs.append(read_run(folder))
-        except InputOutputError:
-            continue  # `list` names it; a damaged run answers nothing
-    return runs
-
-
-def _rows(
-    runs: Sequence[Run], question: Question, machine: Machine
-) -> list[dict[str, Any]]:
-    """Return what this machine's device took, the newest of each setting."""
-    newest: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        device = str(run.config.get("device") or "cpu")
-        if run.machine_key != machine.key or device != machine.device:
-            continue
-        for row in shown(run).json["rows"]:
-            if row[CALLS[question.mode]] and _wanted(row, question):
-                same = f"{row['shortcut']} {command(row, question.mode)}"
-                newest[same] = {**row, "run": run.id}
-    return list(newest.values())
-
-
-def _wanted(row: Row, question: Question) -> bool:
-    return not question.batch_size or row["batch_size"] in question.batch_size
-
-
-def _accuracies(question: Question, machine: Machine) -> Accuracies:
-    if question.accuracy == "published":
-        return published_accuracies()
-    runs = stored(question.results, "finetune")
-    return finetuned_accuracies([run for run in runs if run.machine_key == machine.key])
-
-
-def _nothing(
-    question: Question,
-    machine: Machine,
-    runs: Sequence[Run],
-    rows: Sequence[Row],
-    accuracies: Accuracies,
-) -> str:
-    """Return why there is no answer, and what to run first."""
+    stored = StoredRuns(question.results)
+    accuracies = _accuracies(stored, question, machine)
     if not accuracies:
-        return (
+        raise NotComparableError(
             f"recommend: no finetune run of this machine ({machine.key}) in "
             f"{question.results}: run 'resnet-bench finetune' first"
         )
-    sizes = sorted({accuracy.image_size for accuracy in accuracies.values()})
-    size = f" --image-size {sizes[0]}" if sizes != [224] else ""
-    batch = "".join(f" --batch-size {each}" for each in question.batch_size)
-    first = f"speed --variants all --device {machine.device}{size}{batch}"
-    if rows:
-        what = f"no timed ResNet at {sizes[0]} px, which the accuracies are for,"
-    else:
-        what = (
-            f"no timed {'training step' if question.mode == 'train' else 'inference'}"
-        )
-    others = sum(run.machine_key != machine.key for run in runs)
+    speed = list(stored.readable("speed"))
+    rows = _rows(speed, question, machine)
+    found = candidates(rows, accuracies, question.budget)
+    if not found:
+        size = min(accuracy.image_size for accuracy in accuracies.values())
+        what = f"no timed {_CALLED[question.budget.goal]}"
+        if rows:
+            what = f"no timed ResNet at {size} px, which the accuracies are for,"
+        others = sum(view.run.machine_key != machine.key for view in speed)
+        raise NotComparableError(_nothing(what, others, size, question, machine))
+    spread = known_process_spread(question.results, machine.key)
+    return Recommendation(machine, question.budget, found, spread)
+
+
+_CALLED = {"infer": "inference", "train": "training step"}
+
+
+def _accuracies(stored: StoredRuns, question: Question, machine: Machine) -> Accuracies:
+    if question.accuracy == "published":
+        return published_accuracies()
+    runs = (view.run for view in stored.readable("finetune"))
+    return finetuned_accuracies(run for run in runs if run.machine_key == machine.key)
+
+
+def _rows(
+    speed: Sequence[ShownRun], question: Question, machine: Machine
+) -> list[dict[str, Any]]:
+    """Return what this machine's device took, the newest of each setting."""
+    goal, batches = question.budget.goal, question.batch_size
+    newest: dict[str, dict[str, Any]] = {}
+    for view in speed:
+        if view.run.machine_key != machine.key or view.device != machine.device:
+            continue
+        for row in view.shown.json["rows"]:
+            if row[CALLS[goal]] and (not batches or row["batch_size"] in batches):
+                same = f"{row['shortcut']} {command(row, goal)}"
+                newest.setdefault(same, {**row, "run": view.run.id})
+    return list(newest.values())
+
+
+def _nothing(
+    what: str, others: int, size: int, question: Question, machine: Machine
+) -> str:
+    """Return why there is no answer, and what to run first."""
+    options = f" --image-size {size}" if size != IMAGENET_SIZE else ""
+    options += "".join(f" --batch-size {each}" for each in question.batch_size)
+    if question.results != Path("results"):
+        options += f" -o {question.results}"
     foreign = f"; {others} of another machine not used" if others else ""
-    where = f" -o {question.results}" if question.results != Path("results") else ""
     return (
         f"recommend: {what} of {machine.device} of this machine ({machine.key}) in "
-        f"{question.results}{foreign}: run 'resnet-bench {first}{where}' first"
+        f"{question.results}{foreign}: run 'resnet-bench speed --variants all "
+        f"--device {machine.device}{options}' first"
     )

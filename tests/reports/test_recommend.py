@@ -21,13 +21,8 @@ from resnet_bench.options import given
 from resnet_bench.present.terminal import rich_table
 from resnet_bench.reports import recommend as module
 from resnet_bench.reports.budgets import finetuned_accuracies
-from resnet_bench.reports.recommend import (
-    Machine,
-    Question,
-    Recommendation,
-    recommend,
-    stored,
-)
+from resnet_bench.reports.recommend import Machine, Recommendation, recommend
+from resnet_bench.reports.shown import ShownRun, StoredRuns
 from tests.experiments.finetune.stored import resolved, stored_run
 from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 
@@ -44,7 +39,7 @@ def store(results: Path, **options: Any) -> Path:
 
 
 def answer(results: Path, machine: Machine = HERE, **asked: Any) -> Recommendation:
-    return recommend(Question(results=results, **asked), machine)
+    return recommend(RecommendConfig(results=results, **asked).question, machine)
 
 
 def variant_of(found: Recommendation) -> int | None:
@@ -192,19 +187,16 @@ def test_a_measured_accuracy_takes_the_place_of_the_published_one(
     with pytest.raises(NotComparableError, match="run 'resnet-bench finetune' first"):
         answer(tmp_path, latency_ms=100, accuracy="finetune")
     run = stored_run(resolved(variants=(18, 34), seeds=3))
-    monkeypatch.setattr(
-        module,
-        "stored",
-        lambda results, name: [run] if name == "finetune" else stored(results, name),
-    )
+    found = {"finetune": [ShownRun(run)], "speed": []}
+    monkeypatch.setattr(StoredRuns, "readable", lambda _, name: found[name])
     here = Machine(run.machine_key, "cpu", "a machine")
     with pytest.raises(NotComparableError, match="no timed inference"):
         answer(tmp_path, here, latency_ms=100, accuracy="finetune")
-    found = finetuned_accuracies([run])
-    assert set(found) == {18, 34}
-    assert found[18].image_size == 32
-    assert not found[18].published
-    assert found[18].weights.startswith("full on digits")
+    accuracies = finetuned_accuracies([run])
+    assert set(accuracies) == {18, 34}
+    assert accuracies[18].image_size == 32
+    assert not accuracies[18].published
+    assert accuracies[18].weights.startswith("full on digits")
 
 
 @pytest.mark.parametrize(
