@@ -5,10 +5,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.cells import CEILING, TIME, SpeedCell
 from resnet_bench.experiments.speed.grid import expand, resolved
 from resnet_bench.experiments.speed.spec import Config
+from resnet_bench.experiments.speed.view.show import show
+from resnet_bench.present.shown import Shown
 from resnet_bench.records import to_json
+from resnet_bench.store.reading import Run
 from resnet_bench.store.writing import create_run
 
 #: Seconds of a forward pass of one image, work per image and parameters.
@@ -136,6 +140,11 @@ def header_of(config: Config, **changes: Any) -> dict[str, Any]:
         "cells": {cell.key: cell.parameters for cell in expand(config)},
     }
     return {**header, **changes}
+
+
+def shown_of(run: Run) -> Shown:
+    """Return what a run shows that knows of no other."""
+    return show(run, OtherRuns())
 
 
 def store_speed_run(

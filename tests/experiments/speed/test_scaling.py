@@ -11,7 +11,7 @@ from resnet_bench.experiments.speed.cells import TIME, ScalingSamples, SpeedCell
 from resnet_bench.experiments.speed.grid import expand, resolved
 from resnet_bench.experiments.speed.measures import timing as scaling
 from resnet_bench.experiments.speed.spec import Config
-from resnet_bench.experiments.speed.view.sweep import scaling_tables
+from resnet_bench.experiments.speed.view.times import scaling_table
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import assemble
 
@@ -66,7 +66,8 @@ def test_the_table_tells_efficiency_with_its_interval(tmp_path: Path) -> None:
         {"kind": "record", **identity, **content},
         {"kind": "cell", **identity, "status": "ok"},
     ]
-    (table,) = scaling_tables(assemble(tmp_path, lines))
+    table = scaling_table(assemble(tmp_path, lines))
+    assert table is not None
     (row,) = table.rows
     assert row["efficiency"] == pytest.approx(0.9)
     assert row["efficiency_low"] <= 0.9 <= row["efficiency_high"]
@@ -75,4 +76,4 @@ def test_the_table_tells_efficiency_with_its_interval(tmp_path: Path) -> None:
 
 def test_a_run_of_one_rank_has_no_such_table(tmp_path: Path) -> None:
     header = {"kind": "run", "run": "r", "experiment": "speed"}
-    assert scaling_tables(assemble(tmp_path, [header])) == []
+    assert scaling_table(assemble(tmp_path, [header])) is None

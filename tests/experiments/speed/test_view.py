@@ -11,12 +11,13 @@ from rich.console import Console
 
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.view import show as view
+from resnet_bench.experiments.speed.view.show import live_table, show
 from resnet_bench.present import theme
 from resnet_bench.present.drawing import svg_text
 from resnet_bench.present.tables import csv_text, markdown
 from resnet_bench.present.terminal import print_table
 from resnet_bench.store.reading import Run
+from tests.toys.speed_runs import shown_of
 
 MakeRun = Callable[..., Run]
 
@@ -33,7 +34,7 @@ CONTRACT = {
 
 def test_json_rows_have_everything_the_contract_names(make_run: MakeRun) -> None:
     run = make_run(variants=(18, 34))
-    content = json.loads(json.dumps(view.json_object(run), allow_nan=False))
+    content = json.loads(json.dumps(shown_of(run).json, allow_nan=False))
     assert content["run"] == run.id
     first, second = content["rows"]
     assert set(first) >= CONTRACT
@@ -46,13 +47,13 @@ def test_json_rows_have_everything_the_contract_names(make_run: MakeRun) -> None
 
 def test_json_bounds_that_cannot_be_told_are_null(make_run: MakeRun) -> None:
     run = make_run(variants=(18, 34), rounds=1)
-    row = json.loads(json.dumps(view.json_object(run), allow_nan=False))["rows"][1]
+    row = json.loads(json.dumps(shown_of(run).json, allow_nan=False))["rows"][1]
     assert row["closure"]["low"] is None
     assert row["ratio_to_first"]["step"]["high"] is None
 
 
 def test_json_of_what_was_not_asked_for_is_null(make_run: MakeRun) -> None:
-    row = view.json_object(make_run(variants=(18,), mode="infer"))["rows"][0]
+    row = shown_of(make_run(variants=(18,), mode="infer")).json["rows"][0]
     for name in ("forward", "backward", "step", "closure", "train_images_per_second"):
         assert row[name] is None
     assert set(row["ratio_to_first"]) == {"inference"}
@@ -62,20 +63,20 @@ def test_json_of_what_was_not_asked_for_is_null(make_run: MakeRun) -> None:
 def test_a_run_cut_short_is_still_shown(make_run: MakeRun) -> None:
     run = make_run(variants=(18, 34), keep=lambda line: False)
     assert run.status == "partial"
-    rows = view.json_object(run)["rows"]
+    rows = shown_of(run).json["rows"]
     assert [row["verdict"] for row in rows] == ["missing", "missing"]
-    assert view.figures(run) == {}
-    assert [table.name for table in view.tables(run)] == ["times"]
-    assert "missing: not measured yet." in view.tables(run)[0].notes
+    assert shown_of(run).figures == {}
+    assert [table.name for table in shown_of(run).tables] == ["times"]
+    assert "missing: not measured yet." in shown_of(run).tables[0].notes
 
 
 def test_a_run_without_timing_cells_shows_nothing(make_run: MakeRun) -> None:
     run = make_run(variants=(18,), keep=lambda line: False)
     run.header["cells"] = {}
-    assert view.json_object(run)["rows"] == []
-    assert view.tables(run) == []
-    assert view.live_table(run) is None
-    assert view.figures(run) == {}
+    assert shown_of(run).json["rows"] == []
+    assert shown_of(run).tables == []
+    assert live_table(run) is None
+    assert shown_of(run).figures == {}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_a_run_without_timing_cells_shows_nothing(make_run: MakeRun) -> None:
 def test_tables_fit_a_terminal_of_eighty_columns(
     make_run: MakeRun, options: dict[str, Any]
 ) -> None:
-    for table in view.tables(make_run(**options)):
+    for table in shown_of(make_run(**options)).tables:
         assert len(table.narrow) <= 8
         stream = io.StringIO()
         console = Console(file=stream, width=80, force_terminal=True, no_color=True)
@@ -103,7 +104,9 @@ def test_tables_fit_a_terminal_of_eighty_columns(
 def test_settings_that_differ_have_a_column_and_the_others_the_title(
     make_run: MakeRun,
 ) -> None:
-    table = view.tables(make_run(variants=(18,), batch_size=(1, 4), threads=(1,)))[0]
+    table = shown_of(make_run(variants=(18,), batch_size=(1, 4), threads=(1,))).tables[
+        0
+    ]
     assert list(table.frame["setting"]) == ["batch 1", "batch 4"]
     assert table.title == (
         "Speed on AMD EPYC 7B13, 2 cores, 1 thread\n"
@@ -115,18 +118,18 @@ def test_a_batch_that_was_made_smaller_is_named(make_run: MakeRun) -> None:
     run = make_run(variants=(18,), batch_size=(4,))
     for parameters in run.grid.values():
         parameters["requested_batch_size"] = 8
-    assert "batch 4, asked for 8, 224 px" in view.tables(run)[0].title
+    assert "batch 4, asked for 8, 224 px" in shown_of(run).tables[0].title
 
 
 def test_switches_that_are_on_are_named(make_run: MakeRun) -> None:
     run = make_run(variants=(18,), channels_last=True, amp=True, device="cuda:0")
-    title = view.tables(run)[0].title
+    title = shown_of(run).tables[0].title
     assert "NVIDIA H100\nbatch 128, 224 px, bfloat16, amp, channels last" in title
 
 
 def test_percentiles_are_shown_only_when_carried(make_run: MakeRun) -> None:
-    few = view.tables(make_run(variants=(18,), rounds=3))[0].frame
-    many = view.tables(make_run(variants=(18,), rounds=4))[0].frame
+    few = shown_of(make_run(variants=(18,), rounds=3)).tables[0].frame
+    many = shown_of(make_run(variants=(18,), rounds=4)).tables[0].frame
     assert few["step_p90_seconds"][0] is None
     assert many["step_p90_seconds"][0] > many["step_seconds"][0]
     assert many["step_p99_seconds"][0] is None
@@ -134,7 +137,7 @@ def test_percentiles_are_shown_only_when_carried(make_run: MakeRun) -> None:
 
 def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
     run = make_run(variants=(18, 34), rounds=1, failing={34: "ValueError: odd"})
-    notes = " ".join(view.tables(run)[0].notes)
+    notes = " ".join(shown_of(run).tables[0].notes)
     assert "within this process" in notes
     assert "noisy: an interval is wider than ±5%" in notes
     assert "ResNet-34: ValueError: odd" in notes
@@ -143,13 +146,13 @@ def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
 
 def test_a_note_says_what_is_set_for_memory(make_run: MakeRun) -> None:
     run = make_run(variants=(18,))
-    without = view.tables(run)[0].notes
+    without = shown_of(run).tables[0].notes
     variables = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1073741824"}
     header = {
         **run.header,
         "environment": {**run.environment, "variables": variables},
     }
-    added = set(view.tables(replace(run, header=header))[0].notes) - set(without)
+    added = set(shown_of(replace(run, header=header)).tables[0].notes) - set(without)
     assert "huge pages" in " ".join(added)
 
 
@@ -159,7 +162,7 @@ def test_the_live_table_fills_while_cells_run(make_run: MakeRun) -> None:
         keep=lambda line: line.get("round") == 0,
         committed_only=False,
     )
-    table = view.live_table(run)
+    table = live_table(run)
     assert table is not None
     assert len(table.frame) == 2
     assert table.frame["step_samples"][0] == 5
@@ -167,13 +170,13 @@ def test_the_live_table_fills_while_cells_run(make_run: MakeRun) -> None:
 
 
 def test_csv_and_markdown_of_the_tables_can_be_made(make_run: MakeRun) -> None:
-    times, ratios = view.tables(make_run(variants=(18, 34)))
+    times, ratios = shown_of(make_run(variants=(18, 34))).tables
     assert "forward_seconds_low" in csv_text(times).splitlines()[0]
     assert "| ResNet-34" in markdown(ratios)
 
 
 def test_figures_draw_intervals_labels_and_fixed_colours(make_run: MakeRun) -> None:
-    made = view.figures(make_run(variants=(18, 50)))
+    made = shown_of(make_run(variants=(18, 50))).figures
     assert list(made) == ["phases", "time-against-work", "images-per-second"]
     axes = made["phases"].axes[0]
     colours = [to_hex(patch.get_facecolor()) for patch in axes.patches]
@@ -193,25 +196,25 @@ def test_a_step_is_named_beside_the_widest_interval_too(make_run: MakeRun) -> No
         return {**record, "step_seconds": [50 * s for s in record["step_seconds"]]}
 
     run = make_run(variants=(18, 34), rounds=3, change=erratic)
-    assert svg_text(view.figures(run)["phases"]).count(" ms<") == 2
+    assert svg_text(shown_of(run).figures["phases"]).count(" ms<") == 2
 
 
 def test_the_note_on_intervals_fits_brackets_as_well_as_plus_minus(
     make_run: MakeRun,
 ) -> None:
-    note = view.tables(make_run(variants=(18,)))[0].notes[0]
+    note = shown_of(make_run(variants=(18,))).tables[0].notes[0]
     assert "in brackets" in note
     assert "±" in note
 
 
 def test_every_kind_of_run_has_its_figures(make_run: MakeRun) -> None:
-    infer = view.figures(make_run(variants=(18, 34), mode="infer"))
+    infer = shown_of(make_run(variants=(18, 34), mode="infer")).figures
     assert list(infer) == ["time-against-work", "images-per-second"]
-    train = view.figures(make_run(variants=(18,), mode="train"))
+    train = shown_of(make_run(variants=(18,), mode="train")).figures
     # Time against work needs two networks with different work.
     assert list(train) == ["phases", "images-per-second"]
     mixed = make_run(variants=(152,), model=("pkg:net",), batch_size=(1024,))
-    text = svg_text(view.figures(mixed)["images-per-second"])
+    text = svg_text(shown_of(mixed).figures["images-per-second"])
     assert ">pkg:net<" in text
 
 
@@ -221,9 +224,9 @@ def test_figures_leave_out_work_that_is_unknown(make_run: MakeRun) -> None:
         return {**record, **{key: None for key in keys if key in record}}
 
     run = make_run(variants=(18,), change=unknown)
-    assert "time-against-work" not in view.figures(run)
-    assert view.json_object(run)["rows"][0]["gmac"] is None
-    assert math.isfinite(view.json_object(run)["rows"][0]["step"]["estimate"])
+    assert "time-against-work" not in shown_of(run).figures
+    assert shown_of(run).json["rows"][0]["gmac"] is None
+    assert math.isfinite(shown_of(run).json["rows"][0]["step"]["estimate"])
 
 
 def test_notices_name_the_model_they_are_about(make_run: MakeRun) -> None:
@@ -233,7 +236,7 @@ def test_notices_name_the_model_they_are_about(make_run: MakeRun) -> None:
         return {**record, "notes": [f"The clock fell by {record['round']}."]}
 
     run = make_run(variants=(18,), change=hot)
-    assert view.notices(run, OtherRuns()) == ["ResNet-18: The clock fell by 4."]
+    assert shown_of(run).notices == ["ResNet-18: The clock fell by 4."]
 
 
 def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
@@ -242,7 +245,7 @@ def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
         return {**record, "step_seconds": [0.2]} if known else record
 
     run = make_run(variants=(18, 34), rounds=1, change=single)
-    times, ratios = view.tables(run)
+    times, ratios = shown_of(run).tables
     assert times.frame["step_seconds_high"][0] == math.inf
     assert ratios.frame["step_ratio"][0] == 1
     assert ratios.frame["step_ratio_low"].isna()[0]
@@ -255,14 +258,14 @@ def test_the_spread_between_processes_is_told_once_noise_measured_it(
         process_spread = 0.073
 
     run = make_run(variants=(18,))
-    assert "differ by 7.3% on this machine" in view.notices(run, Noisy())[-1]
-    assert view.notices(run, OtherRuns()) == []
+    assert "differ by 7.3% on this machine" in show(run, Noisy()).notices[-1]
+    assert shown_of(run).notices == []
 
 
 def test_the_headline_sets_networks_side_by_side(make_run: MakeRun) -> None:
-    (said,) = view.headline(make_run(variants=(18, 50)))
+    (said,) = shown_of(make_run(variants=(18, 50))).headline
     assert said.startswith("A training step takes, beside that of ResNet-18: ResNet-50")
     assert "2.25 times the multiply-adds" in said
-    (said,) = view.headline(make_run(variants=(18, 50), mode="infer"))
+    (said,) = shown_of(make_run(variants=(18, 50), mode="infer")).headline
     assert said.startswith("Inference takes")
-    assert view.headline(make_run(variants=(18,), batch_size=(1, 8))) == []
+    assert shown_of(make_run(variants=(18,), batch_size=(1, 8))).headline == []

@@ -10,10 +10,9 @@ import pytest
 from resnet_bench.experiments.speed.cells import BREAKDOWN_STAGE
 from resnet_bench.experiments.speed.grid import expand, resolved
 from resnet_bench.experiments.speed.spec import Config
-from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.parts import breakdowns_of, notes_of
 from resnet_bench.store.reading import Run, assemble
-from tests.toys.speed_runs import header_of
+from tests.toys.speed_runs import header_of, shown_of
 
 #: By part: forward seconds, multiply-adds, activations; backward takes twice as long.
 PARTS = {
@@ -52,13 +51,13 @@ def run_of(tmp_path: Path, lost: float = 0.0) -> Run:
 
 
 def test_parts_are_rows_of_a_table_of_their_own(tmp_path: Path) -> None:
-    table = next(t for t in view.tables(run_of(tmp_path)) if t.name == "breakdown")
+    table = next(t for t in shown_of(run_of(tmp_path)).tables if t.name == "breakdown")
     assert [row["part"] for row in table.rows] == list(PARTS)
     assert sum(row["share_fraction"] for row in table.rows) == pytest.approx(1.0)
 
 
 def test_parts_are_in_the_json_object(tmp_path: Path) -> None:
-    content = json.loads(json.dumps(view.json_object(run_of(tmp_path))))
+    content = json.loads(json.dumps(shown_of(run_of(tmp_path)).json))
     (model,) = content["breakdown"]
     assert (model["variant"], model["verdict"]) == (18, "ok")
     assert model["closure"]["forward"]["estimate"] == pytest.approx(1.0)
@@ -115,7 +114,7 @@ def test_work_explains_times_that_were_made_from_it(tmp_path: Path) -> None:
 
 
 def test_parts_and_what_explains_them_are_figures(tmp_path: Path) -> None:
-    made = view.figures(run_of(tmp_path))
+    made = shown_of(run_of(tmp_path)).figures
     panels = made["time-explained"].axes
     assert len(panels) == 3
     assert len(made["parts"].axes) == 1
@@ -128,5 +127,5 @@ def test_a_run_without_a_breakdown_has_no_such_table(tmp_path: Path) -> None:
     config = resolved(Config(variants=(18,)), "cpu", 2)
     run = assemble(tmp_path, [header_of(config), {"kind": "end", "status": "complete"}])
     assert breakdowns_of(run) == []
-    assert "breakdown" not in view.json_object(run)
-    assert view.figures(run) == {}
+    assert "breakdown" not in shown_of(run).json
+    assert shown_of(run).figures == {}

@@ -9,7 +9,6 @@ import pytest
 
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.settings import LADDER
-from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.ladder import (
     ladder_figure,
     recommendations,
@@ -18,6 +17,7 @@ from resnet_bench.experiments.speed.view.ladder import (
 )
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.store.reading import Run
+from tests.toys.speed_runs import shown_of
 
 MakeRun = Callable[..., Run]
 
@@ -67,7 +67,7 @@ def run(make_run: MakeRun) -> Run:
 
 
 def test_every_step_is_a_row_of_the_json_object(run: Run) -> None:
-    content = json.loads(json.dumps(view.json_object(run), allow_nan=False))
+    content = json.loads(json.dumps(shown_of(run).json, allow_nan=False))
     assert [row["rung"] for row in content["rows"]] == [*FACTORS, *FACTORS]
     for row in content["rows"]:
         ratio = row["ratio_to_first"]["inference"]["estimate"]
@@ -85,14 +85,14 @@ def test_each_ladder_starts_from_its_own_model(run: Run) -> None:
 
 
 def test_a_step_is_set_against_the_one_before_it(run: Run) -> None:
-    rows = view.json_object(run)["rows"]
+    rows = shown_of(run).json["rows"]
     ratio = rows[3]["ratio_to_previous"]["inference"]["estimate"]
     assert ratio == pytest.approx(0.5 / 0.9, rel=0.1)
     assert rows[0]["ratio_to_previous"]["inference"] is None
 
 
 def test_compiling_pays_off_after_so_many_calls(run: Run) -> None:
-    rows = view.json_object(run)["rows"]
+    rows = shown_of(run).json["rows"]
     before, usual = (rows[index]["inference"]["estimate"] for index in (3, 4))
     compiling = FIRST_CALL_SECONDS - usual
     assert rows[4]["compile_seconds"]["inference"] == pytest.approx(compiling)
@@ -102,7 +102,7 @@ def test_compiling_pays_off_after_so_many_calls(run: Run) -> None:
 
 
 def test_what_is_not_compiled_has_nothing_to_pay_off(run: Run) -> None:
-    row = view.json_object(run)["rows"][3]
+    row = shown_of(run).json["rows"][3]
     assert row["compile_seconds"] == {"step": None, "inference": None}
     assert row["break_even_calls"] == {"step": None, "inference": None}
 
@@ -115,7 +115,7 @@ def test_compiling_that_slows_down_never_pays_off(run: Run) -> None:
 
 
 def test_the_fastest_step_is_recommended_with_its_options(run: Run) -> None:
-    found = list(recommendations(rows_of(run)))
+    found = list(recommendations(steps_of(rows_of(run))))
     assert [(each.goal, each.step.row.name) for each in found] == [
         ("train", "ResNet-18"),
         ("infer", "ResNet-18"),
@@ -126,7 +126,7 @@ def test_the_fastest_step_is_recommended_with_its_options(run: Run) -> None:
         "--dtype bfloat16 --channels-last --compile"
     }
     assert "times as fast as eager float32" in found[0].sentence
-    assert view.json_object(run)["recommended"][1]["rung"] == "compiled"
+    assert shown_of(run).json["recommended"][1]["rung"] == "compiled"
 
 
 def test_a_start_that_nothing_beats_is_recommended_as_it_is(make_run: MakeRun) -> None:
@@ -134,13 +134,13 @@ def test_a_start_that_nothing_beats_is_recommended_as_it_is(make_run: MakeRun) -
     run = make_run(
         variants=(18,), ladder=True, unsupported=UNSUPPORTED, change=times_by(slower)
     )
-    found = next(iter(recommendations(rows_of(run))))
+    found = next(iter(recommendations(steps_of(rows_of(run)))))
     assert found.sentence == "Fastest way to train ResNet-18: the defaults"
 
 
 def test_steps_that_could_not_be_taken_are_said(run: Run) -> None:
     assert "cuda-graphs was left out: needs a CUDA device." in refusals(run)
-    ladder = next(table for table in view.tables(run) if table.name == "ladder")
+    ladder = next(table for table in shown_of(run).tables if table.name == "ladder")
     assert set(refusals(run)) <= set(ladder.notes)
 
 
@@ -149,21 +149,21 @@ def test_a_failed_step_is_no_step_to_compare_with(make_run: MakeRun) -> None:
         variants=(18,), ladder=True, unsupported=UNSUPPORTED, failing={18: "broken"}
     )
     rows = rows_of(run)
-    assert list(recommendations(rows)) == []
-    assert ladder_figure(run, rows) is None
+    assert recommendations(steps_of(rows)) == []
+    assert ladder_figure(run, steps_of(rows)) is None
     assert all(step.previous is None for step in steps_of(rows))
 
 
 def test_ladder_has_a_table_and_a_figure(run: Run) -> None:
-    assert [table.name for table in view.tables(run)][:2] == ["times", "ladder"]
-    assert "ladder" in view.figures(run)
+    assert [table.name for table in shown_of(run).tables][:2] == ["times", "ladder"]
+    assert "ladder" in shown_of(run).figures
 
 
 def test_a_run_without_a_ladder_has_neither(make_run: MakeRun) -> None:
     run = make_run(variants=(18, 34))
-    assert "ladder" not in [table.name for table in view.tables(run)]
-    assert "ladder" not in view.figures(run)
-    assert "recommended" not in view.json_object(run)
+    assert "ladder" not in [table.name for table in shown_of(run).tables]
+    assert "ladder" not in shown_of(run).figures
+    assert "recommended" not in shown_of(run).json
 
 
 def test_a_single_visit_settles_no_recommendation(make_run: MakeRun) -> None:
@@ -174,5 +174,5 @@ def test_a_single_visit_settles_no_recommendation(make_run: MakeRun) -> None:
         change=times_by(FACTORS),
         rounds=1,
     )
-    found = next(iter(recommendations(rows_of(run))))
+    found = next(iter(recommendations(steps_of(rows_of(run)))))
     assert "do not settle that it is faster" in found.sentence

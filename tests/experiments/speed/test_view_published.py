@@ -5,16 +5,16 @@ from typing import Any
 import pytest
 
 from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.present.drawing import svg_text
 from resnet_bench.store.reading import Run
+from tests.toys.speed_runs import shown_of
 
 MakeRun = Callable[..., Run]
 
 
 def test_published_ratios_stand_beside_the_runs_own(make_run: MakeRun) -> None:
-    (table,) = view.published(make_run(variants=(18, 34, 50)))
+    (table,) = shown_of(make_run(variants=(18, 34, 50))).published
     frame = table.frame
     own = frame[frame["origin"] == "this run"]
     assert list(own["phase"]) == ["forward", "backward", "step", "inference"]
@@ -24,28 +24,28 @@ def test_published_ratios_stand_beside_the_runs_own(make_run: MakeRun) -> None:
 
 
 def test_every_published_row_says_what_differs(make_run: MakeRun) -> None:
-    frame = view.published(make_run(variants=(18, 34), batch_size=(16,)))[0].frame
+    frame = shown_of(make_run(variants=(18, 34), batch_size=(16,))).published[0].frame
     said = frame.set_index(["device", "phase"])["same_protocol"]
     assert said["2x Xeon E5-2630 v3", "forward"] == "no: mean, not median"
     assert said["GTX 1080 Ti", "forward"] == "no: GPU, mean, not median"
 
 
 def test_rates_are_turned_into_times(make_run: MakeRun) -> None:
-    frame = view.published(make_run(variants=(18, 34)))[0].frame
+    frame = shown_of(make_run(variants=(18, 34))).published[0].frame
     row = frame[frame["device"] == "RTX 4090"].iloc[0]
     assert row["r50_ratio"] == 13726.29 / 4302.84
 
 
 def test_one_variant_alone_has_nothing_to_be_compared(make_run: MakeRun) -> None:
-    assert view.published(make_run(variants=(18,))) == []
-    assert view.published(make_run(variants=(34, 50))) == []
-    assert view.published(make_run(model=("pkg:net",))) == []
+    assert shown_of(make_run(variants=(18,))).published == []
+    assert shown_of(make_run(variants=(34, 50))).published == []
+    assert shown_of(make_run(model=("pkg:net",))).published == []
     never_run = make_run(variants=(18, 34), keep=lambda line: False)
-    assert view.published(never_run) == []
+    assert shown_of(never_run).published == []
 
 
 def test_inference_alone_is_compared_with_inference(make_run: MakeRun) -> None:
-    frame = view.published(make_run(variants=(18, 34), mode="infer"))[0].frame
+    frame = shown_of(make_run(variants=(18, 34), mode="infer")).published[0].frame
     assert set(frame["phase"]) == {"inference"}
 
 
@@ -54,13 +54,13 @@ def test_timms_figures_have_the_same_protocol_only_under_timms_rules(
 ) -> None:
     options = {"variants": (18, 34), "batch_size": (1,), "mode": "infer"}
     run = make_run(protocol="timm", **options)
-    frame = view.published(run)[0].frame
+    frame = shown_of(run).published[0].frame
     said = frame.set_index("device")["same_protocol"]
     assert said["Core i9-10940X"] == "no: compiled"
-    compiled = view.published(make_run(protocol="timm", compile=True, **options))
+    compiled = shown_of(make_run(protocol="timm", compile=True, **options)).published
     said = compiled[0].frame.set_index("device")["same_protocol"]
     assert said["Core i9-10940X"] == "yes"
-    own = view.published(make_run(compile=True, **options))[0].frame
+    own = shown_of(make_run(compile=True, **options)).published[0].frame
     said = own.set_index("device")["same_protocol"]
     assert said["Core i9-10940X"] == "no: mean, not median"
 
@@ -68,34 +68,31 @@ def test_timms_figures_have_the_same_protocol_only_under_timms_rules(
 def test_a_row_says_its_protocol_and_which_statistic_its_times_are(
     make_run: MakeRun,
 ) -> None:
-    (own,) = view.json_object(make_run(variants=(18,)))["rows"]
+    (own,) = shown_of(make_run(variants=(18,))).json["rows"]
     assert (own["protocol"], own["statistic"]) == ("resnet-bench", "median")
     run = make_run(variants=(18,), protocol="timm")
-    (row,) = view.json_object(run)["rows"]
+    (row,) = shown_of(run).json["rows"]
     assert (row["protocol"], row["statistic"]) == ("timm", "mean")
     samples = rows_of(run)[0].samples("step_seconds")
     assert row["step"]["estimate"] == pytest.approx(sum(samples) / len(samples))
-    table = view.tables(run)[0]
+    table = shown_of(run).tables[0]
     assert "timm protocol" in table.title
     assert any(note.startswith("timm protocol: means of 40") for note in table.notes)
     assert "interval of the mean (Student's t) within" in table.notes[0]
-    (table, *_) = view.tables(make_run(variants=(18,)))
+    (table, *_) = shown_of(make_run(variants=(18,))).tables
     assert "interval of the median within" in table.notes[0]
 
 
 def test_a_ratio_under_timms_rules_is_one_of_means(make_run: MakeRun) -> None:
-    first, second = rows_of(make_run(variants=(18, 50), protocol="timm", rounds=1))
+    run = make_run(variants=(18, 50), protocol="timm", rounds=1)
+    first, second = rows_of(run)
     ratio = second.ratio_to(first, "step")
     assert ratio is not None
     means = [mean(row.samples("step_seconds")) for row in (first, second)]
     assert ratio.estimate == pytest.approx(means[1] / means[0])
     # All calls are of one visit; there is no second round to tell an interval by.
     assert 0.9 * ratio.estimate < ratio.low < ratio.estimate < ratio.high
-    (table,) = (
-        each
-        for each in view.tables(make_run(variants=(18, 50), protocol="timm", rounds=1))
-        if each.name == "ratios"
-    )
+    (table,) = (t for t in shown_of(run).tables if t.name == "ratios")
     assert table.title.endswith("means over means")
 
 
@@ -110,4 +107,4 @@ def test_a_rate_without_an_interval_is_written_beside_its_bar(
     run = make_run(
         variants=(18,), protocol="timm", mode="infer", rounds=1, change=one_rate
     )
-    assert ">123<" in svg_text(view.figures(run)["images-per-second"])
+    assert ">123<" in svg_text(shown_of(run).figures["images-per-second"])

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
-from resnet_bench.experiments.speed.view import show as view
-from resnet_bench.experiments.speed.view.roofline import intensity_of
+from resnet_bench.experiments.speed.view.figures import intensity_of
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.present.drawing import svg_text
 from resnet_bench.store.reading import Run
+from tests.toys.speed_runs import shown_of
 
 MakeRun = Callable[..., Run]
 
@@ -40,7 +40,7 @@ def test_half_as_wide_numbers_double_the_intensity(make_run: MakeRun) -> None:
 def test_each_number_format_has_its_roof(make_run: MakeRun) -> None:
     types = ("float32", "bfloat16")
     run = make_run(variants=(18, 50), dtype=types, change=with_traffic)
-    axes = view.figures(run)["roofline"].axes[0]
+    axes = shown_of(run).figures["roofline"].axes[0]
     roofs = [str(line.get_label()) for line in axes.lines]
     assert [label for label in roofs if "roof" in label] == [
         "float32 roof: 205 GFLOP/s, 12 GB/s",
@@ -53,9 +53,9 @@ def test_a_run_from_before_traffic_was_counted_has_no_roofline(
 ) -> None:
     run = make_run(variants=(18,))
     assert intensity_of(rows_of(run)[0]) is None
-    assert "roofline" not in view.figures(run)
+    assert "roofline" not in shown_of(run).figures
 
 
 def test_ticks_are_plain_numbers(make_run: MakeRun) -> None:
-    drawn = view.figures(make_run(variants=(18,), change=with_traffic))["roofline"]
+    drawn = shown_of(make_run(variants=(18,), change=with_traffic)).figures["roofline"]
     assert "mathdefault" not in svg_text(drawn)

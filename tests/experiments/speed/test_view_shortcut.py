@@ -16,10 +16,10 @@ from resnet_bench.experiments.speed.cells import (
 )
 from resnet_bench.experiments.speed.grid import MEMORY_REPEATS, expand, resolved
 from resnet_bench.experiments.speed.spec import Config
-from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.shortcut import shortcut_table, shortcuts_of
 from resnet_bench.store.reading import Run
+from tests.toys.speed_runs import shown_of
 
 MakeRun = Callable[..., Run]
 
@@ -67,7 +67,7 @@ def test_each_network_is_set_against_itself_without_shortcuts(run: Run) -> None:
 
 
 def test_what_projections_add_is_counted(run: Run) -> None:
-    cost = view.json_object(run)["shortcut"][0]
+    cost = shown_of(run).json["shortcut"][0]
     assert cost["extra_parameters"] == PROJECTION_PARAMETERS
     assert cost["extra_gmac"] == pytest.approx(PROJECTION_MULTIPLY_ADDS / 1e9)
     assert cost["train_memory_ratio"]["estimate"] == pytest.approx(1.25)
@@ -75,13 +75,13 @@ def test_what_projections_add_is_counted(run: Run) -> None:
 
 
 def test_the_cost_is_a_table_of_the_run(run: Run) -> None:
-    (table,) = (each for each in view.tables(run) if each.name == "shortcut")
+    (table,) = (each for each in shown_of(run).tables if each.name == "shortcut")
     assert list(table.frame["model"]) == ["ResNet-18", "ResNet-34"]
     assert len(table.narrow) <= 8
 
 
 def test_one_kind_alone_has_no_cost(make_run: MakeRun) -> None:
-    assert shortcut_table(rows_of(make_run(variants=(18,)))) is None
+    assert shortcut_table(shortcuts_of(rows_of(make_run(variants=(18,))))) is None
 
 
 #: What the passes of a network with shortcuts find over the first one's peak.
@@ -113,14 +113,14 @@ def test_memory_is_measured_again_only_where_shortcuts_are_compared() -> None:
 def test_repeated_passes_give_the_cost_in_memory_an_interval(make_run: MakeRun) -> None:
     run = make_run(variants=(18,), shortcut=("residual", "plain"), change=scattered)
     row = rows_of(run)[0]
-    assert row.peaks("train") == {
-        repeat or 1: round(factor * 4 * 10**8) for repeat, factor in SPREAD.items()
-    }
+    assert row.peaks("train") == [
+        round(factor * 4 * 10**8) for factor in SPREAD.values()
+    ]
     assert row.peak_memory["train_peak_memory_bytes"] == 4 * 10**8
-    cost = view.json_object(run)["shortcut"][0]["train_memory_ratio"]
+    cost = shown_of(run).json["shortcut"][0]["train_memory_ratio"]
     assert cost["n"] == MEMORY_REPEATS
     assert 1.22 < cost["low"] < 1.25 < cost["high"] < 1.28
-    (table,) = (each for each in view.tables(run) if each.name == "shortcut")
+    (table,) = (each for each in shown_of(run).tables if each.name == "shortcut")
     assert table.rows[0]["train_memory_ratio_low"] == cost["low"]
 
 
@@ -128,7 +128,7 @@ def test_the_same_bytes_in_all_passes_are_said_and_get_no_interval(
     make_run: MakeRun,
 ) -> None:
     run = make_run(variants=(18,), shortcut=("residual", "plain"), change=scattered)
-    (table,) = (each for each in view.tables(run) if each.name == "shortcut")
+    (table,) = (each for each in shown_of(run).tables if each.name == "shortcut")
     assert table.rows[0]["inference_memory_ratio"] == pytest.approx(1.25)
     assert table.rows[0]["inference_memory_ratio_low"] is None
     assert table.notes[-1] == (
@@ -141,7 +141,7 @@ def test_json_gives_no_bounds_where_the_same_bytes_were_found(
     make_run: MakeRun,
 ) -> None:
     run = make_run(variants=(18,), shortcut=("residual", "plain"), change=scattered)
-    (cost,) = view.json_object(run)["shortcut"]
+    (cost,) = shown_of(run).json["shortcut"]
     assert cost["inference_memory_ratio"] == {
         "estimate": pytest.approx(1.25),
         "low": None,
@@ -174,9 +174,9 @@ def test_the_order_of_passes_does_not_matter_for_the_cost_in_memory(
     make_run: MakeRun,
 ) -> None:
     costs = [
-        view.json_object(
+        shown_of(
             make_run(variants=(18,), shortcut=("residual", "plain"), change=change)
-        )["shortcut"][0]["train_memory_ratio"]
+        ).json["shortcut"][0]["train_memory_ratio"]
         for change in (shuffled, in_step)
     ]
     assert costs[0] == pytest.approx(costs[1])
@@ -204,7 +204,7 @@ def test_the_same_bytes_are_said_of_their_own_setting_and_number_of_passes(
         if cell.batch_size == 4 and cell.repeat == MEMORY_REPEATS
     }
     run = make_run(variants=(18,), change=change, keep=keep, **options)
-    (table,) = (each for each in view.tables(run) if each.name == "shortcut")
+    (table,) = (each for each in shown_of(run).tables if each.name == "shortcut")
     said = [note for note in table.notes if "same to the byte" in note]
     assert said == [
         "Peak memory without an interval was the same to the byte in all 4 passes: "
@@ -234,7 +234,7 @@ def test_one_pass_alone_has_no_bounds(make_run: MakeRun) -> None:
     )
     (each,) = shortcuts_of(rows_of(run))
     assert each.same_bytes("train") is None
-    cost = view.json_object(run)["shortcut"][0]["train_memory_ratio"]
+    cost = shown_of(run).json["shortcut"][0]["train_memory_ratio"]
     assert (cost["n"], cost["low"]) == (1, None)
 
 

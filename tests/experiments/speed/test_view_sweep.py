@@ -7,11 +7,11 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.view import show as view
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.sweep import Sweep, sweeps_of
 from resnet_bench.present.drawing import svg_text
 from resnet_bench.store.reading import Run
+from tests.toys.speed_runs import shown_of
 
 MakeRun = Callable[..., Run]
 
@@ -51,11 +51,11 @@ def test_the_knee_is_the_smallest_batch_with_95_percent_of_the_best(run: Run) ->
 
 
 def test_the_knee_stands_in_table_json_and_figure(run: Run) -> None:
-    (table,) = [each for each in view.tables(run) if each.name == "sweeps"]
+    (table,) = [each for each in shown_of(run).tables if each.name == "sweeps"]
     assert list(table.frame["knee"]) == ["4", "4"]
     assert list(table.frame["knee_images_per_second"]) == [96.0, 288.0]
-    assert [each["knee"] for each in view.json_object(run)["sweeps"]] == [4, 4]
-    text = svg_text(view.figures(run)["sweep-batch-size"])
+    assert [each["knee"] for each in shown_of(run).json["sweeps"]] == [4, 4]
+    text = svg_text(shown_of(run).figures["sweep-batch-size"])
     assert "knee (95 %)" in text
     assert "ResNet-18, inference" in text
 
@@ -91,15 +91,15 @@ def test_a_sweep_over_threads_is_none_over_batches(make_run: MakeRun) -> None:
 def test_two_values_have_no_knee(make_run: MakeRun) -> None:
     run = make_run(variants=(18,), batch_size=(1, 4))
     assert sweeps_of(rows_of(run)) == []
-    assert "sweeps" not in view.json_object(run)
+    assert "sweeps" not in shown_of(run).json
 
 
 def test_percentiles_are_told_where_the_samples_carry_them(make_run: MakeRun) -> None:
     for rounds, known in ((3, set()), (4, {"p90_seconds"})):
-        (row,) = view.json_object(make_run(variants=(18,), rounds=rounds))["rows"]
+        (row,) = shown_of(make_run(variants=(18,), rounds=rounds)).json["rows"]
         step = row["percentiles"]["step"]
         assert {name for name, value in step.items() if value} == known
-    (row,) = view.json_object(make_run(variants=(18,), rounds=20))["rows"]
+    (row,) = shown_of(make_run(variants=(18,), rounds=20)).json["rows"]
     forward = row["percentiles"]["forward"]
     assert row["forward"]["estimate"] < forward["p90_seconds"] < forward["p99_seconds"]
 
@@ -117,11 +117,11 @@ def threads_and_batches(make_run: MakeRun) -> Run:
 def test_sweeps_say_in_which_other_setting_they_differ(
     threads_and_batches: Run,
 ) -> None:
-    (table,) = (t for t in view.tables(threads_and_batches) if t.name == "sweeps")
+    (table,) = (t for t in shown_of(threads_and_batches).tables if t.name == "sweeps")
     by_batch = [row for row in table.rows if row["swept"] == "batch size"]
     assert [row["beside"] for row in by_batch] == ["1 thread"] * 2 + ["2 threads"] * 2
     assert "beside" in table.narrow
-    text = svg_text(view.figures(threads_and_batches)["sweep-batch-size"])
+    text = svg_text(shown_of(threads_and_batches).figures["sweep-batch-size"])
     assert "ResNet-18, inference, 2 threads" in text
     assert "inference, 224 px" not in text
     assert "224 px, float32, random images and weights" in text
@@ -137,7 +137,7 @@ def test_two_thread_counts_make_a_sweep_but_two_batches_do_not(
 def test_ceilings_and_roofs_say_how_many_threads_they_are_of(
     threads_and_batches: Run,
 ) -> None:
-    (times, *_) = view.tables(threads_and_batches)
+    (times, *_) = shown_of(threads_and_batches).tables
     (note,) = [each for each in times.notes if each.startswith("Ceilings")]
     assert "here: 1 thread: product 205 GFLOP/s" in note
     assert "; 2 threads: product 205 GFLOP/s" in note
@@ -150,7 +150,7 @@ def test_lines_of_many_settings_look_different(make_run: MakeRun) -> None:
         batch_size=tuple(BATCHES),
         change=rates(BATCHES, "batch_size"),
     )
-    (axes,) = view.figures(run)["sweep-batch-size"].axes
+    (axes,) = shown_of(run).figures["sweep-batch-size"].axes
     lines = [
         each.lines[0] for each in axes.containers if isinstance(each, ErrorbarContainer)
     ]

@@ -1,18 +1,25 @@
 """The ladder of settings: each step against the one before and against the start."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.speed.cells import phase_field
 from resnet_bench.experiments.speed.settings import RUNGS, options_of
+from resnet_bench.experiments.speed.view.drawing import (
+    legend_below,
+    look_of,
+    name_bars,
+    sample,
+    whisker,
+)
 from resnet_bench.experiments.speed.view.rows import SpeedRow, place
-from resnet_bench.experiments.speed.view.times import bounded
+from resnet_bench.experiments.speed.view.times import bounded, known_columns
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.intervals import Interval
@@ -68,6 +75,20 @@ class Step:
             return None
         saved = before.estimate - after.estimate
         return cost / saved if saved > 0 else None
+
+
+def step_json(step: Step) -> dict[str, Any]:
+    """Return what a step of the ladder adds to its row's JSON object."""
+    phases = GOALS.values()
+    ratios = {phase: step.ratio_to_previous(phase) for phase in phases}
+    return {
+        "rung": step.row.parameters["rung"],
+        "ratio_to_previous": {p: each and each.json for p, each in ratios.items()},
+        "logit_error": step.row.known("logit_error"),
+        "top1_agreement": step.row.known("top1_agreement"),
+        "compile_seconds": {phase: step.compile_seconds(phase) for phase in phases},
+        "break_even_calls": {phase: step.break_even_calls(phase) for phase in phases},
+    }
 
 
 def steps_of(rows: Sequence[SpeedRow]) -> list[Step]:
@@ -133,36 +154,43 @@ class Recommendation:
         return f"Fastest way to {verb} {row.name}: {self.options}{gain}"
 
 
-def recommendations(rows: Sequence[SpeedRow]) -> Iterator[Recommendation]:
-    """Yield the fastest step of each ladder, for training and for inference."""
-    steps = steps_of(rows)
-    for start in dict.fromkeys(id(step.start) for step in steps):
-        ladder = [step for step in steps if id(step.start) == start]
-        for goal, phase in GOALS.items():
-            times = {
-                index: interval.estimate
-                for index, step in enumerate(ladder)
-                if step.row.status == "ok" and (interval := step.row.phase(phase))
-            }
-            if times:
-                yield Recommendation(ladder[min(times, key=times.__getitem__)], goal)
+def recommendations(steps: Sequence[Step]) -> list[Recommendation]:
+    """Return the fastest step of each ladder, for training and for inference."""
+    ladders: dict[int, list[Step]] = {}
+    for step in steps:
+        ladders.setdefault(id(step.start), []).append(step)
+    return [
+        Recommendation(fastest, goal)
+        for ladder in ladders.values()
+        for goal, phase in GOALS.items()
+        if (fastest := _fastest(ladder, phase)) is not None
+    ]
 
 
-def ladder_table(run: Run, rows: Sequence[SpeedRow]) -> Table | None:
+def _fastest(ladder: Sequence[Step], phase: str) -> Step | None:
+    times = [
+        (interval.estimate, step)
+        for step in ladder
+        if step.row.status == "ok" and (interval := step.row.phase(phase))
+    ]
+    return min(times, key=itemgetter(0), default=(0.0, None))[1]
+
+
+def ladder_table(
+    run: Run, steps: Sequence[Step], recommended: Sequence[Recommendation]
+) -> Table | None:
     """Return the table of the ladder; None for a run without one."""
-    steps = steps_of(rows)
     if not steps:
         return None
     frame = pd.DataFrame([_frame_row(step) for step in steps], dtype=object)
     wanted = ["model", "rung", "inference_seconds", "inference_start_ratio"]
     wanted += ["step_seconds", "step_start_ratio", "logit_error_fraction"]
-    narrow = [name for name in wanted if not frame[name].isna().all()]
     return Table(
         name="ladder",
         title="The ladder: each setting keeps what the one before it set",
         frame=frame,
-        narrow=narrow,
-        notes=[*refusals(run), *(r.sentence for r in recommendations(rows)), NOTE],
+        narrow=known_columns(frame, wanted),
+        notes=[*refusals(run), *(each.sentence for each in recommended), NOTE],
         headers={
             "rung": "setting",
             "inference_seconds": "infer",
@@ -200,59 +228,25 @@ def refusals(run: Run) -> list[str]:
     return [f"{name} was left out: {reason}." for name, reason in refused]
 
 
-def ladder_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure | None:
+def ladder_figure(run: Run, steps: Sequence[Step]) -> Figure | None:
     """Return how many times faster each step is than the start, with intervals."""
-    steps = [step for step in steps_of(rows) if step.row.status == "ok"]
+    steps = [step for step in steps if step.row.status == "ok"]
     if not steps:
         return None
-    title = f"The ladder of settings · {place(run, rows)}"
+    title = f"The ladder of settings · {place(run, [step.row for step in steps])}"
     names = [f"{step.row.name}\n{step.row.parameters['rung']}" for step in steps]
     made = theme.figure(title, height=1.6 + 0.55 * len(steps))
     axes = theme.axes(made, x="times faster than eager float32", y="")
-    axes.set_yticks(range(len(steps)), [theme.drawable(name) for name in names])
-    axes.set_ylim(len(steps) - 0.4, -0.6)
-    axes.grid(axis="x")
+    name_bars(axes, names)
     axes.axvline(1.0, color="#999999", lw=1)
     colours = theme.palette(step.row.identity for step in steps)
     for y, step in enumerate(steps):
+        identity = step.row.identity
         for offset, (goal, phase) in zip((-0.14, 0.14), GOALS.items(), strict=True):
-            _speedup_point(axes, step, phase, y + offset, colours, goal == "train")
+            look = look_of(identity, colours[identity], filled=goal == "train")
+            speedup = step.speedup(phase)
+            if speedup is not None:
+                whisker(axes, speedup.estimate, y + offset, speedup, lw=None, **look)
     axes.set_xlim(left=0)
-    made.legend(handles=_legend(axes), loc="outside lower center", ncols=2)
-    return made
-
-
-def _speedup_point(
-    axes: Axes,
-    step: Step,
-    phase: str,
-    y: float,
-    colours: dict[object, str],
-    filled: object,
-) -> None:
-    speedup = step.speedup(phase)
-    if speedup is None:
-        return
-    colour = colours[step.row.identity]
-    finite = math.isfinite(speedup.high)
-    spread = [
-        [speedup.estimate - speedup.low if finite else 0.0],
-        [speedup.high - speedup.estimate if finite else 0.0],
-    ]
-    axes.errorbar(
-        [speedup.estimate],
-        [y],
-        xerr=spread,
-        marker=theme.marker_of(step.row.identity),
-        markerfacecolor=colour if filled else "white",
-        color=colour,
-        capsize=3,
-    )
-
-
-def _legend(axes: Axes) -> list[Any]:
-    grey = theme.NEUTRAL
-    return [
-        *axes.plot([], [], "o", color=grey, label="training step"),
-        *axes.plot([], [], "o", color=grey, mfc="white", label="inference"),
-    ]
+    calls = [sample("training step"), sample("inference", mfc="white")]
+    return legend_below(made, calls)

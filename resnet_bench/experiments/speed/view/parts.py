@@ -1,4 +1,4 @@
-"""Figures of the parts of a network: where time goes, and what explains it."""
+"""The parts of a network: where the time goes, and what work explains it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from scipy.optimize import nnls
 
 from resnet_bench.catalogue import VARIANTS
@@ -19,17 +18,28 @@ from resnet_bench.experiments.speed.cells import (
     BREAKDOWNS,
     CLOSURE_RANGE,
     BreakdownSamples,
-    title_of,
+)
+from resnet_bench.experiments.speed.view.drawing import (
+    MILLISECONDS,
+    legend_below,
+    name_bars,
+    sample,
+    shades,
+    whisker,
 )
 from resnet_bench.experiments.speed.view.rows import (
     SETTINGS,
+    contradicts,
     described,
+    identity_of,
+    machine_of,
+    name_columns,
+    name_of,
     shared,
     varying,
 )
-from resnet_bench.experiments.speed.view.times import bounded, json_of
+from resnet_bench.experiments.speed.view.times import bounded, named
 from resnet_bench.present import theme
-from resnet_bench.present.machines import machine_title
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.estimates import ratio_interval
 from resnet_bench.statistics.intervals import Interval, median_interval
@@ -51,18 +61,14 @@ class Breakdown:
     visits: Sequence[Mapping[str, Any]]
 
     @property
-    def name(self) -> str:
-        """What tables call the model."""
-        variant = self.parameters["variant"]
-        if variant is None:
-            return str(self.parameters["model"])
-        return title_of(int(variant), self.parameters["shortcut"])
-
-    @property
     def identity(self) -> int | str:
         """What decides the model's colour."""
-        variant = self.parameters["variant"]
-        return int(variant) if variant is not None else str(self.parameters["model"])
+        return identity_of(self.parameters)
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call the model."""
+        return name_of(self.parameters)
 
     @property
     def parts(self) -> list[str]:
@@ -107,9 +113,7 @@ class Breakdown:
     @property
     def verdict(self) -> str:
         """`closure-failed` where the parts certainly are not the whole, else `ok`."""
-        low, high = CLOSURE_RANGE
-        closures = [self.closure(direction) for direction in DIRECTIONS]
-        failed = any(each.high < low or each.low > high for each in closures)
+        failed = any(contradicts(self.closure(direction)) for direction in DIRECTIONS)
         return "closure-failed" if failed else "ok"
 
     @cached_property
@@ -173,15 +177,14 @@ def breakdowns_of(run: Run) -> list[Breakdown]:
     ]
 
 
-def breakdown_table(run: Run) -> Table | None:
+def breakdown_table(found: Sequence[Breakdown]) -> Table | None:
     """Return the table of parts; None for a run that did not look at them."""
-    found = breakdowns_of(run)
     if not found:
         return None
     differ = varying(found)
     lines = [_line(each, part, differ) for each in found for part in each.parts]
     frame = pd.DataFrame(lines, dtype=object)
-    first = ["model", "setting"] if differ else ["model"]
+    first = named(frame)
     wanted = ["part", "forward_seconds", "backward_seconds", "share_fraction"]
     wanted += ["block_seconds", "gmac", "million_activations"][len(first) - 1 :]
     return Table(
@@ -205,8 +208,7 @@ def _line(breakdown: Breakdown, part: str, differ: Sequence[str]) -> dict[str, A
     total = sum(breakdown.seconds(each) for each in breakdown.parts)
     parameters = breakdown.parameters
     columns: dict[str, Any] = {
-        "model": breakdown.name,
-        **({"setting": described(parameters, differ)} if differ else {}),
+        **name_columns(breakdown, differ),
         **{name: parameters[name] for name in SETTINGS},
         "part": part,
     }
@@ -231,11 +233,8 @@ def notes_of(breakdown: Breakdown) -> list[str]:
         for each in [breakdown.closure(direction)]
     ]
     lowest, highest = CLOSURE_RANGE
-    failed = (
-        ""
-        if breakdown.verdict == "ok"
-        else (f"; closure-failed: outside of {lowest} to {highest}")
-    )
+    failed = f"; closure-failed: outside of {lowest} to {highest}"
+    failed = "" if breakdown.verdict == "ok" else failed
     fits = [each.words for each in breakdown.explanations]
     return [
         f"{breakdown.name}: the parts' sum over the whole is {', '.join(closures)}"
@@ -244,18 +243,14 @@ def notes_of(breakdown: Breakdown) -> list[str]:
     ]
 
 
-def breakdown_json(run: Run) -> list[dict[str, Any]]:
-    """Return the parts of each model for machines, in seconds."""
-    return [_json_of(breakdown) for breakdown in breakdowns_of(run)]
-
-
-def _json_of(breakdown: Breakdown) -> dict[str, Any]:
+def breakdown_json(breakdown: Breakdown) -> dict[str, Any]:
+    """Return the parts of a model for machines, in seconds."""
     parameters = breakdown.parameters
     return {
         **{name: parameters[name] for name in ("variant", "model", "shortcut")},
         **{name: parameters[name] for name in SETTINGS},
         "closure": {
-            direction: json_of(breakdown.closure(direction)) for direction in DIRECTIONS
+            direction: breakdown.closure(direction).json for direction in DIRECTIONS
         },
         "verdict": breakdown.verdict,
         "explained_by": [
@@ -275,7 +270,7 @@ def _json_of(breakdown: Breakdown) -> dict[str, Any]:
 def _json_part(breakdown: Breakdown, part: str) -> dict[str, Any]:
     return {
         "part": part,
-        **{each: json_of(breakdown.interval(part, each)) for each in DIRECTIONS},
+        **{each: breakdown.interval(part, each).json for each in DIRECTIONS},
         "blocks": breakdown.blocks(part),
         "block_seconds": breakdown.block_seconds(part),
         "multiply_adds": breakdown.work(part, "multiply_adds"),
@@ -283,13 +278,12 @@ def _json_part(breakdown: Breakdown, part: str) -> dict[str, Any]:
     }
 
 
-MILLISECONDS = 1e3
-STRENGTHS = {"forward": 1.0, "backward": 0.5}
+#: How dark the bars of each direction are.
+SHADES = {"forward": 1.0, "backward": 0.5}
 
 
-def explanation_figures(run: Run) -> dict[str, Figure]:
+def part_figures(run: Run, found: Sequence[Breakdown]) -> dict[str, Figure]:
     """Return the figures of a run with a breakdown, by file name."""
-    found = breakdowns_of(run)
     if not found:
         return {}
     return {
@@ -299,9 +293,7 @@ def explanation_figures(run: Run) -> dict[str, Figure]:
 
 
 def _conditions(run: Run, found: Sequence[Breakdown]) -> str:
-    device = str(run.config.get("device") or "cpu")
-    machine = machine_title(run.environment, device)
-    return f"{machine}\n{shared(found)}, random images and weights"
+    return f"{machine_of(run)}\n{shared(found)}, random images and weights"
 
 
 def _labels(found: Sequence[Breakdown]) -> list[str]:
@@ -326,33 +318,21 @@ def parts_figure(run: Run, found: Sequence[Breakdown]) -> Figure:
         axes.set_title(theme.drawable(label))
         _part_bars(axes, each, colours[each.identity])
     panels[-1].set_xlabel("time per step (ms)")
-    handles = [
-        Patch(facecolor=theme.tint(theme.NEUTRAL, strength), label=direction)
-        for direction, strength in STRENGTHS.items()
-    ]
-    made.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return made
+    return legend_below(made, shades(SHADES))
 
 
 def _part_bars(axes: Axes, breakdown: Breakdown, colour: str) -> None:
     parts = breakdown.parts
-    axes.set_yticks(range(len(parts)), [theme.drawable(part) for part in parts])
-    axes.set_ylim(len(parts) - 0.4, -0.6)
-    axes.grid(axis="x")
-    axes.set_axisbelow(True)
+    name_bars(axes, parts)
     for y, part in enumerate(parts):
         left = 0.0
         for direction in DIRECTIONS:
             interval = breakdown.interval(part, direction)
             width = interval.estimate * MILLISECONDS
-            shade = theme.tint(colour, STRENGTHS[direction])
-            below = (interval.estimate - interval.low) * MILLISECONDS
-            above = (interval.high - interval.estimate) * MILLISECONDS
+            shade = theme.tint(colour, SHADES[direction])
             axes.barh(y, width, 0.7, left, color=shade, edgecolor="white", lw=0.8)
             left += width
-            axes.errorbar(
-                [left], [y], xerr=[[below], [above]], color="#111111", capsize=2, lw=1
-            )
+            whisker(axes, left, y, interval, MILLISECONDS, capsize=2, lw=1)
 
 
 def explained_figure(run: Run, found: Sequence[Breakdown]) -> Figure:
@@ -371,18 +351,11 @@ def explained_figure(run: Run, found: Sequence[Breakdown]) -> Figure:
         axes.set_ylim(bottom=0)
         axes.legend(loc="upper left", handlelength=1.5)
     panels[0].set_ylabel("forward and backward of a part (ms)")
-    handles: list[Any] = [
-        panels[0].plot(
-            [],
-            [],
-            theme.marker_of(each.identity),
-            color=colours[each.identity],
-            label=theme.drawable(label),
-        )[0]
+    models = [
+        sample(label, theme.marker_of(each.identity), colours[each.identity])
         for each, label in zip(found, _labels(found), strict=True)
     ]
-    made.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return made
+    return legend_below(made, models)
 
 
 def _explained(axes: Axes, breakdown: Breakdown, fit: Explanation, colour: str) -> None:

@@ -1,6 +1,6 @@
-"""What the rows of a run have in common, and what tells them apart, in words."""
+"""The rows of a run: what was measured of each setting, and how rows are told apart."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -72,14 +72,36 @@ SETTINGS = (
 Visit = Mapping[str, Any]
 
 
+class HasParameters(Protocol):
+    """What was measured under some parameters: a row, or the parts of a model."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The cell's parameters."""
+
+
+def identity_of(parameters: Mapping[str, Any]) -> int | str:
+    """Return what decides a colour: the variant, or the user model's name."""
+    variant = parameters["variant"]
+    return int(variant) if variant is not None else str(parameters["model"])
+
+
+def name_of(parameters: Mapping[str, Any]) -> str:
+    """Return what tables and figures call the model."""
+    variant = parameters["variant"]
+    if variant in VARIANTS:
+        return title_of(variant, parameters["shortcut"])
+    return str(parameters["model"] or variant)
+
+
 @dataclass(frozen=True)
 class SpeedRow:
     """One setting of one model, with everything that was observed of it.
 
     `status` is "ok", "failed", "oom" or "missing"; `visits` are its SpeedSamples in
     the order of rounds; `memory` its PeakMemory by kind of pass, in the order of
-    repeats; `ceilings` the intervals
-    of what the machine can do, by kind; `error` says why it failed.
+    repeats; `ceilings` the intervals of what the machine can do, by kind; `error`
+    says why it failed.
     """
 
     parameters: Mapping[str, Any]
@@ -91,17 +113,13 @@ class SpeedRow:
 
     @property
     def identity(self) -> int | str:
-        """What decides the row's colour: the variant, or the user model's name."""
-        variant = self.parameters["variant"]
-        return int(variant) if variant is not None else str(self.parameters["model"])
+        """What decides the row's colour."""
+        return identity_of(self.parameters)
 
     @property
     def name(self) -> str:
         """What tables and figures call the model."""
-        variant = self.parameters["variant"]
-        if variant in VARIANTS:
-            return title_of(variant, self.parameters.get("shortcut"))
-        return str(self.parameters["model"] or variant)
+        return name_of(self.parameters)
 
     def samples(self, name: str) -> list[float]:
         """Return one field's samples, pooled over the rounds."""
@@ -115,11 +133,8 @@ class SpeedRow:
     def interval(self, name: str) -> Interval | None:
         """Return the median (mean) of a field with its interval, None without any."""
         values = self.samples(name)
-        if not values:
-            return None
-        if self.statistic == "mean":
-            return mean_interval(values)
-        return median_interval(values)
+        interval = mean_interval if self.statistic == "mean" else median_interval
+        return interval(values) if values else None
 
     def phase(self, phase: str) -> Interval | None:
         """Return the median (mean) seconds of a phase with its interval."""
@@ -215,18 +230,16 @@ class SpeedRow:
 
         The median where it was measured more than once.
         """
+        known = {kind: self.peaks(kind) for kind in MEMORY_KINDS}
         return {
-            f"{kind}_peak_memory_bytes": median(peaks.values()) if peaks else None
-            for kind, peaks in ((kind, self.peaks(kind)) for kind in MEMORY_KINDS)
+            f"{kind}_peak_memory_bytes": median(peaks) if peaks else None
+            for kind, peaks in known.items()
         }
 
-    def peaks(self, kind: str) -> dict[int, int]:
-        """Return the peak bytes that are known of each repeat, the first being 1."""
-        return {
-            each.get("repeat") or 1: each["peak_bytes"]
-            for each in self.memory.get(kind, ())
-            if each["peak_bytes"]
-        }
+    def peaks(self, kind: str) -> list[int]:
+        """Return the peak bytes that are known of each pass."""
+        passes = self.memory.get(kind, ())
+        return [each["peak_bytes"] for each in passes if each["peak_bytes"]]
 
     @property
     def device_share(self) -> float | None:
@@ -267,16 +280,10 @@ def _severity(flag: str) -> int:
     return VERDICTS.index(flag) if flag in VERDICTS else len(VERDICTS)
 
 
-def closure_failed(row: SpeedRow) -> bool:
-    """Return whether the phases certainly do not add up to the step."""
+def contradicts(closure: Interval | None) -> bool:
+    """Return whether the parts certainly do not add up to the whole."""
     lowest, highest = CLOSURE_RANGE
-    closure = row.closure
     return closure is not None and (closure.high < lowest or closure.low > highest)
-
-
-def not_warmed_up(row: SpeedRow) -> bool:
-    """Return whether sampling began before the times had settled."""
-    return row.warmup_converged is False
 
 
 def host_bound(row: SpeedRow) -> bool:
@@ -296,8 +303,8 @@ def noisy(row: SpeedRow) -> bool:
 
 
 RULES: dict[str, Callable[[SpeedRow], bool]] = {
-    "closure-failed": closure_failed,
-    "not-warmed-up": not_warmed_up,
+    "closure-failed": lambda row: contradicts(row.closure),
+    "not-warmed-up": lambda row: row.warmup_converged is False,
     "host-bound": host_bound,
     "noisy": noisy,
 }
@@ -305,25 +312,29 @@ RULES: dict[str, Callable[[SpeedRow], bool]] = {
 
 def rows_of(run: Run) -> list[SpeedRow]:
     """Return the rows of a run in the order of its grid, whatever has finished."""
-    return list(_rows(run))
-
-
-def _rows(run: Run) -> Iterator[SpeedRow]:
     visits = _latest(run.rows(SpeedSamples))
-    out_of_memory = {row["cell"]: row for row in run.rows(OutOfMemory)}
-    memory = _memory(run)
-    ceilings = _ceilings(run)
-    for key, parameters in run.grid.items():
-        if parameters["measure"] != TIME:
-            continue
-        yield SpeedRow(
+    memory, ceilings = _memory(run), _ceilings(run)
+    full = {
+        row["cell"]: f"out of memory: {row['message']}" for row in run.rows(OutOfMemory)
+    }
+    failed = {key: end.error for key, end in run.failed.items()}
+    status = {
+        **dict.fromkeys(visits, "ok"),
+        **dict.fromkeys(full, "oom"),
+        **dict.fromkeys(failed, "failed"),
+    }
+    return [
+        SpeedRow(
             parameters=parameters,
-            status=_status(run, key, visits, out_of_memory),
+            status=status.get(key, MISSING),
             visits=visits.get(key, ()),
             memory=memory.get(row_of(parameters), {}),
             ceilings=ceilings.get(ceiling_of(parameters), {}),
-            error=_error(run, key, out_of_memory),
+            error=failed.get(key) or full.get(key),
         )
+        for key, parameters in run.grid.items()
+        if parameters["measure"] == TIME
+    ]
 
 
 def _latest(rows: Sequence[Visit]) -> dict[str, list[Visit]]:
@@ -336,27 +347,6 @@ def _latest(rows: Sequence[Visit]) -> dict[str, list[Visit]]:
         if row["attempt"] == last[row["cell"]]:
             grouped.setdefault(row["cell"], []).append(row)
     return grouped
-
-
-def _status(
-    run: Run,
-    key: str,
-    visits: Mapping[str, Sequence[Visit]],
-    out_of_memory: Mapping[str, Visit],
-) -> str:
-    if key in run.failed:
-        return "failed"
-    if key in out_of_memory:
-        return "oom"
-    return "ok" if visits.get(key) else MISSING
-
-
-def _error(run: Run, key: str, out_of_memory: Mapping[str, Visit]) -> str | None:
-    if key in run.failed:
-        return run.failed[key].error
-    if key in out_of_memory:
-        return f"out of memory: {out_of_memory[key]['message']}"
-    return None
 
 
 def _memory(run: Run) -> dict[tuple[Any, ...], dict[str, list[Visit]]]:
@@ -411,14 +401,6 @@ def said(parameters: Mapping[str, Any], name: str) -> str:
     return f"{value} px" if name == "image_size" else str(value)
 
 
-class HasParameters(Protocol):
-    """What was measured under some parameters: a row, or the parts of a model."""
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """The cell's parameters."""
-
-
 def varying(rows: Sequence[HasParameters]) -> list[str]:
     """Return the settings in which the rows differ."""
     return [
@@ -434,6 +416,12 @@ def described(parameters: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(word for word in words if word)
 
 
+def name_columns(of: HasParameters, differ: Sequence[str]) -> dict[str, Any]:
+    """Return the columns that tell a table's rows apart: model and, if any, setting."""
+    name = {"model": name_of(of.parameters)}
+    return {**name, "setting": described(of.parameters, differ)} if differ else name
+
+
 def shared(rows: Sequence[HasParameters]) -> str:
     """Return in words what all rows have in common, threads and device left out."""
     differ = {*varying(rows), "device", "threads"}
@@ -446,13 +434,20 @@ def conditions(run: Run, rows: Sequence[SpeedRow]) -> str:
     return f"{place(run, rows)}\n{shared(rows)}, random images and weights"
 
 
-def place(run: Run, rows: Sequence[SpeedRow]) -> str:
+def machine_of(run: Run) -> str:
+    """Return what titles call the run's machine."""
+    return machine_title(run.environment, _device(run))
+
+
+def _device(run: Run) -> str:
+    return str(run.config.get("device") or "cpu")
+
+
+def place(run: Run, rows: Sequence[HasParameters]) -> str:
     """Return the machine, and the threads where all rows have the same."""
-    device = str(run.config.get("device") or rows[0].parameters["device"])
-    machine = machine_title(run.environment, device)
-    if "threads" in varying(rows) or device.startswith("cuda"):
-        return machine
-    return f"{machine}, {said(rows[0].parameters, 'threads')}"
+    if "threads" in varying(rows) or _device(run).startswith("cuda"):
+        return machine_of(run)
+    return f"{machine_of(run)}, {said(rows[0].parameters, 'threads')}"
 
 
 def labels(rows: Sequence[SpeedRow]) -> list[str]:

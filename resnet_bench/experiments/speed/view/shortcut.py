@@ -12,9 +12,10 @@ from resnet_bench.experiments.speed.view.rows import (
     SETTINGS,
     SpeedRow,
     described,
+    name_columns,
     varying,
 )
-from resnet_bench.experiments.speed.view.times import bounded, json_of
+from resnet_bench.experiments.speed.view.times import bounded, known_columns, named
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.estimates import ratio_of_means
 from resnet_bench.statistics.intervals import Interval
@@ -35,24 +36,28 @@ class Shortcut:
     residual: SpeedRow
     plain: SpeedRow
 
+    def time(self, phase: str) -> Interval | None:
+        """Return the phase's time with over without, paired by round."""
+        return self.residual.ratio_to(self.plain, phase)
+
     @property
     def memory(self) -> dict[str, Interval | None]:
         """Peak memory with over without, None where either is unknown."""
         return {name: self._over(kind) for name, kind in MEMORY.items()}
 
     def _over(self, kind: str) -> Interval | None:
-        sides = [self.residual.peaks(kind), self.plain.peaks(kind)]
-        if not all(sides):
-            return None
+        with_it, without = self._peaks(kind)
         # Passes in processes of their own have nothing in common by which to pair them.
-        with_it, without = (list(side.values()) for side in sides)
-        return ratio_of_means(with_it, without)
+        return ratio_of_means(with_it, without) if with_it and without else None
+
+    def _peaks(self, kind: str) -> tuple[list[int], list[int]]:
+        return self.residual.peaks(kind), self.plain.peaks(kind)
 
     def same_bytes(self, kind: str) -> int | None:
         """Return in how many passes each peak was the same to the byte, else None."""
-        sides = [self.residual.peaks(kind), self.plain.peaks(kind)]
+        sides = self._peaks(kind)
         passes = min(map(len, sides))
-        same = all(len(set(side.values())) == 1 for side in sides)
+        same = all(len(set(side)) == 1 for side in sides)
         return passes if same and passes > 1 else None
 
     @property
@@ -83,16 +88,15 @@ def _key(row: SpeedRow) -> tuple[Any, ...]:
     return tuple(row.parameters.get(name) for name in names)
 
 
-def shortcut_table(rows: Sequence[SpeedRow]) -> Table | None:
+def shortcut_table(found: Sequence[Shortcut]) -> Table | None:
     """Return the cost of each network's shortcuts; None without such a pair."""
-    found = shortcuts_of(rows)
     if not found:
         return None
     differ = varying([each.residual for each in found])
     frame = pd.DataFrame([_frame_row(each, differ) for each in found], dtype=object)
-    first = ["model", "setting"] if differ else ["model"]
-    ratios = [*(f"{phase}_ratio" for phase in RATIO_PHASES), *MEMORY]
-    known = [name for name in ratios if not frame[name].isna().all()]
+    first = named(frame)
+    ratios = {f"{phase}_ratio": phase for phase in RATIO_PHASES}
+    known = known_columns(frame, [*ratios, *MEMORY])
     return Table(
         name="shortcut",
         title="What the shortcuts cost: residual over plain",
@@ -100,7 +104,7 @@ def shortcut_table(rows: Sequence[SpeedRow]) -> Table | None:
         narrow=[*first, *known[: 6 - len(first)], "extra_gmac", "extra_parameters"],
         notes=[NOTE, *_memory_notes(found, differ)],
         headers={
-            **{f"{phase}_ratio": phase for phase in RATIO_PHASES},
+            **ratios,
             "train_memory_ratio": "memory",
             "inference_memory_ratio": "infer memory",
             "extra_gmac": "extra",
@@ -110,12 +114,9 @@ def shortcut_table(rows: Sequence[SpeedRow]) -> Table | None:
 
 
 def _frame_row(each: Shortcut, differ: Sequence[str]) -> dict[str, Any]:
-    row = each.residual
-    columns: dict[str, Any] = {"model": row.name}
-    if differ:
-        columns["setting"] = described(row.parameters, differ)
+    columns = name_columns(each.residual, differ)
     for phase in RATIO_PHASES:
-        columns |= bounded(f"{phase}_ratio", row.ratio_to(each.plain, phase))
+        columns |= bounded(f"{phase}_ratio", each.time(phase))
     for name, ratio in each.memory.items():
         same = each.same_bytes(MEMORY[name]) is not None
         columns |= bounded(name, ratio)
@@ -141,28 +142,23 @@ def _memory_notes(found: Sequence[Shortcut], differ: Sequence[str]) -> list[str]
     ]
 
 
-def shortcut_json(rows: Sequence[SpeedRow]) -> list[dict[str, Any]]:
-    """Return the cost of each network's shortcuts for machines."""
-    return [
-        {
-            "variant": each.residual.parameters["variant"],
-            **each.residual.settings,
-            "ratio_to_plain": {
-                phase: json_of(each.residual.ratio_to(each.plain, phase))
-                for phase in RATIO_PHASES
-            },
-            **{name: _memory_json(each, name) for name in MEMORY},
-            **each.extras,
-        }
-        for each in shortcuts_of(rows)
-    ]
+def shortcut_json(each: Shortcut) -> dict[str, Any]:
+    """Return the cost of a network's shortcuts for machines."""
+    times = {phase: each.time(phase) for phase in RATIO_PHASES}
+    return {
+        "variant": each.residual.parameters["variant"],
+        **each.residual.settings,
+        "ratio_to_plain": {phase: time and time.json for phase, time in times.items()},
+        **{name: _memory_json(each, name) for name in MEMORY},
+        **each.extras,
+    }
 
 
-def _memory_json(each: Shortcut, name: str) -> Any:
+def _memory_json(each: Shortcut, name: str) -> dict[str, Any] | None:
     """Return a ratio of means; the same bytes in all passes are said, not bounded."""
-    ratio = json_of(each.memory[name])
+    ratio = each.memory[name]
     if ratio is None:
         return None
     same = each.same_bytes(MEMORY[name]) is not None
     unbounded = dict.fromkeys(("low", "high")) if same else {}
-    return {**ratio, **unbounded, "same_bytes": same}
+    return {**ratio.json, **unbounded, "same_bytes": same}

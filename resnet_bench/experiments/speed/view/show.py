@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,22 +10,24 @@ from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.settings import OWN
-from resnet_bench.experiments.speed.view import times as view_figures
+from resnet_bench.experiments.speed.view.figures import row_figures
 from resnet_bench.experiments.speed.view.ladder import (
-    GOALS,
+    Recommendation,
     Step,
     ladder_figure,
     ladder_table,
     recommendations,
+    step_json,
     steps_of,
 )
 from resnet_bench.experiments.speed.view.parts import (
+    Breakdown,
     breakdown_json,
     breakdown_table,
-    explanation_figures,
+    breakdowns_of,
+    part_figures,
 )
-from resnet_bench.experiments.speed.view.published import published_table
-from resnet_bench.experiments.speed.view.roofline import roofline_figures
+from resnet_bench.experiments.speed.view.published import published_ratios
 from resnet_bench.experiments.speed.view.rows import (
     PHASES,
     RATES,
@@ -32,17 +35,24 @@ from resnet_bench.experiments.speed.view.rows import (
     SpeedRow,
     rows_of,
 )
-from resnet_bench.experiments.speed.view.shortcut import shortcut_json, shortcut_table
+from resnet_bench.experiments.speed.view.shortcut import (
+    Shortcut,
+    shortcut_json,
+    shortcut_table,
+    shortcuts_of,
+)
 from resnet_bench.experiments.speed.view.sweep import (
-    scaling_tables,
+    Sweep,
     sweep_figures,
     sweep_table,
     sweeps_of,
 )
 from resnet_bench.experiments.speed.view.times import (
-    json_of,
+    footers,
+    frame_of,
     percentiles,
     ratios_table,
+    scaling_table,
     times_table,
 )
 from resnet_bench.present.shown import Shown
@@ -53,12 +63,126 @@ from resnet_bench.store.reading import Run
 CALLS = {"step": "A training step", "inference": "Inference"}
 
 
-def sentences(rows: Sequence[SpeedRow]) -> list[str]:
-    """Return how much longer each network takes, and the fastest way to run it."""
-    return [
-        *_comparison(rows),
-        *(f"{each.sentence}." for each in recommendations(rows)),
+@dataclass(frozen=True)
+class Found:
+    """What a run holds: its rows, and what they are to each other."""
+
+    rows: Sequence[SpeedRow]
+    steps: Sequence[Step]
+    recommended: Sequence[Recommendation]
+    breakdowns: Sequence[Breakdown]
+    shortcuts: Sequence[Shortcut]
+    sweeps: Sequence[Sweep]
+
+
+def show(run: Run, others: OtherRuns) -> Shown:
+    """Return what the run shows; rows and what follows from them are made once."""
+    rows = rows_of(run)
+    steps = steps_of(rows)
+    found = Found(
+        rows=rows,
+        steps=steps,
+        recommended=recommendations(steps),
+        breakdowns=breakdowns_of(run),
+        shortcuts=shortcuts_of(rows),
+        sweeps=sweeps_of(rows),
+    )
+    published = published_ratios(run, rows)
+    return Shown(
+        json=_json(run, found),
+        tables=_tables(run, found),
+        notices=_notices(rows, others),
+        headline=[
+            *_comparison(rows),
+            *(f"{each.sentence}." for each in found.recommended),
+        ],
+        published=[published] if published else [],
+        draw=partial(_figures, run, found),
+    )
+
+
+def live_table(run: Run) -> Table | None:
+    """Return the table of times as far as it is filled; None before the grid is."""
+    rows = rows_of(run)
+    return times_table(run, rows, frame_of(rows), notes=()) if rows else None
+
+
+def _tables(run: Run, found: Found) -> list[Table]:
+    """Return the table of times and those that the run can fill beside it."""
+    rows = found.rows
+    if not rows:
+        return []
+    frame = frame_of(rows)
+    made = [
+        times_table(run, rows, frame, footers(run, rows)),
+        breakdown_table(found.breakdowns),
+        ladder_table(run, found.steps, found.recommended),
+        None if found.steps else ratios_table(rows, frame),
+        sweep_table(found.sweeps),
+        shortcut_table(found.shortcuts),
+        scaling_table(run),
     ]
+    return [table for table in made if table is not None]
+
+
+def _figures(run: Run, found: Found) -> dict[str, Figure]:
+    """Return the figures that the run can fill, by file name."""
+    ladder = ladder_figure(run, found.steps)
+    return {
+        **row_figures(run, found.rows),
+        **part_figures(run, found.breakdowns),
+        **sweep_figures(run, found.rows, found.sweeps),
+        **({"ladder": ladder} if ladder else {}),
+    }
+
+
+def _json(run: Run, found: Found) -> dict[str, Any]:
+    """Return the run as one JSON object, in SI units, unknown values null."""
+    steps = {id(step.row): step for step in found.steps}
+    rows = found.rows
+    further = {
+        "sweeps": [each.json for each in found.sweeps],
+        "breakdown": [breakdown_json(each) for each in found.breakdowns],
+        "shortcut": [shortcut_json(each) for each in found.shortcuts],
+        "recommended": [each.json for each in found.recommended],
+    }
+    return {
+        "run": run.id,
+        "rows": [_json_row(row, rows[0], steps.get(id(row))) for row in rows],
+        **{name: content for name, content in further.items() if content},
+    }
+
+
+def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, Any]:
+    first = step.start if step else first
+    times = {phase: row.phase(phase) for phase in PHASES}
+    timed = [phase for phase, time in times.items() if time]
+    rates = {name: row.interval(name) for name in RATES}
+    ratios = {phase: row.ratio_to(first, phase) for phase in RATIO_PHASES}
+    return {
+        **{name: row.parameters[name] for name in ("variant", "model", "shortcut")},
+        **row.settings,
+        "protocol": row.parameters["protocol"] or OWN,
+        "statistic": row.statistic,
+        **row.work,
+        **{phase: time and time.json for phase, time in times.items()},
+        "percentiles": {phase: percentiles(row, phase) for phase in timed},
+        "first_call_seconds": row.first_call_seconds,
+        **{name: rate and rate.json for name, rate in rates.items()},
+        **row.peak_memory,
+        "closure": row.closure and row.closure.json,
+        "efficiency": row.efficiency,
+        "ratio_to_first": {
+            phase: ratio and ratio.json
+            for phase, ratio in ratios.items()
+            if phase in timed
+        },
+        **(step_json(step) if step else {}),
+        "warmup_converged": row.warmup_converged,
+        "flags": row.flags,
+        "verdict": row.verdict,
+        "error": row.error,
+    }
 
 
 def _comparison(rows: Sequence[SpeedRow]) -> list[str]:
@@ -86,156 +210,20 @@ def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> str:
     return f"{row.name} {ratio.estimate:.2f} times as long {bounds}{beside}"
 
 
-def json_object(run: Run) -> dict[str, Any]:
-    """Return the run as one JSON object, in SI units, unknown values null."""
-    rows = rows_of(run)
-    steps = {id(step.row): step for step in steps_of(rows)}
-    content: dict[str, Any] = {
-        "run": run.id,
-        "rows": [_json_row(row, rows[0], steps.get(id(row))) for row in rows],
-    }
-    sweeps = sweeps_of(rows)
-    if sweeps:
-        content["sweeps"] = [sweep.json for sweep in sweeps]
-    parts = breakdown_json(run)
-    if parts:
-        content["breakdown"] = parts
-    shortcuts = shortcut_json(rows)
-    if shortcuts:
-        content["shortcut"] = shortcuts
-    if steps:
-        content["recommended"] = [each.json for each in recommendations(rows)]
-    return content
-
-
-def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, Any]:
-    first = step.start if step else first
-    return {
-        **{name: row.parameters[name] for name in ("variant", "model", "shortcut")},
-        **row.settings,
-        "protocol": row.parameters.get("protocol") or OWN,
-        "statistic": row.statistic,
-        **row.work,
-        **{phase: json_of(row.phase(phase)) for phase in PHASES},
-        "percentiles": {
-            phase: percentiles(row, phase) for phase in PHASES if row.phase(phase)
-        },
-        "first_call_seconds": row.first_call_seconds,
-        **{name: json_of(row.interval(name)) for name in RATES},
-        **row.peak_memory,
-        "closure": json_of(row.closure),
-        "efficiency": row.efficiency,
-        "ratio_to_first": {
-            phase: json_of(row.ratio_to(first, phase))
-            for phase in RATIO_PHASES
-            if row.phase(phase)
-        },
-        **(_json_step(step) if step else {}),
-        "warmup_converged": row.warmup_converged,
-        "flags": row.flags,
-        "verdict": row.verdict,
-        "error": row.error,
-    }
-
-
-def _json_step(step: Step) -> dict[str, Any]:
-    """Return what a step of the ladder adds to its row."""
-    row = step.row
-    return {
-        "rung": row.parameters["rung"],
-        "ratio_to_previous": {
-            phase: json_of(step.ratio_to_previous(phase)) for phase in GOALS.values()
-        },
-        "logit_error": row.known("logit_error"),
-        "top1_agreement": row.known("top1_agreement"),
-        "compile_seconds": {
-            phase: step.compile_seconds(phase) for phase in GOALS.values()
-        },
-        "break_even_calls": {
-            phase: step.break_even_calls(phase) for phase in GOALS.values()
-        },
-    }
-
-
-def tables(run: Run) -> list[Table]:
-    """Return the table of times and, with more than one row, that of ratios."""
-    rows = rows_of(run)
-    if not rows:
-        return []
-    made = [times_table(run, rows)]
-    parts = breakdown_table(run)
-    if parts is not None:
-        made.append(parts)
-    ladder = ladder_table(run, rows)
-    if ladder is not None:
-        made.append(ladder)
-    elif len(rows) > 1 and any(row.visits for row in rows[1:]):
-        made.append(ratios_table(rows))
-    shortcut = shortcut_table(rows)
-    sweeps = sweeps_of(rows)
-    if sweeps:
-        made.append(sweep_table(sweeps))
-    return [*made, *([shortcut] if shortcut else []), *scaling_tables(run)]
-
-
-def live_table(run: Run) -> Table | None:
-    """Return the table of times as far as it is filled; None before the grid is."""
-    rows = rows_of(run)
-    return times_table(run, rows, notes=()) if rows else None
-
-
-def figures(run: Run) -> dict[str, Figure]:
-    """Return the figures that the run can fill, by file name."""
-    rows = rows_of(run)
-    made = view_figures.figures(run, rows)
-    made |= roofline_figures(run, rows) | explanation_figures(run)
-    made |= sweep_figures(run, rows)
-    ladder = ladder_figure(run, rows)
-    return made | ({"ladder": ladder} if ladder else {})
-
-
-def headline(run: Run) -> list[str]:
-    """Return what the run says, in a few sentences."""
-    return sentences(rows_of(run))
-
-
-def notices(run: Run, others: OtherRuns) -> list[str]:
+def _notices(rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]:
     """Return sentences about conditions that were seen while measuring.
 
     A sentence that came back with another figure is said once, as it was last.
     """
     said = [
         f"{row.name}: {note}"
-        for row in rows_of(run)
+        for row in rows
         for note in {re.sub(r"[\d.]+", "", note): note for note in row.notes}.values()
     ]
-    return [*said, *between_processes(others)]
-
-
-def between_processes(others: OtherRuns) -> list[str]:
-    """Return how much processes differ on this machine, once `noise` measured it."""
     spread = others.process_spread
-    if spread is None:
-        return []
-    return [
-        f"between processes, times of identical code differ by {spread:.1%} on this "
-        "machine (standard deviation, from its newest noise run)"
-    ]
-
-
-def published(run: Run) -> list[Table]:
-    """Return published figures beside the run's own."""
-    table = published_table(run, rows_of(run))
-    return [table] if table else []
-
-
-def show(run: Run, others: OtherRuns) -> Shown:
-    """Return what the run shows."""
-    return Shown(
-        json=json_object(run),
-        tables=tables(run),
-        notices=notices(run, others),
-        headline=headline(run),
-        published=published(run),
-        draw=partial(figures, run),
-    )
+    if spread is not None:
+        said.append(
+            f"between processes, times of identical code differ by {spread:.1%} on "
+            "this machine (standard deviation, from its newest noise run)"
+        )
+    return said

@@ -1,4 +1,4 @@
-"""How several ranks scale: a table, when a run had them."""
+"""Sweeps over one setting: images per second, and where more gives hardly more."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.speed.cells import ScalingSamples
+from resnet_bench.experiments.speed.view.drawing import BLACK, spread
 from resnet_bench.experiments.speed.view.rows import (
     SETTINGS,
     SpeedRow,
@@ -19,7 +18,7 @@ from resnet_bench.experiments.speed.view.rows import (
 )
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
-from resnet_bench.statistics.intervals import Interval, median_interval
+from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
 #: The knee is the smallest value whose throughput reaches this share of the best.
@@ -41,6 +40,9 @@ LOOKS = tuple(
     for fill in ("full", "none", "top", "left", "right", "bottom")
     for width in (1.0, 2.2, 3.4)
 )
+
+#: How the knee is marked.
+RING: dict[str, Any] = {"s": 150, "facecolor": "none", "edgecolor": BLACK}
 
 #: `requested_batch_size` goes with the batch.
 WITH = {"batch_size": ("batch_size", "requested_batch_size")}
@@ -79,14 +81,9 @@ class Sweep:
         enough = KNEE_SHARE * self.throughput(self.best)
         return next(row for row in self.rows if self.throughput(row) >= enough)
 
-    @property
-    def setting(self) -> str:
-        """What else is set, in words."""
-        return self.setting_without("device")
-
-    def setting_without(self, *names: str) -> str:
-        """Return what else is set, in words, but for what is said elsewhere."""
-        left_out = {*WITH.get(self.name, (self.name,)), *names}
+    def setting(self, *said_elsewhere: str) -> str:
+        """Return what else is set, in words."""
+        left_out = {*WITH.get(self.name, (self.name,)), "device", *said_elsewhere}
         rest = [name for name in SETTINGS if name not in left_out]
         return described(self.rows[0].parameters, rest)
 
@@ -97,8 +94,8 @@ class Sweep:
         return {
             "variant": parameters["variant"],
             "model": parameters["model"],
-            "shortcut": parameters.get("shortcut"),
-            "setting": self.setting,
+            "shortcut": parameters["shortcut"],
+            "setting": self.setting(),
             "swept": self.name,
             "mode": self.mode,
             "values": [self.value(row) for row in self.rows],
@@ -138,21 +135,18 @@ def _timed(rows: Sequence[SpeedRow], name: str, mode: str) -> Iterator[SpeedRow]
     return (by_value[value] for value in sorted(by_value))
 
 
-def _distinct(sweeps: Sequence[Sweep]) -> dict[str, list[str]]:
-    """Return, by what is swept, the other settings in which its sweeps differ."""
-    rows = {
-        name: [sweep.rows[0] for sweep in sweeps if sweep.name == name]
-        for name in SWEPT
-    }
-    return {
-        name: [each for each in varying(of_name) if each not in WITH.get(name, (name,))]
-        for name, of_name in rows.items()
-    }
+def _distinct(sweeps: Sequence[Sweep], name: str) -> list[str]:
+    """Return the other settings in which the sweeps over one setting differ."""
+    firsts = [sweep.rows[0] for sweep in sweeps if sweep.name == name]
+    swept = WITH.get(name, (name,))
+    return [each for each in varying(firsts) if each not in swept]
 
 
-def sweep_table(sweeps: Sequence[Sweep]) -> Table:
-    """Return a line per sweep: its knee and its best."""
-    distinct = _distinct(sweeps)
+def sweep_table(sweeps: Sequence[Sweep]) -> Table | None:
+    """Return a line per sweep: its knee and its best; None without a sweep."""
+    if not sweeps:
+        return None
+    distinct = {name: _distinct(sweeps, name) for name in SWEPT}
     return Table(
         name="sweeps",
         title="Where more gives hardly more",
@@ -187,7 +181,7 @@ def _line(sweep: Sweep, distinct: Sequence[str]) -> dict[str, Any]:
     return {
         "model": sweep.rows[0].name,
         "beside": described(sweep.rows[0].parameters, distinct),
-        "setting": sweep.setting,
+        "setting": sweep.setting(),
         "mode": sweep.mode,
         "swept": sweep.name.replace("_", " "),
         "knee": str(sweep.value(sweep.knee)),
@@ -198,9 +192,10 @@ def _line(sweep: Sweep, distinct: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def sweep_figures(run: Run, rows: Sequence[SpeedRow]) -> dict[str, Figure]:
+def sweep_figures(
+    run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]
+) -> dict[str, Figure]:
     """Return images per second against each swept setting, the knee ringed."""
-    sweeps = sweeps_of(rows)
     return {
         f"sweep-{name.replace('_', '-')}": _figure(run, rows, of_name)
         for name in SWEPT
@@ -210,9 +205,9 @@ def sweep_figures(run: Run, rows: Sequence[SpeedRow]) -> dict[str, Figure]:
 
 def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figure:
     name = sweeps[0].name
-    distinct = _distinct(sweeps)[name]
+    distinct = _distinct(sweeps, name)
     # The place names the device, and the threads if all rows have the same.
-    said = sweeps[0].setting_without("device", "threads", *distinct)
+    said = sweeps[0].setting("threads", *distinct)
     made = theme.figure(
         f"Throughput by {name.replace('_', ' ')} · {place(run, rows)}\n"
         f"{said}, random images and weights"
@@ -228,9 +223,7 @@ def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figu
     axes.minorticks_off()
     axes.grid(visible=True)
     axes.set_ylim(bottom=0)
-    axes.scatter(
-        [], [], s=150, facecolor="none", edgecolor="#111111", label="knee (95 %)"
-    )
+    axes.scatter([], [], **RING, label=f"knee ({KNEE_SHARE * 100:.0f} %)")
     made.legend(loc="outside lower center", ncols=2 if distinct else 3, frameon=False)
     return made
 
@@ -244,10 +237,7 @@ def _curve(axes: Axes, sweep: Sweep, setting: str, look: tuple[float, Any]) -> N
     axes.errorbar(
         [sweep.value(row) for row in sweep.rows],
         [rate.estimate for rate in rates],
-        yerr=[
-            [rate.estimate - rate.low for rate in rates],
-            [rate.high - rate.estimate for rate in rates],
-        ],
+        yerr=spread(rates),
         capsize=3,
         marker=theme.marker_of(first.identity),
         color=theme.colour_of(first.identity),
@@ -259,65 +249,4 @@ def _curve(axes: Axes, sweep: Sweep, setting: str, look: tuple[float, Any]) -> N
     )
     at_knee = sweep.rate(sweep.knee)
     if at_knee is not None:
-        axes.scatter(
-            [sweep.value(sweep.knee)],
-            [at_knee.estimate],
-            s=150,
-            facecolor="none",
-            edgecolor="#111111",
-            zorder=4,
-        )
-
-
-COLUMNS = [
-    "name",
-    "batch_size",
-    "ranks",
-    "alone_seconds",
-    "together_seconds",
-    "efficiency",
-    "efficiency_low",
-    "efficiency_high",
-]
-
-
-def scaling_tables(run: Run) -> list[Table]:
-    """Return one table of scaling efficiencies, or none.
-
-    Every rank works on a batch of its own, so the efficiency, throughput of all over
-    that of one times their number, is the time of a step alone over that together.
-    """
-    rows = [_row(row) for row in run.rows(ScalingSamples)]
-    if not rows:
-        return []
-    return [
-        Table(
-            name="scaling",
-            title="Scaling: a training step on all ranks against one rank alone",
-            frame=pd.DataFrame(rows, columns=COLUMNS),
-            narrow=COLUMNS,
-            notes=["a batch per rank; slowest rank; blocks in turns, medians of pairs"],
-            headers={
-                "alone_seconds": "alone (s)",
-                "together_seconds": "together (s)",
-                "efficiency_low": "low",
-                "efficiency_high": "high",
-            },
-        )
-    ]
-
-
-def _row(row: dict[str, Any]) -> dict[str, Any]:
-    alone, together = row["alone_step_seconds"], row["together_step_seconds"]
-    ratio = median_interval([a / b for a, b in zip(alone, together, strict=True)])
-    variant = row.get("variant")
-    return {
-        "name": VARIANTS[variant].title if variant else row.get("model"),
-        "batch_size": row.get("batch_size"),
-        "ranks": row["ranks"],
-        "alone_seconds": median_interval(alone).estimate,
-        "together_seconds": median_interval(together).estimate,
-        "efficiency": ratio.estimate,
-        "efficiency_low": ratio.low,
-        "efficiency_high": ratio.high,
-    }
+        axes.scatter([sweep.value(sweep.knee)], [at_knee.estimate], **RING, zorder=4)
