@@ -1,5 +1,6 @@
 import contextlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,15 +64,24 @@ def write(repository: Path) -> Write:
     return change
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A committed project with a fake subject; the test runs in it."""
-    place = tmp_path / "project"
-    place.mkdir()
-    git(place, "init", "--quiet", "--initial-branch", "main")
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a fake subject, committed once for all tests."""
+    place = tmp_path_factory.mktemp("committed")
+    git(place, "init", "--quiet", "--initial-branch", "main", "--template", "")
     (place / "subject.json").write_text(json.dumps(SUBJECT))
     (place / ".gitignore").write_text("results/\n")
     git(place, "add", "--all")
     git(place, "commit", "--quiet", "--message", "Start")
+    return place
+
+
+@pytest.fixture
+def repository(
+    committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A copy of the committed project; the test runs in it."""
+    place = tmp_path / "project"
+    shutil.copytree(committed, place)
     monkeypatch.chdir(place)
     return place

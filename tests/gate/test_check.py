@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from resnet_bench.commands.show import ShowConfig, show_stored
 from resnet_bench.errors import (
     ExitCode,
     InputOutputError,
@@ -468,3 +469,16 @@ def test_a_full_disk_for_an_output_is_an_error(
     config = changed(metrics=("exact",), junit=Path("check.xml"))
     with pytest.raises(InputOutputError, match="No space left"):
         run_check(config, output)
+
+
+def test_a_check_is_shown_again(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_check(changed(metrics=("exact",)), output)
+    before = json.loads(capsys.readouterr().out)
+    assert show_stored(ShowConfig(json=True), output) is ExitCode.OK
+    assert json.loads(capsys.readouterr().out) == before
+    show_stored(ShowConfig(), output)
+    shown = capsys.readouterr()
+    assert "6 quantities identical" in shown.out
+    assert "check: 6 pass" in shown.out

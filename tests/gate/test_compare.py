@@ -1,17 +1,26 @@
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resnet_bench.errors import ExitCode, NotComparableError
-from resnet_bench.gate.compare import compare_runs, labels_of
+from resnet_bench.errors import ExitCode, NotComparableError, UsageError
+from resnet_bench.gate.baselines import keep_baseline
+from resnet_bench.gate.compare import compare_runs, labels_of, run_compare
 from resnet_bench.gate.deciding import Verdict
 from resnet_bench.gate.report import Report, tables_of
 from resnet_bench.gate.rows import Row
+from resnet_bench.gate.spec import BaselineConfig, CompareConfig
+from resnet_bench.output import Output
+from resnet_bench.reports.shown import shown
 from resnet_bench.store.reading import Run, read_run
 from resnet_bench.store.writing import create_run
+from tests.gate.conftest import Write
+from tests.gate.test_check import changed, run_id_of
 from tests.toys.speed_runs import store_speed_run
+
+RESULTS = Path("results")
 
 Line = tuple[dict[str, Any], dict[str, Any]]
 
@@ -210,3 +219,48 @@ def test_rows_of_unlike_protocols_are_not_set_against_each_other(
         row for row in compared(timm, again).rows if row.metric == "inference_seconds"
     ]
     assert [row.verdict for row in alike] == [Verdict.PASS]
+
+
+def test_two_checks_are_compared_by_what_they_saw_of_the_head(
+    repository: Path,
+    write: Write,
+    output: Output,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = changed(metrics=("exact",))
+    first = run_id_of(config, output)
+    keep_baseline(BaselineConfig(request=("save", "v1", first)), output)
+    write(exact={"a": {"flops": 30}})
+    second = run_id_of(config, output)
+    capsys.readouterr()
+    compare = CompareConfig(runs=("v1", second), json=True)
+    assert run_compare(compare, output) is ExitCode.REGRESSION
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    worse = [(row["case"], row["metric"]) for row in rows if row["verdict"] != "pass"]
+    assert worse == [("a", "flops")]
+
+
+def test_another_machines_run_ends_with_not_comparable(
+    repository: Path, output: Output
+) -> None:
+    stored(RESULTS / "speed" / "a", [speed(18, 0.01)])
+    stored(RESULTS / "speed" / "b", [speed(18, 0.01)], machine_key="n")
+    compare = CompareConfig(runs=("a", "b"), explain=True)
+    assert run_compare(compare, output) is ExitCode.NOT_COMPARABLE
+
+
+def test_different_experiments_are_refused_in_the_output_too(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(RESULTS / "speed" / "a", [speed(18, 0.01)])
+    stored(RESULTS / "degradation" / "b", [training(0, 5)], experiment="degradation")
+    compare = CompareConfig(runs=("a", "b"), export_markdown=Path("-"))
+    with pytest.raises(NotComparableError, match="same experiment"):
+        run_compare(compare, output)
+    assert capsys.readouterr().out.endswith("compare: 1 not comparable\n")
+
+
+def test_a_run_of_an_unknown_experiment_is_refused(tmp_path: Path) -> None:
+    strange = stored(tmp_path / "a", [speed(18, 0.01)], experiment="alchemy")
+    with pytest.raises(UsageError, match="is of alchemy"):
+        shown(strange)

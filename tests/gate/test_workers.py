@@ -8,8 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from resnet_bench.gate import workers as channel
-from resnet_bench.gate import workers as nursery
+from resnet_bench.gate import workers
 from resnet_bench.gate.workers import (
     Launch,
     Nursery,
@@ -52,8 +51,7 @@ for line in end.makefile("r"):
 def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    for module in (channel, nursery):
-        monkeypatch.setattr(module, "WORKER", program)
+    monkeypatch.setattr(workers, "WORKER", program)
     return Launch(tmp_path, "a:b", 3, 0)
 
 
@@ -107,7 +105,7 @@ def test_a_worker_that_leaves_slowly_is_told_by_its_own_status(
 
 
 def test_a_worker_that_hangs_is_given_up(launch: Launch, start: Start) -> None:
-    hasty = dataclasses.replace(launch, patience=1.0)
+    hasty = dataclasses.replace(launch, patience=0.6)
     with (
         WorkerProcess(hasty, start) as worker,
         pytest.raises(SilentWorkerError, match="no answer for 1 s"),

@@ -9,7 +9,12 @@ from resnet_bench.gate.deciding import (
     Verdict,
     control_moved,
     decide,
+    decide_in_turn,
+    detectable_effect,
     judge,
+    open_cases,
+    pair_spread,
+    pairs_needed,
 )
 from resnet_bench.statistics.intervals import Interval
 
@@ -91,3 +96,76 @@ def test_control_that_ran_at_another_pace_is_noticed(ratio: float, moved: bool) 
 def test_sides_with_different_numbers_of_pairs_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         _ = PairedSeconds([0.1, 0.1], [0.1]).log_ratios
+
+
+RULES = {"slow": TimingRule(), "unclear": TimingRule()}
+
+
+def test_looks_happen_at_the_planned_numbers_of_pairs() -> None:
+    assert PLAN.reached(11) == ()
+    assert PLAN.reached(17) == (12, 16)
+
+
+@pytest.mark.parametrize(
+    ("measured", "looks"),
+    [
+        (0, ()),
+        (7, (7,)),
+        (12, (12,)),
+        (14, (12, 14)),
+        (16, (12, 16)),
+        (20, (12, 16, 20)),
+        (23, (12, 16, 20)),
+    ],
+)
+def test_pairs_after_the_last_look_get_one_of_their_own(
+    measured: int, looks: tuple[int, ...]
+) -> None:
+    assert PLAN.final(measured) == looks
+
+
+def test_a_decided_case_is_not_judged_again() -> None:
+    slow_first = PairedSeconds(
+        base=[0.01] * 16, head=[*pairs(1.2).head, 0.001, 0.001, 0.001, 0.001]
+    )
+    decided = decide_in_turn({"slow": slow_first}, RULES, PLAN, (12, 16))
+    assert decided["slow"].verdict is Verdict.REGRESSION
+    assert decided["slow"].ratio.samples == 12
+
+
+def test_only_undecided_cases_stay_open() -> None:
+    series = {"slow": pairs(1.2), "unclear": pairs(1.08, spread=0.3)}
+    assert open_cases(series, RULES, PLAN, 11) == ["slow", "unclear"]
+    assert open_cases(series, RULES, PLAN, 12) == ["unclear"]
+
+
+def test_a_case_without_pairs_is_left_out() -> None:
+    series = {"slow": PairedSeconds([], [])}
+    assert decide_in_turn(series, RULES, PLAN, (12,)) == {}
+
+
+def test_spread_needs_two_pairs() -> None:
+    assert pair_spread([0.1]) is None
+    assert pair_spread([0.0, 0.2]) is not None
+
+
+def test_more_pairs_and_less_spread_find_smaller_effects() -> None:
+    few = detectable_effect(0.07, 12, RULE, PLAN)
+    assert detectable_effect(0.07, 20, RULE, PLAN) < few
+    assert detectable_effect(0.04, 12, RULE, PLAN) < few
+    assert detectable_effect(0.07, 12, RULE, PLAN, cases=3) > few
+
+
+def test_no_spread_still_needs_the_estimate_to_reach_the_rule() -> None:
+    assert detectable_effect(1e-9, 12, RULE, PLAN) > 0.049
+
+
+def test_pairs_needed_are_those_that_detect() -> None:
+    pairs = pairs_needed(0.10, 0.10, RULE, PLAN)
+    assert pairs is not None
+    assert detectable_effect(0.10, pairs, RULE, PLAN) <= 0.10
+    assert detectable_effect(0.10, pairs - 1, RULE, PLAN) > 0.10
+
+
+def test_an_effect_below_the_rule_is_never_found() -> None:
+    assert pairs_needed(0.03, 0.07, RULE, PLAN) is None

@@ -1,0 +1,56 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from resnet_bench.commands.show import ShowConfig, show_stored
+from resnet_bench.errors import ExitCode
+from resnet_bench.gate.noise import known_process_spread, run_noise
+from resnet_bench.gate.spec import NoiseConfig
+from resnet_bench.output import Output
+
+RESULTS = Path("results")
+
+
+def test_noise_finds_the_spread_and_keeps_it_by_machine(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = NoiseConfig(
+        subject="project:subject", cases=("a:forward",), pairs=12, json=True
+    )
+    assert run_noise(config, output) is ExitCode.OK
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    assert row["case"] == "a:forward"
+    assert 0 < row["pair_spread"] < 0.02
+    assert known_process_spread(RESULTS, "0123456789ab") == row["process_spread"]
+    assert known_process_spread(RESULTS, "another") is None
+    (RESULTS / "noise" / "~damaged").mkdir()
+    (RESULTS / "noise" / "~damaged" / "run.jsonl").write_text("{")
+    assert known_process_spread(RESULTS, "0123456789ab") is None
+
+
+def test_noise_is_shown_as_a_table(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = NoiseConfig(
+        subject="project:subject",
+        cases=("a:forward",),
+        pairs=12,
+        export_markdown=Path("noise.md"),
+    )
+    run_noise(config, output)
+    assert "pair spread" in capsys.readouterr().out
+    assert "| a:forward" in Path("noise.md").read_text()
+
+
+def test_a_noise_measurement_is_shown_again(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = ("a:forward",)
+    config = NoiseConfig(subject="project:subject", cases=cases, pairs=12, json=True)
+    run_noise(config, output)
+    before = json.loads(capsys.readouterr().out)
+    show_stored(ShowConfig(json=True), output)
+    assert json.loads(capsys.readouterr().out) == before
+    show_stored(ShowConfig(), output)
+    assert "pair spread" in capsys.readouterr().out
