@@ -1,11 +1,8 @@
 """The command line: what is typed, what is said, and the exit codes."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
+from tests.faults.programs import started, wait_for
 from tests.toys.toy import TOY, Toy
 
 
@@ -286,36 +284,11 @@ def test_an_error_nobody_foresaw_is_one_line(
     assert sys.excepthook is sys.__excepthook__
 
 
-STARTER = """
-import sys
-from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.cli import main
-from tests.toys.toy import TOY
-EXPERIMENTS["toy"] = TOY
-if __name__ == "__main__":
-    main()
-"""
-
-
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    (folder / "starter.py").write_text(STARTER)
-    repository = Path(__file__).resolve().parent.parent
-    return subprocess.Popen(
-        [sys.executable, str(folder / "starter.py"), *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(repository)},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.mark.parametrize(
     ("number", "code"),
     [
         (signal.SIGINT, ExitCode.INTERRUPTED),
         (signal.SIGTERM, ExitCode.TERMINATED),
-        (signal.SIGKILL, -signal.SIGKILL),
     ],
 )
 def test_a_stopped_run_is_readable_listed_as_partial_and_resumable(
@@ -324,9 +297,7 @@ def test_a_stopped_run_is_readable_listed_as_partial_and_resumable(
     marker = tmp_path / "pid"
     behaviours = f"count,forever:{marker}"
     process = started(tmp_path, "toy", "--behaviours", behaviours, "--jobs", "1")
-    deadline = time.monotonic() + 60
-    while not marker.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(marker.exists)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
@@ -335,8 +306,7 @@ def test_a_stopped_run_is_readable_listed_as_partial_and_resumable(
     run = read_run(folder)
     assert run.status == "partial"
     assert len(run.rows("toy_sample")) == 2
-    if number != signal.SIGKILL:
-        assert f"resnet-bench toy --resume {run.id}" in err
+    assert f"resnet-bench toy --resume {run.id}" in err
     assert cli.run(["list"]) == ExitCode.OK
     assert "partial" in said(capsys).out
 

@@ -14,10 +14,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 STARTER = """
-import resource
-import sys
-from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.cli import main
+from resnet_bench.experiments import EXPERIMENTS
+from tests.toys.toy import TIMED_TOY, TOY
 
 EXPERIMENTS["toy"] = TOY
 EXPERIMENTS["toy-rounds"] = TIMED_TOY

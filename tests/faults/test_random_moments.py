@@ -105,12 +105,3 @@ def test_a_study_stopped_at_a_random_moment_is_resumed_with_the_same_numbers(
     resumed = read_run(left.folder)
     assert resumed.status == "complete"
     assert errors(resumed) == undisturbed
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_study_that_has_just_begun_ends_as_it_is_asked(
-    number: signal.Signals, tmp_path: Path
-) -> None:
-    seconds = random.Random(number.name).uniform(0, 0.5)
-    print(f"{number.name} after {seconds:.3f} s")  # shown when the test fails
-    assert stopped(tmp_path, number, seconds).status == "partial"
