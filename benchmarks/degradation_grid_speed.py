@@ -21,8 +21,7 @@ from resnet_bench.errors import ResnetBenchError
 from resnet_bench.execution.base import Ended, Job, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.experiments.degradation.grid import PROFILES
-from resnet_bench.experiments.degradation.spec import Config, expand
+from resnet_bench.experiments.degradation.spec import PROFILES, Config, expand
 
 REQUIRED_RATIO = 2.0
 

@@ -23,7 +23,7 @@ from resnet_bench.engine.data import DataRequest, ImageData, Split, load_data
 from resnet_bench.engine.models.cifar import build_cifar_network
 from resnet_bench.engine.models.design import NetworkDesign, Shortcut
 from resnet_bench.engine.seeding import generator
-from resnet_bench.experiments.degradation.grid import PROFILES
+from resnet_bench.experiments.degradation.spec import PROFILES
 
 BATCH_SIZE = 128
 PEAK_RATE = 0.1

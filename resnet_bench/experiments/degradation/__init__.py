@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from resnet_bench.experiments.base import Experiment, OtherRuns
 from resnet_bench.experiments.degradation.records import DegradationCell
-from resnet_bench.experiments.degradation.spec import RECORDS, Config, expand
+from resnet_bench.experiments.degradation.spec import Config, expand
+from resnet_bench.experiments.degradation.studies import RECORDS
 from resnet_bench.records import Record
 from resnet_bench.store.reading import Run
 

@@ -25,6 +25,7 @@ class DegradationCell(Cell):
     is the length of one budget and `budget` the multiple of it that is trained, so
     steps = epochs x budget x (full batches per epoch of the whole training set).
     `train_images` limits the training set (None: all of it), at equal steps.
+    `study_steps` is what its studies add, in steps' worth of work.
     A cell always uses one thread: one and two threads give different bits.
     The `anysize` task trains nothing.
     """
@@ -52,6 +53,7 @@ class DegradationCell(Cell):
     data_dir: str | None = transient(None)
     download: bool = transient(False)
     skip_bad_images: bool = False
+    study_steps: float = transient(0.0)
 
     @property
     def label(self) -> str:
@@ -81,17 +83,8 @@ class DegradationCell(Cell):
         if self.task == "anysize":
             return 1.0
         steps = 1437 // self.batch_size * self.epochs * self.budget
-        return 0.5 + (steps + self._extra_steps) * self.step_seconds
-
-    @property
-    def _extra_steps(self) -> float:
-        """Steps' worth of work that evaluation and the studies add."""
-        passes = self.depth / 6 if "lesion" in self.studies else 0
-        probes = 20 if "gradients" in self.studies else 0
-        further = (
-            50 if "identity" in self.studies and self.shortcut == "residual" else 0
-        )
-        return 10 + passes + probes + further
+        # Evaluation takes about as long as ten steps.
+        return 0.5 + (steps + 10 + self.study_steps) * self.step_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,16 +268,3 @@ class SizeCheck(Record):
     accepted: bool
     output_shape: tuple[int, ...] | None
     raised: str | None
-
-
-RECORDS: tuple[type[Record], ...] = (
-    TrainingResult,
-    CurvePoint,
-    LayerGradient,
-    GradientSummary,
-    LayerResponse,
-    Lesion,
-    IdentityInsertion,
-    Construction,
-    SizeCheck,
-)

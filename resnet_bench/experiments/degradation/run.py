@@ -12,31 +12,18 @@ from resnet_bench.engine.data import load_data
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.records import DegradationCell
-from resnet_bench.experiments.degradation.spec import Config, expand
-from resnet_bench.experiments.degradation.studies import (
-    anysize,
-    constructed,
-    errors,
-    gradients,
-    identity,
-    lesion,
-    response,
-)
-from resnet_bench.experiments.degradation.studies.subject import (
+from resnet_bench.experiments.degradation.measures.subject import (
     Subject,
+    curve,
     data_request,
+    finish,
     make_subject,
 )
+from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.spec import Config, expand
+from resnet_bench.experiments.degradation.studies import studies_of
+from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.records import Record
-
-#: What looks at a trained network, with batch norm recalibrated, study by study.
-AT_THE_END: dict[str, Callable[[Subject], Iterator[Record]]] = {
-    "response": response.observe,
-    "lesion": lesion.observe,
-    "identity": identity.observe,
-    "constructed": constructed.observe,
-}
 
 #: Steps timed for an estimate, after two that are not.
 TIMED_STEPS = 5
@@ -61,32 +48,33 @@ def rehearse(config: Config) -> None:
 def run(cell: DegradationCell, ranks: Ranks) -> Iterator[Record]:
     """Train the cell's network and yield what its studies see."""
     compute_deterministically(cell.threads)
-    if cell.task == "anysize":
-        yield from anysize.observe(cell.depth)
+    studies = studies_of(cell)
+    if cell.task != "train":
+        for study in studies:
+            yield from study.examine(cell)
         return
     subject = make_subject(cell, ranks)
-    yield from _train(subject)
-    yield errors.finish(subject)
-    yield from errors.curve(subject)
+    yield from _train(subject, studies)
+    yield finish(subject)
+    yield from curve(subject)
     if not subject.trainer.diverged:
-        yield from _look_at_the_end(subject)
+        for study in studies:
+            yield from study.observe(subject)
 
 
-def _train(subject: Subject) -> Iterator[Record]:
-    """Train to the end; the gradients study looks on the way."""
-    if "gradients" not in subject.cell.studies:
-        subject.trainer.train()
+def _train(subject: Subject, studies: Sequence[Study]) -> Iterator[Record]:
+    """Train to the end; some studies look on the way."""
+    trainer = subject.trainer
+    looking = [study for study in studies if study.pauses]
+    if not looking:
+        trainer.train()
         return
-    for step in subject.trainer.pause_at(gradients.PAUSES):
-        at_end = step == subject.trainer.steps
-        moment = "end" if at_end else str(step)
-        yield from gradients.observe(subject, moment, step)
-
-
-def _look_at_the_end(subject: Subject) -> Iterator[Record]:
-    for study, observe in AT_THE_END.items():
-        if study in subject.cell.studies:
-            yield from observe(subject)
+    pauses = sorted({step for study in looking for step in study.pauses})
+    for step in trainer.pause_at(pauses):
+        at_end = step == trainer.steps
+        for study in looking:
+            if at_end or step in study.pauses:
+                yield from study.look(subject, "end" if at_end else str(step), step)
 
 
 def estimate(config: Config, cells: Sequence[DegradationCell]) -> float | None:

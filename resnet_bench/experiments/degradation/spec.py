@@ -7,17 +7,54 @@ from pathlib import Path
 from resnet_bench.catalogue import DATASETS, parse_dataset
 from resnet_bench.engine.models.design import is_cifar_depth, nearest_cifar_depths
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.grid import (
-    IMAGENET_STUDIES,
-    PROFILES,
-    STUDIES,
-    Profile,
-    expand_grid,
-)
-from resnet_bench.experiments.degradation.records import RECORDS, DegradationCell
-from resnet_bench.options import check, option
+from resnet_bench.experiments.degradation.grid import Budget, Grid, Profile
+from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.studies import STUDIES, planned
+from resnet_bench.options import Options, check, option
 
-__all__ = ["RECORDS", "Config", "expand"]
+PROFILES = {
+    "quick": Profile(
+        depths=(8, 20, 32, 56),
+        seeds=3,
+        epochs=10,
+        studies=(
+            "depth",
+            "overfitting",
+            "gradients",
+            "identity",
+            "lesion",
+            "response",
+        ),
+        # Here even those without batch norm train, in a third of depth 20's time.
+        gradient_depths=(8,),
+    ),
+    # Long budgets cost most, so they have fewer seeds; every row shows how many.
+    "standard": Profile(
+        depths=(8, 20, 32, 44, 56, 110),
+        seeds=5,
+        epochs=40,
+        studies=tuple(STUDIES),
+        budgets=(
+            Budget(multiple=4, depths=(20, 56), seeds=3),
+            Budget(multiple=16, depths=(20, 56), seeds=2),
+        ),
+    ),
+    # 164 epochs of 390 full batches are 64k iterations (He et al. 2015, section 4.2).
+    "paper": Profile(
+        depths=(20, 32, 44, 56, 110),
+        seeds=5,
+        epochs=164,
+        studies=("depth", "overfitting", "gradients", "lesion", "thousand"),
+        dataset="cifar10",
+        recipe="paper",
+        extreme_width=16,
+    ),
+}
+
+#: Studies that torchvision's networks (family "imagenet") can take part in.
+IMAGENET_STUDIES = tuple(
+    name for name, study in STUDIES.items() if study.takes_imagenet
+)
 
 #: Depths of torchvision's networks that have a plain twin in the paper's Table 2.
 IMAGENET_DEPTHS = (18, 34)
@@ -34,7 +71,7 @@ def parse_studies(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Options):
     """What to train and which studies look at it.
 
     Options left out follow the profile. Raises UsageError for a value that cannot
@@ -53,10 +90,10 @@ class Config:
         (), help="Depths, each 6n + 2 (default: by profile)."
     )
     seeds: int | None = option(
-        None, help="Trainings of each network (default: by profile)."
+        None, help="Trainings of each network (default: by profile).", minimum=1
     )
     epochs: int | None = option(
-        None, help="Epochs of one budget (default: by profile)."
+        None, help="Epochs of one budget (default: by profile).", minimum=1
     )
     dataset: str | None = option(
         None,
@@ -73,16 +110,18 @@ class Config:
         help="Networks: the CIFAR family (6n + 2) or torchvision's 18 and 34.",
         choices=("cifar", "imagenet"),
     )
-    width: int = option(16, help="Channels of the CIFAR family's first stage.")
+    width: int = option(
+        16, help="Channels of the CIFAR family's first stage.", minimum=1
+    )
     recipe: str | None = option(
         None,
         help="Learning-rate schedule (default: by profile).",
         choices=("one-cycle", "paper", "constant"),
     )
-    lr: float = option(0.1, help="Peak learning rate.")
-    batch_size: int = option(128, help="Images per step.", flags=("-b",))
+    lr: float = option(0.1, help="Peak learning rate.", above=0)
+    batch_size: int = option(128, help="Images per step.", flags=("-b",), minimum=2)
     image_size: int | None = option(
-        None, help="Resize images to this many pixels (default: as stored)."
+        None, help="Resize images to this many pixels (default: as stored).", minimum=4
     )
     augmentation: str = option(
         "auto",
@@ -90,13 +129,12 @@ class Config:
         choices=("auto", "none", "crop", "crop-flip"),
     )
     device: str = option("auto", help="auto, cpu, cuda or cuda:N.")
-    seed: int = option(0, help="The first seed.")
+    seed: int = option(0, help="The first seed.", minimum=0)
 
     def __post_init__(self) -> None:
         """Check every value and fill in the profile's."""
-        check(self.profile in PROFILES, "--profile", self.profile, ", ".join(PROFILES))
+        super().__post_init__()
         self._fill_in()
-        self._check_numbers()
         self._check_depths()
         self._check_studies()
 
@@ -122,16 +160,6 @@ class Config:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-
-    def _check_numbers(self) -> None:
-        least = {"seeds": 1, "epochs": 1, "batch_size": 2, "width": 1, "seed": 0}
-        for name, smallest in least.items():
-            value = getattr(self, name)
-            flag = "--" + name.replace("_", "-")
-            check(value >= smallest, flag, value, f"at least {smallest}")
-        check(self.lr > 0, "--lr", self.lr, "a rate above 0")
-        if self.image_size is not None:
-            check(self.image_size >= 4, "--image-size", self.image_size, "at least 4")
 
     def _check_depths(self) -> None:
         for depth in self.depths:
@@ -169,7 +197,7 @@ def expand(config: Config) -> list[DegradationCell]:
     )
     seeds = range(config.seed, config.seed + (config.seeds or config.sizes.seeds))
     sizes = dataclasses.replace(config.sizes, depths=config.depths)
-    return expand_grid(base, sizes, seeds, config.study)
+    return planned(Grid(base, sizes, seeds), config.study)
 
 
 def _image_size(config: Config) -> int | None:

@@ -16,8 +16,8 @@ from resnet_bench.experiments.degradation.claims.judging import (
     judge_all,
 )
 from resnet_bench.experiments.degradation.claims.rows import CLAIMS
-from resnet_bench.experiments.degradation.grid import STUDIES
 from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.studies import STUDIES
 from resnet_bench.reports.blocks import filled
 from resnet_bench.store.reading import Run
 from tests.experiments.degradation.synthetic import (
@@ -175,10 +175,10 @@ each_claim = pytest.mark.parametrize("name", [claim.name for claim in CLAIMS])
 def enough_seeds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the deepest network of all as many seeds as the others."""
     if name == "thousand-layers":
-        from resnet_bench.experiments.degradation import grid as plan
+        from resnet_bench.experiments.degradation import spec
 
-        quick = replace(plan.PROFILES["quick"], extreme_seeds=3)
-        monkeypatch.setitem(plan.PROFILES, "quick", quick)
+        quick = replace(spec.PROFILES["quick"], extreme_seeds=3)
+        monkeypatch.setitem(spec.PROFILES, "quick", quick)
 
 
 @each_claim

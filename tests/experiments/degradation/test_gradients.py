@@ -8,12 +8,12 @@ from torch import nn
 
 from resnet_bench.engine.models.blocks import blocks_of
 from resnet_bench.engine.models.cifar import BasicBlock
+from resnet_bench.experiments.degradation.measures import gradients
+from resnet_bench.experiments.degradation.measures.subject import Subject
 from resnet_bench.experiments.degradation.records import (
     GradientSummary,
     LayerGradient,
 )
-from resnet_bench.experiments.degradation.studies import gradients
-from resnet_bench.experiments.degradation.studies.subject import Subject
 
 from .tiny import network_of, subject
 

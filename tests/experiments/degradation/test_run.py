@@ -17,6 +17,7 @@ from resnet_bench.execution.base import Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.degradation import run as measuring
 from resnet_bench.experiments.degradation.grid import SHORTCUTS
+from resnet_bench.experiments.degradation.measures import subject as subjects
 from resnet_bench.experiments.degradation.records import (
     DegradationCell,
     Shortcut,
@@ -24,8 +25,6 @@ from resnet_bench.experiments.degradation.records import (
     TrainingResult,
 )
 from resnet_bench.experiments.degradation.spec import Config, expand
-from resnet_bench.experiments.degradation.studies import errors
-from resnet_bench.experiments.degradation.studies import subject as subjects
 from resnet_bench.records import Record, to_json
 from tests.engine.fake_cuda import FakeCuda
 
@@ -209,7 +208,7 @@ def test_the_same_cell_gives_the_same_bits_alone_and_beside_another() -> None:
 
 
 def test_any_size_shows_what_the_global_pool_accepts_and_flattening_does_not() -> None:
-    rows = records(small_cell(task="anysize", depth=8))
+    rows = records(small_cell(task="anysize", depth=8, studies=("anysize",)))
     checks = [row for row in rows if isinstance(row, SizeCheck)]
     assert all(c.accepted for c in checks if c.pooling == "adaptive")
     assert all(c.output_shape == (1, 10) for c in checks if c.accepted)
@@ -243,12 +242,12 @@ def test_every_treatment_trains(treatment: str) -> None:
 def test_a_long_curve_is_thinned_and_keeps_its_last_point() -> None:
     made = subject(train_images=64, depth=8)
     made.trainer.train()
-    points = list(errors.curve(made))
+    points = list(subjects.curve(made))
     assert [point.step for point in points] == list(range(1, 23))
     point = made.trainer.curve[0]
     made.trainer.curve = [replace(point, step=i, epoch=i) for i in range(1, 502)]
-    thinned = list(errors.curve(made))
-    assert len(thinned) <= errors.CURVE_POINTS
+    thinned = list(subjects.curve(made))
+    assert len(thinned) <= subjects.CURVE_POINTS
     assert thinned[-1].step == 501
 
 

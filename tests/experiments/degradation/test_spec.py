@@ -6,14 +6,18 @@ import pytest
 
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.degradation.grid import (
-    PROFILES,
-    STUDIES,
     TREATMENTS,
     middle_depth,
     reference_depth,
 )
 from resnet_bench.experiments.degradation.records import DegradationCell
-from resnet_bench.experiments.degradation.spec import Config, expand, parse_studies
+from resnet_bench.experiments.degradation.spec import (
+    PROFILES,
+    Config,
+    expand,
+    parse_studies,
+)
+from resnet_bench.experiments.degradation.studies import STUDIES
 
 
 def cells(**options: object) -> list[DegradationCell]:
@@ -25,8 +29,8 @@ def cells(**options: object) -> list[DegradationCell]:
     [
         ({"depths": (21,)}, "--depths 21: .* 20 and 26"),
         ({"depths": (5,)}, "--depths 5: .* 8 and 14"),
-        ({"seeds": 0}, "--seeds 0: expected at least 1"),
-        ({"epochs": 0}, "--epochs 0: expected at least 1"),
+        ({"seeds": 0}, "--seeds 0: expected a whole number from 1"),
+        ({"epochs": 0}, "--epochs 0: expected a whole number from 1"),
         ({"batch_size": 1}, "--batch-size 1"),
         ({"width": 0}, "--width 0"),
         ({"seed": -1}, "--seed -1"),

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.degradation.grid import STUDIES
 from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.studies import STUDIES
 from resnet_bench.experiments.degradation.view.frames import (
     depth_colours,
     sampling_interval,

@@ -7,8 +7,11 @@ from typing import Any
 import torch
 
 from resnet_bench.engine.models.cifar import CifarNetwork
+from resnet_bench.experiments.degradation.measures.subject import (
+    Subject,
+    make_subject,
+)
 from resnet_bench.experiments.degradation.records import DegradationCell
-from resnet_bench.experiments.degradation.studies.subject import Subject, make_subject
 
 SMALL: dict[str, Any] = {
     "width": 4,

@@ -5,7 +5,7 @@ from textwrap import fill
 
 from resnet_bench.experiments.degradation.claims.judging import Claim, Criterion
 from resnet_bench.experiments.degradation.claims.rows import CLAIMS
-from resnet_bench.experiments.degradation.grid import STUDIES
+from resnet_bench.experiments.degradation.studies import STUDIES
 
 #: What stands on the page for what every run fills in.
 WORDS = {
@@ -22,10 +22,10 @@ LINE_LENGTH = 92
 def rendered() -> str:
     """Return a section per study, and in it each claim with its margins and papers."""
     parts: list[str] = []
-    for study, question in STUDIES.items():
-        parts.append(f"## {study}: {question}")
+    for study in STUDIES.values():
+        parts.append(f"## {study.name}: {study.question}")
         for claim in CLAIMS:
-            if claim.study == study:
+            if claim.study == study.name:
                 parts += [f"### {claim.name}", *_explained(claim)]
     return "\n\n".join(parts)
 

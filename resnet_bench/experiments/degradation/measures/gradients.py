@@ -14,14 +14,11 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.models.blocks import LayerPlace, layers_of
 from resnet_bench.engine.training.evaluation import batch_norms
+from resnet_bench.experiments.degradation.measures.subject import Subject, finite
 from resnet_bench.experiments.degradation.records import (
     GradientSummary,
     LayerGradient,
 )
-from resnet_bench.experiments.degradation.studies.subject import Subject, finite
-
-#: Finished steps at which the gradient is looked at, besides the end.
-PAUSES = (0, 1, 10, 100)
 
 #: Batches whose gradients are compared, and how many times smaller they are than the
 #: training's. Two are enough: a layer's gradient has hundreds of elements at least,

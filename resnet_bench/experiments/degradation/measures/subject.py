@@ -1,10 +1,10 @@
-"""The network under study: built from its cell, with its data and its trainer."""
+"""The network under study: built from its cell, trained, and judged at the end."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
@@ -14,18 +14,27 @@ from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.engine.data.batches import augmentation_for, steps_per_epoch
 from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.models.cifar import build_cifar_network
-from resnet_bench.engine.models.design import NetworkDesign, Shortcut
+from resnet_bench.engine.models.design import NetworkDesign
 from resnet_bench.engine.models.resnets import (
     build_plain_twin,
     build_residual,
     copy_shared_weights,
 )
 from resnet_bench.engine.models.small_maps import compute_small_maps_densely
+from resnet_bench.engine.models.work import parameter_count
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.seeding import generator, seed_everything
+from resnet_bench.engine.training.evaluation import Evaluation, evaluate, recalibrate
 from resnet_bench.engine.training.trainer import Trainer, TrainingPlan, schedule_for
 from resnet_bench.experiments.degradation.grid import TREATMENTS
-from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.records import (
+    CurvePoint,
+    DegradationCell,
+    TrainingResult,
+)
+
+#: Points of a training's curve that are kept.
+CURVE_POINTS = 200
 
 #: Side in pixels of images that come in all sizes.
 DEFAULT_SIDE = 64
@@ -47,31 +56,18 @@ def data_request(cell: DegradationCell) -> DataRequest:
 def design_of(cell: DegradationCell, data: ImageData) -> NetworkDesign:
     """Return the design of the cell's network of the CIFAR family."""
     changes = TREATMENTS[cell.treatment]
-    design = NetworkDesign(
+    return NetworkDesign(
         depth=cell.depth,
-        shortcut=_kind_of_shortcut(cell),
+        shortcut="none" if cell.shortcut == "plain" else changes.shortcut_kind,
+        shortcut_scale=changes.shortcut_scale,
         width=cell.width,
         channels=data.channels,
         classes=len(data.classes),
         batch_norm=changes.batch_norm,
         zero_last_scale=changes.zero_last_scale,
         pre_activation=changes.pre_activation,
-        initialisation="dirac" if changes.initialisation == "dirac" else "he",
+        initialisation=changes.initialisation,
     )
-    if changes.shortcut_scale is None:
-        return design
-    return replace(design, shortcut_scale=changes.shortcut_scale)
-
-
-def _kind_of_shortcut(cell: DegradationCell) -> Shortcut:
-    if cell.shortcut == "plain":
-        return "none"
-    wanted = TREATMENTS[cell.treatment].shortcut_kind
-    kinds: dict[str | None, Shortcut] = {
-        "option-b": "option-b",
-        "convolution": "convolution",
-    }
-    return kinds.get(wanted, "option-a")
 
 
 def build_network(cell: DegradationCell, data: ImageData) -> nn.Module:
@@ -91,16 +87,13 @@ def build_network(cell: DegradationCell, data: ImageData) -> nn.Module:
 
 def training_plan(cell: DegradationCell, data: ImageData) -> TrainingPlan:
     """Return how the cell's network is trained: equal steps for equal budgets."""
-    optimizer: Literal["sgd", "adam"] = (
-        "adam" if TREATMENTS[cell.treatment].optimizer == "adam" else "sgd"
-    )
     steps = (
         cell.epochs * cell.budget * steps_per_epoch(len(data.train), cell.batch_size)
     )
     return TrainingPlan(
         schedule=schedule_for(cell.recipe, steps, cell.learning_rate, cell.depth),
         batch_size=cell.batch_size,
-        optimizer=optimizer,
+        optimizer=TREATMENTS[cell.treatment].optimizer,
         augmentation=augmentation_for(cell.augmentation, data.channels),
         seed=cell.seed,
         channels_last=True,
@@ -152,3 +145,67 @@ def finite(value: float | torch.Tensor) -> float | None:
     """Return a number, None where it is not finite."""
     number = float(value)
     return number if math.isfinite(number) else None
+
+
+def finish(subject: Subject) -> TrainingResult:
+    """Evaluate a trained network, recalibrating its batch norm on the way."""
+    if subject.trainer.diverged:
+        return _result(subject, None, None, None)
+    normalisation = subject.data.normalisation
+    running = evaluate(subject.model, subject.train, normalisation)
+    subject.recalibration_images = recalibrate(
+        subject.model, subject.train, normalisation
+    )
+    exact = evaluate(subject.model, subject.train, normalisation)
+    subject.learned = exact.error_percent < _chance_percent(subject) / 2
+    test = evaluate(subject.model, subject.data.test, normalisation)
+    return _result(subject, running, exact, test)
+
+
+def _result(
+    subject: Subject,
+    running: Evaluation | None,
+    exact: Evaluation | None,
+    test: Evaluation | None,
+) -> TrainingResult:
+    trainer = subject.trainer
+    chance = _chance_percent(subject)
+    return TrainingResult(
+        diverged=trainer.diverged,
+        diverged_at_step=trainer.diverged_at_step,
+        train_images_used=len(subject.train),
+        test_images=len(subject.data.test),
+        classes=len(subject.data.classes),
+        skipped_images=subject.data.skipped_images,
+        recalibration_images=subject.recalibration_images,
+        data_sha256=subject.data.sha256(),
+        steps=trainer.step,
+        parameters=parameter_count(subject.model),
+        chance_error_percent=chance,
+        train_error_percent=running.error_percent if running else chance,
+        train_error_recalibrated_percent=exact.error_percent if exact else chance,
+        test_error_percent=test.error_percent if test else chance,
+        train_loss=exact.loss if exact else None,
+        test_loss=test.loss if test else None,
+        seconds=trainer.seconds,
+        step_seconds=trainer.seconds / max(1, trainer.step),
+    )
+
+
+def _chance_percent(subject: Subject) -> float:
+    return 100 * (1 - 1 / len(subject.data.classes))
+
+
+def curve(subject: Subject) -> Iterator[CurvePoint]:
+    """Yield the course of the training, at most 200 points, the last one always."""
+    points = subject.trainer.curve
+    stride = -(-len(points) // CURVE_POINTS)
+    for number, point in enumerate(points, start=1):
+        if number % stride == 0 or number == len(points):
+            yield CurvePoint(
+                step=point.step,
+                epoch=point.epoch,
+                learning_rate=point.learning_rate,
+                running_loss=point.loss,
+                running_error_percent=point.error_percent,
+            )

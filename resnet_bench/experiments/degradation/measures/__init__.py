@@ -1,0 +1,1 @@
+"""Measures networks for the studies: everything of `degradation` that needs torch."""

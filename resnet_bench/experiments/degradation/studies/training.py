@@ -1,0 +1,97 @@
+"""Studies of trained networks' errors: they differ in which networks they train."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from resnet_bench.experiments.degradation.grid import FEW_IMAGES, Grid
+from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.studies.base import Study
+
+
+class Depth(Study):
+    """Plain and residual at every depth, and again with longer budgets."""
+
+    name = "depth"
+    question = "does training error grow with depth, and do shortcuts stop it?"
+    takes_imagenet = True
+
+    def networks(self, grid: Grid) -> Iterator[DegradationCell]:
+        """Yield every depth, and those of the longer budgets again."""
+        yield from grid.networks(grid.depths)
+        for budget in grid.sizes.budgets:
+            depths = [depth for depth in budget.depths if depth in grid.depths]
+            for cell in grid.networks(depths, seeds=budget.seeds):
+                yield replace(cell, budget=budget.multiple)
+
+
+class Overfitting(Study):
+    """Every depth; as positive control, a few images learned by heart.
+
+    The control is plain, as the claim's network is, and of the shallowest depth: any
+    that learns them will do.
+    """
+
+    name = "overfitting"
+    question = "is the deep plain network's problem one of generalisation?"
+    takes_imagenet = True
+
+    def networks(self, grid: Grid) -> Iterator[DegradationCell]:
+        """Yield every depth, and the control."""
+        yield from grid.networks(grid.depths)
+        for cell in grid.networks([min(grid.depths)], ("plain",)):
+            yield replace(cell, train_images=FEW_IMAGES)
+
+
+class Thousand(Study):
+    """The deepest of the grid, plain and residual; 1202 layers residual, narrow."""
+
+    name = "thousand"
+    question = "do networks of 100 and of 1000 layers train?"
+
+    def networks(self, grid: Grid) -> Iterator[DegradationCell]:
+        """Yield the deepest of the grid and one far deeper."""
+        sizes = grid.sizes
+        yield from grid.networks([max(grid.depths)])
+        extreme = grid.networks(
+            [sizes.extreme_depth], ("residual",), seeds=sizes.extreme_seeds
+        )
+        for cell in extreme:
+            yield replace(cell, width=min(cell.width, sizes.extreme_width))
+
+
+class OtherShortcuts(Study):
+    """Scaled and convolutional shortcuts, between plain and residual.
+
+    Its lambda 0 is the plain network and its lambda 1 the residual one.
+    """
+
+    name = "shortcut"
+    question = "must the shortcut be the identity?"
+    treatments = (
+        "lambda-0.25",
+        "lambda-0.5",
+        "lambda-0.75",
+        "convolution-shortcut",
+        "option-b",
+        "pre-activation",
+    )
+
+    def networks(self, grid: Grid) -> Iterator[DegradationCell]:
+        """Yield the ends, and residual networks with every treatment."""
+        yield from grid.networks([grid.middle])
+        for treatment in self.treatments:
+            yield from grid.networks([grid.middle], ("residual",), treatment)
+
+
+class Controls(Study):
+    """Plain networks with other remedies, beside plain and residual without."""
+
+    name = "controls"
+    question = "do other remedies than shortcuts work?"
+    treatments = ("dirac", "wide", "adam")
+
+    def networks(self, grid: Grid) -> Iterator[DegradationCell]:
+        """Yield both without remedy, and plain networks with each."""
+        yield from grid.networks([grid.middle])
+        for treatment in self.treatments:
+            yield from grid.networks([grid.middle], ("plain",), treatment)
