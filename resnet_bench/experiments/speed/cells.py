@@ -1,4 +1,4 @@
-"""What the cells of `speed` yield, and the rules by which it is judged."""
+"""The cells of `speed` and the records that they yield."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -30,6 +30,16 @@ RESIDUAL, PLAIN = "residual", "plain"
 #: The phases in the order in which a visit takes them, by the mode that asks for them.
 TRAIN_PHASES = ("forward", "loss", "backward", "optimizer", "step")
 INFERENCE_PHASES = ("inference",)
+
+#: Phases of which the sum is set against `step` (the closure check).
+STEP_PARTS = TRAIN_PHASES[:-1]
+
+#: An interval of one of these phases wider than this makes its row `noisy`.
+NOISE_PHASES = ("forward", "backward", "step", "inference")
+NOISY_HALF_WIDTH = 0.05
+
+#: What memory is measured of, and by which cell.
+MEMORY_KINDS = {"train": MEMORY_TRAIN, "inference": MEMORY_INFERENCE}
 
 #: Parameters that two cells share when one's ceiling limits the other's speed.
 CEILING_FIELDS = ("device", "dtype", "tf32", "threads")
@@ -165,32 +175,6 @@ def row_of(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
 def ceiling_of(parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what a row has in common with the ceiling that limits it."""
     return tuple(parameters[name] for name in CEILING_FIELDS)
-
-
-#: Phases of which the sum is set against `step` (the closure check).
-STEP_PARTS = ("forward", "loss", "backward", "optimizer")
-CLOSURE_RANGE = (0.95, 1.05)
-
-#: Worst first: a row's verdict is its first flag in this order, `ok` without one.
-VERDICTS = (
-    "failed",
-    "oom",
-    "closure-failed",
-    "not-warmed-up",
-    "throttled",
-    "oversubscribed",
-    "host-bound",
-    "noisy",
-    "ok",
-)
-#: What memory is measured of, and by which cell.
-MEMORY_KINDS = {"train": MEMORY_TRAIN, "inference": MEMORY_INFERENCE}
-
-#: An interval of one of these phases wider than this makes its row `noisy`.
-NOISY_HALF_WIDTH = 0.05
-NOISE_PHASES = ("forward", "backward", "step", "inference")
-#: Device time below this share of wall time makes a CUDA row `host-bound`.
-HOST_BOUND_SHARE = 0.8
 
 
 Samples = tuple[float, ...]

@@ -1,9 +1,7 @@
-"""`--batch-size auto`: the largest batch that fits, found in child processes."""
-
-from __future__ import annotations
+"""From a config to its cells, and the largest batches for `--batch-size auto`."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
@@ -26,7 +24,6 @@ from resnet_bench.experiments.speed.settings import (
     PROFILES,
     TIMM,
     TORCH_TIMER,
-    Rung,
 )
 from resnet_bench.experiments.speed.spec import Config
 
@@ -97,13 +94,12 @@ def expand(config: Config) -> list[SpeedCell]:
         if repeat is None or cell.shortcut is not None
         for measure in _memory_passes(cell)
     ]
-    return [*timing, *_breakdown_cells(config, timing), *ceilings, *memory]
-
-
-def _breakdown_cells(config: Config, timing: list[SpeedCell]) -> list[SpeedCell]:
-    if config.breakdown is None:
-        return []
-    return [replace(cell, measure=BREAKDOWNS[config.breakdown]) for cell in timing]
+    parts = [
+        replace(cell, measure=BREAKDOWNS[config.breakdown])
+        for cell in timing
+        if config.breakdown is not None
+    ]
+    return [*timing, *parts, *ceilings, *memory]
 
 
 def _repeats(config: Config) -> tuple[int | None, ...]:
@@ -165,7 +161,7 @@ def _settings(config: Config) -> list[dict[str, Any]]:
     """Return how each subject is run: the options' way, or the ladder's ways."""
     if config.ladder:
         refused = dict(config.unsupported)
-        return [_rung_setting(rung) for rung in LADDER if rung.name not in refused]
+        return [rung.parameters for rung in LADDER if rung.name not in refused]
     return [
         {
             "dtype": dtype,
@@ -178,19 +174,6 @@ def _settings(config: Config) -> list[dict[str, Any]]:
         }
         for dtype, channels_last in product(config.dtype, config.channels_last)
     ]
-
-
-def _rung_setting(rung: Rung) -> dict[str, Any]:
-    return {
-        "rung": rung.name,
-        "dtype": rung.dtype,
-        "amp": rung.amp,
-        "tf32": rung.tf32,
-        "channels_last": rung.channels_last,
-        "keep_memory": rung.keep_memory,
-        "compiled": rung.compiled,
-        "cuda_graphs": rung.cuda_graphs,
-    }
 
 
 def _subjects(config: Config) -> list[dict[str, Any]]:
@@ -207,23 +190,15 @@ def _subjects(config: Config) -> list[dict[str, Any]]:
 
 def _ceiling_cell(cell: SpeedCell) -> SpeedCell:
     """Return the cell that measures what limits this one."""
-    return replace(
-        cell,
+    return SpeedCell(
         measure=CEILING,
-        variant=None,
-        model=None,
-        shortcut=None,
-        batch_size=None,
-        requested_batch_size=None,
-        image_size=None,
+        device=cell.device,
+        device_index=cell.device_index,
+        dtype=cell.dtype,
         amp=False,
-        channels_last=False,
-        keep_memory=False,
-        compiled=False,
-        cuda_graphs=False,
-        rung=None,
-        protocol=None,
-        mode="both",
+        tf32=cell.tf32,
+        threads=cell.threads,
+        seed=cell.seed,
     )
 
 
@@ -296,17 +271,23 @@ def fitted(config: Config, executor: Executor, note: Callable[[str], None]) -> C
         raise UsageError(
             f"--batch-size {AUTO}: expected with --executor processes and one GPU"
         )
-    found = list(_found(open_cells, executor, note))
+    found = []
+    for number, cell in enumerate(open_cells, start=1):
+        tries = _Tries(cell, executor, note, f"{number}/{len(open_cells)}")
+        each = _largest_of(cell, tries)
+        words = f"{_subject(cell)}: batch {each.batch_size} ({each.because})"
+        found.append((cell.key, words, each.batch_size))
     return replace(config, fitted=(*(config.fitted or ()), *found))
 
 
-def _found(
-    cells: Sequence[SpeedCell], executor: Executor, note: Callable[[str], None]
-) -> Iterator[tuple[str, str, int]]:
-    for number, cell in enumerate(cells, start=1):
-        tries = _Tries(cell, executor, note, f"{number}/{len(cells)}")
-        each = _largest_of(cell, tries)
-        yield cell.key, _words(cell, each), each.batch_size
+def _largest_of(cell: SpeedCell, fits: Callable[[int], bool]) -> Largest:
+    found = largest(fits)
+    if not found.batch_size:
+        raise UsageError(
+            f"--batch-size {AUTO}: {cell.name} does not fit with a single image of "
+            f"{cell.image_size} px: choose a smaller --image-size"
+        )
+    return found
 
 
 @dataclass
@@ -337,20 +318,6 @@ class _Tries:
             return bool(self.executor.call(_fits_here, tried))
         except ChildDiedError:
             return False  # ended by the out-of-memory killer, as it would be again
-
-
-def _largest_of(cell: SpeedCell, fits: Callable[[int], bool]) -> Largest:
-    result = largest(fits)
-    if not result.batch_size:
-        raise UsageError(
-            f"--batch-size {AUTO}: {cell.name} does not fit with a single image of "
-            f"{cell.image_size} px: choose a smaller --image-size"
-        )
-    return result
-
-
-def _words(cell: SpeedCell, found: Largest) -> str:
-    return f"{_subject(cell)}: batch {found.batch_size} ({found.because})"
 
 
 def _subject(cell: SpeedCell) -> str:

@@ -1,7 +1,7 @@
-"""The steps from plain float32 to the fastest setting, in their order."""
+"""What options of `speed` stand for: protocols, the ladder's settings, profiles."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 #: What rows are called that follow this project's own rules; cells keep None.
@@ -61,15 +61,25 @@ def interval_of(protocol: str | None) -> str:
     return PROTOCOLS[protocol].interval if protocol in PROTOCOLS else "median"
 
 
+#: The switches of a setting, with the options that turn them on.
+SWITCHES = {
+    "channels_last": "--channels-last",
+    "keep_memory": "--keep-memory",
+    "amp": "--amp",
+    "tf32": "--tf32",
+    "compiled": "--compile",
+    "cuda_graphs": "--cuda-graphs",
+}
+
+
 @dataclass(frozen=True)
 class Rung:
     """One step of the ladder: everything that is set when it is reached.
 
-    `adds` says in words what is new. With `needs_cuda` the step exists on CUDA only.
+    With `needs_cuda` the step exists on CUDA only.
     """
 
     name: str
-    adds: str
     channels_last: bool = True
     keep_memory: bool = False
     dtype: str = "float32"
@@ -79,56 +89,47 @@ class Rung:
     cuda_graphs: bool = False
     needs_cuda: bool = False
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What it sets of a cell."""
+        names = ("dtype", *SWITCHES)
+        return {"rung": self.name, **{name: getattr(self, name) for name in names}}
+
+    @property
+    def options(self) -> str:
+        """The options that reproduce it without the ladder."""
+        return setting_options(self.parameters)
+
+
+def setting_options(parameters: Mapping[str, Any]) -> str:
+    """Return the options that set number format, layout and compilation so."""
+    dtype = parameters["dtype"]
+    chosen = [] if dtype == "float32" else [f"--dtype {dtype}"]
+    given = (option for name, option in SWITCHES.items() if parameters.get(name))
+    return " ".join([*chosen, *given])
+
 
 #: Each step keeps what helped before it. Autocast, bfloat16 and float16 are three
 #: ways of one step: each is set against channels-last alone as well as against the
 #: start.
 LADDER = (
-    Rung("eager", "float32, NCHW, operator by operator", channels_last=False),
-    Rung("channels-last", "NHWC memory order"),
-    Rung("tf32", "TF32 products", tf32=True, needs_cuda=True),
-    Rung("amp", "autocast to bfloat16", dtype="bfloat16", amp=True),
-    Rung("float16", "float16 throughout", dtype="float16", needs_cuda=True),
-    Rung("bfloat16", "bfloat16 throughout", dtype="bfloat16"),
-    Rung("compiled", "torch.compile", dtype="bfloat16", compiled=True),
+    Rung("eager", channels_last=False),
+    Rung("channels-last"),
+    Rung("tf32", tf32=True, needs_cuda=True),
+    Rung("amp", dtype="bfloat16", amp=True),
+    Rung("float16", dtype="float16", needs_cuda=True),
+    Rung("bfloat16", dtype="bfloat16"),
+    Rung("compiled", dtype="bfloat16", compiled=True),
     Rung(
         "cuda-graphs",
-        "replayed as CUDA graphs",
         dtype="bfloat16",
         compiled=True,
         cuda_graphs=True,
         needs_cuda=True,
     ),
-    Rung(
-        "keep-memory",
-        "freed memory kept for the next step",
-        dtype="bfloat16",
-        compiled=True,
-        keep_memory=True,
-    ),
+    Rung("keep-memory", dtype="bfloat16", compiled=True, keep_memory=True),
 )
 RUNGS = {rung.name: rung for rung in LADDER}
-
-
-def options_of(rung: Rung) -> str:
-    """Return the options that reproduce a step without the ladder."""
-    return setting_options(asdict(rung))
-
-
-def setting_options(parameters: Mapping[str, Any]) -> str:
-    """Return the options that set number format, layout and compilation so."""
-    switches = {
-        "--channels-last": "channels_last",
-        "--keep-memory": "keep_memory",
-        "--amp": "amp",
-        "--tf32": "tf32",
-        "--compile": "compiled",
-        "--cuda-graphs": "cuda_graphs",
-    }
-    dtype = parameters["dtype"]
-    chosen = [] if dtype == "float32" else [f"--dtype {dtype}"]
-    given = (name for name, field in switches.items() if parameters.get(field))
-    return " ".join([*chosen, *given])
 
 
 @dataclass(frozen=True)

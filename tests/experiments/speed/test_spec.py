@@ -16,7 +16,7 @@ from resnet_bench.experiments.speed.cells import (
     TIME,
 )
 from resnet_bench.experiments.speed.grid import expand, resolved
-from resnet_bench.experiments.speed.settings import LADDER, PROFILES, options_of
+from resnet_bench.experiments.speed.settings import LADDER, PROFILES
 from resnet_bench.experiments.speed.spec import (
     Config,
     parse_dtype,
@@ -115,7 +115,7 @@ def test_steps_that_cannot_be_taken_are_left_out() -> None:
 
 def test_options_of_a_step_reproduce_its_setting() -> None:
     for rung, cell in zip(LADDER, ladder_of("cuda:0"), strict=True):
-        words = options_of(rung).replace("--dtype ", "--dtype=").split()
+        words = rung.options.replace("--dtype ", "--dtype=").split()
         options: dict[str, Any] = {
             word.removeprefix("--").replace("-", "_"): True
             for word in words

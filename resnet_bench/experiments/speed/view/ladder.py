@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.speed.cells import phase_field
-from resnet_bench.experiments.speed.settings import RUNGS, options_of
+from resnet_bench.experiments.speed.settings import RUNGS
 from resnet_bench.experiments.speed.view.drawing import (
     legend_below,
     look_of,
@@ -123,7 +123,7 @@ class Recommendation:
     @property
     def options(self) -> str:
         """The options that reproduce the setting without the ladder."""
-        return options_of(RUNGS[self.step.row.parameters["rung"]]) or "the defaults"
+        return RUNGS[self.step.row.parameters["rung"]].options or "the defaults"
 
     @property
     def json(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from scipy.optimize import nnls
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.speed.cells import (
     BREAKDOWNS,
-    CLOSURE_RANGE,
     BreakdownSamples,
 )
 from resnet_bench.experiments.speed.view.drawing import (
@@ -28,6 +27,7 @@ from resnet_bench.experiments.speed.view.drawing import (
     whisker,
 )
 from resnet_bench.experiments.speed.view.rows import (
+    CLOSURE_RANGE,
     SETTINGS,
     contradicts,
     described,

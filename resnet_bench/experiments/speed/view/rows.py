@@ -9,8 +9,6 @@ from typing import Any, Protocol
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.speed.cells import (
-    CLOSURE_RANGE,
-    HOST_BOUND_SHARE,
     INFERENCE_PHASES,
     MEMORY_KINDS,
     NOISE_PHASES,
@@ -18,7 +16,6 @@ from resnet_bench.experiments.speed.cells import (
     STEP_PARTS,
     TIME,
     TRAIN_PHASES,
-    VERDICTS,
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
@@ -45,6 +42,27 @@ from resnet_bench.store.reading import Run
 
 #: A planned cell that no attempt has finished, in a partial run.
 MISSING = "missing"
+
+#: A sum of the parts outside of this share of the whole fails the closure check.
+CLOSURE_RANGE = (0.95, 1.05)
+
+#: Device time below this share of wall time makes a CUDA row `host-bound`.
+HOST_BOUND_SHARE = 0.8
+
+#: What speaks against a row, worst first: the first is its verdict, `ok` without any.
+EXPLANATIONS = {
+    "failed": "the cell raised an error",
+    "oom": "out of memory; the batch is never made smaller",
+    "closure-failed": "forward, loss, backward and optimizer do not add up to the "
+    "step within 5 %",
+    "not-warmed-up": "times had not settled when sampling began",
+    "throttled": "the processor's clock was held down",
+    "oversubscribed": "other work, or more threads than cores, took the processor",
+    "host-bound": "the GPU waited for the CPU",
+    "noisy": f"an interval is wider than ±{NOISY_HALF_WIDTH:.0%} or has fewer than 6 "
+    "samples",
+    MISSING: "not measured yet",
+}
 
 #: Phases whose ratio to the first row's is taken.
 RATIO_PHASES = ("forward", "backward", "step", "inference")
@@ -277,7 +295,8 @@ class SpeedRow:
 
 
 def _severity(flag: str) -> int:
-    return VERDICTS.index(flag) if flag in VERDICTS else len(VERDICTS)
+    known = list(EXPLANATIONS)
+    return known.index(flag) if flag in known else len(known)
 
 
 def contradicts(closure: Interval | None) -> bool:

@@ -9,14 +9,13 @@ import pandas as pd
 
 from resnet_bench.experiments.speed.cells import (
     CEILING_FIELDS,
-    NOISY_HALF_WIDTH,
     ScalingSamples,
     ceiling_of,
     phase_field,
 )
 from resnet_bench.experiments.speed.settings import PROTOCOLS, interval_of
 from resnet_bench.experiments.speed.view.rows import (
-    MISSING,
+    EXPLANATIONS,
     PHASES,
     RATES,
     RATIO_PHASES,
@@ -65,20 +64,6 @@ RATIO_NOTE = (
     "mac: multiply-adds over the first row's. Of ceiling: FLOP/s of the forward pass "
     "over the fastest matrix product or convolution measured in the same run."
 )
-
-EXPLANATIONS = {
-    "failed": "the cell raised an error",
-    "oom": "out of memory; the batch is never made smaller",
-    "closure-failed": "forward, loss, backward and optimizer do not add up to the "
-    "step within 5 %",
-    "not-warmed-up": "times had not settled when sampling began",
-    "throttled": "the processor's clock was held down",
-    "oversubscribed": "other work, or more threads than cores, took the processor",
-    "host-bound": "the GPU waited for the CPU",
-    "noisy": f"an interval is wider than ±{NOISY_HALF_WIDTH:.0%} or has fewer than 6 "
-    "samples",
-    MISSING: "not measured yet",
-}
 
 
 def frame_of(rows: Sequence[SpeedRow]) -> pd.DataFrame:
