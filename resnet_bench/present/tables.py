@@ -18,6 +18,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from resnet_bench.present.numbers import rounded, rounded_short
+from resnet_bench.statistics.intervals import Interval
 
 UNKNOWN = "—"
 NEW_LINE = "\n"
@@ -86,6 +87,15 @@ class Table:
     def values(self, column: str) -> list[Any]:
         """Return the known values of a column."""
         return [row[column] for row in self.rows if not is_missing(row[column])]
+
+
+def interval_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """Return an interval as three columns of a frame; without one all are unknown."""
+    names = (name, f"{name}_low", f"{name}_high")
+    if interval is None:
+        return dict.fromkeys(names)
+    values = (interval.estimate, interval.low, interval.high)
+    return dict(zip(names, values, strict=True))
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,15 @@
-"""The results of a run grouped over seeds, with intervals, gains and a verdict."""
+"""The results of a run grouped over seeds, and what every title says of the run."""
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
-
-from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.spec import (
-    CONTROLS,
-    PROBE,
-    RANDOM_PROBE,
-    SCRATCH,
-    TransferResult,
-)
+from resnet_bench.catalogue import DATASETS, VARIANTS
+from resnet_bench.experiments.finetune.spec import CONTROLS, SCRATCH, TransferResult
+from resnet_bench.present.machines import machine_title
 from resnet_bench.statistics.estimates import (
     mean_interval,
     paired_difference_interval,
@@ -28,19 +19,9 @@ from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
 Row = dict[str, Any]
-Answers = NDArray[np.float64]
 
-#: A gain on permuted pixels below this, in percentage points, counts as none; an
-#: interval with a wider half counts as undecided. Fixed before any run.
-NO_GAIN_MARGIN_POINTS = 3.0
-
-
-class Verdict(StrEnum):
-    """What the negative control says of "no gain where none is possible"."""
-
-    SUPPORTED = "SUPPORTED"
-    REFUTED = "REFUTED"
-    INCONCLUSIVE = "INCONCLUSIVE"
+#: Origins that say that nothing was pre-trained.
+UNTRAINED = ("random", "none")
 
 
 @dataclass(frozen=True)
@@ -68,36 +49,27 @@ class Group:
         """What tables call the strategy."""
         return f"{self.strategy} (control)" if self.is_control else self.strategy
 
-    @property
+    @cached_property
     def accuracy(self) -> Interval:
         """Test accuracy in percent with its interval over seeds."""
         return mean_interval(self.values("test_accuracy_percent"))
 
     @property
-    def sampling_points(self) -> float:
-        """Half of the 95 % interval that a test half of this size leaves, in points."""
-        low, high = self.sampling_bounds
-        return (high - low) / 2
-
-    @property
     def sampling_bounds(self) -> tuple[float, float]:
-        """That interval in percent: Wilson's; all seeds share the test half."""
+        """Wilson's 95 % interval in percent that a test half of this size leaves.
+
+        All seeds share the test half.
+        """
         images = int(self.rows[0]["test_images"])
         wrong = images - round(self.accuracy.estimate / 100 * images)
         errors = wilson_interval(wrong, images)
         return 100 * (1 - errors.high), 100 * (1 - errors.low)
 
     @property
-    def answers(self) -> Answers | None:
-        """Share of the rows that answered each test image rightly; None if not kept."""
-        kept = [str(row.get("right_answers") or "") for row in self.rows]
-        images = int(self.rows[0]["test_images"])
-        if not all(kept):
-            return None
-        packed = [np.frombuffer(bytes.fromhex(each), np.uint8) for each in kept]
-        bits = np.array([np.unpackbits(each)[:images] for each in packed], float)
-        shares: Answers = bits.mean(axis=0)
-        return shares
+    def sampling_points(self) -> float:
+        """Half of that interval's width, in percentage points."""
+        low, high = self.sampling_bounds
+        return (high - low) / 2
 
     @property
     def by_seed(self) -> dict[int, float]:
@@ -126,41 +98,44 @@ class Group:
         return float(statistics.median(times))
 
 
-@dataclass(frozen=True)
-class ControlGain:
-    """What pre-training gains a probe on permuted pixels, and what that says.
-
-    Both probes see the same permutation; `variant` None pools all variants.
-    `sampling_points` is half of the 95 % interval that so many test images leave.
-    """
-
-    variant: int | None
-    gain: Interval
-    verdict: Verdict
-    sampling_points: float | None
-
-    @property
-    def half_width(self) -> float:
-        """Half the interval, in percentage points."""
-        return (self.gain.high - self.gain.low) / 2
-
-
 def groups_of(run: Run) -> list[Group]:
     """Return the run's groups: strategies first, by variant, then the controls."""
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in run.rows(TransferResult):
         key = (row["variant"], row["strategy"], row["fraction"], row["permuted"])
         found.setdefault(key, []).append(row)
-    groups = [_group(sorted(rows, key=_seed)) for rows in found.values()]
+    groups = [
+        Group(variant, strategy, fraction, permuted, sorted(rows, key=_seed))
+        for (variant, strategy, fraction, permuted), rows in found.items()
+    ]
     order = [*run.config.get("strategy", []), *CONTROLS]
     return sorted(groups, key=lambda group: _place(group, order))
 
 
-def _group(rows: Sequence[Row]) -> Group:
-    first = rows[0]
-    return Group(
-        first["variant"], first["strategy"], first["fraction"], first["permuted"], rows
-    )
+def _seed(row: Row) -> int:
+    return int(row["seed"])
+
+
+def _place(group: Group, order: Sequence[str]) -> tuple[Any, ...]:
+    known = order.index(group.strategy) if group.strategy in order else len(order)
+    network = group.variant or 0
+    return (group.permuted, group.is_control, -group.fraction, network, known)
+
+
+def whole(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups of the largest share of the data, pixels in their places."""
+    largest = max((group.fraction for group in groups), default=1.0)
+    return [g for g in groups if g.fraction == largest and not g.permuted]
+
+
+def strategies_of(groups: Iterable[Group]) -> list[str]:
+    """Return the strategies and controls that occur, in the order of the groups."""
+    return list(dict.fromkeys(group.strategy for group in groups))
+
+
+def variants_of(groups: Iterable[Group]) -> list[int]:
+    """Return the variants that occur, ascending."""
+    return sorted({group.variant for group in groups if group.variant})
 
 
 def gain_over_scratch(group: Group, groups: Iterable[Group]) -> Interval | None:
@@ -170,114 +145,20 @@ def gain_over_scratch(group: Group, groups: Iterable[Group]) -> Interval | None:
     for other in groups:
         same = (other.variant, other.fraction) == (group.variant, group.fraction)
         if same and other.strategy == SCRATCH:
-            return _gain(group, other)
+            return gain_of(group, other)
     return None
 
 
-def control_gains(groups: Sequence[Group]) -> list[ControlGain]:
-    """Return the gain on permuted pixels for all variants together, then for each."""
-    both = {
-        probe.variant: (probe, random)
-        for probe in groups
-        for random in groups
-        if probe.permuted and random.permuted and probe.variant == random.variant
-        if probe.strategy == PROBE and random.strategy == RANDOM_PROBE
-        if _paired(probe, random)
-    }
-    gains = {
-        variant: [trained - random for trained, random in _paired(*each)]
-        for variant, each in both.items()
-    }
-    if not gains:
-        return []
-    images = {variant: _gain_by_image(*each) for variant, each in both.items()}
-    pooled = stratified_interval(list(gains.values()))
-    return [_control(None, pooled, list(images.values()))] + [
-        _control(variant, mean_interval(each), [images[variant]])
-        for variant, each in gains.items()
-    ]
-
-
-def _control(
-    variant: int | None, gain: Interval, images: Sequence[Answers | None]
-) -> ControlGain:
-    return ControlGain(variant, gain, verdict_of(gain), sampling_points(images))
-
-
-def random_probe_gain(variant: int, groups: Sequence[Group]) -> Interval | None:
-    """Return what pre-training gains a probe on intact pixels, paired by seed."""
-    whole = [g for g in groups if g.variant == variant and not g.permuted]
-    largest = max((group.fraction for group in whole), default=1.0)
-    both = {g.strategy: g for g in whole if g.fraction == largest}
-    if PROBE not in both or RANDOM_PROBE not in both:
-        return None
-    return _gain(both[PROBE], both[RANDOM_PROBE])
-
-
-def _gain_by_image(probe: Group, random: Group) -> Answers | None:
-    """Return how much more often each image is answered rightly, over all rows."""
-    trained, drawn = probe.answers, random.answers
-    if trained is None or drawn is None or trained.shape != drawn.shape:
-        return None
-    return trained - drawn
-
-
-def sampling_points(gains: Sequence[Answers | None]) -> float | None:
-    """Return half of the 95 % interval over images of a mean gain, in points.
-
-    Every entry holds a gain per image, of the same images; the normal interval of
-    their mean. None where the answers were not kept.
-    """
-    known = [gain for gain in gains if gain is not None]
-    if len(known) < len(gains) or len({len(gain) for gain in known}) != 1:
-        return None
-    each = np.mean(known, axis=0)
-    error = float(np.std(each, ddof=1)) / math.sqrt(len(each))
-    return 100 * float(stats.norm.ppf(0.975)) * error
-
-
-def stratified_interval(strata: Sequence[Sequence[float]]) -> Interval:
-    """Return the mean over strata of equal weight with its 95 % t interval.
-
-    The spread is that within the strata, pooled: variants are chosen, not drawn, so
-    that their differences are no noise. Without a stratum of two the bounds are
-    infinite.
-    """
-    means = [statistics.mean(each) for each in strata]
-    mean = statistics.mean(means)
-    samples = sum(map(len, strata))
-    freedom = samples - len(strata)
-    if freedom == 0:
-        return Interval(mean, -math.inf, math.inf, samples)
-    squares = sum(
-        (value - centre) ** 2
-        for each, centre in zip(strata, means, strict=True)
-        for value in each
-    )
-    shares = sum(1 / len(each) for each in strata) / len(strata) ** 2
-    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(squares / freedom * shares)
-    return Interval(mean, mean - half, mean + half, samples)
-
-
-def verdict_of(gain: Interval) -> Verdict:
-    """Return what a gain on permuted pixels says, by margins fixed beforehand."""
-    if gain.low > 0:
-        return Verdict.REFUTED
-    narrow = (gain.high - gain.low) / 2 <= NO_GAIN_MARGIN_POINTS
-    if narrow and gain.high < NO_GAIN_MARGIN_POINTS:
-        return Verdict.SUPPORTED
-    return Verdict.INCONCLUSIVE
-
-
-def _gain(group: Group, other: Group) -> Interval | None:
-    pairs = _paired(group, other)
+def gain_of(group: Group, other: Group) -> Interval | None:
+    """Return by how many points a group is more accurate, paired by seed."""
+    pairs = paired(group, other)
     if not pairs:
         return None
     left, right = zip(*pairs, strict=True)
     return paired_difference_interval(left, right)
 
 
-def _paired(group: Group, other: Group) -> list[tuple[float, float]]:
+def paired(group: Group, other: Group) -> list[tuple[float, float]]:
     """Return the accuracies of the seeds that both have."""
     theirs = other.by_seed
     return [
@@ -285,11 +166,21 @@ def _paired(group: Group, other: Group) -> list[tuple[float, float]]:
     ]
 
 
-def _seed(row: Mapping[str, Any]) -> int:
-    return int(row["seed"])
+def origins(run: Run) -> list[str]:
+    """Return where the run's trained weights come from; empty when there are none."""
+    found = {row["weights_origin"] for row in run.rows(TransferResult)}
+    return sorted(found - set(UNTRAINED))
 
 
-def _place(group: Group, order: Sequence[str]) -> tuple[Any, ...]:
-    known = order.index(group.strategy) if group.strategy in order else len(order)
-    network = group.variant or 0
-    return (group.permuted, group.is_control, -group.fraction, network, known)
+def setting(run: Run) -> str:
+    """Return data, weights origin, seeds and machine, for titles."""
+    config = run.config
+    named = DATASETS.get(str(config.get("dataset")))
+    seeds = config.get("seeds")
+    parts = [
+        named.title if named else str(config.get("dataset")),
+        f"weights {', '.join(origins(run)) or 'random'}",
+        f"{seeds} seed{'s' if seeds != 1 else ''}",
+        machine_title(run.environment, str(config.get("device", "cpu"))),
+    ]
+    return " · ".join(parts)

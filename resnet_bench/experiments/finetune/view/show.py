@@ -5,24 +5,39 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.finetune.spec import TransferResult
-from resnet_bench.experiments.finetune.view.figures import figures
-from resnet_bench.experiments.finetune.view.front import Front, front_of
-from resnet_bench.experiments.finetune.view.groups import (
+from resnet_bench.experiments.finetune.spec import RAW_PIXELS, TransferResult
+from resnet_bench.experiments.finetune.view.control import (
     ControlGain,
+    control_figure,
+    control_gains,
+    control_sentences,
+    control_table,
+)
+from resnet_bench.experiments.finetune.view.figures import accuracy_figures
+from resnet_bench.experiments.finetune.view.front import (
+    Front,
+    front_figure,
+    front_of,
+    front_table,
+)
+from resnet_bench.experiments.finetune.view.groups import (
     Group,
     Row,
-    control_gains,
     gain_over_scratch,
     groups_of,
+    origins,
+    whole,
 )
-from resnet_bench.experiments.finetune.view.tables import published_table, run_tables
-from resnet_bench.experiments.finetune.view.words import accuracy_sentences
-from resnet_bench.experiments.finetune.view.words import caveats as caveats_of
+from resnet_bench.experiments.finetune.view.tables import (
+    accuracy_table,
+    published_table,
+)
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.present.shown import Shown
-from resnet_bench.statistics.intervals import Interval
+from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 
 #: Columns of a cell's training that a row of the JSON object carries as its own.
@@ -36,25 +51,46 @@ def show(run: Run, others: OtherRuns) -> Shown:
     """Return what the run shows; groups, control gains and the front are made once."""
     groups = groups_of(run)
     gains = control_gains(groups)
-    found = front_of(groups, others)
+    front = front_of(groups, others)
     published = published_table(run, groups)
-    caveats = caveats_of(run, groups)
-    origin, *further = caveats
+    origin, caveats = origin_sentence(run), caveats_of(run, groups)
     return Shown(
-        json=_json(run, groups, gains, found),
-        tables=run_tables(run, groups, gains, found),
-        notices=caveats,
-        headline=[origin, *accuracy_sentences(groups), *further],
+        json=_json(run, groups, gains, front),
+        tables=_tables(run, groups, gains, front),
+        notices=[origin, *caveats],
+        headline=[origin, *accuracy_sentences(groups), *caveats],
         published=[published] if published else [],
-        draw=partial(figures, run, groups, found),
+        draw=partial(_figures, run, groups, gains, front),
     )
 
 
+def _tables(
+    run: Run, groups: Sequence[Group], gains: Sequence[ControlGain], front: Front | None
+) -> list[Table]:
+    if not groups:
+        return []
+    first = [origin_sentence(run)]
+    last = [*source_sentences(run), *control_sentences(gains)]
+    made = [accuracy_table(run, groups, first, last)]
+    if gains:
+        made.append(control_table(run, gains))
+    return [*made, front_table(run, front)] if front else made
+
+
+def _figures(
+    run: Run, groups: Sequence[Group], gains: Sequence[ControlGain], front: Front | None
+) -> dict[str, Figure]:
+    """Return the figures that the run can fill, by file name."""
+    drawn = {
+        **accuracy_figures(run, groups),
+        "controls": control_figure(run, gains),
+        "accuracy-step-time-front": front_figure(run, front) if front else None,
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
 def _json(
-    run: Run,
-    groups: Sequence[Group],
-    gains: Sequence[ControlGain],
-    found: Front | None,
+    run: Run, groups: Sequence[Group], gains: Sequence[ControlGain], front: Front | None
 ) -> dict[str, Any]:
     """Return rows, controls, the negative control and a summary over seeds.
 
@@ -65,9 +101,9 @@ def _json(
         "run": run.id,
         "rows": [row for row in results if row["part"] == "strategy"],
         "controls": [row for row in results if row["part"] == "control"],
-        "negative_control": [_control(each) for each in gains],
+        "negative_control": [each.json for each in gains],
         "sources": [_flat(row) for row in run.rows(SourceResult)],
-        "front": _front(found),
+        "front": front and front.json,
         "summary": [_summary(group, groups) for group in groups],
     }
 
@@ -78,17 +114,9 @@ def _flat(row: Row) -> Row:
     return {**{name: training.get(name) for name in TRAINING}, **rest}
 
 
-def _control(each: ControlGain) -> Row:
-    return {
-        "variant": each.variant,
-        "gain_points": _interval(each.gain),
-        "half_width_points": _finite(each.half_width),
-        "test_set_sampling_points": each.sampling_points,
-        "verdict": str(each.verdict),
-    }
-
-
 def _summary(group: Group, groups: Sequence[Group]) -> Row:
+    gain = gain_over_scratch(group, groups)
+    to_target = group.seconds_to_target
     return {
         "variant": group.variant,
         "strategy": group.strategy,
@@ -96,42 +124,102 @@ def _summary(group: Group, groups: Sequence[Group]) -> Row:
         "permuted": group.permuted,
         "control": group.is_control,
         "weights_origin": group.rows[0]["weights_origin"],
-        "test_accuracy_percent": _interval(group.accuracy),
+        "test_accuracy_percent": group.accuracy.json,
         "test_set_sampling_points": group.sampling_points,
-        "gain_over_scratch_points": _interval(gain_over_scratch(group, groups)),
+        "gain_over_scratch_points": gain and gain.json,
         "training_seconds": group.median("training_seconds"),
         "step_seconds": group.median("step_seconds"),
         "peak_memory_bytes": group.median("peak_memory_bytes"),
-        "seconds_to_target": _finite(group.seconds_to_target),
+        "seconds_to_target": to_target if math.isfinite(to_target) else None,
     }
 
 
-def _front(found: Front | None) -> Row | None:
-    if found is None:
-        return None
-    points = [
-        {
-            "variant": point.variant,
-            "test_accuracy_percent": _interval(point.accuracy),
-            "step_seconds": point.cost.step_seconds,
-            "peak_memory_bytes": point.cost.peak_bytes,
-            "reported_imagenet_percent": point.reported_percent,
-        }
-        for point in found.points
+def origin_sentence(run: Run) -> str:
+    """Return the sentence about the weights that nobody may miss."""
+    found = origins(run)
+    if not found:
+        return "WEIGHTS: random; nothing here was pre-trained."
+    origin = ", ".join(found)
+    if any(name.startswith("suite") for name in found):
+        return (
+            f"WEIGHTS: {origin}, trained by this suite on {run.config.get('source')}; "
+            "nothing here was pre-trained on ImageNet."
+        )
+    if any("unverified" in name for name in found):
+        return f"WEIGHTS: {origin}; the file's hash was not checked."
+    return f"WEIGHTS: {origin}."
+
+
+def source_sentences(run: Run) -> list[str]:
+    """Return what the source checkpoints reached, and whether they were cached."""
+    rows = run.rows(SourceResult)
+    if not rows:
+        return []
+    accuracies = [row["source_accuracy_percent"] for row in rows]
+    reused = sum(row["reused"] for row in rows)
+    return [
+        f"Source checkpoints: {len(rows)} ({reused} from the cache), test accuracy "
+        f"{min(accuracies):.1f} to {max(accuracies):.1f} % on "
+        f"{run.config.get('source')}."
     ]
-    return {"strategy": found.strategy, "measured": found.where, "points": points}
 
 
-def _interval(interval: Interval | None) -> Row | None:
-    if interval is None:
-        return None
-    return {
-        "estimate": interval.estimate,
-        "low": _finite(interval.low),
-        "high": _finite(interval.high),
-        "samples": interval.samples,
-    }
+def accuracy_sentences(groups: Sequence[Group]) -> list[str]:
+    """Return what each network reached with the whole data, by strategy."""
+    told: dict[str, list[str]] = {}
+    for group in whole(groups):
+        if not group.is_control:
+            words = f"{group.strategy} {group.accuracy.estimate:.1f}"
+            told.setdefault(group.name, []).append(words)
+    return [
+        f"{name}, test accuracy in percent: {', '.join(words)}."
+        for name, words in told.items()
+    ]
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
+    """Return what a reader must know before believing the numbers."""
+    rows = run.rows(TransferResult)
+    said = []
+    dataset, source = str(run.config.get("dataset")), str(run.config.get("source"))
+    if run.rows(SourceResult) and share_images(dataset, source):
+        said.append(
+            f"{source}, on which the backbone was trained, shares training images with "
+            f"{dataset}: this is no transfer to unseen data"
+        )
+    diverged = {row["cell"] for row in rows if row["diverged"]}
+    if diverged:
+        said.append(f"{len(diverged)} trainings diverged and count as they ended")
+    skipped = max((row["skipped_images"] for row in rows), default=0)
+    if skipped:
+        said.append(f"{skipped} images could not be decoded and were left out")
+    unfinished = len(run.missing) + len(run.failed)
+    if unfinished:
+        said.append(f"{unfinished} of {len(run.grid)} cells have no result")
+    if len({row["seed"] for row in rows}) == 1:
+        said.append("one seed gives no interval; try --seeds 3")
+    return [*said, *_beaten_by_pixels(groups)]
+
+
+def share_images(dataset: str, source: str) -> bool:
+    """Whether two data sets hold some of the same images."""
+    both = {dataset, source}
+    return len(both) == 1 or (
+        "digits" in both and all(name.startswith("digits") for name in both)
+    )
+
+
+def _beaten_by_pixels(groups: Sequence[Group]) -> list[str]:
+    """Say which networks do no better than logistic regression on raw pixels."""
+    said = []
+    for control in (group for group in groups if group.strategy == RAW_PIXELS):
+        level, share = control.accuracy.estimate, control.fraction
+        rivals = [g for g in groups if not g.is_control and g.fraction == share]
+        below = [group for group in rivals if group.accuracy.estimate <= level]
+        if below:
+            said.append(
+                f"logistic regression on raw pixels reaches {level:.1f} % with "
+                f"{100 * share:g} % of the data; {len(below)} of "
+                f"{len(rivals)} rows do no better"
+            )
+    return said
