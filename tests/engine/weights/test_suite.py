@@ -21,6 +21,7 @@ from resnet_bench.engine.weights.suite import (
     train_or_reuse,
 )
 from resnet_bench.errors import InputOutputError, UsageError
+from tests.engine.tiny import SMALL_WIDTH
 
 pytestmark = pytest.mark.usefixtures("small_resnets")
 
@@ -47,7 +48,7 @@ def test_a_checkpoint_tells_recipe_data_and_hashes_and_is_reused(
     assert weights.origin == "suite:digits-0-4"
     assert weights.sha256 == made.sha256
     assert weights.state is not None
-    assert weights.state["fc.weight"].shape == (5, 512)
+    assert weights.state["fc.weight"].shape == (5, SMALL_WIDTH)
 
 
 def test_the_same_recipe_gives_the_same_weights(

@@ -87,7 +87,7 @@ def test_the_suites_whole_grid_runs_and_its_origins_are_told() -> None:
     assert results["ResNet-18, random-probe, seed 0"].weights_sha256 is None
     assert results["no network, raw-pixels, seed 0"].weights_origin == "none"
     probe = results["ResNet-18, probe, seed 0"]
-    assert probe.trainable_parameters == 513 * 5
+    assert probe.trainable_parameters == 33 * 5
     assert (probe.steps, probe.step_seconds) == (0, None)
     full = results["ResNet-18, full, seed 0"]
     assert full.total_seconds is not None
@@ -110,7 +110,7 @@ def test_draws_of_the_negative_control_are_other_networks_on_all_images() -> Non
 
 @pytest.mark.usefixtures("small_resnets")
 @pytest.mark.parametrize(
-    ("strategy", "trainable"), [("freeze", 513 * 5), ("batchnorm-only", None)]
+    ("strategy", "trainable"), [("freeze", 33 * 5), ("batchnorm-only", None)]
 )
 def test_other_strategies_train_from_the_suite(
     strategy: str, trainable: int | None

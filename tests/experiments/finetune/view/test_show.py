@@ -1,0 +1,193 @@
+"""What a run of finetune shows: JSON, tables, sentences and figures."""
+
+import json
+
+import pytest
+
+from resnet_bench.experiments.base import OtherRuns
+from resnet_bench.experiments.finetune.view.show import (
+    origin_sentence,
+    share_images,
+    show,
+)
+from resnet_bench.gate.compare import observations_of
+from resnet_bench.present.shown import Shown
+from resnet_bench.present.tables import markdown
+from resnet_bench.store.reading import Run
+from tests.experiments.finetune.stored import resolved, stored_run
+
+CONTRACT = {
+    "variant",
+    "strategy",
+    "dataset",
+    "weights_origin",
+    "weights_sha256",
+    "fraction",
+    "seed",
+    "test_accuracy_percent",
+    "class_mean_accuracy_percent",
+    "nll",
+    "calibration_error",
+    "trainable_parameters",
+    "step_seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "seconds_to_target",
+    "training_seconds",
+}
+
+
+@pytest.fixture(scope="module")
+def seen(run: Run) -> Shown:
+    return show(run, OtherRuns())
+
+
+def test_json_has_the_promised_rows_controls_and_summary(seen: Shown) -> None:
+    content = seen.json
+    assert content["run"] == "r1"
+    assert len(content["rows"]) == 2 * 3 * 3 * 2
+    for row in content["rows"] + content["controls"]:
+        assert set(row) >= CONTRACT
+    assert content["rows"][0]["dataset"] == "digits-5-9"
+    controls = {row["strategy"] for row in content["controls"]}
+    assert controls == {"raw-pixels", "random-probe", "probe"}
+    assert len(content["sources"]) == 6
+    json.dumps(content, allow_nan=False)
+
+
+def test_a_target_that_was_not_reached_is_null_in_json_and_infinite_in_tables(
+    seen: Shown,
+) -> None:
+    (small,) = (
+        row
+        for row in seen.json["summary"]
+        if (row["variant"], row["strategy"], row["fraction"]) == (18, "scratch", 0.1)
+    )
+    assert small["seconds_to_target"] is None
+    assert "∞" in markdown(seen.tables[0])
+
+
+def test_tables_name_the_origin_the_controls_and_the_verdict(seen: Shown) -> None:
+    accuracy, control, front = seen.tables
+    text = markdown(accuracy)
+    assert "suite:digits-0-4" in text
+    assert "nothing here was pre-trained on ImageNet" in text
+    assert "raw-pixels (control)" in text
+    assert "random-probe (control)" in text
+    assert "Negative control" in text
+    assert (control.name, front.name) == ("negative-control", "front")
+    assert {"sampling_points", "weights_sha256", "stem"} <= set(accuracy.frame.columns)
+
+
+def test_published_accuracies_stand_beside_each_strategy(seen: Shown) -> None:
+    frame = seen.published[0].frame.set_index(["model", "strategy"])
+    assert frame["cifar10_percent"]["ResNet-18", "probe"] == 93.6
+    assert frame["accuracy_percent"]["ResNet-18", "full"] > 90
+    said = frame["same_protocol"]
+    differs = "no: digits-5-9, ResNet-18, weights suite"
+    assert said["ResNet-18", "probe"].startswith(differs)
+    assert "weights" not in said["ResNet-18", "scratch"]
+    run = stored_run(resolved())
+    for parameters in run.grid.values():
+        parameters["strategy"] = "last-stage"
+    assert show(run, OtherRuns()).published == []  # nobody published that
+
+
+def test_notices_begin_with_the_weights_and_say_what_pixels_alone_reach(
+    seen: Shown,
+) -> None:
+    first, *rest = seen.notices
+    assert first.startswith("WEIGHTS: suite:digits-0-4, trained by this suite")
+    assert any("logistic regression on raw pixels reaches 96.0 %" in s for s in rest)
+
+
+def test_the_headline_tells_the_origin_and_what_each_network_reached(
+    seen: Shown,
+) -> None:
+    told = "test accuracy in percent: probe 95.2, full 98.5, scratch 97.5."
+    assert "suite" in seen.headline[0]
+    assert seen.headline[1:3] == [f"ResNet-18, {told}", f"ResNet-34, {told}"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ("imagenet:V1", "WEIGHTS: imagenet:V1."),
+        ("imagenet:V1 (unverified)", "the file's hash was not checked"),
+        ("random", "WEIGHTS: random; nothing here was pre-trained."),
+        ("suite:digits-0-4", "nothing here was pre-trained on ImageNet"),
+    ],
+)
+def test_the_origin_is_said_as_what_it_is(origin: str, said: str) -> None:
+    assert said in origin_sentence(stored_run(resolved(seeds=1), weights_origin=origin))
+
+
+def test_what_spoils_a_result_is_said() -> None:
+    run = stored_run(resolved(seeds=1), diverged=True, skipped_images=3)
+    said = " ".join(show(run, OtherRuns()).notices)
+    assert "trainings diverged" in said
+    assert "3 images could not be decoded" in said
+    assert "one seed gives no interval" in said
+
+
+def test_a_source_that_shares_images_with_the_target_is_told() -> None:
+    options = {"variants": (18,), "seeds": 1, "fractions": (1.0,)}
+    for dataset, told in (("digits", True), ("digits-5-9", False)):
+        run = stored_run(resolved(dataset=dataset, **options))
+        said = " ".join(show(run, OtherRuns()).notices)
+        assert (f"shares training images with {dataset}" in said) is told
+    assert share_images("cifar10", "cifar10")
+    assert not share_images("cifar10", "digits")
+
+
+def test_a_run_without_results_shows_nothing_and_does_not_fail(run: Run) -> None:
+    empty = show(Run(run.folder, run.header, [], {}, "partial"), OtherRuns())
+    assert empty.tables == []
+    assert empty.figures == {}
+    assert empty.json["rows"] == []
+    assert empty.json["front"] is None
+    assert "cells have no result" in " ".join(empty.notices)
+
+
+def test_every_figure_names_data_weights_and_machine(seen: Shown) -> None:
+    assert set(seen.figures) == {
+        "accuracy-against-time",
+        "accuracy-by-variant",
+        "data-fractions",
+        "time-to-accuracy",
+        "accuracy-step-time-front",
+        "controls",
+    }
+    for figure in seen.figures.values():
+        title = figure.get_suptitle()
+        assert "digits 5-9" in title
+        assert "suite:digits-0-4" in title
+        assert "Test" in title
+
+
+def test_only_the_figures_that_the_run_can_fill_are_drawn() -> None:
+    run = stored_run(
+        resolved(seeds=1, variants=(18,), fractions=(1.0,)), seconds_to_target=None
+    )
+    figures = show(run, OtherRuns()).figures
+    assert "data-fractions" not in figures  # one share makes no curve
+    assert "accuracy-step-time-front" not in figures  # nor one network a front
+    texts = [text.get_text() for text in figures["time-to-accuracy"].axes[0].texts]
+    assert set(texts) == {"not reached"}
+
+
+def test_seeds_are_one_case_when_runs_are_compared_and_origins_are_not() -> None:
+    options = {"variants": (18,), "fractions": (1.0,), "strategy": ("full",)}
+    seen = observations_of(stored_run(resolved(**options)))
+    name = "test_accuracy_percent"
+    full = [
+        observed
+        for (_, metric), observed in seen.items()
+        if metric == name
+        and observed.identity["record"] == "transfer_result"
+        and observed.identity.get("strategy") == "full"
+    ]
+    assert [set(observed.by_seed) for observed in full] == [{0, 1, 2}]
+    other = observations_of(stored_run(resolved(weights="imagenet:V1", **options)))
+    cases = {case for case, metric in seen if metric == name}
+    assert not cases & {case for case, metric in other if metric == name}
