@@ -1,150 +1,196 @@
-"""Sets this project's forward and backward times against torch.utils.benchmark.Timer.
+"""Sets the times of `speed` against torch.utils.benchmark.Timer in an ordinary process.
 
-Both time the same model on the same inputs with the same threads in one process,
-turn by turn (ours, Timer, Timer, ours), so that drift of the machine hits both.
-Timer cannot take backward alone: it is the difference of two of its statements.
-What our `backward` leaves out is in neither of them: gradients are forgotten in the
-set-up of a statement, before every call.
+Both time the same statements on the same network: a forward pass in training mode, and
+a whole step (forget gradients, forward, loss, backward, optimizer). Ours are visits of
+a cell of `speed`, in a child of its executor, as any run makes them; Timer runs in a
+process that was started with nothing set. The two take turns (ours, Timer, Timer,
+ours), one asleep while the other works, so that drift of the machine hits both. Turns
+go on until the 95 % interval of both ratios is narrow enough.
 
-The process starts itself again with the memory settings of `speed`'s children.
-Without them forward in the longer statement finds its memory given back to the
-kernel, and forward in the shorter one does not (3,000 page faults against none with
-ResNet-18): their difference is then backward and those faults.
+Ends with 1 unless both intervals contain 1 and lie within 0.95 to 1.05.
 
-Ends with 1 when a median ratio lies more than 3 % off.
-
-    python -m benchmarks.compare_with_torch_timer --variant 18 --turns 10
+    python -m benchmarks.compare_with_torch_timer --variant 18
 """
 
 import argparse
-import os
+import json
 import statistics
+import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from torch.utils.benchmark import Timer
-
-from resnet_bench.engine import devices
 from resnet_bench.engine.cpu import usable_cores
-from resnet_bench.engine.models.resnets import variant_builder
-from resnet_bench.engine.timing.clock import Clock
-from resnet_bench.engine.timing.phases import Setting, SplitStep, Training
-from resnet_bench.engine.timing.workload import make_workload
-from resnet_bench.execution.processes import VARIABLE, fix_allocator
-from resnet_bench.statistics.intervals import median_interval
+from resnet_bench.execution.base import Event, Job, Recorded, Task
+from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.experiments.speed.cells import TIME
+from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.spec import Config
+from resnet_bench.statistics.estimates import time_interval
+from resnet_bench.statistics.intervals import Interval
 
-ALLOWED_DEVIATION = 0.03
+ALLOWED = (0.95, 1.05)
+HALF_WIDTH = 0.025
+FEWEST_TURNS, MOST_TURNS = 10, 60
 
-FORWARD = "training.forward()"
-FORWARD_LOSS = "training.loss(training.forward())"
-FORWARD_LOSS_BACKWARD = "training.backward(training.loss(training.forward()))"
-FORGET = "training.forget()"
+#: The ordinary program: it is told on stdin when to time, and answers in one line.
+PROGRAM = """
+import json, sys, torch, torchvision
+from torch.utils.benchmark import Timer
+variant, batch, side, threads, calls = map(int, sys.argv[1:])
+torch.manual_seed(0)
+model = getattr(torchvision.models, f"resnet{variant}")()
+images = torch.randn(batch, 3, side, side)
+targets = torch.randint(1000, (batch,))
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+cross_entropy = torch.nn.functional.cross_entropy
+forward = "model(images)"
+step = (
+    "optimizer.zero_grad(set_to_none=True); "
+    "cross_entropy(model(images), targets).backward(); optimizer.step()"
+)
+def seconds(statement):
+    return Timer(statement, globals=globals(), num_threads=threads).timeit(calls).mean
+for line in sys.stdin:
+    print(json.dumps({"forward": seconds(forward), "step": seconds(step)}), flush=True)
+"""
 
 
-@dataclass(frozen=True)
-class Times:
-    """Seconds of one call by one of the two instruments."""
+class OrdinaryProcess:
+    """A Python process with nothing set that times with torch's own instrument."""
 
-    forward: float
-    backward: float
-
-    def with_second(self, other: "Times") -> "Times":
-        """Return the mean of two measurements that enclose the other instrument's."""
-        return Times(
-            (self.forward + other.forward) / 2, (self.backward + other.backward) / 2
+    def __init__(self, *arguments: int) -> None:
+        command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-
-def ours(training: Training, clock: Clock, calls: int) -> Times:
-    """Time `calls` steps the way `speed` does; the first one is not counted.
-
-    Timer divides the time of a whole block by its calls, which is a mean. So is this:
-    a median beside it would read low, since delays only ever lengthen a call.
-    """
-    unit = SplitStep(training)
-    unit.work()
-    samples = [unit.call(clock) for _ in range(calls)]
-    forward, _, backward, _ = (
-        statistics.fmean(phase) for phase in zip(*samples, strict=True)
-    )
-    return Times(forward, backward)
+    def seconds(self) -> dict[str, float]:
+        """Let it time both statements, and return the seconds of a call."""
+        if self.process.stdin is None or self.process.stdout is None:
+            raise RuntimeError("the process has no pipes")
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        answer: dict[str, float] = json.loads(self.process.stdout.readline())
+        return answer
 
 
-def timers(training: Training, threads: int, calls: int) -> Times:
-    """Time `calls` calls of each statement with torch's own instrument."""
-    training.model.train()
+@dataclass
+class Turns:
+    """Asks for a visit, then for Timer twice, then for another visit, and again."""
 
-    def mean(statement: str) -> float:
-        timer = Timer(
-            statement, FORGET, globals={"training": training}, num_threads=threads
+    ordinary: OrdinaryProcess
+    ours: list[dict[str, float]] = field(default_factory=list)
+    theirs: list[dict[str, float]] = field(default_factory=list)
+
+    def next(self, living: Sequence[str]) -> str | None:
+        """Return the cell, after Timer's two calls where it is their turn."""
+        if len(self.ours) % 2 == 1:
+            self.theirs += [self.ordinary.seconds() for _ in range(2)]
+        elif self.ours:
+            print(f"turn {len(self.ours) // 2}: {self.said}", file=sys.stderr)
+            if self.enough:
+                return None
+        return living[0]
+
+    def hear(self, event: Event) -> None:
+        """Note the means of a visit; the first one, which warms up, does not count."""
+        if isinstance(event, Recorded) and event.content["round"] > 0:
+            self.ours.append(
+                {
+                    phase: statistics.fmean(event.content[f"{phase}_seconds"])
+                    for phase in ("forward", "step")
+                }
+            )
+
+    @property
+    def enough(self) -> bool:
+        """Whether both ratios are known well enough, or it takes too long."""
+        turns = len(self.ours) // 2
+        widths = [ratio.relative_half_width for ratio in self.ratios.values()]
+        return turns >= MOST_TURNS or (
+            turns >= FEWEST_TURNS and max(widths) <= HALF_WIDTH
         )
-        # The set-up comes before each call only where one call is asked for.
-        return statistics.fmean(timer.timeit(1).median for _ in range(calls))
 
-    forward_and_loss = mean(FORWARD_LOSS)
-    return Times(mean(FORWARD), mean(FORWARD_LOSS_BACKWARD) - forward_and_loss)
+    @property
+    def ratios(self) -> dict[str, Interval]:
+        """Ours over Timer's, turn by turn, with the interval over turns."""
+        return {
+            phase: time_interval(self._turns(phase)) for phase in ("forward", "step")
+        }
+
+    def _turns(self, phase: str) -> list[float]:
+        return [
+            (self.ours[i][phase] + self.ours[i + 1][phase])
+            / (self.theirs[i][phase] + self.theirs[i + 1][phase])
+            for i in range(0, len(self.ours) - 1, 2)
+        ]
+
+    @property
+    def said(self) -> str:
+        """The ratios in one line."""
+        return ", ".join(
+            f"{phase} ours / Timer = {r.estimate:.3f} [{r.low:.3f}, {r.high:.3f}]"
+            for phase, r in self.ratios.items()
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Take the turns, print the ratios with their intervals; returns the exit code."""
     asked = _parse(arguments)
-    device = devices.choose(asked.device)
-    devices.settle(device, threads=asked.threads, tf32=False)
-    setting = Setting(device, asked.batch_size, asked.image_size)
-    workload = make_workload(
-        variant_builder(asked.variant)(), setting, trains=True, infers=False
+    experiment = EXPERIMENTS["speed"]
+    config = resolved(
+        Config(
+            variants=(asked.variant,),
+            batch_size=(asked.batch_size,),
+            image_size=(asked.image_size,),
+            mode="train",
+            device="cpu",
+        ),
+        "cpu",
+        asked.threads,
     )
-    training = workload.trained
-    ours(training, device.clock, 3 * asked.calls)
-    ratios: dict[str, list[float]] = {"forward": [], "backward": []}
-    for turn in range(asked.turns):
-        first = ours(training, device.clock, asked.calls)
-        theirs = timers(training, asked.threads, asked.calls).with_second(
-            timers(training, asked.threads, asked.calls)
+    (cell,) = (cell for cell in expand(config) if cell.measure == TIME)
+    turns = Turns(
+        OrdinaryProcess(
+            asked.variant,
+            asked.batch_size,
+            asked.image_size,
+            asked.threads,
+            asked.calls,
         )
-        mine = first.with_second(ours(training, device.clock, asked.calls))
-        ratios["forward"].append(mine.forward / theirs.forward)
-        ratios["backward"].append(mine.backward / theirs.backward)
-        print(
-            f"turn {turn + 1}: forward {mine.forward * 1e3:.2f} ms to "
-            f"{theirs.forward * 1e3:.2f} ms, backward {mine.backward * 1e3:.2f} ms to "
-            f"{theirs.backward * 1e3:.2f} ms",
-            file=sys.stderr,
-        )
-    return report(ratios)
-
-
-def report(ratios: dict[str, list[float]]) -> int:
-    """Print each median ratio with its interval; returns the exit code."""
-    agreed = True
-    for phase, values in ratios.items():
-        interval = median_interval(values)
-        inside = abs(interval.estimate - 1) <= ALLOWED_DEVIATION
-        agreed = agreed and inside
-        print(
-            f"{phase}: ours / Timer = {interval.estimate:.4f} "
-            f"[{interval.low:.4f}, {interval.high:.4f}] over {interval.samples} turns, "
-            f"{'within' if inside else 'outside'} {ALLOWED_DEVIATION:.0%}"
-        )
+    )
+    executor = ProcessExecutor()
+    executor.warm(experiment.preload)
+    job = Job(experiment.run, "rounds", (Task(cell),), visits=turns)
+    for event in executor.run(job):
+        _refuse_failure(event)
+    print(turns.said)
+    lowest, highest = ALLOWED
+    agreed = all(
+        lowest <= ratio.low <= 1 <= ratio.high <= highest
+        for ratio in turns.ratios.values()
+    )
     return 0 if agreed else 1
+
+
+def _refuse_failure(event: Any) -> None:
+    error = getattr(event, "error", None)
+    if error:
+        raise RuntimeError(error)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--variant", type=int, default=18)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--turns", type=int, default=10)
-    parser.add_argument("--calls", type=int, default=4, help="calls per half turn")
+    parser.add_argument("--calls", type=int, default=2, help="calls per half turn")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    if VARIABLE not in os.environ:
-        fix_allocator(os.environ)
-        command = [sys.executable, "-m", "benchmarks.compare_with_torch_timer"]
-        os.execv(sys.executable, [*command, *sys.argv[1:]])
     sys.exit(main())
