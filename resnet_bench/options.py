@@ -67,7 +67,8 @@ class Options:
 
 def _check_value(flag: str, value: object, settings: Mapping[str, Any]) -> None:
     choices, bounds = settings["choices"], settings["bounds"]
-    if choices and value is not None:
+    # What `parse` has read is no longer the text that the choices name.
+    if choices and not settings["parse"] and value is not None:
         check(value in choices, flag, value, ", ".join(choices))
     if isinstance(value, (int, float)):
         kind = "a whole number" if isinstance(value, int) else "a number"
