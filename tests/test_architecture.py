@@ -354,7 +354,7 @@ def banned(node: ast.AST, path: Path) -> Iterator[tuple[int, str]]:
     if isinstance(node, ast.Assert):
         yield node.lineno, "assert: raise an error of resnet_bench.errors"
     # Where a cell runs, whatever it raises is a result: it is kept and reported.
-    boundaries = ("execution/child.py", "execution/inline.py")
+    boundaries = ("execution/inline.py", "execution/processes.py")
     if (
         isinstance(node, ast.ExceptHandler)
         and inside(path) not in boundaries

@@ -7,14 +7,16 @@ Such a child builds ResNet-18 and runs three steps in 0.7 s; a spawned one needs
 import multiprocessing
 import os
 import signal
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from resnet_bench.errors import ChildDiedError, ResnetBenchError
-from resnet_bench.execution import child
 from resnet_bench.execution.base import (
     HERE,
     Arguments,
@@ -26,12 +28,23 @@ from resnet_bench.execution.base import (
     Result,
     Started,
     Task,
-    describe_exit,
+    describe_failure,
     name_of,
     next_try,
+    record_content,
+    run_once,
 )
-from resnet_bench.execution.inline import run_once
 from resnet_bench.interrupts import held
+from resnet_bench.records import Cell, Record
+
+#: What the fork server imports before the first child.
+PRELOADED = ("torch", "torchvision", "resnet_bench.engine.ranks")
+
+#: Which GPUs there are; Ray gives a worker that it uses again others than before.
+GPUS = "CUDA_VISIBLE_DEVICES"
+
+#: What the parent sends to a cell that waits for its next step.
+VISIT = "visit"
 
 #: How long children may take to leave after they were told to, in seconds.
 LEAVE_SECONDS = 5.0
@@ -41,6 +54,116 @@ RESTART_PAUSES = (0.05, 0.5)
 
 #: Children never see Ctrl-C: what it means is for the parent alone to decide.
 INTERRUPT = frozenset({signal.SIGINT})
+
+
+# Inside a child. Messages to the parent are tuples: ("record", content), ("end",),
+# ("failed", error, detail), ("value", result), ("error", exception class, message).
+
+
+def _settle(lifeline: Connection, gpus: str | None) -> None:
+    """Make the child end with its parent, see its GPUs, and keep stdout for results.
+
+    The parent alone decides what Ctrl-C means. A thread that sleeps in a read
+    costs nothing; when the parent is gone, however it died, the read ends. A fork
+    server knows only the GPUs that its first child was to see.
+    """
+    set_variables({GPUS: gpus})
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.dup2(sys.stderr.fileno() if _has_descriptor(sys.stderr) else 2, 1)
+
+    def wait_for_the_end() -> None:
+        try:
+            lifeline.recv_bytes()
+        except (EOFError, OSError):
+            os._exit(1)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
+
+
+def set_variables(variables: Mapping[str, str | None]) -> None:
+    """Set this process's variables; None stands for one that is not set."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _has_descriptor(stream: Any) -> bool:
+    try:
+        stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return False
+    return True
+
+
+def answer_call(
+    pipe: Connection,
+    lifeline: Connection,
+    gpus: str | None,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+) -> None:
+    """Call a function and send its result, or the error meant for a person."""
+    _settle(lifeline, gpus)
+    try:
+        result = function(*arguments)
+    except ResnetBenchError as error:
+        _tell(pipe, "error", type(error), str(error))
+    except Exception as error:  # noqa: BLE001 - the parent reports it
+        _tell(pipe, "failed", describe_failure(error), traceback.format_exc())
+    else:
+        _tell(pipe, "value", result)
+
+
+def run_cell(
+    pipe: Connection,
+    lifeline: Connection,
+    gpus: str | None,
+    run: Callable[[Any, Any], Iterator[Record]],
+    cell: Cell,
+    wait: Callable[[Connection], None],
+) -> None:
+    """Run a cell's generator and send each record; `wait` precedes every step."""
+    _settle(lifeline, gpus)
+    try:
+        from resnet_bench.engine.ranks import Ranks
+
+        records: Iterator[Record] = run(cell, Ranks())
+        while True:
+            wait(pipe)
+            record = next(records, None)
+            if record is None:
+                break
+            _tell(pipe, "record", record_content(record))
+    except Exception as error:  # noqa: BLE001 - a cell's failure is a result
+        _tell(pipe, "failed", describe_failure(error), traceback.format_exc())
+    else:
+        _tell(pipe, "end")
+
+
+def _tell(pipe: Connection, *message: Any) -> None:
+    """Send a message; without a parent to hear it there is nothing left to do."""
+    try:
+        pipe.send(message)
+    except OSError:
+        os._exit(1)
+
+
+def at_once(pipe: Connection) -> None:
+    """Go on without waiting: schedule `once`."""
+
+
+def for_visit(pipe: Connection) -> None:
+    """Sleep until the parent visits: schedule `rounds`."""
+    try:
+        pipe.recv()
+    except EOFError:
+        os._exit(1)
+
+
+# In the parent.
 
 
 class Child:
@@ -53,7 +176,7 @@ class Child:
         self.pipe, theirs = context.Pipe()
         # Closing this end, also by dying, is what ends the child.
         lifeline, self._lifeline = context.Pipe(duplex=False)
-        gpus = os.environ.get(child.GPUS)
+        gpus = os.environ.get(GPUS)
         self.process = context.Process(
             target=target, args=(theirs, lifeline, gpus, *arguments), daemon=True
         )
@@ -78,7 +201,7 @@ class Child:
     def visit(self) -> None:
         """Let a waiting generator take its next step."""
         try:
-            self.pipe.send(child.VISIT)
+            self.pipe.send(VISIT)
         except OSError:
             return  # it died between visits: receive() says how
 
@@ -124,19 +247,27 @@ def _start(process: Any) -> None:
             return
 
 
-PRELOADED = ("torch", "torchvision", "resnet_bench.engine.ranks")
+def describe_exit(code: int | None) -> str:
+    """Say how a child ended that reported nothing itself."""
+    if code is None:
+        return "the child closed its pipe without a word"
+    if code >= 0:
+        return f"the child left with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+    hint = " (out of memory is the usual cause)" if -code == signal.SIGKILL else ""
+    return f"the child was ended by {name}{hint}"
 
 
 class _Attempt:
     """A running attempt at a cell."""
 
     def __init__(self, context: Any, job: Job, task: Task, group: int) -> None:
-        waiting = child.for_visit if job.schedule == "rounds" else child.at_once
+        waiting = for_visit if job.schedule == "rounds" else at_once
         self.task = task
         self.group = group
         self.last = task.tries >= job.tries
         self.begin = time.perf_counter()
-        self.child = Child(context, child.run_cell, job.run, task.cell, waiting)
+        self.child = Child(context, run_cell, job.run, task.cell, waiting)
 
     @property
     def started(self) -> Started:
@@ -190,7 +321,7 @@ class ProcessExecutor:
         self, function: Callable[[*Arguments], Result], *arguments: *Arguments
     ) -> Result:
         """Call the function in a child; its ResnetBenchError is raised here."""
-        answering = Child(self._context, child.answer_call, function, arguments)
+        answering = Child(self._context, answer_call, function, arguments)
         try:
             kind, *content = answering.receive()
         finally:

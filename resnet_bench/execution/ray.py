@@ -34,17 +34,34 @@ from resnet_bench.execution.base import (
     Started,
     Task,
     describe_failure,
-    describe_loss,
     machine_environment,
     name_of,
     next_try,
+    run_once,
 )
-from resnet_bench.execution.child import set_variables
-from resnet_bench.execution.inline import run_once
-from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.execution.processes import ProcessExecutor, set_variables
 from resnet_bench.options import check
 
+# Ray reads them when it starts: nothing is reported to anybody, no advice is printed.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
+
+#: How often a cell is tried whose child, worker or node dies.
+TRIES = 3
+
+#: How long to wait for an answer at a cluster's address.
+KNOCK_SECONDS = 5.0
+
+#: The client's opening and an empty frame of settings, which every server that speaks
+#: HTTP/2, as gRPC does, answers with a frame of type 4 (RFC 9113, 3.4 and 6.5).
+OPENING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+SETTINGS_FRAME = 4
+
+#: Variables that the command hands on, unset ones included: they change times, and
+#: Ray sets some of them for its workers.
+VARIABLES = ("GLIBC_TUNABLES", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
 @cache
@@ -55,16 +72,6 @@ def source_digest(folder: Path = PACKAGE_FOLDER) -> str:
         digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-#: How long to wait for an answer at a cluster's address.
-KNOCK_SECONDS = 5.0
-
-
-#: The client's opening and an empty frame of settings, which every server that speaks
-#: HTTP/2, as gRPC does, answers with a frame of type 4 (RFC 9113, 3.4 and 6.5).
-OPENING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-SETTINGS_FRAME = 4
 
 
 def located(address: str | None, resolve: Callable[[str], str | None]) -> str:
@@ -106,11 +113,6 @@ def own_handlers() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-#: Variables that the command hands on, unset ones included: they change times, and
-#: Ray sets some of them for its workers.
-VARIABLES = ("GLIBC_TUNABLES", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
 @dataclass(frozen=True)
@@ -183,14 +185,6 @@ def _executor(setting: Setting) -> ProcessExecutor:
     executor.warm(setting.modules)
     return executor
 
-
-# Before the import: nothing is reported to anybody, and no advice is printed.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
-
-#: How often a cell is tried whose child, worker or node dies.
-TRIES = 3
 
 _describe = ray.remote(describe_node)
 _call = ray.remote(call_here)
@@ -447,3 +441,16 @@ def _connect(address: str | None) -> bool:
             f"--ray-address {address}: no Ray cluster to be reached there ({reason})"
         ) from error
     return True
+
+
+def describe_loss(error: Exception) -> str:
+    """Say why Ray gave a task up; `error` has a `cause` if its code raised it.
+
+    Raises a UsageError that was the cause: no other node would do better.
+    """
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, UsageError):
+        raise cause
+    if isinstance(cause, Exception):
+        return f"its Ray task failed ({describe_failure(cause)})"
+    return f"its Ray worker or node died ({type(error).__name__})"

@@ -21,12 +21,12 @@ from resnet_bench.execution.base import (
     Schedule,
     Started,
     Task,
-    describe_exit,
     describe_failure,
 )
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.processes import (
     ProcessExecutor,
+    describe_exit,
 )
 from tests.toys.toy import TOY
 from tests.toys.toy.spec import Config, ToyCell
@@ -185,7 +185,7 @@ def wait_for(condition: object, seconds: float = 20.0) -> None:
 def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
     program = f"""
 from resnet_bench.execution.base import Job, Task
-from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.execution.processes import describe_exit, ProcessExecutor
 from tests.toys.toy import TOY
 from tests.toys.toy.spec import ToyCell
 if __name__ == "__main__":

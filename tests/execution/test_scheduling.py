@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from resnet_bench.errors import ResnetBenchError
-from resnet_bench.execution.base import Ended, Event, Job, Started, Task
-from resnet_bench.execution.inline import run_once
+from resnet_bench.execution.base import Ended, Event, Job, Started, Task, run_once
 from resnet_bench.records import Cell
 from tests.toys.toy import TOY
 
