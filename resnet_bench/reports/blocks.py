@@ -17,8 +17,7 @@ from resnet_bench.present.tables import code, escaped, markdown
 from resnet_bench.reports.page import Page, Section
 from resnet_bench.reports.runs import FIGURES_FOLDER, plainest, relative
 from resnet_bench.reports.shown import ShownRun
-from resnet_bench.store.folders import find_run
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import Run
 
 
 def results_page(page: Page, results: Path) -> str:
@@ -170,19 +169,3 @@ def _block_parts(view: ShownRun, base: Path) -> list[str]:
     parts.append(image(view.run, figure, figure.replace("-", " "), base))
     parts.append(f"{_origin(view, base).removesuffix('.')} of `{name}`.")
     return [part.strip() for part in parts if part]
-
-
-def runs_named(text: str) -> list[str]:
-    """Return the run ids that the blocks of a page name, each once."""
-    return list(dict.fromkeys(re.findall(r"From run \[`([^`]+)`\]", text)))
-
-
-def page_as_named(page: Path, results: Path) -> str:
-    """Return a page with its blocks rendered from the runs that it names."""
-    text = page.read_text(encoding="utf-8")
-    named = runs_named(text)
-    return filled(
-        text,
-        [ShownRun(read_run(find_run(results, name))) for name in named],
-        page.parent,
-    )

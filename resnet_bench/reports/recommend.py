@@ -13,6 +13,7 @@ from resnet_bench.errors import NotComparableError
 from resnet_bench.experiments.speed.settings import setting_options
 from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD
 from resnet_bench.gate.noise import known_process_spread
+from resnet_bench.present.numbers import rounded
 from resnet_bench.present.tables import Table
 from resnet_bench.reports.budgets import (
     CALLS,
@@ -93,13 +94,13 @@ class Recommendation:
         seconds = candidate.seconds
         bounds = ""
         if math.isfinite(seconds.high):
-            bounds = f" [{1e3 * seconds.low:.3g}, {1e3 * seconds.high:.3g}]"
+            bounds = f" [{rounded(1e3 * seconds.low)}, {rounded(1e3 * seconds.high)}]"
         per = "per image" if self.budget.per_image else "a call"
         verdict = candidate.row.get("verdict", "ok")
         caveat = "" if verdict == "ok" else f" (measured as {verdict})"
         return (
             f"{candidate.title}, {candidate.setting}: "
-            f"{1e3 * seconds.estimate:.3g} ms{bounds} {per}{caveat}, "
+            f"{rounded(1e3 * seconds.estimate)} ms{bounds} {per}{caveat}, "
             f"{self._how_sure(candidate)} to {self.budget.words}; "
             f"{candidate.accuracy.percent:.1f} % ({candidate.accuracy.origin})."
         )

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,14 +6,11 @@ import pytest
 from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.output import DisplayOptions, Output
-from resnet_bench.reports.blocks import (
-    filled,
-    page_as_named,
-    page_filled,
-    runs_named,
-)
+from resnet_bench.reports.blocks import filled, page_filled
 from resnet_bench.reports.runs import choose_runs
 from resnet_bench.reports.shown import ShownRun
+from resnet_bench.store.folders import find_run
+from resnet_bench.store.reading import read_run
 from tests.experiments.degradation.synthetic import synthetic_run
 from tests.toys.speed_runs import store_speed_run
 
@@ -24,6 +22,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def kept(results: Path) -> list[ShownRun]:
     return choose_runs(results, ()).complete
+
+
+def runs_named(text: str) -> list[str]:
+    """Return the run ids that the blocks of a page name, each once."""
+    return list(dict.fromkeys(re.findall(r"From run \[`([^`]+)`\]", text)))
+
+
+def page_as_named(page: Path, results: Path) -> str:
+    """Return a page with its blocks rendered from the runs that it names."""
+    text = page.read_text(encoding="utf-8")
+    folders = [find_run(results, name) for name in runs_named(text)]
+    return filled(text, [ShownRun(read_run(each)) for each in folders], page.parent)
 
 
 @pytest.fixture
@@ -110,10 +120,3 @@ def test_a_measured_block_shows_the_verdicts_of_claims(tmp_path: Path) -> None:
     assert "- **SUPPORTED**: After" in text
     assert "&lt; 0.1" in text
     assert f"From run [`{run.id}`]" in text
-
-
-def test_a_damaged_run_is_passed_over(readme: Path) -> None:
-    results = readme.parent / "results"
-    damaged = store_speed_run(results, SECOND, variants=(18,)) / "run.jsonl"
-    damaged.write_text("broken")
-    assert runs_named(page_filled(readme, kept(results))) == [FIRST]

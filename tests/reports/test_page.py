@@ -9,16 +9,11 @@ from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports import page as pages
-from resnet_bench.reports.page import page_of
-from resnet_bench.reports.runs import choose_runs, plainest, publish
+from resnet_bench.reports.page import Page, documents_from, html_page, page_of
+from resnet_bench.reports.runs import choose_runs, publish
 from resnet_bench.reports.shown import ShownRun
 from resnet_bench.store.reading import read_run
-from tests.toys.page_runs import (
-    speed_run,
-    store,
-    store_everything,
-    store_spoiled,
-)
+from tests.toys.page_runs import store_everything, store_spoiled
 from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 
 OUTPUT = Output(DisplayOptions(quiet=True))
@@ -210,16 +205,19 @@ def test_a_folder_of_damaged_runs_only_names_them(
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """Every kind of run and figure, on one machine."""
     results = tmp_path_factory.mktemp("everything")
     store_everything(results)
-    make_report(ReportConfig(results=results), OUTPUT)
-    return results
+    return page_of(choose_runs(results, ()))
 
 
-def test_sections_follow_the_questions_of_a_reader(everything: Path) -> None:
-    text = (everything / "report.html").read_text()
+@pytest.fixture(scope="module")
+def text(everything: Page) -> str:
+    return html_page(everything)
+
+
+def test_sections_follow_the_questions_of_a_reader(text: str) -> None:
     assert re.findall(r"<h2[^>]*>([^<]+)", text) == [
         "Summary",
         "Speed",
@@ -237,82 +235,51 @@ def test_sections_follow_the_questions_of_a_reader(everything: Path) -> None:
     assert len(text.encode()) < 3_000_000
 
 
-def test_the_page_shows_ladder_breakdown_and_sweep_by_themselves(
-    everything: Path,
-) -> None:
-    text = (everything / "report.html").read_text()
+def test_the_page_shows_ladder_breakdown_and_sweep_by_themselves(text: str) -> None:
     for shown in ("The ladder", "by part of the network", "batch 32", "Accuracy after"):
         assert shown in text
 
 
 def test_a_claim_stands_beside_the_tutorials_sentence_and_its_verdict(
-    everything: Path,
+    text: str,
 ) -> None:
-    text = (everything / "report.html").read_text()
     assert '<td lang="zh"' in text
     for shown in ("永远不会变差", "It never gets worse", 'data-verdict="SUPPORTED"'):
         assert shown in text
 
 
 def test_runs_of_one_machine_share_a_front_and_keep_their_rows(
-    everything: Path,
+    everything: Page,
 ) -> None:
-    page = page_of(choose_runs(everything, ()))
-    (front,) = page.fronts
-    (budgets,) = page.budgets
+    (front,) = everything.fronts
+    (budgets,) = everything.budgets
     assert len({row["run"] for row in front.table.rows}) == 3
     assert any(row["worth_it"] for row in front.table.rows)
     assert budgets.rows[-1]["model"] == "ResNet-152"
 
 
-def test_a_run_of_fewer_options_comes_first(tmp_path: Path) -> None:
-    plain = store(tmp_path, speed_run(variants=(18,)), FIRST, ENVIRONMENT)
-    ladder = ["speed", "--ladder", "-o", "elsewhere"]
-    asked = speed_run(variants=(18,), batch_size=(8,))
-    store(tmp_path, asked, SECOND, ENVIRONMENT, argv=["speed", "--variants=18", "-b8"])
-    store(tmp_path, asked, THIRD, {"machine_key": "other"}, argv=ladder)
-    chosen = choose_runs(tmp_path, ())
-    assert [view.run.id for view in chosen.shown["speed"]] == [THIRD, FIRST, SECOND]
-    assert plainest(chosen.complete, "degradation") is None
-    found = plainest(chosen.complete, "speed")
-    assert found is not None
-    assert found.run.id == THIRD
-    assert plain.name == FIRST
-
-
-def test_the_same_runs_give_the_same_bytes(everything: Path) -> None:
-    names = ("report.html", "README.md")
-    before = [(everything / name).read_bytes() for name in names]
-    make_report(ReportConfig(results=everything), OUTPUT)
-    assert [(everything / name).read_bytes() for name in names] == before
-
-
-def test_strings_of_every_field_are_shown_as_text(
-    everything: Path, tmp_path: Path
-) -> None:
+def test_strings_of_every_field_are_shown_as_text(text: str, tmp_path: Path) -> None:
     """The tags of the page are those of the same runs with harmless strings."""
     store_spoiled(tmp_path, f"\"'>{HOSTILE}<img src=x>`![a](b)`")
     code = make_report(ReportConfig(results=tmp_path), OUTPUT)
     assert code == ExitCode.OK
-    text = (tmp_path / "report.html").read_text()
-    outline = Outline(text)
-    harmless = Outline((everything / "report.html").read_text())
+    spoiled = (tmp_path / "report.html").read_text()
+    outline, harmless = Outline(spoiled), Outline(text)
     assert set(outline.tags) <= {*harmless.tags, "h5"}
     assert "img" not in outline.tags
     assert outline.tags.count("script") == 1
-    assert "&lt;script&gt;" in text
+    assert "&lt;script&gt;" in spoiled
     page = (tmp_path / "README.md").read_text()
     outside_code = re.sub(r"(`+).*?\1", "", page)
     assert "<script" not in outside_code
     assert "<img" not in outside_code
 
 
-def test_a_page_inside_of_the_project_links_to_the_tutorial(everything: Path) -> None:
+def test_a_page_inside_of_the_project_links_to_the_tutorial(everything: Page) -> None:
     project = Path(pages.__file__).resolve().parents[2]
-    assert pages.documents_from(project / "results" / "report.html") == "../docs"
-    assert pages.documents_from(everything / "report.html") == ""
-    page = page_of(choose_runs(everything, ()))
-    assert 'href="../docs/tutorial.md"' in pages.html_page(page, "../docs")
+    assert documents_from(project / "results" / "report.html") == "../docs"
+    assert documents_from(Path("/elsewhere/report.html")) == ""
+    assert 'href="../docs/tutorial.md"' in html_page(everything, "../docs")
 
 
 def test_refreshing_writes_tables_and_figures_beside_the_runs(tmp_path: Path) -> None:
