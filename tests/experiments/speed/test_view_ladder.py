@@ -28,6 +28,7 @@ FACTORS = {
     "amp": 0.9,
     "bfloat16": 0.5,
     "compiled": 0.4,
+    "keep-memory": 0.45,
 }
 UNSUPPORTED = tuple((r.name, "needs a CUDA device") for r in LADDER if r.needs_cuda)
 FIRST_CALL_SECONDS = 20.0
