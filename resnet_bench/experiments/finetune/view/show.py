@@ -33,7 +33,7 @@ from resnet_bench.experiments.finetune.view.groups import (
 )
 from resnet_bench.experiments.finetune.view.tables import (
     accuracy_table,
-    published_table,
+    published_accuracies,
 )
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.present.shown import Shown
@@ -52,7 +52,7 @@ def show(run: Run, others: OtherRuns) -> Shown:
     groups = groups_of(run)
     gains = control_gains(groups)
     front = front_of(groups, others)
-    published = published_table(run, groups)
+    published = published_accuracies(run, groups)
     origin, caveats = origin_sentence(run), caveats_of(run, groups)
     return Shown(
         json=_json(run, groups, gains, front),

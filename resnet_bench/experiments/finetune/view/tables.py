@@ -10,7 +10,11 @@ from resnet_bench.experiments.finetune.view.groups import (
     gain_over_scratch,
     setting,
 )
-from resnet_bench.present.published import reference
+from resnet_bench.present.published import (
+    beside_published,
+    published_table,
+    same_protocol,
+)
 from resnet_bench.present.tables import Table, interval_columns
 from resnet_bench.store.reading import Run
 
@@ -117,51 +121,47 @@ PUBLISHED_VARIANT = 50
 PUBLISHED_WEIGHTS = "imagenet"
 
 
-def published_table(run: Run, groups: Sequence[Group]) -> Table | None:
+def published_accuracies(run: Run, groups: Sequence[Group]) -> Table | None:
     """Return the published order of strategies beside the run's; None if no overlap."""
-    published = reference("transfer_resnet50").set_index("strategy")
     rows = [
-        _published_row(run, group, published.loc[PUBLISHED_STRATEGIES[group.strategy]])
+        {
+            "model": group.name,
+            "strategy": group.strategy,
+            **interval_columns("accuracy_percent", group.accuracy),
+            "published_strategy": PUBLISHED_STRATEGIES.get(group.strategy),
+            "same_protocol": same_protocol(_differences(run, group)),
+        }
         for group in groups
-        if group.strategy in PUBLISHED_STRATEGIES
-        and not group.is_control
-        and group.fraction == 1
+        if not group.is_control and group.fraction == 1
     ]
-    if not rows:
-        return None
-    return Table(
-        name="published",
+    keys = {"published_strategy": "strategy"}
+    lines = [
+        {
+            **own,
+            **{f"{name}_percent": published[name] for name in PUBLISHED_DATASETS},
+            "source": published["source"],
+        }
+        for own, published in beside_published(rows, "transfer_resnet50", keys)
+    ]
+    return published_table(
+        lines,
         title="Accuracy after transfer, here and as published for ResNet-50",
-        frame=pd.DataFrame(rows, dtype=object),
         narrow=[
             *("model", "strategy", "accuracy_percent"),
             *(f"{name}_percent" for name in PUBLISHED_DATASETS),
-            "same_protocol",
         ],
-        headers={"same_protocol": "same protocol?", "accuracy_percent": "here"},
+        headers={"accuracy_percent": "here"},
     )
 
 
-def _published_row(run: Run, group: Group, published: Any) -> dict[str, Any]:
-    return {
-        "model": group.name,
-        "strategy": group.strategy,
-        **interval_columns("accuracy_percent", group.accuracy),
-        **{f"{name}_percent": published[name] for name in PUBLISHED_DATASETS},
-        "same_protocol": same_protocol(run, group),
-        "source": published["source"],
-    }
-
-
-def same_protocol(run: Run, group: Group) -> str:
-    """Return in what a row differs from the published training."""
+def _differences(run: Run, group: Group) -> dict[str, bool]:
+    """Return in which words a row differs from the published training, if it does."""
     origin = str(group.rows[0]["weights_origin"])
     dataset = run.config.get("dataset")
-    found = {
+    return {
         f"{dataset}": dataset not in PUBLISHED_DATASETS,
         group.name: group.variant != PUBLISHED_VARIANT,
         f"weights {origin}": not origin.startswith(PUBLISHED_WEIGHTS)
         and group.strategy != "scratch",
         "another schedule": True,
     }
-    return f"no: {', '.join(words for words, differs in found.items() if differs)}"
