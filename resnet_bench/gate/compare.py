@@ -71,14 +71,14 @@ def observations_of(run: Run) -> dict[Key, Observed]:
         for name, measure in measures(record_class).items():
             if measure.better == "neither" and not measure.exact:
                 continue
-            values = known(row.get(name), exact=measure.exact)
+            values = _known(row.get(name), exact=measure.exact)
             if values:
                 seen = found.setdefault((case, name), Observed(measure, identity))
                 seen.by_seed.setdefault(seed, []).extend(values)
     return found
 
 
-def known(value: Any, *, exact: bool) -> list[Any]:
+def _known(value: Any, *, exact: bool) -> list[Any]:
     """Return the values that a field holds: none, one, or its samples."""
     if value is None:
         return []
@@ -89,12 +89,8 @@ def _rows(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
     if run.experiment in EXPERIMENTS:
         for record_class in EXPERIMENTS[run.experiment].records:
             yield from ((record_class, row) for row in run.rows(record_class))
-    else:
-        yield from _head_rows(run)
-
-
-def _head_rows(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
-    """Yield what a check saw of its working tree, which is what it stands for."""
+        return
+    # A check stands for its working tree: what it saw of the base is left out.
     for row in run.rows(PairTiming):
         yield PairTiming, {**row, "base_seconds": None}
     for record_class in (ExactMetrics, Accuracy):
@@ -146,24 +142,15 @@ def labels_of(identities: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     Keyed by the identity as JSON.
     """
     everything = list(identities)
-    telling = sorted(
-        {name for kind in _by_record(everything) for name in _differing(kind)}
-    )
-    if len({identity.get("record") for identity in everything}) > 1:
+    kinds = dict.fromkeys(identity.get("record") for identity in everything)
+    alike = [[each for each in everything if each.get("record") == k] for k in kinds]
+    telling = sorted({name for kind in alike for name in _differing(kind)})
+    if len(kinds) > 1:
         telling = ["record", *telling]
     return {
         json.dumps(identity, sort_keys=True): _label(identity, telling)
         for identity in everything
     }
-
-
-def _by_record(
-    identities: Iterable[Mapping[str, Any]],
-) -> list[list[Mapping[str, Any]]]:
-    kinds: dict[Any, list[Mapping[str, Any]]] = {}
-    for identity in identities:
-        kinds.setdefault(identity.get("record"), []).append(identity)
-    return list(kinds.values())
 
 
 def _differing(identities: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -258,70 +245,67 @@ def _row(
 ) -> Row:
     if base is None or head is None:
         side = "head" if base is None else "base"
-        because = f"only in the {side} run"
-        return Row(case=case, metric=metric, verdict=Verdict.MISSING, because=because)
+        return Row(case, metric, Verdict.MISSING, f"only in the {side} run")
     if base.measure.exact:
-        return _exact_row(case, base, head, terms)
+        before, after = base.values[0], head.values[0]
+        settings = settings_for(case, metric, terms.thresholds)
+        judged = exact_verdict(base.measure, before, after, settings)
+        return Row(case, metric, *judged, before, after)
     if base.measure.unit in MACHINE_UNITS:
         return _machine_row(case, base, head, terms)
     return _seeds_row(case, base, head, terms)
 
 
-def _exact_row(case: str, base: Observed, head: Observed, terms: Comparison) -> Row:
-    name = base.measure.name
-    settings = settings_for(case, name, terms.thresholds)
-    before, after = base.values[0], head.values[0]
-    verdict, because = exact_verdict(base.measure, before, after, settings)
-    return Row(
-        case=case,
-        metric=name,
-        verdict=verdict,
-        base=before,
-        head=after,
-        because=because,
-    )
-
-
 def _machine_row(case: str, base: Observed, head: Observed, terms: Comparison) -> Row:
     name, unit = base.measure.name, base.measure.unit
     if not terms.same_machine:
-        return Row(
-            case=case,
-            metric=name,
-            unit=unit,
-            verdict=Verdict.NOT_COMPARABLE,
-            because="the runs are from different machines",
-        )
+        because = "the runs are from different machines"
+        return Row(case, name, Verdict.NOT_COMPARABLE, because, unit=unit)
     before, after = median(base.values), median(head.values)
     if min(before, after) <= 0:
-        return _unjudged(case, base, before, after)
+        judged = (
+            (Verdict.PASS, "identical")
+            if before == after
+            else (Verdict.INCONCLUSIVE, "there is no ratio to zero")
+        )
+        return Row(case, name, *judged, before, after, unit=unit)
     ratio = ratio_between(base.values, head.values, terms.process_spread)
     rule = TimingRule(**settings_for(case, "seconds", terms.thresholds))
     seconds = before if unit == "s" else math.inf
     slower = ratio if base.measure.better == "lower" else inverse(ratio)
     decision = judge(slower, seconds, rule)
-    return Row(
-        case=case,
-        metric=name,
-        verdict=decision.verdict,
-        base=before,
-        head=after,
-        ratio=ratio,
-        unit=unit,
-        because=decision.because,
+    verdict, because = decision.verdict, decision.because
+    return Row(case, name, verdict, because, before, after, ratio, unit)
+
+
+def _seeds_row(case: str, base: Observed, head: Observed, terms: Comparison) -> Row:
+    """Judge an error or accuracy over the training seeds that both runs have."""
+    measure = base.measure
+    seeds = [seed for seed in base.by_seed if seed in head.by_seed]
+    if not seeds:
+        because = "the runs have no training seed in common"
+        return Row(case, measure.name, Verdict.MISSING, because)
+    scale = 100.0 if measure.unit == "%" else 1.0
+    before, after = (
+        [side.by_seed[seed][0] / scale for seed in seeds] for side in (base, head)
     )
-
-
-def _unjudged(case: str, base: Observed, before: float, after: float) -> Row:
-    same = before == after
+    # An error is judged as its negative, which like an accuracy should not fall.
+    sign = 1.0 if measure.better == "higher" else -1.0
+    settings = settings_for(case, "accuracy", terms.thresholds)
+    settings.pop("floor", None)
+    rule = AccuracyRule(**settings, floor=-math.inf)
+    pairs = PairedAccuracies(
+        [sign * value for value in before],
+        [sign * value for value in after],
+        before == after,
+    )
     return Row(
-        case=case,
-        metric=base.measure.name,
-        verdict=Verdict.PASS if same else Verdict.INCONCLUSIVE,
-        base=before,
-        head=after,
-        unit=base.measure.unit,
-        because="identical" if same else "there is no ratio to zero",
+        case,
+        measure.name,
+        *judge_accuracy(pairs, rule),
+        base=scale * sum(before) / len(seeds),
+        head=scale * sum(after) / len(seeds),
+        unit=measure.unit,
     )
 
 
@@ -357,42 +341,6 @@ def ratio_between(
 def inverse(ratio: Interval) -> Interval:
     """Return base over head, so that more always means worse."""
     return Interval(1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low, ratio.samples)
-
-
-def _seeds_row(case: str, base: Observed, head: Observed, terms: Comparison) -> Row:
-    """Judge an error or accuracy over the training seeds that both runs have."""
-    measure = base.measure
-    seeds = [seed for seed in base.by_seed if seed in head.by_seed]
-    scale = 100.0 if measure.unit == "%" else 1.0
-    sign = 1.0 if measure.better == "higher" else -1.0
-    before = [base.by_seed[seed][0] / scale for seed in seeds]
-    after = [head.by_seed[seed][0] / scale for seed in seeds]
-    if not seeds:
-        return Row(
-            case=case,
-            metric=measure.name,
-            verdict=Verdict.MISSING,
-            because="the runs have no training seed in common",
-        )
-    # An error is judged as its negative, which like an accuracy should not fall.
-    pairs = PairedAccuracies(
-        [sign * value for value in before],
-        [sign * value for value in after],
-        before == after,
-    )
-    settings = settings_for(case, "accuracy", terms.thresholds)
-    settings.pop("floor", None)
-    rule = AccuracyRule(**settings, floor=-math.inf)
-    verdict, because = judge_accuracy(pairs, rule)
-    return Row(
-        case=case,
-        metric=measure.name,
-        verdict=verdict,
-        base=scale * sum(before) / len(before),
-        head=scale * sum(after) / len(after),
-        unit=measure.unit,
-        because=because,
-    )
 
 
 def geometric_means(rows: Sequence[Row]) -> dict[str, float]:

@@ -141,9 +141,11 @@ def show(run: Run) -> Shown:
     effects = run.config["effects"]
     found = all_noise(run, effects)
     facts = {"command": EXPERIMENT, "run": run.id, "machine_key": run.machine_key}
+    too_few = f"A spread needs {FEWEST_FOR_A_SPREAD} pairs: measure longer (--budget)."
     return Shown(
         json={**facts, "rows": [asdict(row) for row in found]},
         tables=[noise_table(run, found, effects)],
+        conclusion=[] if found else [too_few],
     )
 
 

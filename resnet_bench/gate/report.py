@@ -87,12 +87,7 @@ def _explanation(row: Row) -> str:
 
 def refusal(command: str, error: ResnetBenchError) -> Report:
     """Return the report of a check that could not even begin to compare."""
-    row = Row(
-        case="subject",
-        metric="interface",
-        verdict=Verdict.NOT_COMPARABLE,
-        because=str(error),
-    )
+    row = Row("subject", "interface", Verdict.NOT_COMPARABLE, str(error))
     return Report(command=command, rows=[row])
 
 
@@ -189,8 +184,7 @@ def collapsed(rows: Sequence[Row]) -> list[Row]:
         group = [row for row in rows if row.case == case]
         if len(group) > 1 and all(row.because == "identical" for row in group):
             because = f"{len(group)} quantities identical"
-            whole = Row(case=case, metric="all", verdict=Verdict.PASS, because=because)
-            group = [whole]
+            group = [Row(case, "all", Verdict.PASS, because)]
         kept += group
     return kept
 

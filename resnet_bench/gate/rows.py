@@ -36,7 +36,7 @@ EXIT_CODES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Row:
     """A verdict on one metric of one case.
 
@@ -47,11 +47,11 @@ class Row:
     case: str
     metric: str
     verdict: Verdict
+    because: str = ""
     base: float | str | None = None
     head: float | str | None = None
     ratio: Interval | None = None
     unit: str = "1"
-    because: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -128,24 +128,14 @@ def _case_rows(
     sides = {row["side"]: row for row in records if row["case"] == case}
     name = f"{case}:exact"
     if problems := problems_of([*sides.values()]):
-        verdict, because = problem_verdict(problems)
-        return [Row(case=name, metric="exact", verdict=verdict, because=because)]
+        return [Row(name, "exact", *problem_verdict(problems))]
     rows = []
     for metric, measure in measures(ExactMetrics).items():
         base, head = sides["base"][metric], sides["head"][metric]
         settings = settings_for(case, metric, thresholds)
         settings |= settings_for(name, metric, thresholds)
-        verdict, because = exact_verdict(measure, base, head, settings)
-        rows.append(
-            Row(
-                case=name,
-                metric=metric,
-                verdict=verdict,
-                base=base,
-                head=head,
-                because=because,
-            )
-        )
+        judged = exact_verdict(measure, base, head, settings)
+        rows.append(Row(name, metric, *judged, base=base, head=head))
     return rows
 
 
@@ -206,22 +196,21 @@ def accuracy_row(
     """Return the row of one accuracy case from its records, two per seed."""
     name = f"{case}:accuracy"
     if problems := problems_of(records):
-        verdict, because = problem_verdict(problems)
-        return Row(case=name, metric="accuracy", verdict=verdict, because=because)
+        return Row(name, "accuracy", *problem_verdict(problems))
     base, head = _by_seed(records, "base"), _by_seed(records, "head")
     pairs = PairedAccuracies(
         [row["accuracy"] for row in base],
         [row["accuracy"] for row in head],
         [row["fingerprint"] for row in base] == [row["fingerprint"] for row in head],
     )
-    verdict, because = judge_accuracy(pairs, AccuracyRule(**settings))
+    judged = judge_accuracy(pairs, AccuracyRule(**settings))
+    count = len(pairs.base)
     return Row(
-        case=name,
-        metric="accuracy",
-        verdict=verdict,
-        base=sum(pairs.base) / len(pairs.base),
-        head=sum(pairs.head) / len(pairs.head),
-        because=because,
+        name,
+        "accuracy",
+        *judged,
+        base=sum(pairs.base) / count,
+        head=sum(pairs.head) / count,
     )
 
 
@@ -279,16 +268,9 @@ class Timings:
             because = "a frozen matrix product ran at another pace on one side"
         elif verdict is Verdict.INCONCLUSIVE:
             because += self._what_it_would_take(case, decision)
-        return Row(
-            case=case,
-            metric=SECONDS,
-            verdict=verdict,
-            base=decision.base_seconds,
-            head=decision.base_seconds * decision.ratio.estimate,
-            ratio=decision.ratio,
-            unit="s",
-            because=because,
-        )
+        base, ratio = decision.base_seconds, decision.ratio
+        head = base * ratio.estimate
+        return Row(case, SECONDS, verdict, because, base, head, ratio, unit="s")
 
     def _what_it_would_take(self, case: str, decision: Decision) -> str:
         ratios = self.series[case].log_ratios
@@ -331,8 +313,7 @@ def check_rows(run: Run, timings: Timings) -> list[Row]:
 def not_measured(case: str, trials: Sequence[Mapping[str, Any]]) -> Row:
     """Return the row of a timed case without a pair, with what stood in its way."""
     problems = problems_of([row for row in trials if row["case"] == case])
-    verdict, because = problem_verdict(problems)
-    return Row(case=case, metric=SECONDS, verdict=verdict, unit="s", because=because)
+    return Row(case, SECONDS, *problem_verdict(problems), unit="s")
 
 
 def accuracy_rows(run: Run, thresholds: Sequence[str]) -> list[Row]:

@@ -109,13 +109,12 @@ class Tree:
         }
 
 
-def content_of(folder: Path, results: str) -> str:
+def content_of(top: Path, results: str) -> str:
     """Return a hash of all files in the work tree, ignored ones and results out.
 
     It is git's own hash of the tree as long as every file is known to git. A temporary
     index and object store are used, so that the repository stays as it is.
     """
-    top = Path(git(folder, "rev-parse", "--show-toplevel"))
     here = ("--", ".", f":(exclude,top){results}")
     objects = git(top, "rev-parse", "--path-format=absolute", "--git-path", "objects")
     with tempfile.TemporaryDirectory() as scratch:
@@ -153,17 +152,18 @@ def working_tree(folder: Path, source: str, results: Path) -> Tree:
     """
     place = _source(folder, source)
     try:
-        commit = git(folder, "rev-parse", "--verify", "HEAD")
-        content = content_of(folder, _in_repository(folder, results))
+        found = git(folder, "rev-parse", "--show-toplevel", "HEAD", "HEAD^{tree}")
+        name, commit, committed = found.splitlines()
+        top = Path(name).resolve()
+        content = content_of(top, _inside(top, folder / results))
     except GitError:
         return Tree(place)
-    return Tree(place, commit, content, git(folder, "rev-parse", "HEAD^{tree}"))
+    return Tree(place, commit, content, committed)
 
 
-def _in_repository(folder: Path, results: Path) -> str:
+def _inside(top: Path, results: Path) -> str:
     """Return the results folder as git names it, or one that does not exist."""
-    top = Path(git(folder, "rev-parse", "--show-toplevel")).resolve()
-    place = (folder / results).resolve()
+    place = results.resolve()
     if place.is_relative_to(top) and place != top:
         return place.relative_to(top).as_posix()
     return "results"
