@@ -104,9 +104,9 @@ class HeadStep:
     trainable_names: tuple[str, ...]
 
 
-def build_resnet(variant: int, *, stem: str, shortcut: bool) -> ResNet:
+def build_resnet(variant: int, *, stem: str, shortcut: str = "residual") -> ResNet:
     """Return torchvision's ResNet, or its plain twin, without allocating weights."""
-    network = meta_variant(variant, "residual" if shortcut else "plain")
+    network = meta_variant(variant, shortcut)
     with torch.device("meta"):
         replace_stem(network, STEMS[stem])
     return network

@@ -38,10 +38,8 @@ class Describe(Experiment[Config, DescribeCell]):
         return prepare(config)
 
     def estimate(self, config: Config, cells: Sequence[DescribeCell]) -> float | None:
-        """Return the seconds that the cells take one after the other."""
-        from resnet_bench.experiments.describe.run import estimate
-
-        return estimate(config, list(cells))
+        """Return the seconds that the cells take: next to none."""
+        return 0.2 * len(cells)
 
     def run(self, cell: DescribeCell, ranks: "Ranks") -> Iterator[Record]:
         """Yield what the cell measures."""

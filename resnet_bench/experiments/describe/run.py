@@ -29,14 +29,9 @@ GIGA = 1e9
 def prepare(config: Config) -> Config:
     """Check that every network can take images of that size; raises UsageError."""
     for variant in config.variants:
-        network = build_resnet(variant, stem=config.stem, shortcut=True)
+        network = build_resnet(variant, stem=config.stem)
         resnet_stages(network, config.image_size)
     return config
-
-
-def estimate(config: Config, cells: list[DescribeCell]) -> float:
-    """Return the seconds that the cells will take: next to none."""
-    return 0.2 * len(cells)
 
 
 def run(cell: DescribeCell, ranks: Ranks) -> Iterator[Record]:

@@ -1,6 +1,7 @@
 """What `describe` can be asked, and the cells and records it comes to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.options import NetworkOptions
@@ -42,11 +43,11 @@ class Config(NetworkOptions):
 class DescribeCell(Cell):
     """One network at one image size; without a variant it is LeNet-5."""
 
-    variant: int | None
-    shortcut: bool
+    variant: int | None = None
+    shortcut: Literal["residual", "plain"] = "plain"
     image_size: int
     stem: str
-    head: int | None
+    head: int | None = None
 
     @property
     def label(self) -> str:
@@ -54,7 +55,7 @@ class DescribeCell(Cell):
         if self.variant is None:
             return LENET
         title = VARIANTS[self.variant].title
-        return title if self.shortcut else f"{title}, plain"
+        return title if self.shortcut == "residual" else f"{title}, plain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,25 +106,11 @@ RECORDS = (StageDescription, Counts, HeadDescription)
 
 def expand(config: Config) -> list[DescribeCell]:
     """Return a cell per network, LeNet-5 last."""
-    kinds = (True, False) if config.plain else (True,)
-    cells = [
-        DescribeCell(
-            variant=variant,
-            shortcut=shortcut,
-            image_size=config.image_size,
-            stem=config.stem,
-            head=config.head if shortcut else None,
-        )
-        for variant in config.variants
-        for shortcut in kinds
-    ]
-    if config.lenet:
-        lenet = DescribeCell(
-            variant=None,
-            shortcut=False,
-            image_size=config.image_size,
-            stem=config.stem,
-            head=None,
-        )
-        cells.append(lenet)
-    return cells
+    lenet = DescribeCell(image_size=config.image_size, stem=config.stem)
+    cells = []
+    for variant in config.variants:
+        residual = replace(lenet, variant=variant, shortcut="residual")
+        cells.append(replace(residual, head=config.head))
+        if config.plain:
+            cells.append(replace(residual, shortcut="plain"))
+    return [*cells, lenet] if config.lenet else cells

@@ -1,11 +1,10 @@
 """What a person sees of `describe`: stage tables, counts, and the last layer."""
 
-from dataclasses import fields
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.describe.spec import (
@@ -18,6 +17,8 @@ from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.records import Record
 from resnet_bench.store.reading import Run
+
+Row = dict[str, Any]
 
 COUNT_NOTES = (
     "Layers: convolutions of the main path and fc, the number in the name. Conv: "
@@ -36,89 +37,101 @@ HEAD_NOTE = (
 )
 
 
-def json_object(run: Run) -> dict[str, Any]:
-    """Return every network's stages, counts and, if asked for, its head's steps."""
-    return {
-        "run": run.id,
-        "image_size": run.config["image_size"],
-        "networks": [
-            _network(run, counts) for counts in _in_order(run, run.rows(Counts))
-        ],
-    }
+@dataclass(frozen=True)
+class Network:
+    """What a run tells of one network."""
+
+    counts: Row
+    stages: Sequence[Row]
+    head: Sequence[Row]
+
+    @property
+    def name(self) -> str:
+        """What tables call the network."""
+        return str(self.counts["network"])
+
+    @property
+    def json(self) -> Row:
+        """The network as the JSON object holds it."""
+        return {
+            "network": self.name,
+            "variant": self.counts["variant"],
+            "shortcut": self.counts["shortcut"],
+            "stages": [_own(row, StageDescription) for row in self.stages],
+            "counts": _own(self.counts, Counts),
+            "head": [_own(row, HeadDescription) for row in self.head],
+        }
 
 
-def _in_order(run: Run, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows in the order in which the networks were asked for."""
-    order = list(run.grid)
-    return sorted(rows, key=lambda row: order.index(row["cell"]))
+def show(run: Run, others: OtherRuns) -> Shown:
+    """Return what the run shows."""
+    networks = _networks(run)
+    size = run.config["image_size"]
+    return Shown(
+        json={
+            "run": run.id,
+            "image_size": size,
+            "networks": [network.json for network in networks],
+        },
+        tables=_tables(networks, size),
+    )
 
 
-def _network(run: Run, counts: dict[str, Any]) -> dict[str, Any]:
-    name = counts["network"]
-    return {
-        "network": name,
-        "variant": counts["variant"],
-        "shortcut": counts["shortcut"],
-        "stages": [_own(row, StageDescription) for row in _of(run, name, "stage")],
-        "counts": _own(counts, Counts),
-        "head": [_own(row, HeadDescription) for row in _of(run, name, "head")],
-    }
+def _networks(run: Run) -> list[Network]:
+    """Return the networks in the order in which they were asked for."""
+    counts = {row["cell"]: row for row in run.rows(Counts)}
+    stages, heads = run.rows(StageDescription), run.rows(HeadDescription)
+    return [
+        Network(
+            counts[key],
+            [row for row in stages if row["cell"] == key],
+            [row for row in heads if row["cell"] == key],
+        )
+        for key in run.grid
+        if key in counts
+    ]
 
 
-def _of(run: Run, network: str, kind: str) -> list[dict[str, Any]]:
-    record = StageDescription if kind == "stage" else HeadDescription
-    return [row for row in run.rows(record) if row["network"] == network]
-
-
-def _own(row: dict[str, Any], record: type[Record]) -> dict[str, Any]:
+def _own(row: Row, record: type[Record]) -> Row:
     names = [field.name for field in fields(record) if field.name != "network"]
     return {name: row[name] for name in names}
 
 
-def tables(run: Run) -> list[Table]:
+def _tables(networks: Sequence[Network], size: int) -> list[Table]:
     """Return the counts, a stage table per network, and the last layer's steps."""
-    counts = _in_order(run, run.rows(Counts))
-    if not counts:
+    if not networks:
         return []
-    made = [_counts_table(run, counts)]
-    made += [_stage_table(run, row["network"]) for row in counts]
-    heads = _in_order(run, run.rows(HeadDescription))
-    return [*made, _head_table(heads)] if heads else made
-
-
-def _counts_table(run: Run, counts: list[dict[str, Any]]) -> Table:
-    rows = [
-        {
-            "network": row["network"],
-            "weighted_layers": row["weighted_layers"],
-            "main_path_convolutions": row["main_path_convolutions"],
-            "convolution_modules": row["convolution_modules"],
-            "with_projections": row["with_projections"],
-            "blocks": row["blocks"] or None,
-            "parameters": row["parameters"],
-            "gmac": row["gmac"],
-        }
-        for row in counts
+    heads = [row for network in networks for row in network.head]
+    return [
+        _counts_table([network.counts for network in networks], size),
+        *(_stage_table(network, size) for network in networks),
+        *([_head_table(heads)] if heads else []),
     ]
-    size = run.config["image_size"]
+
+
+def _counts_table(counts: Sequence[Row], size: int) -> Table:
+    columns = {
+        "network": "network",
+        "weighted_layers": "layers",
+        "main_path_convolutions": "conv",
+        "convolution_modules": "modules",
+        "with_projections": "all",
+        "blocks": "blocks",
+        "parameters": "parameters",
+        "gmac": "work",
+    }
+    rows = [{**row, "blocks": row["blocks"] or None} for row in counts]
     return Table(
         name="counts",
         title=f"Layers, parameters and work at {size} x {size} px",
-        frame=pd.DataFrame(rows, dtype=object),
-        narrow=list(rows[0]),
+        frame=pd.DataFrame(rows, dtype=object)[list(columns)],
+        narrow=list(columns),
         notes=COUNT_NOTES,
-        headers={
-            "weighted_layers": "layers",
-            "main_path_convolutions": "conv",
-            "convolution_modules": "modules",
-            "with_projections": "all",
-            "gmac": "work",
-        },
+        headers=columns,
     )
 
 
-def _stage_table(run: Run, network: str) -> Table:
-    stages = _of(run, network, "stage")
+def _stage_table(network: Network, size: int) -> Table:
     rows = [
         {
             "stage": row["stage"],
@@ -127,26 +140,25 @@ def _stage_table(run: Run, network: str) -> Table:
             "map": _map(row),
             "parameters": row["parameters"],
         }
-        for row in stages
+        for row in network.stages
     ]
-    size = run.config["image_size"]
-    stuck = network == LENET and any(row["channels"] is None for row in stages)
+    unknown = any(row["channels"] is None for row in network.stages)
     return Table(
-        name=network.lower().replace(", ", "-"),
-        title=f"{network} on images of {size} x {size} px",
+        name=network.name.lower().replace(", ", "-"),
+        title=f"{network.name} on images of {size} x {size} px",
         frame=pd.DataFrame(rows, dtype=object),
         narrow=["stage", "layers", "channels", "map", "parameters"],
-        notes=[LENET_NOTE] if stuck else [],
+        notes=[LENET_NOTE] if network.name == LENET and unknown else [],
     )
 
 
-def _map(row: dict[str, Any]) -> str | None:
+def _map(row: Row) -> str | None:
     if row["height"] is None:
         return None
     return f"{row['height']} x {row['width']}"
 
 
-def _head_table(heads: list[dict[str, Any]]) -> Table:
+def _head_table(heads: Sequence[Row]) -> Table:
     rows = [
         {
             "network": row["network"],
@@ -154,7 +166,7 @@ def _head_table(heads: list[dict[str, Any]]) -> Table:
             "in": row["in_features"],
             "out": row["out_features"],
             "trainable_parameters": row["trainable_parameters"],
-            "trainable": _trainable(row),
+            "trainable": _trainable(row["trainable_names"]),
         }
         for row in heads
     ]
@@ -168,28 +180,7 @@ def _head_table(heads: list[dict[str, Any]]) -> Table:
     )
 
 
-def _trainable(row: dict[str, Any]) -> str:
-    names = row["trainable_names"]
+def _trainable(names: Sequence[str]) -> str:
     if not names:
         return "nothing"
     return ", ".join(names) if len(names) <= 2 else f"all {len(names)} tensors"
-
-
-def figures(run: Run) -> dict[str, Figure]:
-    """Return no figures: the tables are the picture."""
-    return {}
-
-
-def notices(run: Run) -> list[str]:
-    """Return no sentences."""
-    return []
-
-
-def show(run: Run, others: OtherRuns) -> Shown:
-    """Return what the run shows."""
-    return Shown(
-        json=json_object(run),
-        tables=tables(run),
-        notices=notices(run),
-        draw=partial(figures, run),
-    )

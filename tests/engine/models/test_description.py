@@ -20,7 +20,7 @@ COUNTS = {
 
 @pytest.mark.parametrize("variant", COUNTS)
 def test_layers_are_counted_in_every_usual_way(variant: int) -> None:
-    network = build_resnet(variant, stem="imagenet", shortcut=True)
+    network = build_resnet(variant, stem="imagenet")
     counts = resnet_counts(network, 224)
     weighted, modules, everything, parameters, gmac = COUNTS[variant]
     assert counts.weighted_layers == weighted
@@ -34,7 +34,7 @@ def test_layers_are_counted_in_every_usual_way(variant: int) -> None:
 
 
 def test_stages_of_resnet_18_are_those_of_the_papers_table() -> None:
-    stages = resnet_stages(build_resnet(18, stem="imagenet", shortcut=True), 224)
+    stages = resnet_stages(build_resnet(18, stem="imagenet"), 224)
     shapes = [stage.output for stage in stages]
     assert shapes == [
         (64, 56, 56),
@@ -54,7 +54,7 @@ def test_stages_of_resnet_18_are_those_of_the_papers_table() -> None:
 
 
 def test_a_plain_twin_has_the_same_stages_without_the_addition() -> None:
-    twin = build_resnet(50, stem="imagenet", shortcut=False)
+    twin = build_resnet(50, stem="imagenet", shortcut="plain")
     assert resnet_stages(twin, 64)[1].layers == "3 x (1x1, 3x3, 1x1)"
     counts = resnet_counts(twin, 64)
     assert (counts.weighted_layers, counts.projections) == (50, 0)
@@ -62,7 +62,7 @@ def test_a_plain_twin_has_the_same_stages_without_the_addition() -> None:
 
 @pytest.mark.parametrize("size", [32, 97, 224])
 def test_a_resnet_takes_any_image_size_and_pools_it_to_one(size: int) -> None:
-    stages = resnet_stages(build_resnet(18, stem="imagenet", shortcut=True), size)
+    stages = resnet_stages(build_resnet(18, stem="imagenet"), size)
     assert stages[-2].output == (512, 1, 1)
 
 
@@ -88,13 +88,13 @@ def test_lenet_stops_at_its_flatten_for_any_other_size() -> None:
 
 
 def test_an_image_that_vanishes_on_the_way_is_refused() -> None:
-    network = build_resnet(18, stem="imagenet", shortcut=True)
+    network = build_resnet(18, stem="imagenet")
     with pytest.raises(UsageError, match="--image-size 0"):
         resnet_stages(network, 0)
 
 
 def test_replacing_the_head_shows_what_trains_at_each_step() -> None:
-    network = build_resnet(50, stem="imagenet", shortcut=True)
+    network = build_resnet(50, stem="imagenet")
     built, frozen, replaced = head_replacement(network, 10)
     assert built.layer.startswith("Linear(in_features=2048, out_features=1000")
     assert frozen.trainable_parameters == 0

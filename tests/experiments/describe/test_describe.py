@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from resnet_bench.engine.ranks import Ranks
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.describe import run as describe
-from resnet_bench.experiments.describe import view
 from resnet_bench.experiments.describe.spec import Config, expand
+from resnet_bench.experiments.describe.view import show
+from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import markdown
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import Run, assemble
@@ -35,44 +37,33 @@ def stored(config: Config) -> Run:
 
 
 @pytest.fixture(scope="module")
-def run() -> Run:
+def seen() -> Shown:
     config = Config(variants=(18, 50), head=10, plain=True, image_size=64)
-    return stored(describe.prepare(config))
+    return show(stored(describe.prepare(config)), OtherRuns())
 
 
-def test_json_has_stages_and_every_count_per_network(run: Run) -> None:
-    content = view.json_object(run)
-    json.dumps(content, allow_nan=False)
-    names = [network["network"] for network in content["networks"]]
-    assert names == [
-        "ResNet-18",
-        "ResNet-18, plain",
-        "ResNet-50",
-        "ResNet-50, plain",
-        "LeNet-5",
+def test_json_has_stages_and_every_count_per_network(seen: Shown) -> None:
+    json.dumps(seen.json, allow_nan=False)
+    networks = seen.json["networks"]
+    assert [(each["network"], each["shortcut"]) for each in networks] == [
+        ("ResNet-18", "residual"),
+        ("ResNet-18, plain", "plain"),
+        ("ResNet-50", "residual"),
+        ("ResNet-50, plain", "plain"),
+        ("LeNet-5", "plain"),
     ]
-    fifty = content["networks"][2]
+    fifty = networks[2]
     assert fifty["variant"] == 50
-    assert [stage["stage"] for stage in fifty["stages"]] == [
-        "stem",
-        "layer1",
-        "layer2",
-        "layer3",
-        "layer4",
-        "global pool",
-        "fc",
-    ]
+    stages = [stage["stage"] for stage in fifty["stages"]]
+    assert stages == ["stem", *(f"layer{n}" for n in range(1, 5)), "global pool", "fc"]
     assert fifty["counts"]["weighted_layers"] == 50
     assert fifty["counts"]["convolution_modules"] == 53
-    assert [step["trainable_parameters"] for step in fifty["head"]] == [
-        25_557_032,
-        0,
-        20_490,
-    ]
+    trainable = [step["trainable_parameters"] for step in fifty["head"]]
+    assert trainable == [25_557_032, 0, 20_490]
 
 
-def test_tables_show_networks_in_the_order_asked_for(run: Run) -> None:
-    counts, *stages, head = view.tables(run)
+def test_tables_show_networks_in_the_order_asked_for(seen: Shown) -> None:
+    counts, *stages, head = seen.tables
     assert list(counts.frame["network"])[:2] == ["ResNet-18", "ResNet-18, plain"]
     assert [table.name for table in stages] == [
         "resnet-18",
@@ -87,26 +78,20 @@ def test_tables_show_networks_in_the_order_asked_for(run: Run) -> None:
     assert "all 161 tensors" in text
 
 
-def test_lenet_is_said_to_take_one_size_only(run: Run) -> None:
-    lenet = view.tables(run)[-2]
+def test_lenet_is_said_to_take_one_size_only(seen: Shown) -> None:
+    lenet = seen.tables[-2]
     assert "takes 32 px only" in lenet.notes[0]
     assert lenet.frame["map"].tolist()[4] is None
-    at_32 = view.tables(stored(Config(variants=(18,), image_size=32)))[-1]
-    assert at_32.notes == []
+    at_32 = show(stored(Config(variants=(18,), image_size=32)), OtherRuns())
+    assert at_32.tables[-1].notes == []
 
 
 def test_lenet_and_the_head_can_be_left_out() -> None:
     run = stored(Config(variants=(18,), lenet=False, image_size=32))
-    assert len(view.tables(run)) == 2
-    assert view.figures(run) == {}
-    assert view.notices(run) == []
+    assert len(show(run, OtherRuns()).tables) == 2
 
 
 def test_a_run_without_records_shows_nothing() -> None:
     header = {"run": "d", "experiment": "describe", "config": {"image_size": 32}}
-    assert view.tables(Run(Path("d"), header, [], {}, "partial")) == []
-
-
-def test_describing_takes_next_to_no_time() -> None:
-    config = Config()
-    assert describe.estimate(config, expand(config)) < 5
+    empty = Run(Path("d"), header, [], {}, "partial")
+    assert show(empty, OtherRuns()).tables == []

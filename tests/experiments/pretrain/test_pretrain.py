@@ -8,12 +8,13 @@ import torch
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.errors import InputOutputError
+from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.finetune import run as finetune
 from resnet_bench.experiments.finetune.spec import Config as FinetuneConfig
 from resnet_bench.experiments.finetune.spec import expand as finetune_cells
 from resnet_bench.experiments.pretrain import run as pretrain
-from resnet_bench.experiments.pretrain import view
 from resnet_bench.experiments.pretrain.spec import Config, SourceResult, expand
+from resnet_bench.experiments.pretrain.view import show
 from resnet_bench.present.tables import markdown
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import Run, assemble
@@ -73,24 +74,22 @@ def test_finetune_finds_what_pretrain_left_in_the_cache() -> None:
     assert found.sha256 == made.sha256
 
 
-def test_tables_and_json_tell_file_hashes_and_accuracy(tmp_path: Path) -> None:
-    run = stored(pretrain.prepare(Config(**QUICK, seeds=2)))
-    (table,) = view.tables(run)
-    text = markdown(table)
+def test_tables_and_json_tell_file_hashes_and_accuracy() -> None:
+    seen = show(stored(pretrain.prepare(Config(**QUICK, seeds=2))), OtherRuns())
+    text = markdown(seen.tables[0])
     assert "digits-0-4" in text
     assert "--weights suite finds those" in text.replace("\\", "")
-    rows = view.json_object(run)["rows"]
-    assert {row["seed"] for row in rows} == {0, 1}
-    assert len({row["sha256"] for row in rows}) == 2
-    assert view.figures(run) == {}
-    assert view.notices(run) == []
+    assert {row["seed"] for row in seen.json["rows"]} == {0, 1}
+    assert len({row["sha256"] for row in seen.json["rows"]}) == 2
+    assert list(seen.notices) == []
 
 
 def test_a_folder_of_ones_own_is_used_and_said(tmp_path: Path) -> None:
     run = stored(pretrain.prepare(Config(**QUICK, into=tmp_path / "own")))
-    (row,) = view.json_object(run)["rows"]
+    seen = show(run, OtherRuns())
+    (row,) = seen.json["rows"]
     assert (tmp_path / "own" / row["file"]).is_file()
-    assert "suite:FILE" in view.tables(run)[0].notes[0]
+    assert "suite:FILE" in seen.tables[0].notes[0]
 
 
 def test_a_run_without_results_is_told_as_such() -> None:
@@ -100,9 +99,9 @@ def test_a_run_without_results_is_told_as_such() -> None:
         "experiment": "pretrain",
         "cells": {cell.key: cell.parameters for cell in expand(config)},
     }
-    empty = Run(Path("p"), header, [], {}, "partial")
-    assert view.tables(empty) == []
-    assert view.notices(empty) == ["1 checkpoints could not be trained"]
+    empty = show(Run(Path("p"), header, [], {}, "partial"), OtherRuns())
+    assert empty.tables == []
+    assert list(empty.notices) == ["1 checkpoints could not be trained"]
 
 
 def test_the_defaults_are_the_checkpoints_that_finetune_trains() -> None:
