@@ -11,7 +11,6 @@ from resnet_bench.experiments.degradation.claims.judging import (
     Case,
     Judged,
     Scale,
-    Verdict,
     claim_row,
     judge_all,
 )
@@ -19,6 +18,7 @@ from resnet_bench.experiments.degradation.claims.rows import CLAIMS
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies import STUDIES
 from resnet_bench.reports.blocks import filled
+from resnet_bench.statistics.verdicts import Verdict
 from resnet_bench.store.reading import Run
 from tests.experiments.degradation.synthetic import (
     Of,

@@ -15,14 +15,7 @@ from resnet_bench.statistics.estimates import (
     sign_flip_p,
 )
 from resnet_bench.statistics.intervals import Interval
-
-
-class Verdict(StrEnum):
-    """What a run says about a claim."""
-
-    SUPPORTED = "SUPPORTED"
-    REFUTED = "REFUTED"
-    INCONCLUSIVE = "INCONCLUSIVE"
+from resnet_bench.statistics.verdicts import Verdict
 
 
 class Scale(Enum):

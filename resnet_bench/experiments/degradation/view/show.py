@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.degradation.claims.judging import (
     Judged,
-    Verdict,
     claim_row,
     judge_all,
 )
@@ -34,6 +33,7 @@ from resnet_bench.experiments.degradation.view.training import (
     treatments,
 )
 from resnet_bench.present.shown import Shown
+from resnet_bench.statistics.verdicts import Verdict
 from resnet_bench.store.reading import Run
 
 #: Figures by file name, in the order of the questions they answer.
