@@ -11,9 +11,17 @@ from resnet_bench.store.writing import create_run
 from tests.experiments.degradation.synthetic import synthetic_run
 from tests.experiments.finetune.stored import resolved as finetune_config
 from tests.experiments.finetune.stored import stored_run
-from tests.experiments.speed.test_view_breakdown import run_of as breakdown_run
-from tests.experiments.speed.test_view_ladder import FACTORS, UNSUPPORTED, times_by
-from tests.toys.speed_runs import ENVIRONMENT, Change, header_of, lines_of, unchanged
+from tests.toys.speed_runs import (
+    ENVIRONMENT,
+    FACTORS,
+    UNSUPPORTED,
+    Change,
+    breakdown_run,
+    header_of,
+    lines_of,
+    times_by,
+    unchanged,
+)
 
 #: Small enough to be drawn in seconds, with every study that has a figure.
 DEGRADATION: dict[str, Any] = {

@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.speed.cells import CEILING, TIME, SpeedCell
+from resnet_bench.experiments.speed.cells import (
+    BREAKDOWN_STAGE,
+    CEILING,
+    TIME,
+    SpeedCell,
+)
 from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.settings import LADDER
 from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view.show import show
 from resnet_bench.present.shown import Shown
 from resnet_bench.records import to_json
-from resnet_bench.store.reading import Run
+from resnet_bench.store.reading import Run, assemble
 from resnet_bench.store.writing import create_run
 
 #: Seconds of a forward pass of one image, work per image and parameters.
@@ -165,3 +171,80 @@ def store_speed_run(
                 writer.commit(cell, attempt, line.pop("status"), **line)
         writer.end("complete")
     return folder
+
+
+#: By part: forward seconds, multiply-adds, activations; backward takes twice as long.
+PARTS = {
+    "stem": (0.010, 100_000_000, 800_000),
+    "layer1": (0.046, 450_000_000, 1_000_000),
+    "fc": (0.001, 500_000, 1_000),
+}
+
+
+def breakdown_record(round_: int, lost: float = 0.0) -> dict[str, Any]:
+    forward = {name: [part[0]] for name, part in PARTS.items()}
+    total = sum(part[0] for part in PARTS.values()) * (1 + lost)
+    return {
+        "type": "breakdown_samples",
+        "round": round_,
+        "own_seconds": 1.0,
+        "parts": list(PARTS),
+        "forward_seconds": forward,
+        "backward_seconds": {name: [2 * v[0]] for name, v in forward.items()},
+        "whole_forward_seconds": [total],
+        "whole_backward_seconds": [2 * total],
+        "multiply_adds": {name: part[1] for name, part in PARTS.items()},
+        "activations": {name: part[2] for name, part in PARTS.items()},
+    }
+
+
+def breakdown_run(tmp_path: Path, lost: float = 0.0) -> Run:
+    config = resolved(Config(variants=(18,), breakdown="stage"), "cpu", 2)
+    (cell,) = [each for each in expand(config) if each.measure == BREAKDOWN_STAGE]
+    lines: list[dict[str, Any]] = [header_of(config)]
+    identity = {"cell": cell.key, "attempt": 1}
+    lines += [
+        {"kind": "record", **identity, **breakdown_record(n, lost)} for n in range(3)
+    ]
+    lines.append({"kind": "cell", **identity, "status": "ok"})
+    lines.append({"kind": "end", "status": "complete"})
+    return assemble(tmp_path, lines)
+
+
+#: Times over those of the start, by step: autocast is slow here, bfloat16 fast.
+FACTORS = {
+    "eager": 1.0,
+    "channels-last": 0.8,
+    "amp": 0.9,
+    "bfloat16": 0.5,
+    "compiled": 0.4,
+    "keep-memory": 0.45,
+}
+
+
+UNSUPPORTED = tuple((r.name, "needs a CUDA device") for r in LADDER if r.needs_cuda)
+
+
+FIRST_CALL_SECONDS = 20.0
+
+
+def times_by(
+    factors: dict[str, float],
+) -> Callable[[SpeedCell, dict[str, Any]], dict[str, Any]]:
+    def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if cell.rung is None or record["type"] != "speed_samples":
+            return record
+        scaled = {
+            name: [factors[cell.rung] * value for value in values]
+            for name, values in record.items()
+            if name.endswith("_seconds") and isinstance(values, list)
+        }
+        ladder = {
+            "first_inference_seconds": FIRST_CALL_SECONDS,
+            "first_step_seconds": FIRST_CALL_SECONDS,
+            "logit_error": 0.01,
+            "top1_agreement": 1.0,
+        }
+        return {**record, **scaled, **ladder}
+
+    return change

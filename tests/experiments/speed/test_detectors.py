@@ -79,16 +79,21 @@ class Driver:
 
 
 def row_of(
-    cuda: FakeCuda, step: float, driver: Driver | None = None, waited: float = 0.0
+    cuda: FakeCuda,
+    step: float,
+    driver: Driver | None = None,
+    waited: float = 0.0,
+    scale: float = 1.0,
 ) -> SpeedRow:
     """Sample a training step on the stand-in and make a row of what was seen."""
+    parts = {name: scale * seconds for name, seconds in PARTS.items()}
     waiting = iter([0.0, waited] * ROUNDS)
     asked = driver or Driver(FakeCuda())
     watch = Watch(2, 0, 8, lambda: next(waiting), asked, cuda.now)
     sampler = Sampler(
         units=[
-            Launching(cuda, PARTS),
-            Launching(cuda, {"step": step}, block="train"),
+            Launching(cuda, parts),
+            Launching(cuda, {"step": scale * step}, block="train"),
         ],
         clock=WallClock(cuda.synchronize, cuda.now),
         device_clock=lambda head_start: EventClock(head_start, cuda),
@@ -140,7 +145,8 @@ def test_a_gpu_that_is_held_back_is_throttled() -> None:
 def test_a_gpu_that_is_held_back_only_while_it_works_is_throttled() -> None:
     cuda = FakeCuda()
     driver = Driver(cuda, amid=["hw_slowdown"])
-    assert row_of(cuda, WHOLE, driver).flags == ["throttled"]
+    # Visits long enough to look again between their units.
+    assert row_of(cuda, WHOLE, driver, scale=50.0).flags == ["throttled"]
     assert driver.asked[False] == 2 * ROUNDS
     assert driver.asked[True] >= ROUNDS - 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -16,7 +16,6 @@ from resnet_bench.errors import ChildDiedError, UsageError
 from resnet_bench.execution.base import Arguments, Result
 from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.execution.processes import ProcessExecutor
-from resnet_bench.experiments.speed import Speed
 from resnet_bench.experiments.speed.cells import TIME, SpeedCell
 from resnet_bench.experiments.speed.grid import (
     FIRST,
@@ -193,51 +192,50 @@ def tiny_cell(batch_size: int) -> SpeedCell:
     return replace(expand(resolved(config, "cpu", threads=1))[0], threads=1)
 
 
-def tried(batch_size: int, limit_bytes: int) -> bool:
+@pytest.fixture(scope="module")
+def children() -> Iterator[ProcessExecutor]:
     executor = ProcessExecutor()
-    executor.warm(Speed().preload)
-    try:
-        answer = executor.call(fits, tiny_cell(batch_size), limit_bytes)
-    finally:
-        executor.close()
-    return bool(answer)
+    executor.warm((limited.__name__,))
+    yield executor
+    executor.close()
 
 
-def test_a_child_tells_what_fits_below_a_limit() -> None:
+def test_a_child_tells_what_fits_below_a_limit(children: ProcessExecutor) -> None:
     # An image of 64 px takes 48 KiB, and its activations several times as much.
-    assert tried(2, 512 * MEBIBYTE)
-    assert not tried(4096, 512 * MEBIBYTE)
+    assert children.call(fits, tiny_cell(2), 512 * MEBIBYTE)
+    assert not children.call(fits, tiny_cell(4096), 512 * MEBIBYTE)
 
 
-class Limited(ProcessExecutor):
+@dataclass
+class Limited(InlineExecutor):
     """Calls in children that the kernel gives no more than some address space."""
+
+    children: ProcessExecutor
+    isolates = True
 
     def call(
         self, function: Callable[[*Arguments], Result], *arguments: *Arguments
     ) -> Result:
         (cell,) = cast(tuple[Any], arguments)
-        return cast(Result, super().call(limited.fits, cell))
+        return cast(Result, self.children.call(limited.fits, cell))
 
 
-def test_the_search_ends_at_a_limit_that_the_kernel_sets() -> None:
+def test_the_search_ends_at_a_limit_that_the_kernel_sets(
+    children: ProcessExecutor,
+) -> None:
     config = replace(
         config_of(variants=(), model=("tests.engine.tiny_networks:tiny",)),
         image_size=(64,),
     )
-    executor = Limited()
-    executor.warm((limited.__name__,))
-    said: list[str] = []
-    try:
-        found = fitted(config, executor, said.append)
-        (timed,) = [cell for cell in timing_cells(found) if cell.measure == TIME]
-        assert found.fitted is not None
-        _, words, batch_size = found.fitted[0]
-        fitting = [
-            executor.call(fits, replace(timed, batch_size=each))
-            for each in (batch_size, 2 * batch_size)
-        ]
-    finally:
-        executor.close()
+    executor = Limited(children)
+    found = fitted(config, executor, unheard)
+    (timed,) = timing_cells(found)
+    assert found.fitted is not None
+    _, words, batch_size = found.fitted[0]
+    fitting = [
+        executor.call(fits, replace(timed, batch_size=each))
+        for each in (batch_size, 2 * batch_size)
+    ]
     assert words.endswith("do not fit)")
     assert 2 < batch_size < LARGEST
     assert fitting == [True, False]

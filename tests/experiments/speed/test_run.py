@@ -11,7 +11,7 @@ import torch
 
 from resnet_bench.engine import devices
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.timing import ceiling
 from resnet_bench.engine.timing.conditions import Watch, Watched
 from resnet_bench.errors import UsageError
@@ -26,12 +26,14 @@ from resnet_bench.experiments.speed.cells import (
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
+    ScalingSamples,
     SpeedCell,
     SpeedSamples,
     phase_field,
 )
 from resnet_bench.experiments.speed.grid import expand
 from resnet_bench.experiments.speed.measures import timing
+from resnet_bench.experiments.speed.measures import timing as scaling
 from resnet_bench.experiments.speed.measures.subject import builder_of
 from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.records import to_json
@@ -39,6 +41,7 @@ from tests.engine.fake_cuda import FakeCuda
 
 #: A timing cell goes on until nobody asks for more.
 VISITS = 3
+
 
 NETWORKS = "tests.engine.tiny_networks"
 
@@ -344,17 +347,35 @@ def test_conditions_are_looked_at_at_both_ends_of_a_visit_and_amid_it(
     assert looks.count("end") == len(records)
 
 
-def test_the_estimate_under_a_protocol_is_of_its_calls_not_of_a_time_limit() -> None:
-    def seconds(protocol: str | None, variant: int, **options: Any) -> float:
-        config = Config(variants=(variant,), protocol=protocol, threads=(2,), **options)
-        ready = speed.prepare(config)
-        found = speed.estimate(ready, expand(ready))
+def test_the_estimate_under_a_protocol_is_of_its_calls() -> None:
+    def seconds(**options: Any) -> float:
+        ready = speed.prepare(config_of(image_size=(64,), **options))
+        cells = [replace(each, batch_size=1000) for each in expand(ready)]
+        found = speed.estimate(ready, cells)
         assert found is not None
         return found
 
-    assert seconds("timm", 152) > seconds("timm", 50) > seconds("timm", 18)
-    assert seconds("timm", 18, batch_size=(64,)) > seconds("timm", 18)
-    assert seconds("timm", 18, mode="infer") < seconds("timm", 18)
-    assert seconds("torch-timer", 18) < seconds("timm", 18)
-    own = [seconds(None, variant) for variant in (18, 152)]
-    assert own[0] == own[1]
+    timm = seconds(protocol="timm")
+    assert seconds(protocol="timm", batch_size=(2, 4)) > timm
+    assert seconds(protocol="timm", mode="infer") < timm
+    assert seconds(protocol="torch-timer") < timm
+
+
+def test_blocks_of_one_rank_and_of_all_take_turns() -> None:
+    (record,) = scaling.measure_scaling(cell_of(TIME), ALONE)
+    assert isinstance(record, ScalingSamples)
+    assert record.ranks == 1
+    assert len(record.alone_step_seconds) == scaling.BLOCKS
+    assert len(record.together_step_seconds) == scaling.BLOCKS
+    assert min(record.alone_step_seconds) > 0
+
+
+def test_several_ranks_never_go_on_without_one_that_ran_out_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_large(cell: SpeedCell, ranks: Ranks) -> Any:
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(speed, "measure_scaling", too_large)
+    with pytest.raises(MemoryError):
+        list(speed.run(cell_of(TIME), Ranks(0, 2)))

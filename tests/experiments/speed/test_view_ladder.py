@@ -3,12 +3,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.settings import LADDER
 from resnet_bench.experiments.speed.view.ladder import (
     ladder_figure,
     recommendations,
@@ -17,43 +14,15 @@ from resnet_bench.experiments.speed.view.ladder import (
 )
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.store.reading import Run
-from tests.toys.speed_runs import shown_of
+from tests.toys.speed_runs import (
+    FACTORS,
+    FIRST_CALL_SECONDS,
+    UNSUPPORTED,
+    shown_of,
+    times_by,
+)
 
 MakeRun = Callable[..., Run]
-
-#: Times over those of the start, by step: autocast is slow here, bfloat16 fast.
-FACTORS = {
-    "eager": 1.0,
-    "channels-last": 0.8,
-    "amp": 0.9,
-    "bfloat16": 0.5,
-    "compiled": 0.4,
-    "keep-memory": 0.45,
-}
-UNSUPPORTED = tuple((r.name, "needs a CUDA device") for r in LADDER if r.needs_cuda)
-FIRST_CALL_SECONDS = 20.0
-
-
-def times_by(
-    factors: dict[str, float],
-) -> Callable[[SpeedCell, dict[str, Any]], dict[str, Any]]:
-    def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
-        if cell.rung is None or record["type"] != "speed_samples":
-            return record
-        scaled = {
-            name: [factors[cell.rung] * value for value in values]
-            for name, values in record.items()
-            if name.endswith("_seconds") and isinstance(values, list)
-        }
-        ladder = {
-            "first_inference_seconds": FIRST_CALL_SECONDS,
-            "first_step_seconds": FIRST_CALL_SECONDS,
-            "logit_error": 0.01,
-            "top1_agreement": 1.0,
-        }
-        return {**record, **scaled, **ladder}
-
-    return change
 
 
 @pytest.fixture

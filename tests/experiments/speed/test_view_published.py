@@ -1,12 +1,5 @@
 from collections.abc import Callable
-from statistics import mean
-from typing import Any
 
-import pytest
-
-from resnet_bench.experiments.speed.cells import SpeedCell
-from resnet_bench.experiments.speed.view.rows import rows_of
-from resnet_bench.present.drawing import svg_text
 from resnet_bench.store.reading import Run
 from tests.toys.speed_runs import shown_of
 
@@ -63,48 +56,3 @@ def test_timms_figures_have_the_same_protocol_only_under_timms_rules(
     own = shown_of(make_run(compile=True, **options)).published[0].frame
     said = own.set_index("device")["same_protocol"]
     assert said["Core i9-10940X"] == "no: mean, not median"
-
-
-def test_a_row_says_its_protocol_and_which_statistic_its_times_are(
-    make_run: MakeRun,
-) -> None:
-    (own,) = shown_of(make_run(variants=(18,))).json["rows"]
-    assert (own["protocol"], own["statistic"]) == ("resnet-bench", "median")
-    run = make_run(variants=(18,), protocol="timm")
-    (row,) = shown_of(run).json["rows"]
-    assert (row["protocol"], row["statistic"]) == ("timm", "mean")
-    samples = rows_of(run)[0].samples("step_seconds")
-    assert row["step"]["estimate"] == pytest.approx(sum(samples) / len(samples))
-    table = shown_of(run).tables[0]
-    assert "timm protocol" in table.title
-    assert any(note.startswith("timm protocol: means of 40") for note in table.notes)
-    assert "interval of the mean (Student's t) within" in table.notes[0]
-    (table, *_) = shown_of(make_run(variants=(18,))).tables
-    assert "interval of the median within" in table.notes[0]
-
-
-def test_a_ratio_under_timms_rules_is_one_of_means(make_run: MakeRun) -> None:
-    run = make_run(variants=(18, 50), protocol="timm", rounds=1)
-    first, second = rows_of(run)
-    ratio = second.ratio_to(first, "step")
-    assert ratio is not None
-    means = [mean(row.samples("step_seconds")) for row in (first, second)]
-    assert ratio.estimate == pytest.approx(means[1] / means[0])
-    # All calls are of one visit; there is no second round to tell an interval by.
-    assert 0.9 * ratio.estimate < ratio.low < ratio.estimate < ratio.high
-    (table,) = (t for t in shown_of(run).tables if t.name == "ratios")
-    assert table.title.endswith("means over means")
-
-
-def test_a_rate_without_an_interval_is_written_beside_its_bar(
-    make_run: MakeRun,
-) -> None:
-    def one_rate(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
-        if record["type"] != "speed_samples":
-            return record
-        return {**record, "inference_images_per_second": [123.0]}
-
-    run = make_run(
-        variants=(18,), protocol="timm", mode="infer", rounds=1, change=one_rate
-    )
-    assert ">123<" in svg_text(shown_of(run).figures["images-per-second"])

@@ -23,8 +23,11 @@ from tests.toys.speed_runs import shown_of
 
 MakeRun = Callable[..., Run]
 
+
 #: What projection shortcuts of ResNet-18 need: 1x1 convolutions and norms.
 PROJECTION_MULTIPLY_ADDS = 19_267_584
+
+
 PROJECTION_PARAMETERS = 173_824
 
 
@@ -63,7 +66,7 @@ def test_each_network_is_set_against_itself_without_shortcuts(run: Run) -> None:
     assert second.plain.parameters["variant"] == 34
     step = first.residual.ratio_to(first.plain, "step")
     assert step is not None
-    assert step.low < 1.25 < step.high
+    assert step.estimate == pytest.approx(1.25, rel=0.05)
 
 
 def test_what_projections_add_is_counted(run: Run) -> None:
@@ -72,12 +75,6 @@ def test_what_projections_add_is_counted(run: Run) -> None:
     assert cost["extra_gmac"] == pytest.approx(PROJECTION_MULTIPLY_ADDS / 1e9)
     assert cost["train_memory_ratio"]["estimate"] == pytest.approx(1.25)
     assert cost["ratio_to_plain"]["inference"]["low"] < 1.25
-
-
-def test_the_cost_is_a_table_of_the_run(run: Run) -> None:
-    (table,) = (each for each in shown_of(run).tables if each.name == "shortcut")
-    assert list(table.frame["model"]) == ["ResNet-18", "ResNet-34"]
-    assert len(table.narrow) <= 8
 
 
 def test_one_kind_alone_has_no_cost(make_run: MakeRun) -> None:
@@ -151,36 +148,6 @@ def test_json_gives_no_bounds_where_the_same_bytes_were_found(
     }
     assert cost["train_memory_ratio"]["same_bytes"] is False
     assert cost["train_memory_ratio"]["low"] is not None
-
-
-def shuffled(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
-    """Let the passes of plain networks find the same peaks in another order."""
-    record = scattered(cell, record)
-    if cell.measure != MEMORY_TRAIN or cell.shortcut != PLAIN:
-        return record
-    factor = dict(zip(SPREAD, reversed(SPREAD.values()), strict=True))[cell.repeat]
-    return {**record, "peak_bytes": round(record["peak_bytes"] * factor)}
-
-
-def in_step(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
-    """Let the passes of both networks scatter alike, pass by pass."""
-    record = scattered(cell, record)
-    if cell.measure != MEMORY_TRAIN or cell.shortcut != PLAIN:
-        return record
-    return {**record, "peak_bytes": round(record["peak_bytes"] * SPREAD[cell.repeat])}
-
-
-def test_the_order_of_passes_does_not_matter_for_the_cost_in_memory(
-    make_run: MakeRun,
-) -> None:
-    costs = [
-        shown_of(
-            make_run(variants=(18,), shortcut=("residual", "plain"), change=change)
-        ).json["shortcut"][0]["train_memory_ratio"]
-        for change in (shuffled, in_step)
-    ]
-    assert costs[0] == pytest.approx(costs[1])
-    assert costs[0]["low"] < 1.25 < costs[0]["high"]
 
 
 def test_the_same_bytes_are_said_of_their_own_setting_and_number_of_passes(

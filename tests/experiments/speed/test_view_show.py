@@ -1,25 +1,31 @@
+from __future__ import annotations
+
 import io
 import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import pytest
-from matplotlib.colors import to_hex
 from rich.console import Console
 
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.cells import TIME, ScalingSamples, SpeedCell
+from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.spec import Config
+from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.show import live_table, show
-from resnet_bench.present import theme
-from resnet_bench.present.drawing import svg_text
-from resnet_bench.present.tables import csv_text, markdown
+from resnet_bench.experiments.speed.view.times import scaling_table
 from resnet_bench.present.terminal import print_table
-from resnet_bench.store.reading import Run
+from resnet_bench.records import to_json
+from resnet_bench.store.reading import Run, assemble
 from tests.toys.speed_runs import shown_of
 
 MakeRun = Callable[..., Run]
+
 
 CONTRACT = {
     "variant", "shortcut", "device", "batch_size", "requested_batch_size",
@@ -122,17 +128,9 @@ def test_a_batch_that_was_made_smaller_is_named(make_run: MakeRun) -> None:
 
 
 def test_switches_that_are_on_are_named(make_run: MakeRun) -> None:
-    run = make_run(variants=(18,), channels_last=True, amp=True, device="cuda:0")
+    run = make_run(variants=(18,), channels_last=("yes",), amp=True, device="cuda:0")
     title = shown_of(run).tables[0].title
     assert "NVIDIA H100\nbatch 128, 224 px, bfloat16, amp, channels last" in title
-
-
-def test_percentiles_are_shown_only_when_carried(make_run: MakeRun) -> None:
-    few = shown_of(make_run(variants=(18,), rounds=3)).tables[0].frame
-    many = shown_of(make_run(variants=(18,), rounds=4)).tables[0].frame
-    assert few["step_p90_seconds"][0] is None
-    assert many["step_p90_seconds"][0] > many["step_seconds"][0]
-    assert many["step_p99_seconds"][0] is None
 
 
 def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
@@ -167,66 +165,6 @@ def test_the_live_table_fills_while_cells_run(make_run: MakeRun) -> None:
     assert len(table.frame) == 2
     assert table.frame["step_samples"][0] == 5
     assert table.notes == ()
-
-
-def test_csv_and_markdown_of_the_tables_can_be_made(make_run: MakeRun) -> None:
-    times, ratios = shown_of(make_run(variants=(18, 34))).tables
-    assert "forward_seconds_low" in csv_text(times).splitlines()[0]
-    assert "| ResNet-34" in markdown(ratios)
-
-
-def test_figures_draw_intervals_labels_and_fixed_colours(make_run: MakeRun) -> None:
-    made = shown_of(make_run(variants=(18, 50))).figures
-    assert list(made) == ["phases", "time-against-work", "images-per-second"]
-    axes = made["phases"].axes[0]
-    colours = [to_hex(patch.get_facecolor()) for patch in axes.patches]
-    assert colours[0] == theme.VARIANT_COLOURS[18].lower()
-    assert axes.get_xlabel() == "time per step (ms)"
-    assert len(axes.containers) >= 12
-    for figure in made.values():
-        text = svg_text(figure)
-        assert "AMD EPYC 7B13" in text
-        assert ">ResNet-50<" in text
-
-
-def test_a_step_is_named_beside_the_widest_interval_too(make_run: MakeRun) -> None:
-    def erratic(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
-        if record.get("round") != 1 or "step_seconds" not in record:
-            return record
-        return {**record, "step_seconds": [50 * s for s in record["step_seconds"]]}
-
-    run = make_run(variants=(18, 34), rounds=3, change=erratic)
-    assert svg_text(shown_of(run).figures["phases"]).count(" ms<") == 2
-
-
-def test_the_note_on_intervals_fits_brackets_as_well_as_plus_minus(
-    make_run: MakeRun,
-) -> None:
-    note = shown_of(make_run(variants=(18,))).tables[0].notes[0]
-    assert "in brackets" in note
-    assert "±" in note
-
-
-def test_every_kind_of_run_has_its_figures(make_run: MakeRun) -> None:
-    infer = shown_of(make_run(variants=(18, 34), mode="infer")).figures
-    assert list(infer) == ["time-against-work", "images-per-second"]
-    train = shown_of(make_run(variants=(18,), mode="train")).figures
-    # Time against work needs two networks with different work.
-    assert list(train) == ["phases", "images-per-second"]
-    mixed = make_run(variants=(152,), model=("pkg:net",), batch_size=(1024,))
-    text = svg_text(shown_of(mixed).figures["images-per-second"])
-    assert ">pkg:net<" in text
-
-
-def test_figures_leave_out_work_that_is_unknown(make_run: MakeRun) -> None:
-    def unknown(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
-        keys = ("multiply_adds", "flop")
-        return {**record, **{key: None for key in keys if key in record}}
-
-    run = make_run(variants=(18,), change=unknown)
-    assert "time-against-work" not in shown_of(run).figures
-    assert shown_of(run).json["rows"][0]["gmac"] is None
-    assert math.isfinite(shown_of(run).json["rows"][0]["step"]["estimate"])
 
 
 def test_notices_name_the_model_they_are_about(make_run: MakeRun) -> None:
@@ -269,3 +207,97 @@ def test_the_headline_sets_networks_side_by_side(make_run: MakeRun) -> None:
     (said,) = shown_of(make_run(variants=(18, 50), mode="infer")).headline
     assert said.startswith("Inference takes")
     assert shown_of(make_run(variants=(18,), batch_size=(1, 8))).headline == []
+
+
+def test_a_row_says_its_protocol_and_which_statistic_its_times_are(
+    make_run: MakeRun,
+) -> None:
+    (own,) = shown_of(make_run(variants=(18,))).json["rows"]
+    assert (own["protocol"], own["statistic"]) == ("resnet-bench", "median")
+    run = make_run(variants=(18,), protocol="timm")
+    (row,) = shown_of(run).json["rows"]
+    assert (row["protocol"], row["statistic"]) == ("timm", "mean")
+    samples = rows_of(run)[0].samples("step_seconds")
+    assert row["step"]["estimate"] == pytest.approx(sum(samples) / len(samples))
+    table = shown_of(run).tables[0]
+    assert "timm protocol" in table.title
+    assert any(note.startswith("timm protocol: means of 40") for note in table.notes)
+    assert "interval of the mean (Student's t) within" in table.notes[0]
+    (table, *_) = shown_of(make_run(variants=(18,))).tables
+    assert "interval of the median within" in table.notes[0]
+
+
+def test_a_ratio_under_timms_rules_is_one_of_means(make_run: MakeRun) -> None:
+    run = make_run(variants=(18, 50), protocol="timm", rounds=1)
+    first, second = rows_of(run)
+    ratio = second.ratio_to(first, "step")
+    assert ratio is not None
+    means = [mean(row.samples("step_seconds")) for row in (first, second)]
+    assert ratio.estimate == pytest.approx(means[1] / means[0])
+    # All calls are of one visit; there is no second round to tell an interval by.
+    assert 0.9 * ratio.estimate < ratio.low < ratio.estimate < ratio.high
+    (table,) = (t for t in shown_of(run).tables if t.name == "ratios")
+    assert table.title.endswith("means over means")
+
+
+def test_percentiles_are_told_where_the_samples_carry_them(make_run: MakeRun) -> None:
+    for rounds, known in ((3, set()), (4, {"p90_seconds"})):
+        (row,) = shown_of(make_run(variants=(18,), rounds=rounds)).json["rows"]
+        step = row["percentiles"]["step"]
+        assert {name for name, value in step.items() if value} == known
+    (row,) = shown_of(make_run(variants=(18,), rounds=20)).json["rows"]
+    forward = row["percentiles"]["forward"]
+    assert row["forward"]["estimate"] < forward["p90_seconds"] < forward["p99_seconds"]
+
+
+def test_ceilings_and_roofs_say_how_many_threads_they_are_of(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(variants=(18,), threads=(1, 2))
+    (times, *_) = shown_of(run).tables
+    (note,) = [each for each in times.notes if each.startswith("Ceilings")]
+    assert "here: 1 thread: product 205 GFLOP/s" in note
+    assert "; 2 threads: product 205 GFLOP/s" in note
+
+
+def timing_cell() -> SpeedCell:
+    config = Config(
+        model=("tests.engine.tiny_networks:tiny",),
+        batch_size=(2,),
+        image_size=(8,),
+        budget=0.05,
+    )
+    cells = expand(resolved(config, "cpu", 1))
+    return next(one for one in cells if one.measure == TIME)
+
+
+def test_the_table_tells_efficiency_with_its_interval(tmp_path: Path) -> None:
+    one = timing_cell()
+    record = ScalingSamples(
+        ranks=2,
+        alone_step_seconds=(0.9,) * 8,
+        together_step_seconds=(1.0,) * 8,
+    )
+    identity = {"cell": one.key, "attempt": 1}
+    content = {"type": "scaling_samples", **to_json(record)}
+    lines = [
+        {
+            "kind": "run",
+            "run": "r",
+            "experiment": "speed",
+            "cells": {one.key: one.parameters},
+        },
+        {"kind": "record", **identity, **content},
+        {"kind": "cell", **identity, "status": "ok"},
+    ]
+    table = scaling_table(assemble(tmp_path, lines))
+    assert table is not None
+    (row,) = table.rows
+    assert row["efficiency"] == pytest.approx(0.9)
+    assert row["efficiency_low"] <= 0.9 <= row["efficiency_high"]
+    assert row["ranks"] == 2
+
+
+def test_a_run_of_one_rank_has_no_such_table(tmp_path: Path) -> None:
+    header = {"kind": "run", "run": "r", "experiment": "speed"}
+    assert scaling_table(assemble(tmp_path, [header])) is None

@@ -3,61 +3,26 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from resnet_bench.experiments.speed.cells import BREAKDOWN_STAGE
-from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.grid import resolved
 from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view.parts import breakdowns_of, notes_of
-from resnet_bench.store.reading import Run, assemble
-from tests.toys.speed_runs import header_of, shown_of
-
-#: By part: forward seconds, multiply-adds, activations; backward takes twice as long.
-PARTS = {
-    "stem": (0.010, 100_000_000, 800_000),
-    "layer1": (0.046, 450_000_000, 1_000_000),
-    "fc": (0.001, 500_000, 1_000),
-}
-
-
-def record(round_: int, lost: float = 0.0) -> dict[str, Any]:
-    forward = {name: [part[0]] for name, part in PARTS.items()}
-    total = sum(part[0] for part in PARTS.values()) * (1 + lost)
-    return {
-        "type": "breakdown_samples",
-        "round": round_,
-        "own_seconds": 1.0,
-        "parts": list(PARTS),
-        "forward_seconds": forward,
-        "backward_seconds": {name: [2 * v[0]] for name, v in forward.items()},
-        "whole_forward_seconds": [total],
-        "whole_backward_seconds": [2 * total],
-        "multiply_adds": {name: part[1] for name, part in PARTS.items()},
-        "activations": {name: part[2] for name, part in PARTS.items()},
-    }
-
-
-def run_of(tmp_path: Path, lost: float = 0.0) -> Run:
-    config = resolved(Config(variants=(18,), breakdown="stage"), "cpu", 2)
-    (cell,) = [each for each in expand(config) if each.measure == BREAKDOWN_STAGE]
-    lines: list[dict[str, Any]] = [header_of(config)]
-    identity = {"cell": cell.key, "attempt": 1}
-    lines += [{"kind": "record", **identity, **record(n, lost)} for n in range(3)]
-    lines.append({"kind": "cell", **identity, "status": "ok"})
-    lines.append({"kind": "end", "status": "complete"})
-    return assemble(tmp_path, lines)
+from resnet_bench.store.reading import assemble
+from tests.toys.speed_runs import PARTS, breakdown_run, header_of, shown_of
 
 
 def test_parts_are_rows_of_a_table_of_their_own(tmp_path: Path) -> None:
-    table = next(t for t in shown_of(run_of(tmp_path)).tables if t.name == "breakdown")
+    table = next(
+        t for t in shown_of(breakdown_run(tmp_path)).tables if t.name == "breakdown"
+    )
     assert [row["part"] for row in table.rows] == list(PARTS)
     assert sum(row["share_fraction"] for row in table.rows) == pytest.approx(1.0)
 
 
 def test_parts_are_in_the_json_object(tmp_path: Path) -> None:
-    content = json.loads(json.dumps(shown_of(run_of(tmp_path)).json))
+    content = json.loads(json.dumps(shown_of(breakdown_run(tmp_path)).json))
     (model,) = content["breakdown"]
     assert (model["variant"], model["verdict"]) == (18, "ok")
     assert model["closure"]["forward"]["estimate"] == pytest.approx(1.0)
@@ -69,7 +34,7 @@ def test_parts_are_in_the_json_object(tmp_path: Path) -> None:
 
 
 def test_parts_that_add_up_are_said_to(tmp_path: Path) -> None:
-    (breakdown,) = breakdowns_of(run_of(tmp_path))
+    (breakdown,) = breakdowns_of(breakdown_run(tmp_path))
     assert breakdown.name == "ResNet-18"
     assert breakdown.closure("forward").estimate == pytest.approx(1.0)
     said = "is forward 1.000 [1.000, 1.000], backward 1.000 [1.000, 1.000]."
@@ -77,19 +42,19 @@ def test_parts_that_add_up_are_said_to(tmp_path: Path) -> None:
 
 
 def test_parts_that_do_not_add_up_are_said_not_to(tmp_path: Path) -> None:
-    (breakdown,) = breakdowns_of(run_of(tmp_path, lost=0.2))
+    (breakdown,) = breakdowns_of(breakdown_run(tmp_path, lost=0.2))
     assert breakdown.verdict == "closure-failed"
     assert "closure-failed: outside of 0.95 to 1.05" in notes_of(breakdown)[0]
 
 
 def test_parts_that_are_noisy_but_may_add_up_are_not_accused(tmp_path: Path) -> None:
-    (breakdown,) = breakdowns_of(run_of(tmp_path, lost=0.04))
+    (breakdown,) = breakdowns_of(breakdown_run(tmp_path, lost=0.04))
     assert breakdown.closure("forward").estimate == pytest.approx(1 / 1.04)
     assert breakdown.verdict == "ok"
 
 
 def test_a_residual_block_takes_its_share_of_its_stage(tmp_path: Path) -> None:
-    (breakdown,) = breakdowns_of(run_of(tmp_path))
+    (breakdown,) = breakdowns_of(breakdown_run(tmp_path))
     assert breakdown.blocks("layer1") == 2
     assert breakdown.block_seconds("layer1") == pytest.approx(3 * 0.046 / 2)
     assert breakdown.blocks("layer1.0") == 1
@@ -97,13 +62,13 @@ def test_a_residual_block_takes_its_share_of_its_stage(tmp_path: Path) -> None:
 
 
 def test_a_persons_model_has_no_residual_blocks_to_tell(tmp_path: Path) -> None:
-    (breakdown,) = breakdowns_of(run_of(tmp_path))
+    (breakdown,) = breakdowns_of(breakdown_run(tmp_path))
     mine = replace(breakdown, parameters={**breakdown.parameters, "variant": None})
     assert mine.blocks("layer1") is None
 
 
 def test_work_explains_times_that_were_made_from_it(tmp_path: Path) -> None:
-    (breakdown,) = breakdowns_of(run_of(tmp_path))
+    (breakdown,) = breakdowns_of(breakdown_run(tmp_path))
     by_work, by_activations, by_both = breakdown.explanations
     assert by_both.r_squared > 0.99
     assert by_both.seconds_per_unit["multiply_adds"] > 0
@@ -114,7 +79,7 @@ def test_work_explains_times_that_were_made_from_it(tmp_path: Path) -> None:
 
 
 def test_parts_and_what_explains_them_are_figures(tmp_path: Path) -> None:
-    made = shown_of(run_of(tmp_path)).figures
+    made = shown_of(breakdown_run(tmp_path)).figures
     panels = made["time-explained"].axes
     assert len(panels) == 3
     assert len(made["parts"].axes) == 1
