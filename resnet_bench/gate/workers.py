@@ -1,6 +1,7 @@
 """The measuring processes: started one by one or forked, and asked over a socket."""
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Self
 
 from resnet_bench.errors import NotComparableError, ResnetBenchError, UsageError
 from resnet_bench.gate.records import SIDES, Accuracy, ExactMetrics, Side, Trial
@@ -20,15 +21,16 @@ from resnet_bench.gate.spec import Case, parse_case
 WORKER = Path(__file__).with_name("worker.py")
 FORKING = Path(__file__).with_name("forking.py")
 
-#: Fixed in every worker before it starts. A thread that waits must sleep: the other
-#: worker needs the core. Page faults took a fifth of a training step, and differed from
-#: process to process (docs/noise.md has the figures).
 #: Freed memory stays with the process and lies on huge pages (glibc manual, "Memory
-#: Allocation Tunables"): less noise between two trees, whose times nobody else sees.
+#: Allocation Tunables"). Otherwise page faults take a fifth of a training step, and
+#: differ from process to process (docs/noise.md has the figures).
 TUNABLES = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:"
     "glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=67108864"
 )
+
+#: Fixed in every worker before it starts. A thread that waits must sleep: the other
+#: worker needs the core.
 SETTINGS = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "PYTHONHASHSEED": "0",
@@ -73,43 +75,42 @@ def environment_of(threads: int) -> dict[str, str]:
     return {**os.environ, **fixed}
 
 
-class Running(Protocol):
-    """A process that was started, however it was."""
+#: Kills a worker that still runs after so many seconds, and returns its status.
+End = Callable[[float], int]
 
-    def end(self, grace: float = 0.0) -> int:
-        """Kill it if it still runs after `grace` seconds, and return its status."""
-
-
-class Spawned:
-    """A process of this one's own."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
-
-    def end(self, grace: float = 0.0) -> int:
-        """Kill it if it still runs after `grace` seconds, and return its status."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._process.wait(grace)
-        self._process.kill()
-        return self._process.wait()
+Start = Callable[[Launch, socket.socket, IO[str]], End]
 
 
-Start = Callable[[Launch, socket.socket, IO[str]], Running]
-
-
-def spawn(launch: Launch, end: socket.socket, log: IO[str]) -> Running:
+def spawn(launch: Launch, end: socket.socket, log: IO[str]) -> End:
     """Start a worker's program anew, at `end` of its socket."""
-    command = [sys.executable, "-P", str(WORKER), str(end.fileno()), *launch.arguments]
-    process = subprocess.Popen(
-        command,
+    process = _run(WORKER, end, launch.arguments, log, launch.threads)
+    return functools.partial(_ended, process)
+
+
+def _run(
+    program: Path,
+    end: socket.socket,
+    arguments: Sequence[str],
+    log: IO[str],
+    threads: int,
+) -> "subprocess.Popen[bytes]":
+    """Start a program that gets the number of its socket and its arguments."""
+    number = end.fileno()
+    return subprocess.Popen(
+        [sys.executable, "-P", str(program), str(number), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        pass_fds=[end.fileno()],
-        cwd=launch.tree,
-        env=environment_of(launch.threads),
+        pass_fds=[number],
+        env=environment_of(threads),
     )
-    return Spawned(process)
+
+
+def _ended(process: "subprocess.Popen[bytes]", grace: float) -> int:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(grace)
+    process.kill()
+    return process.wait()
 
 
 class Process:
@@ -151,9 +152,16 @@ class WorkerProcess(Process):
             self._socket.settimeout(launch.patience)
             self._replies = closing.enter_context(self._socket.makefile("r"))
             with theirs:
-                self._running = start(launch, theirs, self._log)
-            closing.callback(self._running.end)
+                self._end = start(launch, theirs, self._log)
+            self._status: int | None = None
+            closing.callback(self.end, 0.0)
             self._closing = closing.pop_all()
+
+    def end(self, grace: float) -> int:
+        """Kill it if it still runs after `grace` seconds, and return its status."""
+        if self._status is None:
+            self._status = self._end(grace)
+        return self._status
 
     def send(self, do: str, **arguments: object) -> None:
         """Ask for something without waiting for the reply."""
@@ -177,7 +185,7 @@ class WorkerProcess(Process):
         except ConnectionResetError:
             line = ""
         if not line:
-            code = self._running.end(GRACE_SECONDS)
+            code = self.end(GRACE_SECONDS)
             words = self.last_words() or f"the worker ended with status {code}"
             raise WorkerError(words)
         reply: dict[str, Any] = json.loads(line)
@@ -198,22 +206,6 @@ PAIRS_PER_NURSERY = 4
 ANSWER_BYTES = 64
 
 
-class Forked:
-    """A worker that is a nursery's child."""
-
-    def __init__(self, nursery: "Nursery", number: int) -> None:
-        self._nursery = nursery
-        self._number = number
-        self._status: int | None = None
-
-    def end(self, grace: float = 0.0) -> int:
-        """Kill it if it still runs after `grace` seconds, and return its status."""
-        if self._status is None:
-            request = {"do": "end", "process": self._number, "grace": grace}
-            self._status = self._nursery.ask(request)
-        return self._status
-
-
 class Nursery(Process):
     """A process that imports `libraries`, PyTorch among them, and forks workers.
 
@@ -230,24 +222,12 @@ class Nursery(Process):
                 socket.AF_UNIX, socket.SOCK_SEQPACKET
             )
             with theirs:
-                self._process = self._run(theirs.fileno(), environment_of(threads))
+                self._process = _run(FORKING, theirs, [str(WORKER)], self._log, threads)
             closing.callback(self._process.wait)
             # When it closes, the process ends its children, then itself.
             closing.enter_context(self._socket)
             self.ask({"do": "import", "names": list(libraries)})
             self._closing = closing.pop_all()
-
-    def _run(
-        self, number: int, environment: Mapping[str, str]
-    ) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            [sys.executable, "-P", str(FORKING), str(number), str(WORKER)],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=[number],
-            env=environment,
-        )
 
     def ask(self, request: object, files: Sequence[int] = ()) -> int:
         """Send a request, with open files, and return the number it is answered by.
@@ -265,10 +245,11 @@ class Nursery(Process):
             raise WorkerError(f"the process that starts workers is gone: {words}")
         return int(answer)
 
-    def fork(self, launch: Launch, end: socket.socket, log: IO[str]) -> Running:
+    def fork(self, launch: Launch, end: socket.socket, log: IO[str]) -> End:
         """Start a worker at `end` of its socket; raises WorkerError."""
         request = {"do": "fork", "arguments": launch.arguments}
-        return Forked(self, self.ask(request, [end.fileno(), log.fileno()]))
+        number = self.ask(request, [end.fileno(), log.fileno()])
+        return lambda grace: self.ask({"do": "end", "process": number, "grace": grace})
 
 
 @contextlib.contextmanager
