@@ -357,6 +357,8 @@ def _notices(base: Run, head: Run, terms: Comparison, rows: Sequence[Row]) -> li
         f"Geometric mean of {metric}: {mean:.3f}."
         for metric, mean in geometric_means(rows).items()
     ]
+    if base.id == head.id:
+        notices.append(f"Run {base.id} is compared with itself.")
     if not terms.same_machine:
         notices.append(
             f"Different machines ({base.machine_key}, {head.machine_key}): times and "

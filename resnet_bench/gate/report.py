@@ -59,7 +59,8 @@ class Report:
     def troubles(self) -> list[str]:
         """The explanations of rows that are neither a pass nor an improvement."""
         fine = (Verdict.PASS, Verdict.IMPROVEMENT)
-        return [_explanation(row) for row in self.rows if row.verdict not in fine]
+        rows = without_many_missing(self.rows)
+        return [_explanation(row) for row in rows if row.verdict not in fine]
 
     @property
     def summary(self) -> str:
@@ -169,7 +170,7 @@ def _others(rows: Sequence[Row]) -> Table:
                 "head": row.head,
                 "because": row.because,
             }
-            for row in collapsed(rows)
+            for row in without_many_missing(collapsed(rows))
         ],
         dtype=object,
     )
@@ -187,6 +188,21 @@ def collapsed(rows: Sequence[Row]) -> list[Row]:
             group = [Row(case, "all", Verdict.PASS, because)]
         kept += group
     return kept
+
+
+#: More rows than this that are missing for one reason become one line.
+MOST_MISSING = 5
+
+
+def without_many_missing(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, with one in place of many missing for the same reason."""
+    counts = Counter(row.because for row in rows if row.verdict is Verdict.MISSING)
+    many = {because for because, count in counts.items() if count > MOST_MISSING}
+    kept = [row for row in rows if row.because not in many]
+    return kept + [
+        Row(f"{counts[because]:,} rows", "all", Verdict.MISSING, because)
+        for because in sorted(many)
+    ]
 
 
 #: How JUnit names what became of a row; a pass has no element.

@@ -169,7 +169,9 @@ def test_zero_has_no_ratio(tmp_path: Path) -> None:
     head = stored(tmp_path / "b", [speed(18, 0.01, first_step_seconds=1.0)])
     found = verdicts(compared(base, head))
     assert found["speed_samples", "first_step_seconds"] is Verdict.INCONCLUSIVE
-    same = verdicts(compared(base, base))
+    itself = compared(base, base)
+    assert itself.notices[-1] == "Run a is compared with itself."
+    same = verdicts(itself)
     assert same["speed_samples", "first_step_seconds"] is Verdict.PASS
 
 
