@@ -90,9 +90,8 @@ def test_a_refusal_is_one_row() -> None:
 
 
 def test_many_rows_of_one_run_only_are_one_line() -> None:
-    only = [
-        Row(f"c{n}", "flops", Verdict.MISSING, "only in the base run") for n in "12"
-    ]
+    reason = "only in the base run"
+    only = [Row(f"c{n}", "flops", Verdict.MISSING, reason) for n in range(6)]
     report = Report(command="compare", rows=[*only, GONE])
     assert report.troubles == [
         "c:exact exact: missing, because gone.",
