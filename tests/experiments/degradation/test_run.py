@@ -115,7 +115,7 @@ def test_all_images_leave_a_smaller_gap_than_a_few_learnt_by_heart() -> None:
     assert gaps[1] < gaps[0] - 5
 
 
-@pytest.mark.parametrize(("depth", "least", "most"), [(8, -15, 15), (56, 20, 90)])
+@pytest.mark.parametrize(("depth", "least", "most"), [(8, -15, 15), (110, 30, 90)])
 def test_only_a_deep_plain_network_falls_behind_its_residual_twin(
     depth: int, least: float, most: float
 ) -> None:
@@ -128,15 +128,6 @@ def test_only_a_deep_plain_network_falls_behind_its_residual_twin(
         - residual.train_error_recalibrated_percent
     )
     assert least < behind < most
-
-
-def test_a_hundred_layers_train_with_shortcuts_and_not_without() -> None:
-    plain, residual = (
-        result(small_cell(shortcut=shortcut, depth=110, width=8, epochs=4))
-        for shortcut in SHORTCUTS
-    )
-    assert plain.train_error_recalibrated_percent > 80
-    assert residual.train_error_recalibrated_percent < 70
 
 
 def errors_at_depth_56(*networks: tuple[Shortcut, str]) -> list[float]:
@@ -184,7 +175,9 @@ def test_both_shortcuts_start_from_the_same_weights_and_see_the_same_batches() -
 
 
 def test_the_same_cell_gives_the_same_bits_alone_and_beside_another() -> None:
-    cells = [small_cell(seed=s, studies=("depth", "gradients")) for s in (0, 1)]
+    cells = [
+        small_cell(seed=s, depth=8, studies=("depth", "gradients")) for s in (0, 1)
+    ]
     alone = [
         [without_times({"type": r.type_name(), **to_json(r)}) for r in records(cell)]
         for cell in cells

@@ -40,7 +40,6 @@ ROWS: tuple[Study, ...] = (
     Controls(),
     AnySize(),
 )
-
 STUDIES = {study.name: study for study in ROWS}
 
 #: What cells yield: the records of every training, and those of the studies.
@@ -53,7 +52,7 @@ RECORDS: tuple[type[Record], ...] = (
 
 def studies_of(cell: DegradationCell) -> list[Study]:
     """Return the studies that look at a cell, in their order."""
-    return [study for study in ROWS if study.name in cell.studies]
+    return [study for name, study in STUDIES.items() if name in cell.studies]
 
 
 def planned(grid: Grid, names: Sequence[str]) -> list[DegradationCell]:
