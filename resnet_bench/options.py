@@ -41,17 +41,58 @@ class Bounds:
             and (self.below is None or value < self.below)
         )
 
-    def described(self, kind: str) -> str:
-        """Return what is accepted: `a whole number from 1`, say."""
-        words = [
-            f"from {self.minimum:g}" if self.minimum is not None else "",
-            f"above {self.above:g}" if self.above is not None else "",
-            f"to {self.maximum:g}" if self.maximum is not None else "",
-            f"below {self.below:g}" if self.below is not None else "",
+    @property
+    def are_narrow(self) -> bool:
+        """Whether there is an upper bound that a person might come near to."""
+        highest = min(filter(None, (self.maximum, self.below)), default=math.inf)
+        return highest <= 100
+
+    @property
+    def words(self) -> str:
+        """What is accepted in words: `from 1`, say, or `above 0 to 100`."""
+        bounds = [
+            ("from", self.minimum),
+            ("above", self.above),
+            ("to", self.maximum),
+            ("below", self.below),
         ]
-        return " ".join(
-            [kind, " and ".join(filter(None, words)).replace(" and to", " to")]
-        )
+        words = [f"{word} {bound:g}" for word, bound in bounds if bound is not None]
+        return " and ".join(words).replace(" and to ", " to ")
+
+
+NO_BOUNDS = Bounds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """What a config's field says of itself as an option; `option` explains each."""
+
+    help: str
+    choices: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    parse: Parse | None = None
+    metavar: str | None = None
+    argument: bool = False
+    bare: str | None = None
+    count: bool = False
+    bounds: Bounds = NO_BOUNDS
+
+    def check(self, flag: str, value: object) -> None:
+        """Raise UsageError unless one value is among the choices, within the bounds."""
+        # What `parse` has read is no longer the text that the choices name.
+        if self.choices and not self.parse and value is not None:
+            check(value in self.choices, flag, value, ", ".join(self.choices))
+        if isinstance(value, (int, float)):
+            kind = "a whole number" if isinstance(value, int) else "a number"
+            accepted = f"{kind} {self.bounds.words}".rstrip()
+            check(self.bounds.accept(value), flag, value, accepted)
+
+    def help_with(self, default: Any) -> str:
+        """Return the help with what is accepted, where that is a range, and default."""
+        notes = [self.bounds.words] if self.bounds.are_narrow else []
+        if default not in (None, (), ""):
+            notes.append(f"default: {','.join(map(str, _as_tuple(default)))}")
+        return f"{self.help} [{'; '.join(notes)}]" if notes else self.help
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,17 +103,7 @@ class Options:
         """Check every value against the choices and bounds declared with its option."""
         for name, field in option_fields(type(self)).items():
             for value in _as_tuple(getattr(self, name)):
-                _check_value(flag_name(name), value, field.metadata["option"])
-
-
-def _check_value(flag: str, value: object, settings: Mapping[str, Any]) -> None:
-    choices, bounds = settings["choices"], settings["bounds"]
-    # What `parse` has read is no longer the text that the choices name.
-    if choices and not settings["parse"] and value is not None:
-        check(value in choices, flag, value, ", ".join(choices))
-    if isinstance(value, (int, float)):
-        kind = "a whole number" if isinstance(value, int) else "a number"
-        check(bounds.accept(value), flag, value, bounds.described(kind))
+                declaration_of(field).check(flag_name(name), value)
 
 
 def option(
@@ -102,20 +133,18 @@ def option(
     `minimum` and `maximum` are the least and greatest accepted number, `above` and
     `below` the bounds that are not themselves accepted; `Options` checks them.
     """
-    metadata = {
-        "option": {
-            "help": help,
-            "choices": tuple(choices) if choices else None,
-            "flags": flags,
-            "parse": parse,
-            "metavar": metavar,
-            "argument": argument,
-            "bare": bare,
-            "count": count,
-            "bounds": Bounds(minimum, maximum, above, below),
-        }
-    }
-    return dataclasses.field(default=default, metadata=metadata)
+    declaration = Declaration(
+        help=help,
+        choices=tuple(choices or ()),
+        flags=flags,
+        parse=parse,
+        metavar=metavar,
+        argument=argument,
+        bare=bare,
+        count=count,
+        bounds=Bounds(minimum, maximum, above, below),
+    )
+    return dataclasses.field(default=default, metadata={"option": declaration})
 
 
 def inherited(base: type, name: str, default: Any, **changes: Any) -> Any:
@@ -124,13 +153,9 @@ def inherited(base: type, name: str, default: Any, **changes: Any) -> Any:
     `changes` replace what `option` was told there: `help`, `choices`, `metavar` and
     so on.
     """
-    settings = option_fields(base)[name].metadata["option"]
-    unknown = changes.keys() - settings.keys()
-    if unknown:
-        raise TypeError(f"an option has no {', '.join(sorted(unknown))}")
-    return dataclasses.field(
-        default=default, metadata={"option": {**settings, **changes}}
-    )
+    declared = declaration_of(option_fields(base)[name])
+    changed = dataclasses.replace(declared, **changes)
+    return dataclasses.field(default=default, metadata={"option": changed})
 
 
 def check(condition: bool, option_name: str, value: object, accepted: str) -> None:
@@ -162,14 +187,20 @@ def option_fields(config_class: type) -> dict[str, dataclasses.Field[Any]]:
     }
 
 
+def declaration_of(field: dataclasses.Field[Any]) -> Declaration:
+    """Return what an option's field says of itself."""
+    declaration: Declaration = field.metadata["option"]
+    return declaration
+
+
 class _Item(click.ParamType[Any]):
     """Reads one value, or one comma-separated list, in the field's own terms."""
 
-    def __init__(self, field_type: type, settings: Mapping[str, Any]) -> None:
+    def __init__(self, field_type: type, declared: Declaration) -> None:
         self.base, self.is_list = _base_type(field_type)
-        self.choices = settings["choices"]
-        self.parse: Parse = settings["parse"] or _PARSERS[self.base]
-        self.name = settings["metavar"] or self._describe()
+        self.choices = declared.choices
+        self.parse: Parse = declared.parse or _PARSERS[self.base]
+        self.name = declared.metavar or self._describe()
 
     def _describe(self) -> str:
         if self.choices:
@@ -281,41 +312,35 @@ def click_options(config_class: type, command: str) -> list[click.Parameter]:
 def _click_parameter(
     field: dataclasses.Field[Any], annotation: Any, command: str
 ) -> click.Parameter:
-    settings = field.metadata["option"]
+    declared = declaration_of(field)
+    name = flag_name(field.name)
+    if declared.count:
+        names = [*declared.flags, name]
+        return click.Option(names, count=True, default=None, help=declared.help)
     environment = _environment_names(command, field.name)
     if annotation is bool:
-        name = flag_name(field.name)
+        both = f"{name}/--no-{name[2:]}" if field.default else name
         return click.Option(
-            [*settings["flags"], f"{name}/--no-{name[2:]}" if field.default else name],
+            [*declared.flags, both],
             default=None,
             is_flag=True,
-            help=_help_with_default(settings["help"], "on" if field.default else None),
+            help=declared.help_with("on" if field.default else None),
             envvar=environment,
         )
-    if settings["count"]:
-        names = [*settings["flags"], flag_name(field.name)]
-        return click.Option(names, count=True, default=None, help=settings["help"])
-    item = _Item(annotation, settings)
-    if settings["argument"]:
+    item = _Item(annotation, declared)
+    if declared.argument:
         nargs = -1 if item.is_list else 1
         return click.Argument([field.name], nargs=nargs, type=item, required=False)
-    bare = settings["bare"]
+    bare: dict[str, Any] = {"is_flag": False, "flag_value": declared.bare}
     return click.Option(
-        [*settings["flags"], flag_name(field.name), field.name],
+        [*declared.flags, name, field.name],
         type=item,
         multiple=item.is_list,
         default=None,
-        help=_help_with_default(settings["help"], field.default),
+        help=declared.help_with(field.default),
         envvar=environment,
-        **({"is_flag": False, "flag_value": bare} if bare else {}),
+        **(bare if declared.bare else {}),
     )
-
-
-def _help_with_default(text: str, default: Any) -> str:
-    if default is None or default == () or default == "":
-        return text
-    shown = ",".join(map(str, _as_tuple(default)))
-    return f"{text} [default: {shown}]"
 
 
 def given(config_class: type, values: Mapping[str, Any]) -> dict[str, Any]:

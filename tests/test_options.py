@@ -184,8 +184,8 @@ def test_an_inherited_option_keeps_its_bounds_and_may_change_its_help() -> None:
         Narrower(count=0)
     (count, *_) = click_options(Narrower, "toy")
     assert isinstance(count, click.Option)
-    assert count.help == "How many. [default: 5]"
-    with pytest.raises(TypeError, match="an option has no hepl"):
+    assert count.help == "How many. [from 1 to 9; default: 5]"
+    with pytest.raises(TypeError, match="hepl"):
         inherited(Bounded, "count", 5, hepl="How many.")
 
 
