@@ -28,13 +28,11 @@ from resnet_bench.experiments.speed.view.drawing import (
 )
 from resnet_bench.experiments.speed.view.rows import (
     CLOSURE_RANGE,
-    SETTINGS,
+    Measured,
     contradicts,
     described,
-    identity_of,
     machine_of,
     name_columns,
-    name_of,
     shared,
     varying,
 )
@@ -54,21 +52,10 @@ UNIT_NAMES = {"multiply_adds": "GMAC", "activations": "million activations"}
 
 
 @dataclass(frozen=True)
-class Breakdown:
+class Breakdown(Measured):
     """The parts of one model, with the visits that timed them."""
 
-    parameters: Mapping[str, Any]
     visits: Sequence[Mapping[str, Any]]
-
-    @property
-    def identity(self) -> int | str:
-        """What decides the model's colour."""
-        return identity_of(self.parameters)
-
-    @property
-    def name(self) -> str:
-        """What tables and figures call the model."""
-        return name_of(self.parameters)
 
     @property
     def parts(self) -> list[str]:
@@ -100,6 +87,10 @@ class Breakdown:
     def work(self, part: str, name: str) -> int:
         """Return a part's multiply-adds or activations per image."""
         return int(self.visits[0][name][part])
+
+    def units(self, part: str, name: str) -> float:
+        """Return a part's work in the units that one coefficient is told for."""
+        return self.work(part, name) / WORK_UNITS[name]
 
     def closure(self, direction: str) -> Interval:
         """Return the parts' sum over the whole, paired by round."""
@@ -150,12 +141,7 @@ def explained(breakdown: Breakdown, names: Sequence[str]) -> Explanation:
     """Fit the parts' times to some quantities by non-negative least squares."""
     parts = breakdown.parts
     times = np.array([breakdown.seconds(part) for part in parts])
-    work = np.array(
-        [
-            [breakdown.work(part, name) / WORK_UNITS[name] for name in names]
-            for part in parts
-        ]
-    )
+    work = np.array([[breakdown.units(part, name) for name in names] for part in parts])
     factors, residual = nnls(work, times)
     spread = float(((times - times.mean()) ** 2).sum())
     return Explanation(
@@ -206,10 +192,9 @@ def breakdown_table(found: Sequence[Breakdown]) -> Table | None:
 
 def _line(breakdown: Breakdown, part: str, differ: Sequence[str]) -> dict[str, Any]:
     total = sum(breakdown.seconds(each) for each in breakdown.parts)
-    parameters = breakdown.parameters
     columns: dict[str, Any] = {
         **name_columns(breakdown, differ),
-        **{name: parameters[name] for name in SETTINGS},
+        **breakdown.settings,
         "part": part,
     }
     for direction in DIRECTIONS:
@@ -217,38 +202,33 @@ def _line(breakdown: Breakdown, part: str, differ: Sequence[str]) -> dict[str, A
     columns["share_fraction"] = breakdown.seconds(part) / total
     columns["blocks"] = breakdown.blocks(part)
     columns["block_seconds"] = breakdown.block_seconds(part)
-    for name, unit in {
-        "gmac": "multiply_adds",
-        "million_activations": "activations",
-    }.items():
-        columns[name] = breakdown.work(part, unit) / WORK_UNITS[unit]
+    columns["gmac"] = breakdown.units(part, "multiply_adds")
+    columns["million_activations"] = breakdown.units(part, "activations")
     return columns | {"verdict": breakdown.verdict}
 
 
 def notes_of(breakdown: Breakdown) -> list[str]:
     """Return whether the parts add up, and what explains their times."""
-    closures = [
+    closures = {direction: breakdown.closure(direction) for direction in DIRECTIONS}
+    sums = ", ".join(
         f"{direction} {each.estimate:.3f} [{each.low:.3f}, {each.high:.3f}]"
-        for direction in DIRECTIONS
-        for each in [breakdown.closure(direction)]
-    ]
+        for direction, each in closures.items()
+    )
     lowest, highest = CLOSURE_RANGE
     failed = f"; closure-failed: outside of {lowest} to {highest}"
     failed = "" if breakdown.verdict == "ok" else failed
     fits = [each.words for each in breakdown.explanations]
     return [
-        f"{breakdown.name}: the parts' sum over the whole is {', '.join(closures)}"
-        f"{failed}.",
+        f"{breakdown.name}: the parts' sum over the whole is {sums}{failed}.",
         f"{breakdown.name}: times explained by {'; by '.join(fits)}.",
     ]
 
 
 def breakdown_json(breakdown: Breakdown) -> dict[str, Any]:
     """Return the parts of a model for machines, in seconds."""
-    parameters = breakdown.parameters
     return {
-        **{name: parameters[name] for name in ("variant", "model", "shortcut")},
-        **{name: parameters[name] for name in SETTINGS},
+        **breakdown.model,
+        **breakdown.settings,
         "closure": {
             direction: breakdown.closure(direction).json for direction in DIRECTIONS
         },
@@ -363,9 +343,7 @@ def _explained(axes: Axes, breakdown: Breakdown, fit: Explanation, colour: str) 
     parts = breakdown.parts
     names = list(fit.seconds_per_unit)
     if len(names) == 1:
-        places = [
-            breakdown.work(part, names[0]) / WORK_UNITS[names[0]] for part in parts
-        ]
+        places = [breakdown.units(part, names[0]) for part in parts]
         slope = fit.seconds_per_unit[names[0]] * MILLISECONDS
     else:
         places = [fit.predicted[part] * MILLISECONDS for part in parts]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from statistics import mean, median
-from typing import Any, Protocol
+from typing import Any
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.speed.cells import (
@@ -81,6 +81,7 @@ SETTINGS = (
     "amp",
     "tf32",
     "channels_last",
+    "keep_memory",
     "compiled",
     "cuda_graphs",
     "threads",
@@ -90,30 +91,41 @@ SETTINGS = (
 Visit = Mapping[str, Any]
 
 
-class HasParameters(Protocol):
-    """What was measured under some parameters: a row, or the parts of a model."""
+@dataclass(frozen=True)
+class Measured:
+    """What was measured under a cell's parameters: a row, or the parts of a model."""
+
+    parameters: Mapping[str, Any]
 
     @property
-    def parameters(self) -> Mapping[str, Any]:
-        """The cell's parameters."""
+    def identity(self) -> int | str:
+        """What decides the colour: the variant, or the user model's name."""
+        variant = self.parameters["variant"]
+        return int(variant) if variant is not None else str(self.parameters["model"])
 
+    @property
+    def name(self) -> str:
+        """What tables and figures call the model."""
+        variant = self.parameters["variant"]
+        if variant in VARIANTS:
+            return title_of(variant, self.parameters["shortcut"])
+        return str(self.parameters["model"] or variant)
 
-def identity_of(parameters: Mapping[str, Any]) -> int | str:
-    """Return what decides a colour: the variant, or the user model's name."""
-    variant = parameters["variant"]
-    return int(variant) if variant is not None else str(parameters["model"])
+    @property
+    def model(self) -> dict[str, Any]:
+        """The parameters that say which model it is."""
+        return {
+            name: self.parameters[name] for name in ("variant", "model", "shortcut")
+        }
 
-
-def name_of(parameters: Mapping[str, Any]) -> str:
-    """Return what tables and figures call the model."""
-    variant = parameters["variant"]
-    if variant in VARIANTS:
-        return title_of(variant, parameters["shortcut"])
-    return str(parameters["model"] or variant)
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The parameters that are neither the model nor how it was measured."""
+        return {name: self.parameters.get(name) for name in SETTINGS}
 
 
 @dataclass(frozen=True)
-class SpeedRow:
+class SpeedRow(Measured):
     """One setting of one model, with everything that was observed of it.
 
     `status` is "ok", "failed", "oom" or "missing"; `visits` are its SpeedSamples in
@@ -122,22 +134,11 @@ class SpeedRow:
     says why it failed.
     """
 
-    parameters: Mapping[str, Any]
     status: str
     visits: Sequence[Visit] = ()
     memory: Mapping[str, Sequence[Visit]] = field(default_factory=dict)
     ceilings: Mapping[str, Interval] = field(default_factory=dict)
     error: str | None = None
-
-    @property
-    def identity(self) -> int | str:
-        """What decides the row's colour."""
-        return identity_of(self.parameters)
-
-    @property
-    def name(self) -> str:
-        """What tables and figures call the model."""
-        return name_of(self.parameters)
 
     def samples(self, name: str) -> list[float]:
         """Return one field's samples, pooled over the rounds."""
@@ -146,7 +147,7 @@ class SpeedRow:
     @property
     def statistic(self) -> str:
         """What its times are: `median`, or `mean` by a protocol that says so."""
-        return statistic_of(self.parameters.get("protocol"))
+        return statistic_of(self.parameters["protocol"])
 
     def interval(self, name: str) -> Interval | None:
         """Return the median (mean) of a field with its interval, None without any."""
@@ -222,11 +223,6 @@ class SpeedRow:
         if achieved is None or self.ceiling is None:
             return None
         return achieved.estimate / self.ceiling.estimate
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The parameters that are neither the model nor how it was measured."""
-        return {name: self.parameters.get(name) for name in SETTINGS}
 
     @property
     def work(self) -> dict[str, Any]:
@@ -398,29 +394,35 @@ SWITCHES = {
     "amp": "amp",
     "tf32": "TF32",
     "channels_last": "channels last",
+    "keep_memory": "memory kept",
     "compiled": "compiled",
     "cuda_graphs": "CUDA graphs",
 }
 
 
+#: How other settings are said, where not by their value alone.
+WORDS = {
+    "batch_size": "batch {}",
+    "image_size": "{} px",
+    "threads": "{} threads",
+    "protocol": "{} protocol",
+}
+
+
 def said(parameters: Mapping[str, Any], name: str) -> str:
-    """Return one setting in words; nothing for a switch that is off."""
+    """Return one setting in words; nothing for what is off or as it was asked for."""
     value = parameters.get(name)
     if name in SWITCHES:
         return SWITCHES[name] if value else ""
     if name == "requested_batch_size":
-        asked = value != parameters["batch_size"]
-        return f"asked for {value}" if asked else ""
-    if name == "protocol":
-        return f"{value} protocol" if value else ""
-    if name == "batch_size":
-        return f"batch {value}"
-    if name == "threads":
-        return f"{value} thread{'' if value == 1 else 's'}"
-    return f"{value} px" if name == "image_size" else str(value)
+        return f"asked for {value}" if value != parameters["batch_size"] else ""
+    if value is None:
+        return ""
+    words = WORDS.get(name, "{}").format(value)
+    return "1 thread" if words == "1 threads" else words
 
 
-def varying(rows: Sequence[HasParameters]) -> list[str]:
+def varying(rows: Sequence[Measured]) -> list[str]:
     """Return the settings in which the rows differ."""
     return [
         name
@@ -435,13 +437,13 @@ def described(parameters: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(word for word in words if word)
 
 
-def name_columns(of: HasParameters, differ: Sequence[str]) -> dict[str, Any]:
+def name_columns(each: Measured, differ: Sequence[str]) -> dict[str, Any]:
     """Return the columns that tell a table's rows apart: model and, if any, setting."""
-    name = {"model": name_of(of.parameters)}
-    return {**name, "setting": described(of.parameters, differ)} if differ else name
+    name = {"model": each.name}
+    return {**name, "setting": described(each.parameters, differ)} if differ else name
 
 
-def shared(rows: Sequence[HasParameters]) -> str:
+def shared(rows: Sequence[Measured]) -> str:
     """Return in words what all rows have in common, threads and device left out."""
     differ = {*varying(rows), "device", "threads"}
     same = [name for name in SETTINGS if name not in differ]
@@ -462,7 +464,7 @@ def _device(run: Run) -> str:
     return str(run.config.get("device") or "cpu")
 
 
-def place(run: Run, rows: Sequence[HasParameters]) -> str:
+def place(run: Run, rows: Sequence[Measured]) -> str:
     """Return the machine, and the threads where all rows have the same."""
     if "threads" in varying(rows) or _device(run).startswith("cuda"):
         return machine_of(run)

@@ -160,7 +160,7 @@ def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, An
     rates = {name: row.interval(name) for name in RATES}
     ratios = {phase: row.ratio_to(first, phase) for phase in RATIO_PHASES}
     return {
-        **{name: row.parameters[name] for name in ("variant", "model", "shortcut")},
+        **row.model,
         **row.settings,
         "protocol": row.parameters["protocol"] or OWN,
         "statistic": row.statistic,

@@ -90,11 +90,8 @@ class Sweep:
     @property
     def json(self) -> dict[str, Any]:
         """The sweep as one object; where it ends at its best, more may give more."""
-        parameters = self.rows[0].parameters
         return {
-            "variant": parameters["variant"],
-            "model": parameters["model"],
-            "shortcut": parameters["shortcut"],
+            **self.rows[0].model,
             "setting": self.setting(),
             "swept": self.name,
             "mode": self.mode,

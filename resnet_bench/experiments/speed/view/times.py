@@ -19,11 +19,11 @@ from resnet_bench.experiments.speed.view.rows import (
     PHASES,
     RATES,
     RATIO_PHASES,
+    Measured,
     SpeedRow,
     conditions,
     described,
     name_columns,
-    name_of,
     varying,
 )
 from resnet_bench.present.tables import Table
@@ -273,7 +273,7 @@ def _scaling_row(row: Mapping[str, Any]) -> dict[str, Any]:
     alone, together = row["alone_step_seconds"], row["together_step_seconds"]
     ratio = median_interval([a / b for a, b in zip(alone, together, strict=True)])
     return {
-        "name": name_of(row),
+        "name": Measured(row).name,
         "batch_size": row["batch_size"],
         "ranks": row["ranks"],
         "alone_seconds": median(alone),
