@@ -1,8 +1,8 @@
-"""Blocks of hand-written pages that are rendered from runs.
+"""Runs as Markdown: the page of the results folder, and blocks of hand-written pages.
 
-A page marks them with comments. The results block shows a table and figures of each
-experiment's plainest run; a measured block shows what one experiment, or some claims of
-`degradation`, came to; the claims block explains every claim.
+A page marks a block with two comments, `<!-- rendered begin: WHAT -->` and
+`<!-- rendered end -->`. WHAT is an experiment, whose first table is shown, as
+EXPERIMENT/FIGURE one of its figures, names of claims, or `claims`, which explains all.
 """
 
 import re
@@ -66,24 +66,14 @@ def image(run: Run, name: str, title: str, base: Path) -> str:
     return f"![{words}]({relative(path, base)})"
 
 
-BEGIN = "<!-- results begin"
-END = "<!-- results end -->"
-HINT = ": rendered by `resnet-bench report --readme`, not by hand -->"
-
-#: What the README shows of an experiment: how many tables, and which figure.
-README_PARTS = {
-    "speed": (1, "phases"),
-    "degradation": (0, "training-curves"),
-}
-
-#: A measured block: what it shows stands in its first mark.
-MEASURED = re.compile(
-    r"<!-- measured begin: (?P<names>[^>]+?) -->\n.*?<!-- measured end -->", re.DOTALL
+#: A block of a page; its first mark says what it shows.
+BLOCK = re.compile(
+    r"<!-- rendered begin: (?P<what>[^>]+?) -->\n.*?<!-- rendered end -->", re.DOTALL
 )
-CLAIMS_OF = "degradation"
 
 #: The block that explains every claim, whatever runs there are.
-CLAIMS = re.compile(r"<!-- claims begin -->\n.*?<!-- claims end -->", re.DOTALL)
+CLAIMS = "claims"
+CLAIMS_OF = "degradation"
 
 
 def page_filled(page: Path, views: Sequence[ShownRun]) -> str:
@@ -97,39 +87,40 @@ def page_filled(page: Path, views: Sequence[ShownRun]) -> str:
         raise InputOutputError(
             f"cannot read {page}: {error.strerror or error}"
         ) from error
-    if BEGIN not in text and not MEASURED.search(text) and not CLAIMS.search(text):
-        raise UsageError(f"--readme {page}: expected a file with '{BEGIN} -->'")
+    if not BLOCK.search(text):
+        raise UsageError(
+            f"--readme {page}: expected a file with '<!-- rendered begin: … -->'"
+        )
     return filled(text, views, page.parent)
 
 
 def filled(text: str, views: Sequence[ShownRun], base: Path) -> str:
     """Return a page's text with its blocks rendered from these runs."""
-    before, begin, rest = text.partition(BEGIN)
-    if begin and END in rest:
-        after = rest.partition(END)[2]
-        text = f"{before}{BEGIN}{HINT}\n{block(views, base)}\n{END}{after}"
-    claims = f"<!-- claims begin -->\n\n{rendered()}\n\n<!-- claims end -->"
-    text = CLAIMS.sub(lambda _: claims, text)
-    return MEASURED.sub(lambda found: measured_block(found["names"], views, base), text)
+
+    def block(found: re.Match[str]) -> str:
+        what = found["what"]
+        parts = _parts(what, views, base)
+        inner = "\n\n".join(parts or ["Not measured in the runs that are kept here."])
+        return f"<!-- rendered begin: {what} -->\n{inner}\n<!-- rendered end -->"
+
+    return BLOCK.sub(block, text)
 
 
-def measured_block(names: str, views: Sequence[ShownRun], base: Path) -> str:
-    """Return a measured block: an experiment's first table, or claims by name."""
-    name = names.strip()
-    body = (
-        _table_lines(name, views, base)
-        if name in EXPERIMENTS
-        else _claim_lines(name, views, base)
-    )
-    inner = "\n\n".join(body or ["Not measured in the runs that are kept here."])
-    return f"<!-- measured begin: {name} -->\n{inner}\n<!-- measured end -->"
-
-
-def _table_lines(name: str, views: Sequence[ShownRun], base: Path) -> list[str]:
+def _parts(what: str, views: Sequence[ShownRun], base: Path) -> list[str]:
+    """Return what a block holds: a table, a figure, some claims, or all explained."""
+    if what == CLAIMS:
+        return [rendered()]
+    name, _, figure = what.partition("/")
+    if name not in EXPERIMENTS:
+        return _claim_lines(what, views, base)
     view = plainest(views, name)
-    if view is None or not view.shown.tables:
+    if view is None:
         return []
-    return [markdown(view.shown.tables[0]).strip(), _origin(view, base)]
+    if figure:
+        shown = image(view.run, figure, figure.replace("-", " "), base)
+    else:
+        shown = "".join(markdown(table).strip() for table in view.shown.tables[:1])
+    return [shown, _origin(view, base)] if shown else []
 
 
 def _claim_lines(names: str, views: Sequence[ShownRun], base: Path) -> list[str]:
@@ -145,27 +136,11 @@ def _claim_lines(names: str, views: Sequence[ShownRun], base: Path) -> list[str]
     return []
 
 
-def _origin(view: ShownRun, base: Path) -> str:
-    return f"From run [`{view.run.id}`]({relative(view.run.folder, base)}/)."
-
-
 def _claim_line(row: dict[str, Any]) -> str:
     seeds = f"{row['seeds']} seed{'' if row['seeds'] == 1 else 's'}"
     said = escaped(f"{row['claim']} Measured: {row['why']} ({seeds}).")
     return f"- **{row['verdict']}**: {said}"
 
 
-def block(views: Sequence[ShownRun], base: Path) -> str:
-    """Return what stands between the marks of a README, from the plainest runs."""
-    chosen = [plainest(views, name) for name in README_PARTS]
-    shown = [view for view in chosen if view is not None]
-    return "\n\n".join(part for view in shown for part in _block_parts(view, base))
-
-
-def _block_parts(view: ShownRun, base: Path) -> list[str]:
-    name = view.run.experiment
-    tables, figure = README_PARTS[name]
-    parts = [markdown(table) for table in view.shown.tables[:tables]]
-    parts.append(image(view.run, figure, figure.replace("-", " "), base))
-    parts.append(f"{_origin(view, base).removesuffix('.')} of `{name}`.")
-    return [part.strip() for part in parts if part]
+def _origin(view: ShownRun, base: Path) -> str:
+    return f"From run [`{view.run.id}`]({relative(view.run.folder, base)}/)."

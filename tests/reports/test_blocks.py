@@ -16,7 +16,10 @@ from tests.toys.speed_runs import store_speed_run
 
 FIRST = "20260102T030405Z_abcdef0_1111"
 SECOND = "20260203T040506Z_abcdef0_2222"
-EMPTY = "Before.\n<!-- results begin -->\n<!-- results end -->\nAfter.\n"
+EMPTY = (
+    "Before.\n<!-- rendered begin: speed -->\n<!-- rendered end -->\n"
+    "<!-- rendered begin: speed/phases -->\n<!-- rendered end -->\nAfter.\n"
+)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -49,8 +52,8 @@ def readme(tmp_path: Path) -> Path:
 
 def test_a_block_holds_table_figure_and_run_id(readme: Path) -> None:
     text = page_filled(readme, kept(readme.parent / "results"))
-    assert text.startswith("Before.\n<!-- results begin: rendered by")
-    assert text.endswith("<!-- results end -->\nAfter.\n")
+    assert text.startswith("Before.\n<!-- rendered begin: speed -->\n### Speed")
+    assert text.endswith("<!-- rendered end -->\nAfter.\n")
     assert "| ResNet-50" in text
     assert f"](results/speed/{FIRST}/figures/phases.png)" in text
     assert runs_named(text) == [FIRST]
@@ -75,7 +78,7 @@ def test_a_block_is_checked_against_the_runs_it_names(readme: Path) -> None:
 
 def test_a_file_without_marks_is_refused(readme: Path) -> None:
     readme.write_text("no marks")
-    with pytest.raises(UsageError, match="results begin"):
+    with pytest.raises(UsageError, match="rendered begin"):
         page_filled(readme, kept(readme.parent / "results"))
 
 
@@ -84,17 +87,16 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         page_filled(tmp_path / "none.md", [])
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/claims.md"])
 def test_this_projects_pages_show_what_their_runs_hold(page: str) -> None:
     path = REPOSITORY / page
     text = path.read_text(encoding="utf-8")
-    if runs_named(text):
-        assert page_as_named(path, REPOSITORY / "results") == text
-    assert "<!-- results begin" in text or "<!-- measured begin" in text
+    assert page_as_named(path, REPOSITORY / "results") == text
+    assert "<!-- rendered begin" in text
 
 
 def test_a_measured_block_shows_the_table_of_an_experiment(readme: Path) -> None:
-    readme.write_text("<!-- measured begin: speed -->\nold\n<!-- measured end -->\n")
+    readme.write_text("<!-- rendered begin: speed -->\nold\n<!-- rendered end -->\n")
     text = page_filled(readme, kept(readme.parent / "results"))
     assert "old" not in text
     assert "| ResNet-50" in text
@@ -104,7 +106,7 @@ def test_a_measured_block_shows_the_table_of_an_experiment(readme: Path) -> None
 
 
 def test_a_measured_block_without_a_run_says_so(readme: Path) -> None:
-    mark = "<!-- measured begin: depth-degradation -->\n<!-- measured end -->\n"
+    mark = "<!-- rendered begin: depth-degradation -->\n<!-- rendered end -->\n"
     readme.write_text(mark)
     assert "Not measured" in page_filled(readme, kept(readme.parent / "results"))
 
@@ -112,8 +114,8 @@ def test_a_measured_block_without_a_run_says_so(readme: Path) -> None:
 def test_a_measured_block_shows_the_verdicts_of_claims(tmp_path: Path) -> None:
     run = synthetic_run()
     text = filled(
-        "<!-- measured begin: depth-degradation, gradients-vanish -->\n"
-        "<!-- measured end -->",
+        "<!-- rendered begin: depth-degradation, gradients-vanish -->\n"
+        "<!-- rendered end -->",
         [ShownRun(run)],
         tmp_path,
     )
