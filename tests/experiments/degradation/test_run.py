@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from resnet_bench.errors import UsageError
 from resnet_bench.execution.base import Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.degradation import run as measuring
-from resnet_bench.experiments.degradation.grid import SHORTCUTS
+from resnet_bench.experiments.degradation.grid import SHORTCUTS, Grid
 from resnet_bench.experiments.degradation.measures import subject as subjects
+from resnet_bench.experiments.degradation.measures.subject import Subject
 from resnet_bench.experiments.degradation.records import (
     DegradationCell,
     Shortcut,
@@ -25,6 +27,8 @@ from resnet_bench.experiments.degradation.records import (
     TrainingResult,
 )
 from resnet_bench.experiments.degradation.spec import Config, expand
+from resnet_bench.experiments.degradation.studies import STUDIES as STUDIES_BY_NAME
+from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.records import Record, to_json
 from tests.engine.fake_cuda import FakeCuda
 
@@ -81,6 +85,40 @@ def test_a_study_that_was_not_asked_for_yields_nothing() -> None:
         "training_result",
         "curve_point",
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glance(Record):
+    """What a study of a test saw, and when."""
+
+    moment: str
+
+
+class Glances(Study):
+    """Looks at shallow plain networks after the first step, and at the end."""
+
+    name = "glances"
+    question = "can a study be added by one class and one row?"
+    records = (Glance,)
+    pauses = (1,)
+
+    def networks(self, grid: Grid) -> Iterator[DegradationCell]:
+        return grid.networks(grid.depths[:1], ("plain",))
+
+    def look(self, subject: Subject, moment: str, step: int) -> Iterator[Record]:
+        yield Glance(moment=moment)
+
+    def observe(self, subject: Subject) -> Iterator[Record]:
+        yield Glance(moment="trained")
+
+
+def test_a_study_is_one_class_and_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STUDIES_BY_NAME, "glances", Glances())
+    small: dict[str, Any] = {"seeds": 1, "epochs": 1, "width": 4, "device": "cpu"}
+    (cell,) = expand(Config(study=("glances",), depths=(8, 14), **small))
+    assert (cell.depth, cell.shortcut) == (8, "plain")
+    seen = [row.moment for row in records(cell) if isinstance(row, Glance)]
+    assert seen == ["1", "end", "trained"]
 
 
 def test_a_result_says_what_was_trained_and_for_how_long() -> None:

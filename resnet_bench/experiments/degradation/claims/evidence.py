@@ -119,20 +119,28 @@ class Evidence:
         steps = {row["steps"] for row in results if row["budget"] == 1}
         return max(steps, default=None)
 
-    def by_seed(self, record: type[Record], network: Network, field: str) -> BySeed:
-        """Return a field of the network's only row per seed, where it is known."""
-        return {
-            row["seed"]: float(row[field])
+    def rows_of(
+        self, record: type[Record], network: Network, field: str
+    ) -> list[dict[str, Any]]:
+        """Return the rows about a network in which a field is known."""
+        return [
+            row
             for row in self.rows(record)
             if network.matches(row) and row[field] is not None
-        }
+        ]
+
+    def by_seed(self, record: type[Record], network: Network, field: str) -> BySeed:
+        """Return a field of the network's only row per seed, where it is known."""
+        rows = self.rows_of(record, network, field)
+        return {row["seed"]: float(row[field]) for row in rows}
 
     def error(self, network: Network) -> BySeed:
         """Return the endpoint: clean recalibrated training error in percent.
 
         A diverged network stands at chance.
         """
-        return self._error(network, "train_error_recalibrated_percent")
+        field = "train_error_recalibrated_percent"
+        return self.by_seed(TrainingResult, network, field)
 
     def trained_error(self, network: Network) -> BySeed:
         """As `error`, without the seeds whose network diverged.
@@ -140,21 +148,14 @@ class Evidence:
         For what others are held against: two networks at chance are no less bad for
         being equally bad.
         """
-        ended = self.by_seed(TrainingResult, network, "diverged")
+        diverged = self.by_seed(TrainingResult, network, "diverged")
         found = self.error(network)
-        return {seed: value for seed, value in found.items() if not ended[seed]}
+        return {seed: value for seed, value in found.items() if not diverged[seed]}
 
     def gap(self, network: Network) -> BySeed:
         """Return test error minus training error in percentage points."""
-        test = self._error(network, "test_error_percent")
+        test = self.by_seed(TrainingResult, network, "test_error_percent")
         return minus(test, self.error(network))
-
-    def _error(self, network: Network, field: str) -> BySeed:
-        return {
-            row["seed"]: row["chance_error_percent"] if row["diverged"] else row[field]
-            for row in self.rows(TrainingResult)
-            if network.matches(row)
-        }
 
     def deepest_trained(self, shortcut: Shortcut) -> int | None:
         """Return the deepest depth at which every seed's network trained."""
@@ -166,32 +167,26 @@ class Evidence:
         ]
         return max(trained, default=None)
 
-    def gradient_ratio(self, network: Network, moment: str = "0") -> BySeed:
-        """Return ||dL/dx|| at the bottom over that at the top, at one moment."""
+    def gradient_ratio(self, network: Network) -> BySeed:
+        """Return ||dL/dx|| at the bottom over that at the top, before training."""
         return {
             row["seed"]: float(row["bottom_over_top"])
-            for row in self.rows(GradientSummary)
-            if network.matches(row) and row["moment"] == moment
-            if row["bottom_over_top"]
+            for row in self.rows_of(GradientSummary, network, "bottom_over_top")
+            if row["moment"] == "0" and row["bottom_over_top"]
         }
 
     def response(self, network: Network) -> BySeed:
         """Return the mean over the network's blocks of ||F(x)|| / ||x||."""
-        rows = [
-            row
-            for row in self.rows(LayerResponse)
-            if network.matches(row) and row["relative_response"] is not None
-        ]
-        return grouped(rows, "relative_response", statistics.fmean)
+        field = "relative_response"
+        rows = self.rows_of(LayerResponse, network, field)
+        return grouped(rows, field, statistics.fmean)
 
     def deletion(self, network: Network) -> BySeed:
         """Return the median rise of the error over deletions of one block."""
-        rows = [
-            row
-            for row in self.rows(Lesion)
-            if network.matches(row) and row["damage"] == "delete"
-        ]
-        return grouped(rows, "error_rise_percent", statistics.median)
+        field = "error_rise_percent"
+        rows = self.rows_of(Lesion, network, field)
+        single = [row for row in rows if row["damage"] == "delete"]
+        return grouped(single, field, statistics.median)
 
     def insertion(self, network: Network, field: str) -> BySeed:
         """Return a quantity of the identity study."""
