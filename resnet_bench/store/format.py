@@ -1,7 +1,7 @@
 """The version of the run file, and every step from an older one.
 
-To change the schema: raise SCHEMA_VERSION, add one `upgrade_N` that turns the
-lines of version N into those of N + 1, list it in UPGRADES, and keep a run file of
+To change the schema: write one `upgrade_N` that turns the
+lines of version N into those of N + 1, append it to UPGRADES, and keep a run file of
 version N under tests/data/.
 """
 
@@ -140,13 +140,12 @@ def _are_cells(cells: Mapping[str, Any]) -> bool:
     return all(isinstance(parameters, dict) for parameters in cells.values())
 
 
-SCHEMA_VERSION = 1
-
 Lines = list[dict[str, Any]]
 
+#: The first starts from version 1, the next from 2, and so on.
+UPGRADES: tuple[Callable[[Lines], Lines], ...] = ()
 
-#: Keyed by the version an upgrade starts from.
-UPGRADES: dict[int, Callable[[Lines], Lines]] = {}
+SCHEMA_VERSION = len(UPGRADES) + 1
 
 
 def upgraded(lines: Lines, name: str) -> Lines:
@@ -163,8 +162,8 @@ def upgraded(lines: Lines, name: str) -> Lines:
             f"{name}: written by a newer resnet-bench (schema {version}; "
             f"this one reads up to {SCHEMA_VERSION})"
         )
-    for step in range(version, SCHEMA_VERSION):
-        lines = UPGRADES[step](lines)
+    for upgrade in UPGRADES[version - 1 :]:
+        lines = upgrade(lines)
     return lines
 
 

@@ -14,10 +14,8 @@ from resnet_bench.store.writing import create_run, reopen_run
 DATA = Path(__file__).resolve().parent.parent / "data"
 
 
-def test_every_older_schema_has_an_upgrade_and_a_sample() -> None:
-    older = range(1, SCHEMA_VERSION)
-    assert set(UPGRADES) == set(older)
-    for version in older:
+def test_every_older_schema_has_a_sample() -> None:
+    for version in range(1, SCHEMA_VERSION):
         run = read_run(DATA / f"schema-{version}" / "run.jsonl")
         assert run.header["schema_version"] == version
 
@@ -39,7 +37,7 @@ def test_an_older_run_is_read_through_its_upgrade_and_never_resumed(
     newer = SCHEMA_VERSION + 1
     monkeypatch.setattr(upgrades, "SCHEMA_VERSION", newer)
     monkeypatch.setattr(writing, "SCHEMA_VERSION", newer)
-    monkeypatch.setitem(UPGRADES, SCHEMA_VERSION, rename)
+    monkeypatch.setattr(upgrades, "UPGRADES", (*UPGRADES, rename))
     (row,) = read_run(tmp_path / "r").rows("sample")
     assert row["new_name"] == 3
     with pytest.raises(UsageError, match="older resnet-bench"):
