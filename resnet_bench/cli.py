@@ -12,12 +12,11 @@ from typing import Any, NoReturn
 import click
 
 from resnet_bench import __version__
-from resnet_bench.commands.table import READERS, Reader
+from resnet_bench.commands.table import READERS
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.execution.ranks import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.experiments.base import Experiment
 from resnet_bench.interrupts import Stopping, Terminated
 from resnet_bench.options import build, click_options, given
 from resnet_bench.output import DisplayOptions, Output
@@ -79,9 +78,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Build the command of that name."""
         if cmd_name in EXPERIMENTS:
-            return _experiment_command(EXPERIMENTS[cmd_name])
+            return _experiment_command(cmd_name)
         if cmd_name in READERS:
-            return _reader_command(READERS[cmd_name])
+            return _reader_command(cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -99,8 +98,8 @@ class Commands(click.Group):
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
         """List the commands without importing what they need."""
-        rows = [(row.name, row.summary) for row in EXPERIMENTS.values()]
-        rows += [(row.name, row.summary) for row in READERS.values()]
+        rows = [(name, EXPERIMENTS.summary(name)) for name in EXPERIMENTS]
+        rows += [(name, READERS.summary(name)) for name in READERS]
         rows += [
             (name, command.get_short_help_str())
             for name, command in self.commands.items()
@@ -142,8 +141,10 @@ def _make(
     )
 
 
-def _experiment_command(experiment: Experiment[Any, Any]) -> click.Command:
+def _experiment_command(name: str) -> click.Command:
     from resnet_bench.commands.run import RunRequest, Session
+
+    experiment = EXPERIMENTS[name]
 
     def carry_out(values: Mapping[str, Any]) -> ExitCode:
         output = Output(_display(values))
@@ -152,19 +153,20 @@ def _experiment_command(experiment: Experiment[Any, Any]) -> click.Command:
         return session.carry_out(given(experiment.config, values))
 
     classes = (experiment.config, RunRequest, DisplayOptions)
-    return _make(
-        experiment.name, experiment.summary, classes, experiment.examples, carry_out
-    )
+    summary = EXPERIMENTS.summary(name)
+    return _make(name, summary, classes, experiment.examples, carry_out)
 
 
-def _reader_command(reader: Reader) -> click.Command:
+def _reader_command(name: str) -> click.Command:
+    reader = READERS[name]
 
     def carry_out(values: Mapping[str, Any]) -> ExitCode:
         output = Output(_display(values))
         return reader.function(build(reader.config, values), output)
 
     classes = (reader.config, DisplayOptions)
-    return _make(reader.name, reader.summary, classes, reader.examples, carry_out)
+    summary = READERS.summary(name)
+    return _make(name, summary, classes, reader.examples, carry_out)
 
 
 def _display(values: Mapping[str, Any]) -> DisplayOptions:

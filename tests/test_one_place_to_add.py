@@ -57,7 +57,6 @@ from resnet_bench.experiments.coin.spec import CoinCell, Config, Toss
 
 class Coin(Experiment[Config, CoinCell]):
     name = "coin"
-    summary = "Toss coins."
     title = "Coins"
     config = Config
     records = (Toss,)
@@ -177,8 +176,8 @@ def add_an_experiment(experiments: Path) -> None:
     for name, text in EXPERIMENT.items():
         (experiments / "coin" / name).write_text(text)
     rows = experiments / "__init__.py"
-    insert(rows, "\nEXPERIMENTS", "from resnet_bench.experiments.coin import Coin\n")
-    insert(rows, "Describe())", "Coin(), ")
+    row = 'Row("coin", "Toss coins.", f"{HOME}.coin:Coin"),'
+    insert(rows, '    Row(\n        "speed"', f"    {row}\n")
 
 
 def add_a_study(degradation: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+from resnet_bench.commands.reader import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.options import Options, option
@@ -28,3 +29,6 @@ def examine(config: DoctorConfig, output: Output) -> ExitCode:
     for line in report(environment):
         console.print(line)
     return ExitCode.OK
+
+
+DOCTOR = Reader(DoctorConfig, examine, ("doctor", "doctor --json"))

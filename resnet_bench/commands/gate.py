@@ -1,5 +1,6 @@
 """The gate's commands: `check`, `compare`, `noise` and `baseline`."""
 
+from resnet_bench.commands.reader import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.gate.spec import (
     BaselineConfig,
@@ -36,3 +37,28 @@ def baseline(config: BaselineConfig, output: Output) -> ExitCode:
     from resnet_bench.gate.baselines import keep_baseline
 
     return keep_baseline(config, output)
+
+
+CHECK = Reader(
+    CheckConfig,
+    check,
+    ("check --against main", "check --against HEAD~1 --budget 120 --explain"),
+)
+
+COMPARE = Reader(
+    CompareConfig,
+    compare,
+    ("compare RUN RUN", "compare release latest --export-markdown -"),
+)
+
+NOISE = Reader(
+    NoiseConfig,
+    noise,
+    ("noise --budget 120", "noise --cases resnet18:forward --pairs 20"),
+)
+
+BASELINE = Reader(
+    BaselineConfig,
+    baseline,
+    ("baseline save release", "baseline accept release latest"),
+)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
+from resnet_bench.commands.reader import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.options import ResultsOptions, option
 from resnet_bench.output import Output
@@ -35,3 +36,6 @@ def list_runs(config: ListConfig, output: Output) -> ExitCode:
         if row.problem:
             output.warn(row.problem)
     return ExitCode.OK
+
+
+LIST = Reader(ListConfig, list_runs, ("list", "list -o results --json"))

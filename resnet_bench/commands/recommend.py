@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resnet_bench.commands.reader import Reader
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.options import ExportOptions, ResultsOptions, option
@@ -93,3 +94,13 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
     )
     show(Shown(json=found.json, tables=[found.table]), config, output)
     return ExitCode.OK if found.chosen else ExitCode.INCOMPLETE
+
+
+RECOMMEND = Reader(
+    RecommendConfig,
+    show_recommendation,
+    (
+        "recommend --latency-ms 50 --device cpu",
+        "recommend --images-per-second 100 --mode train --json",
+    ),
+)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnet_bench.commands.reader import Reader
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.options import ResultsOptions, option
 from resnet_bench.output import Output
@@ -90,3 +91,6 @@ def _write(path: Path, text: str) -> None:
         raise InputOutputError(
             f"cannot write {path}: {error.strerror or error}"
         ) from error
+
+
+REPORT = Reader(ReportConfig, make_report, ("report", "report --html page.html latest"))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resnet_bench.commands.reader import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import Output
@@ -37,3 +38,6 @@ def show_stored(config: ShowConfig, output: Output) -> ExitCode:
         output.warn(f"run {run.id} is partial")
     show(shown(run), config, output)
     return ExitCode.OK
+
+
+SHOW = Reader(ShowConfig, show_stored, ("show latest", "show latest --wide"))

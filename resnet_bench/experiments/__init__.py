@@ -1,15 +1,38 @@
 """What can be asked: one row per experiment."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from resnet_bench.experiments.base import Experiment
-from resnet_bench.experiments.degradation import Degradation
-from resnet_bench.experiments.describe import Describe
-from resnet_bench.experiments.finetune import Finetune
-from resnet_bench.experiments.pretrain import Pretrain
-from resnet_bench.experiments.speed import Speed
+from resnet_bench.rows import Row, Rows
 
-EXPERIMENTS: dict[str, Experiment[Any, Any]] = {
-    row.name: row
-    for row in (Speed(), Degradation(), Finetune(), Pretrain(), Describe())
-}
+if TYPE_CHECKING:
+    from resnet_bench.experiments.base import Experiment
+
+HOME = "resnet_bench.experiments"
+
+EXPERIMENTS: "Rows[Experiment[Any, Any]]" = Rows(
+    Row(
+        "speed",
+        "Time forward, backward and step of each variant.",
+        f"{HOME}.speed:Speed",
+    ),
+    Row(
+        "degradation",
+        "Plain against residual by depth, with verdicts.",
+        f"{HOME}.degradation:Degradation",
+    ),
+    Row(
+        "finetune",
+        "Measure accuracy after transfer, by strategy.",
+        f"{HOME}.finetune:Finetune",
+    ),
+    Row(
+        "pretrain",
+        "Train source checkpoints for finetune.",
+        f"{HOME}.pretrain:Pretrain",
+    ),
+    Row(
+        "describe",
+        "Show stages, layer counts and the last layer.",
+        f"{HOME}.describe:Describe",
+    ),
+)

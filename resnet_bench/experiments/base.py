@@ -53,9 +53,8 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
     `live_table` may import pandas and matplotlib; the others are light.
     """
 
-    #: The command's name, what it does in one sentence, its heading in a report.
+    #: The command's name, and its heading in a report.
     name: ClassVar[str]
-    summary: ClassVar[str]
     title: ClassVar[str]
     #: `once` runs a cell to its end; `rounds` visits the living cells in shuffled
     #: order, so that a slow minute of the machine hits all of them.

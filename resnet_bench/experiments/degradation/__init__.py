@@ -19,7 +19,6 @@ class Degradation(Experiment[Config, DegradationCell]):
     """Plain against residual by depth, with verdicts."""
 
     name = "degradation"
-    summary = "Plain against residual by depth, with verdicts."
     title = "Degradation"
     config = Config
     records = RECORDS

@@ -17,7 +17,6 @@ class Describe(Experiment[Config, DescribeCell]):
     """Show stages, layer counts and the last layer."""
 
     name = "describe"
-    summary = "Show stages, layer counts and the last layer."
     title = "Architecture"
     config = Config
     records = RECORDS

@@ -24,7 +24,6 @@ class Finetune(Experiment[Config, FinetuneCell | PretrainCell]):
     """Measure accuracy after transfer, by strategy."""
 
     name = "finetune"
-    summary = "Measure accuracy after transfer, by strategy."
     title = "Fine-tuning"
     config = Config
     records = RECORDS

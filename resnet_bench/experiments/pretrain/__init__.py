@@ -17,7 +17,6 @@ class Pretrain(Experiment[Config, PretrainCell]):
     """Train source checkpoints for finetune."""
 
     name = "pretrain"
-    summary = "Train source checkpoints for finetune."
     title = "Source weights"
     config = Config
     records = RECORDS

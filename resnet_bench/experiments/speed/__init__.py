@@ -23,7 +23,6 @@ class Speed(Experiment[Config, SpeedCell]):
     """Time forward, backward and step of each variant."""
 
     name = "speed"
-    summary = "Time forward, backward and step of each variant."
     title = "Speed"
     schedule = "rounds"
     config = Config

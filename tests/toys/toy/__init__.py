@@ -19,7 +19,6 @@ class Toy(Experiment[Config, ToyCell]):
     """A toy, visited cell by cell."""
 
     name = "toy"
-    summary = "A toy."
     title = "Toy"
     config = Config
     records = (ToySample,)
