@@ -1,6 +1,6 @@
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,29 +11,13 @@ from resnet_bench.experiments.describe.spec import Config, expand
 from resnet_bench.experiments.describe.view import show
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import markdown
-from resnet_bench.records import to_json
-from resnet_bench.store.reading import Run, assemble
+from resnet_bench.store.reading import Run
+from tests.experiments.assembled import assembled
 
 
 def stored(config: Config) -> Run:
-    cells = expand(config)
-    lines: list[dict[str, Any]] = [
-        {
-            "kind": "run",
-            "schema_version": 1,
-            "run": "d1",
-            "experiment": "describe",
-            "config": to_json(config),
-            "cells": {cell.key: cell.parameters for cell in cells},
-        }
-    ]
-    for cell in reversed(cells):  # children end in any order
-        identity = {"cell": cell.key, "attempt": 1}
-        for record in describe.run(cell, Ranks()):
-            content = {"type": record.type_name(), **to_json(record)}
-            lines.append({"kind": "record", **identity, **content})
-        lines.append({"kind": "cell", **identity, "status": "ok"})
-    return assemble(Path("d1"), [*lines, {"kind": "end", "status": "complete"}])
+    carry_out = partial(describe.run, ranks=Ranks())
+    return assembled(Path("describe/r1"), config, expand(config), carry_out)
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,9 @@ from resnet_bench.experiments.finetune.spec import (
     expand,
 )
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
-from resnet_bench.records import Cell, Record, to_json
-from resnet_bench.store.reading import Run, assemble
-
-ENVIRONMENT = {
-    "machine_key": "m1",
-    "cpu": {"model": "Test Processor", "usable_cores": 2},
-}
+from resnet_bench.records import Cell, Record
+from resnet_bench.store.reading import Run
+from tests.experiments.assembled import assembled
 
 #: Accuracy of each strategy and control at the whole data, in percent.
 LEVELS = {
@@ -45,27 +41,11 @@ def stored_run(
     config: Config, folder: Path = Path("results/finetune/r1"), **changes: Any
 ) -> Run:
     """Return the complete run of a config; `changes` alter every result."""
-    cells = expand(config)
-    header = {
-        "kind": "run",
-        "schema_version": 1,
-        "run": folder.name,
-        "experiment": "finetune",
-        "config": to_json(config),
-        "environment": ENVIRONMENT,
-        "cells": {cell.key: cell.parameters for cell in cells},
-    }
-    lines: list[dict[str, Any]] = [header]
-    for cell in cells:
-        lines += [_line(cell, record) for record in records_of(cell, changes)]
-        end = {"kind": "cell", "cell": cell.key, "attempt": 1, "status": "ok"}
-        lines.append(end)
-    return assemble(folder, [*lines, {"kind": "end", "status": "complete"}])
 
+    def records(cell: Cell) -> Sequence[Record]:
+        return records_of(cell, changes)
 
-def _line(cell: Cell, record: Record) -> dict[str, Any]:
-    content = {"type": record.type_name(), **to_json(record)}
-    return {"kind": "record", "cell": cell.key, "attempt": 1, **content}
+    return assembled(folder, config, expand(config), records)
 
 
 def records_of(cell: Cell, changes: dict[str, Any]) -> Sequence[Record]:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import Config, SourceResult, expand
 from resnet_bench.experiments.pretrain.view import show
 from resnet_bench.present.tables import markdown
-from resnet_bench.records import to_json
-from resnet_bench.store.reading import Run, assemble
+from resnet_bench.store.reading import Run
+from tests.experiments.assembled import assembled
 
 pytestmark = pytest.mark.usefixtures("small_resnets")
 
@@ -40,25 +41,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def stored(config: Config) -> Run:
-    cells = expand(config)
-    lines: list[dict[str, Any]] = [
-        {
-            "kind": "run",
-            "schema_version": 1,
-            "run": "p1",
-            "experiment": "pretrain",
-            "config": to_json(config),
-            "environment": {"cpu": {"model": "Test", "usable_cores": 2}},
-            "cells": {cell.key: cell.parameters for cell in cells},
-        }
-    ]
-    for cell in cells:
-        (record,) = pretrain.run(cell, Ranks())
-        identity = {"cell": cell.key, "attempt": 1}
-        content = {"type": record.type_name(), **to_json(record)}
-        lines.append({"kind": "record", **identity, **content})
-        lines.append({"kind": "cell", **identity, "status": "ok"})
-    return assemble(Path("p1"), [*lines, {"kind": "end", "status": "complete"}])
+    carry_out = partial(pretrain.run, ranks=Ranks())
+    return assembled(Path("pretrain/r1"), config, expand(config), carry_out)
 
 
 def test_finetune_finds_what_pretrain_left_in_the_cache() -> None:
