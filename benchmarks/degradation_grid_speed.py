@@ -1,9 +1,9 @@
 """Sets the degradation grid's trainings against the straightforward trainer's.
 
-Both train and evaluate the depth study's networks (arms x depths x seeds, equal steps,
-the same errors of each network), start-up included and nothing drawn, turn by turn,
-each in fresh processes. Ends with 1 when the straightforward trainer needs less than
-twice as long in the median turn.
+Both train and evaluate the depth study's networks (plain and residual, all depths and
+seeds, equal steps, the same errors of each network), start-up included and nothing
+drawn, turn by turn, each in fresh processes. Ends with 1 when the straightforward
+trainer needs less than twice as long in the median turn.
 
     python -m benchmarks.degradation_grid_speed --turns 3
 """

@@ -27,7 +27,7 @@ from resnet_bench.experiments.degradation.spec import PROFILES
 
 BATCH_SIZE = 128
 PEAK_RATE = 0.1
-ARMS: tuple[Shortcut, Shortcut] = ("none", "option-a")
+SHORTCUTS: tuple[Shortcut, Shortcut] = ("none", "option-a")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def error_percent(model: nn.Module, images: TensorDataset) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train every depth, arm and seed, one after the other."""
+    """Train every depth and seed, plain and residual,, one after the other."""
     sizes = PROFILES["quick"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depths", default=",".join(map(str, sizes.depths)))
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     data = load_data(DataRequest(name="digits"))
     for depth in map(int, options.depths.split(",")):
-        for shortcut in ARMS:
+        for shortcut in SHORTCUTS:
             for seed in range(options.seeds):
                 design = NetworkDesign(depth=depth, shortcut=shortcut)
                 model = build_cifar_network(design, generator(seed, "weights"))

@@ -122,6 +122,11 @@ def ratio_interval(
     return exponential(mean_interval(differences, confidence))
 
 
+def geometric_interval(samples: Samples) -> Interval:
+    """Return the geometric mean of positive samples with a t interval on logarithms."""
+    return exponential(mean_interval(logarithms(samples)))
+
+
 def ratio_of_means(
     numerators: Samples, denominators: Samples, confidence: float = 0.95
 ) -> Interval:

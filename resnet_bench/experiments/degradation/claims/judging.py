@@ -10,8 +10,8 @@ from resnet_bench.experiments.degradation.claims.evidence import BySeed, Evidenc
 from resnet_bench.present.numbers import bracketed, compact
 from resnet_bench.statistics.estimates import (
     SEEDS_FOR_P_VALUE,
+    geometric_interval,
     mean_interval,
-    ratio_interval,
     sign_flip_p,
 )
 from resnet_bench.statistics.intervals import Interval
@@ -37,7 +37,7 @@ class Scale(Enum):
     def interval(self, samples: Sequence[float]) -> Interval:
         """Return the interval of at least one sample."""
         if self is Scale.RATIO:
-            return ratio_interval(samples, [1.0] * len(samples))
+            return geometric_interval(samples)
         if self is Scale.MEAN:
             return mean_interval(samples)
         worst = max(samples)

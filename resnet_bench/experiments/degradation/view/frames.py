@@ -17,11 +17,15 @@ from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.records import Shortcut, TrainingResult
 from resnet_bench.present.machines import machine_title
 from resnet_bench.present.numbers import compact
-from resnet_bench.present.theme import NEUTRAL, figure, plain_log_ticks
+from resnet_bench.present.theme import (
+    NEUTRAL,
+    SHORTCUT_COLOURS,
+    figure,
+    plain_log_ticks,
+)
 from resnet_bench.records import Record
 from resnet_bench.statistics.estimates import (
     mean_interval,
-    ratio_interval,
     wilson_interval,
 )
 from resnet_bench.statistics.intervals import Interval
@@ -181,9 +185,9 @@ def over_seeds(
     return pd.DataFrame(rows, columns=[*by, "estimate", "low", "high", "samples"])
 
 
-def geometric(samples: Sequence[float]) -> Interval:
-    """Return the geometric mean with its t interval on logarithms."""
-    return ratio_interval(samples, [1.0] * len(samples))
+def marks(shortcut: str) -> dict[str, Any]:
+    """Return the colour and the marker by which a network's shortcut is known."""
+    return {"color": SHORTCUT_COLOURS[shortcut], "marker": MARKERS[shortcut]}
 
 
 def whiskers(

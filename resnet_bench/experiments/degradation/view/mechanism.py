@@ -15,11 +15,10 @@ from resnet_bench.experiments.degradation.records import (
     Lesion,
 )
 from resnet_bench.experiments.degradation.view.frames import (
-    MARKERS,
     SHORTCUTS,
     Material,
     depth_colours,
-    geometric,
+    marks,
     number_ticks,
     over_seeds,
     reference_line,
@@ -27,7 +26,7 @@ from resnet_bench.experiments.degradation.view.frames import (
 )
 from resnet_bench.present.numbers import compact
 from resnet_bench.present.theme import SHORTCUT_COLOURS
-from resnet_bench.statistics.estimates import mean_interval
+from resnet_bench.statistics.estimates import geometric_interval, mean_interval
 
 #: Moments that the heat map shows, with what they are called.
 MOMENTS = {"0": "before training", "end": "at the end of training"}
@@ -192,8 +191,7 @@ def _single_deletions(
     axes.plot(
         mean.index,
         mean,
-        color=colour,
-        marker=MARKERS[shortcut],
+        **marks(shortcut),
         markersize=4.5,
         linewidth=2,
         label=name,
@@ -215,10 +213,9 @@ def _several(axes: Axes, frame: pd.DataFrame, shortcut: str) -> None:
             points.assign(touched=points["count"] * blocks_each * aside),
             "touched",
             (0.0, 100.0),
-            color=SHORTCUT_COLOURS[shortcut],
-            marker=MARKERS[shortcut],
             linestyle=style,
             elinewidth=1.0,
+            **marks(shortcut),
         )
 
 
@@ -277,14 +274,10 @@ def _by_depth(
 ) -> None:
     """Draw each network's mean against its depth."""
     by_seed = frame.groupby(["shortcut", "depth", "seed"])[field].mean().reset_index()
-    points = over_seeds(by_seed, ("shortcut", "depth"), field, geometric)
+    points = over_seeds(by_seed, ("shortcut", "depth"), field, geometric_interval)
     for shortcut in SHORTCUTS:
         of_shortcut = points[points["shortcut"] == shortcut]
-        style = {
-            "color": SHORTCUT_COLOURS[shortcut],
-            "marker": MARKERS[shortcut],
-            "label": shortcut,
-        }
+        style = {**marks(shortcut), "label": shortcut}
         whiskers(axes, of_shortcut, "depth", (0.0, np.inf), **style)
     number_ticks(axes, depths)
     axes.grid(axis="y")

@@ -12,7 +12,6 @@ from resnet_bench.experiments.degradation.view.frames import (
     SHORTCUTS,
     Material,
     bounded,
-    geometric,
     standard,
 )
 from resnet_bench.present.numbers import bracketed
@@ -22,6 +21,7 @@ from resnet_bench.present.published import (
     same_protocol,
 )
 from resnet_bench.present.tables import Table
+from resnet_bench.statistics.estimates import geometric_interval
 
 #: What the published networks were trained on.
 PUBLISHED_DATASET = "cifar10"
@@ -198,7 +198,7 @@ def _by_moment(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         smooth = [row["shattering_correlation"] for row in rows]
         known = [value for value in smooth if value is not None]
         if ratios:
-            interval = geometric(ratios)
+            interval = geometric_interval(ratios)
             # Text, because the sides of a ratio's interval differ by far.
             summary[f"ratio_{moment}"] = bracketed(interval)
             summary |= {

@@ -13,11 +13,11 @@ from resnet_bench.experiments.degradation.records import (
     TrainingResult,
 )
 from resnet_bench.experiments.degradation.view.frames import (
-    MARKERS,
     SHORTCUTS,
     Material,
     depth_colours,
     log_scale,
+    marks,
     number_ticks,
     over_seeds,
     reference_line,
@@ -143,7 +143,7 @@ def _shortcut_by_depth(axes: Axes, frame: pd.DataFrame, shortcut: str) -> list[A
         linewidth=0,
     )
     label = f"{shortcut}: training error, recalibrated; 95 % over seeds"
-    style = {"color": colour, "marker": MARKERS[shortcut], "label": label, "zorder": 3}
+    style = {**marks(shortcut), "label": label, "zorder": 3}
     train = whiskers(axes, training_errors(frame), "depth", PERCENT, **style)
     label = f"{shortcut}: test error; band: size of the test set"
     (test,) = axes.plot(
@@ -177,10 +177,9 @@ def budgets(made: Material) -> Figure | None:
             training_errors(group),
             "steps",
             PERCENT,
-            color=SHORTCUT_COLOURS[str(shortcut)],
-            marker=MARKERS[str(shortcut)],
             linestyle=styles[depth],
             label=f"{shortcut}-{depth}",
+            **marks(str(shortcut)),
         )
     number_ticks(axes, sorted(set(frame["steps"])))
     axes.set_xlabel("training steps (log scale); every point is a training of its own")
@@ -238,8 +237,7 @@ def _treatment_marks(axes: Axes, frame: pd.DataFrame, shortcut: str) -> None:
         frame["estimate"],
         frame.index,
         xerr=[low.clip(0, 100) * known, high.clip(0, 100) * known],
-        color=SHORTCUT_COLOURS[shortcut],
-        marker=MARKERS[shortcut],
+        **marks(shortcut),
         linestyle="none",
         capsize=3,
         linewidth=1.8,
