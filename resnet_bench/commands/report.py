@@ -51,7 +51,7 @@ def make_report(config: ReportConfig, output: Output) -> ExitCode:
     """
     from resnet_bench.reports.blocks import page_filled, results_page
     from resnet_bench.reports.page import documents_from, html_page, page_of
-    from resnet_bench.reports.runs import choose_runs, publish
+    from resnet_bench.reports.runs import choose_runs, publish, write
 
     chosen = choose_runs(config.results, config.runs)
     for problem in chosen.problems:
@@ -69,8 +69,7 @@ def make_report(config: ReportConfig, output: Output) -> ExitCode:
     for path in config.readme:
         written[path] = page_filled(path, chosen.complete)
     for path, text in written.items():
-        _write(path, text)
-        output.say(f"wrote {path}")
+        output.say(f"wrote {write(path, text)}")
     return ExitCode.INCOMPLETE if chosen.problems else ExitCode.OK
 
 
@@ -81,16 +80,6 @@ def _refuse_nothing(config: ReportConfig, chosen: "Chosen") -> None:
         raise UsageError(
             f"no runs in {config.results} yet: run 'resnet-bench speed' first"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputOutputError(
-            f"cannot write {path}: {error.strerror or error}"
-        ) from error
 
 
 REPORT = Reader(ReportConfig, make_report, ("report", "report --html page.html latest"))

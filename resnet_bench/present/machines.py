@@ -25,23 +25,15 @@ def machine_title(environment: Mapping[str, Any], device: str = "cpu") -> str:
     `device` is `cpu` or `cuda`, with an index if there are several GPUs.
     """
     if device.startswith("cuda"):
-        return gpu_title(environment, device)
+        gpus = dict(enumerate(environment.get("gpus") or []))
+        gpu = gpus.get(int(device.partition(":")[2] or 0), {"name": "unknown GPU"})
+        return str(gpu.get("name") or UNKNOWN_MACHINE)
     cpu = environment.get("cpu") or {}
     cores = cpu.get("usable_cores")
     name = short_processor(cpu["model"]) if cpu.get("model") else UNKNOWN_MACHINE
     if cores is None:
         return name
     return f"{name}, {cores:g} core{'s' if cores != 1 else ''}"
-
-
-def gpu_title(environment: Mapping[str, Any], device: str) -> str:
-    """Return the name of the GPU that `cuda` or `cuda:N` means."""
-    gpus = environment.get("gpus") or []
-    _, _, index = device.partition(":")
-    position = int(index or 0)
-    if position < len(gpus):
-        return str(gpus[position].get("name") or UNKNOWN_MACHINE)
-    return "unknown GPU"
 
 
 #: Changes from minute to minute, and says nothing about what was set up.

@@ -103,14 +103,6 @@ EXTRAS = (
 )
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading with its lines: what, and how it is here."""
-
-    title: str
-    lines: tuple[tuple[str, str], ...]
-
-
 def json_object(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return the environment, its warnings and the extras for `--json`."""
     extras = [{**asdict(extra), "installed": extra.installed} for extra in EXTRAS]
@@ -123,25 +115,22 @@ def json_object(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 def report(environment: Mapping[str, Any]) -> Iterator[Text]:
     """Yield the lines of the page, warnings last: they stay on the screen."""
-    for section in (*sections(environment), _extras()):
-        yield Text(section.title, style="bold")
-        for name, value in section.lines:
+    sections = {
+        "Machine": _machine(environment),
+        "Software": _software(environment),
+        "Settings": _settings(environment),
+        "Extras: pip install --editable '.[NAME]'": _extras(),
+    }
+    for title, lines in sections.items():
+        yield Text(title, style="bold")
+        for name, value in lines:
             yield Text.assemble(f"  {name:<14}", value)
-    found = list(warnings(environment))
     yield Text("Warnings", style="bold")
+    found = list(warnings(environment))
     for warning in found:
         yield Text.assemble("  ", (warning, "yellow"))
     if not found:
         yield Text("  none: this machine is quiet enough to measure", style="green")
-
-
-def sections(environment: Mapping[str, Any]) -> tuple[Section, ...]:
-    """Return machine, software and settings as text."""
-    return (
-        Section("Machine", tuple(_machine(environment))),
-        Section("Software", tuple(_software(environment))),
-        Section("Settings", tuple(_settings(environment))),
-    )
 
 
 def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -149,13 +138,15 @@ def _machine(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "CPU", f"{_text(cpu['model'])}, {_text(cpu['architecture'])}"
     yield "cores", _cores(cpu)
     yield "instructions", " ".join(cpu["instructions"]) or UNKNOWN
-    yield "frequency", _frequency(cpu)
+    governors = ", ".join(cpu["governors"] or [UNKNOWN])
+    yield "frequency", f"governor {governors}, boost {_switch(cpu['boost'])}"
     yield (
         "memory",
         f"{gibibytes(memory['available_bytes'])} available"
         f" of {gibibytes(memory['total_bytes'])}",
     )
-    yield "load", _load(environment["load"])
+    load = environment["load"]
+    yield "load", UNKNOWN if load is None else f"{load:.2f} over the last minute"
     for gpu in environment["gpus"]:
         yield "GPU", _gpu(gpu)
     if not environment["gpus"]:
@@ -170,15 +161,6 @@ def _cores(cpu: Mapping[str, Any]) -> str:
         f"{_text(cpu['affinity_cores'])} by affinity, "
         f"quota {_text(cpu['quota_cores'], 'none')}"
     )
-
-
-def _frequency(cpu: Mapping[str, Any]) -> str:
-    governors = ", ".join(cpu["governors"] or [UNKNOWN])
-    return f"governor {governors}, boost {_switch(cpu['boost'])}"
-
-
-def _load(load: float | None) -> str:
-    return UNKNOWN if load is None else f"{load:.2f} over the last minute"
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:
@@ -221,12 +203,10 @@ def _settings(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "variable", f"{name}={value}"
 
 
-def _extras() -> Section:
-    lines = (
-        (extra.name, f"{'installed' if extra.installed else 'missing':<11}{extra.adds}")
-        for extra in EXTRAS
-    )
-    return Section("Extras: pip install --editable '.[NAME]'", tuple(lines))
+def _extras() -> Iterator[tuple[str, str]]:
+    for extra in EXTRAS:
+        state = "installed" if extra.installed else "missing"
+        yield extra.name, f"{state:<11}{extra.adds}"
 
 
 def _text(value: object, unknown: str = UNKNOWN) -> str:

@@ -33,11 +33,11 @@ def publish(view: ShownRun) -> list[Path]:
     tables = shown.tables
     written = []
     if tables:
-        written.append(_write(run.folder / "table.md", markdown_page(view)))
+        written.append(write(run.folder / "table.md", markdown_page(view)))
     measured = [table.name for table in tables if table.name != CLAIMS]
     for table in tables:
         name = "table" if table.name in measured[:1] else table.name
-        written.append(_write(run.folder / f"{name}.csv", csv_text(table)))
+        written.append(write(run.folder / f"{name}.csv", csv_text(table)))
     for drawing in view.drawings:
         figure = shown.figures[drawing.name]
         written += save_figure(figure, drawing, run.folder / FIGURES_FOLDER)
@@ -58,8 +58,10 @@ def relative(path: Path, base: Path) -> str:
     return Path(os.path.relpath(path.resolve(), base.resolve())).as_posix()
 
 
-def _write(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
+    """Write a text, making its folder; raises InputOutputError."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputOutputError(
