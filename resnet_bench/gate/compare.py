@@ -272,7 +272,7 @@ def _machine_row(case: str, base: Observed, head: Observed, terms: Comparison) -
     ratio = ratio_between(base.values, head.values, terms.process_spread)
     rule = TimingRule(**settings_for(case, "seconds", terms.thresholds))
     seconds = before if unit == "s" else math.inf
-    slower = ratio if base.measure.better == "lower" else inverse(ratio)
+    slower = ratio if base.measure.better == "lower" else ratio.inverse
     decision = judge(slower, seconds, rule)
     verdict, because = decision.verdict, decision.because
     return Row(case, name, verdict, because, before, after, ratio, unit)
@@ -336,11 +336,6 @@ def ratio_between(
         math.exp(estimate + above),
         min(len(base), len(head)),
     )
-
-
-def inverse(ratio: Interval) -> Interval:
-    """Return base over head, so that more always means worse."""
-    return Interval(1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low, ratio.samples)
 
 
 def geometric_means(rows: Sequence[Row]) -> dict[str, float]:

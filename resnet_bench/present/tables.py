@@ -27,10 +27,14 @@ MAXIMUM_NARROW_COLUMNS = 8
 
 @dataclass(frozen=True)
 class Scale:
-    """How a quantity of a frame is shown: unit, and what to multiply by."""
+    """How a quantity of a frame is shown: unit, and what to multiply by.
+
+    A column is shown so while its largest value stays below `below`.
+    """
 
     unit: str
     factor: float = 1.0
+    below: float = math.inf
 
 
 #: Suffixes of column names; the first that fits decides (`images_per_second`
@@ -38,8 +42,17 @@ class Scale:
 SCALES: dict[str, tuple[Scale, ...]] = {
     "images_per_second": (Scale("images/s"),),
     "per_second": (Scale("1/s"),),
-    "seconds": (Scale("µs", 1e6), Scale("ms", 1e3), Scale("s"), Scale("min", 1 / 60)),
-    "bytes": (Scale("KiB", 2.0**-10), Scale("MiB", 2.0**-20), Scale("GiB", 2.0**-30)),
+    "seconds": (
+        Scale("µs", 1e6, 1e3),
+        Scale("ms", 1e3, 1e4),
+        Scale("s", 1.0, 600.0),
+        Scale("min", 1 / 60),
+    ),
+    "bytes": (
+        Scale("KiB", 2.0**-10, 1024.0),
+        Scale("MiB", 2.0**-20, 512.0),
+        Scale("GiB", 2.0**-30),
+    ),
     "percent": (Scale("%"),),
     "points": (Scale("pp"),),
     "fraction": (Scale("%", 100.0),),
@@ -47,9 +60,6 @@ SCALES: dict[str, tuple[Scale, ...]] = {
     "gmac": (Scale("GMAC"),),
     "gflop": (Scale("GFLOP"),),
 }
-
-#: A column's largest value is shown below this in all but its largest scale.
-SCALE_LIMIT = {"µs": 1e3, "ms": 1e4, "s": 600.0, "KiB": 1024.0, "MiB": 512.0}
 
 
 @dataclass(frozen=True)
@@ -118,14 +128,8 @@ def scale_of(table: Table, column: str) -> Scale:
     numbers = [abs(value) for value in table.values(column) if is_number(value)]
     # Without a number the unit is a guess; ms is a better one than µs.
     largest = max((value for value in numbers if math.isfinite(value)), default=0.01)
-    return next(
-        (
-            scale
-            for scale in scales
-            if largest * scale.factor < SCALE_LIMIT.get(scale.unit, math.inf)
-        ),
-        scales[-1],
-    )
+    fitting = (scale for scale in scales if largest * scale.factor < scale.below)
+    return next(fitting, scales[-1])
 
 
 def columns_shown(table: Table, *, wide: bool) -> list[str]:

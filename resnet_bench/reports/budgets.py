@@ -131,13 +131,7 @@ class Budget:
         bounds = [found["low"], found["high"]]
         low, high = bounds if None not in bounds else (0.0, math.inf)
         made = Interval(found["estimate"], low, high, found["n"])
-        return _inverse(made) if self.per_image else made
-
-
-def _inverse(rate: Interval) -> Interval:
-    low = 1 / rate.high
-    high = 1 / rate.low if rate.low else math.inf
-    return Interval(1 / rate.estimate, low, high, rate.samples)
+        return made.inverse if self.per_image else made
 
 
 @dataclass(frozen=True)
@@ -168,9 +162,7 @@ class Candidate:
     @property
     def seconds_per_image(self) -> Interval:
         """The seconds of a call over the images of its batch."""
-        call, batch = self.seconds, int(self.row["batch_size"])
-        ends = (call.low / batch, call.high / batch)
-        return Interval(call.estimate / batch, *ends, call.samples)
+        return self.seconds.times(1 / int(self.row["batch_size"]))
 
     def chance(self, budget_seconds: float, process_spread: float) -> float:
         """Return how probable it is that another process stays within the budget.

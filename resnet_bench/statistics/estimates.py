@@ -212,27 +212,6 @@ def time_interval(visits: Samples) -> Interval:
     return exponential(hodges_lehmann(logarithms(visits)))
 
 
-#: A series has a trend when Kendall's test says so with this error and its first third
-#: differs from the rest by more than this fraction.
-TREND_ERROR = 0.01
-TREND_FRACTION = 0.03
-
-
-def trend_of(values: Samples) -> float:
-    """Return by which fraction the first third lies above the rest (below: negative).
-
-    0 where Kendall's test finds no trend (p < 0.01) or the difference is at most 3 %.
-    """
-    series = finite(values)
-    third = series.size // 3
-    if third == 0:
-        return 0.0
-    test = stats.kendalltau(np.arange(series.size), series)
-    excess = float(np.median(series[:third]) / np.median(series[third:])) - 1
-    found = test.pvalue < TREND_ERROR and abs(excess) > TREND_FRACTION
-    return excess if found else 0.0
-
-
 def sign_flip_p(differences: Samples) -> float:
     """Return the two-sided p of the paired sign-flip test of a zero mean.
 

@@ -29,6 +29,18 @@ class Interval:
             return math.inf
         return (self.high - self.low) / 2 / abs(self.estimate)
 
+    def times(self, factor: float) -> "Interval":
+        """Return the interval in another unit; `factor` is positive."""
+        bounds = (factor * self.low, factor * self.high)
+        return Interval(factor * self.estimate, *bounds, self.samples)
+
+    @property
+    def inverse(self) -> "Interval":
+        """The interval of 1 / x of a positive quantity x."""
+        low = 1 / self.high
+        high = 1 / self.low if self.low > 0 else math.inf
+        return Interval(1 / self.estimate, low, high, self.samples)
+
     @property
     def json(self) -> dict[str, float | int | None]:
         """The interval as every JSON object holds one.

@@ -53,3 +53,10 @@ def test_relative_half_width_of_a_zero_estimate_is_infinite() -> None:
 def test_an_interval_has_one_json_shape_without_infinities() -> None:
     made = Interval(2.0, 1.0, math.inf, 7).json
     assert made == {"estimate": 2.0, "low": None, "high": None, "n": 7}
+
+
+def test_an_interval_is_scaled_and_inverted_with_its_bounds() -> None:
+    found = Interval(4.0, 2.0, 8.0, 3)
+    assert found.times(0.5) == Interval(2.0, 1.0, 4.0, 3)
+    assert found.inverse == Interval(0.25, 0.125, 0.5, 3)
+    assert Interval(4.0, 0.0, math.inf, 1).inverse == Interval(0.25, 0.0, math.inf, 1)

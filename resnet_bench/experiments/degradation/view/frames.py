@@ -150,8 +150,7 @@ def bounded(name: str, interval: Interval) -> dict[str, float]:
 
 def sampling_interval(percent: float, images: int) -> Interval:
     """Return how sure `images` test images can be of an error in percent."""
-    share = wilson_interval(round(percent / 100 * images), images)
-    return Interval(100 * share.estimate, 100 * share.low, 100 * share.high, images)
+    return wilson_interval(round(percent / 100 * images), images).times(100)
 
 
 def standard(frame: pd.DataFrame) -> pd.DataFrame:

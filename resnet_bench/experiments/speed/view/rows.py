@@ -213,8 +213,7 @@ class SpeedRow(Measured):
         if time is None or flop is None:
             return None
         work = float(flop) * int(self.parameters["batch_size"])
-        low, high = work / time.high, work / time.low
-        return Interval(work / time.estimate, low, high, time.samples)
+        return time.inverse.times(work)
 
     @property
     def efficiency(self) -> float | None:
