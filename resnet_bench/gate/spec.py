@@ -244,7 +244,7 @@ class SubjectConfig(ResultsOptions, ExportOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckConfig(SubjectConfig, RuleOptions):
+class CheckConfig(RuleOptions, SubjectConfig):
     """`check`: the working tree against an older revision."""
 
     against: str | None = option(
@@ -299,7 +299,7 @@ FREE_TO_CHANGE = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(ResultsOptions, ExportOptions, RuleOptions):
+class CompareConfig(RuleOptions, ResultsOptions, ExportOptions):
     """`compare`: two stored runs of the same experiment."""
 
     runs: tuple[str, ...] = option(
