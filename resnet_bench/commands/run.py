@@ -42,7 +42,7 @@ from resnet_bench.options import (
     restore,
 )
 from resnet_bench.output import Output
-from resnet_bench.present.printing import show
+from resnet_bench.present.printing import check_exports, show
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.format import portable
@@ -285,8 +285,7 @@ class Session:
         if not self.request.dry_run and self.experiment.kept:
             check_writable(self.request.results)
         if not self.request.dry_run:
-            for path in self.request.exports.values():
-                self.output.check_export(path)
+            check_exports(self.request, self.output)
         executor = make_executor(self.request.executor, self.request.place)
         try:
             return self._with(executor, config, folder)

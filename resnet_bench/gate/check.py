@@ -16,7 +16,6 @@ from resnet_bench.gate.measuring import (
 from resnet_bench.gate.records import Pairs, Side, pairs_of
 from resnet_bench.gate.report import (
     Report,
-    check_targets,
     emit,
     emit_refusal,
     shown_of,
@@ -25,6 +24,7 @@ from resnet_bench.gate.rows import Timings, check_rows, timings_of
 from resnet_bench.gate.spec import Case, CheckConfig
 from resnet_bench.gate.trees import Tree, checked_out, git, resolve, working_tree
 from resnet_bench.output import Output
+from resnet_bench.present.printing import check_exports
 from resnet_bench.present.shown import Shown
 from resnet_bench.store.folders import check_writable
 from resnet_bench.store.reading import Run
@@ -39,7 +39,7 @@ def run_check(config: CheckConfig, output: Output) -> ExitCode:
     Terminated after the run file was closed.
     """
     check_writable(config.results)
-    check_targets(config, output)
+    check_exports(config, output)
     budget = starting_budget(config.budget)
     try:
         with both_trees(config) as trees:

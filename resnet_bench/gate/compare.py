@@ -15,7 +15,7 @@ from resnet_bench.gate.baselines import exists, run_file_of
 from resnet_bench.gate.deciding import TimingRule, Verdict, judge
 from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.gate.records import Accuracy, ExactMetrics, PairTiming
-from resnet_bench.gate.report import Report, check_targets, emit, emit_refusal
+from resnet_bench.gate.report import Report, emit, emit_refusal
 from resnet_bench.gate.rows import (
     AccuracyRule,
     PairedAccuracies,
@@ -26,6 +26,7 @@ from resnet_bench.gate.rows import (
 from resnet_bench.gate.spec import CompareConfig, settings_for
 from resnet_bench.output import Output
 from resnet_bench.present.machines import differences
+from resnet_bench.present.printing import check_exports
 from resnet_bench.records import Measure, Record, measures
 from resnet_bench.statistics.estimates import geometric_mean
 from resnet_bench.statistics.intervals import Interval, median_interval
@@ -374,7 +375,7 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
     Raises UsageError for an unknown run and NotComparableError for two that have
     nothing to do with each other.
     """
-    check_targets(config, output)
+    check_exports(config, output)
     base, head = (named_run(config.results, name, output) for name in config.runs)
     spread = known_process_spread(config.results, head.machine_key)
     try:

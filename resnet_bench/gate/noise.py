@@ -47,8 +47,7 @@ def run_noise(config: NoiseConfig, output: Output) -> ExitCode:
     Terminated after the run file was closed.
     """
     check_writable(config.results)
-    for path in config.exports.values():
-        output.check_export(path)
+    printing.check_exports(config, output)
     budget = starting_budget(config.budget)
     tree = working_tree(folder_of(config), config.source, config.results)
     wanted = Measurement(

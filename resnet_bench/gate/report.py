@@ -269,13 +269,6 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def check_targets(config: CheckConfig | CompareConfig, output: Output) -> None:
-    """Raise InputOutputError for a file that cannot be written, before measuring."""
-    junit = config.junit if isinstance(config, CheckConfig) else None
-    for path in (*config.exports.values(), *([junit] if junit else [])):
-        output.check_export(path)
-
-
 def emit(report: Report, config: CheckConfig | CompareConfig, output: Output) -> None:
     """Print the report and write what was asked for; raises InputOutputError."""
     shown = shown_of(report, explain=config.explain)
@@ -306,8 +299,8 @@ def _tell_machines(
     output: Output,
 ) -> None:
     """Write the JUnit file, and what GitHub shows of a workflow."""
-    if isinstance(config, CheckConfig) and config.junit:
-        output.export(config.junit, junit_of(report))
+    if junit := config.exports.get("junit"):
+        output.export(junit, junit_of(report))
     if isinstance(config, CheckConfig) and config.github_summary:
         _tell_github(report, shown, output)
 

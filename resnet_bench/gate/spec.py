@@ -271,6 +271,11 @@ class CheckConfig(RuleOptions, SubjectConfig):
         if self.against and self.baseline:
             raise UsageError("--against and --baseline: expected one of the two")
 
+    @property
+    def exports(self) -> dict[str, Path]:
+        """The exports asked for, the JUnit file among them."""
+        return {**super().exports, **({"junit": self.junit} if self.junit else {})}
+
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig(SubjectConfig):

@@ -39,6 +39,12 @@ def _print(shown: Shown, options: ExportOptions, output: Output) -> None:
         output.write(sentence)
 
 
+def check_exports(options: ExportOptions, output: Output) -> None:
+    """Raise InputOutputError for a file that cannot be written, before measuring."""
+    for path in options.exports.values():
+        output.check_export(path)
+
+
 def export(shown: Shown, options: ExportOptions, output: Output) -> None:
     """Write a result's exports; raises InputOutputError."""
     from resnet_bench.present.tables import csv_text
@@ -49,7 +55,8 @@ def export(shown: Shown, options: ExportOptions, output: Output) -> None:
         "markdown": lambda: markdown_text(shown, wide=options.wide),
     }
     for name, path in options.exports.items():
-        output.export(path, texts[name]())
+        if name in texts:
+            output.export(path, texts[name]())
 
 
 def _json_text(shown: Shown) -> str:
