@@ -44,8 +44,8 @@ def run(make_run: MakeRun) -> Run:
 def test_the_knee_is_the_smallest_batch_with_95_percent_of_the_best(run: Run) -> None:
     train, inference = sweeps_of(rows_of(run))
     assert (train.mode, inference.mode) == ("train", "inference")
-    assert train.value(train.knee) == 4
-    assert train.value(train.best) == 8
+    assert train.knee == 4
+    assert train.best == 8
     assert train.json["values"] == [1, 2, 4, 8, 16]
     assert train.json["best_is_last"] is False
 
@@ -70,7 +70,7 @@ def test_pixels_count_where_the_images_size_is_swept(make_run: MakeRun) -> None:
     )
     (sweep,) = sweeps_of(rows_of(run))
     assert sweep.name == "image_size"
-    assert sweep.value(sweep.knee) == 128
+    assert sweep.knee == 128
 
 
 def test_a_sweep_over_threads_is_none_over_batches(make_run: MakeRun) -> None:
@@ -82,7 +82,7 @@ def test_a_sweep_over_threads_is_none_over_batches(make_run: MakeRun) -> None:
         mode="infer",
     )
     found: list[Sweep] = sweeps_of(rows_of(run))
-    assert [(each.name, each.value(each.knee)) for each in found] == [
+    assert [(each.name, each.knee) for each in found] == [
         ("threads", 2),
         ("threads", 2),
     ]

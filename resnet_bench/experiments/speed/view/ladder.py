@@ -76,19 +76,19 @@ class Step:
         saved = before.estimate - after.estimate
         return cost / saved if saved > 0 else None
 
-
-def step_json(step: Step) -> dict[str, Any]:
-    """Return what a step of the ladder adds to its row's JSON object."""
-    phases = GOALS.values()
-    ratios = {phase: step.ratio_to_previous(phase) for phase in phases}
-    return {
-        "rung": step.row.parameters["rung"],
-        "ratio_to_previous": {p: each and each.json for p, each in ratios.items()},
-        "logit_error": step.row.known("logit_error"),
-        "top1_agreement": step.row.known("top1_agreement"),
-        "compile_seconds": {phase: step.compile_seconds(phase) for phase in phases},
-        "break_even_calls": {phase: step.break_even_calls(phase) for phase in phases},
-    }
+    @property
+    def json(self) -> dict[str, Any]:
+        """What the step adds to its row's JSON object."""
+        phases = GOALS.values()
+        ratios = {phase: self.ratio_to_previous(phase) for phase in phases}
+        return {
+            "rung": self.row.parameters["rung"],
+            "ratio_to_previous": {p: each and each.json for p, each in ratios.items()},
+            "logit_error": self.row.known("logit_error"),
+            "top1_agreement": self.row.known("top1_agreement"),
+            "compile_seconds": {p: self.compile_seconds(p) for p in phases},
+            "break_even_calls": {p: self.break_even_calls(p) for p in phases},
+        }
 
 
 def steps_of(rows: Sequence[SpeedRow]) -> list[Step]:

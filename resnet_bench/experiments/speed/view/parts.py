@@ -113,6 +113,27 @@ class Breakdown(Measured):
         alone = [(name,) for name in WORK_UNITS]
         return [explained(self, names) for names in (*alone, tuple(WORK_UNITS))]
 
+    @property
+    def json(self) -> dict[str, Any]:
+        """The parts for machines, in seconds."""
+        return {
+            **self.model,
+            **self.settings,
+            "closure": {each: self.closure(each).json for each in DIRECTIONS},
+            "verdict": self.verdict,
+            "explained_by": [fit.json for fit in self.explanations],
+            "parts": [self._json_part(part) for part in self.parts],
+        }
+
+    def _json_part(self, part: str) -> dict[str, Any]:
+        return {
+            "part": part,
+            **{each: self.interval(part, each).json for each in DIRECTIONS},
+            "blocks": self.blocks(part),
+            "block_seconds": self.block_seconds(part),
+            **{name: self.work(part, name) for name in WORK_UNITS},
+        }
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -135,6 +156,15 @@ class Explanation:
             for name, seconds in self.seconds_per_unit.items()
         ]
         return f"{' and '.join(terms)} (R² {self.r_squared:.2f})"
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The fit for machines."""
+        factors = {
+            f"{WORK_UNITS[name]:.0e} {name}": seconds
+            for name, seconds in self.seconds_per_unit.items()
+        }
+        return {"seconds_per_unit": factors, "r_squared": self.r_squared}
 
 
 def explained(breakdown: Breakdown, names: Sequence[str]) -> Explanation:
@@ -222,40 +252,6 @@ def notes_of(breakdown: Breakdown) -> list[str]:
         f"{breakdown.name}: the parts' sum over the whole is {sums}{failed}.",
         f"{breakdown.name}: times explained by {'; by '.join(fits)}.",
     ]
-
-
-def breakdown_json(breakdown: Breakdown) -> dict[str, Any]:
-    """Return the parts of a model for machines, in seconds."""
-    return {
-        **breakdown.model,
-        **breakdown.settings,
-        "closure": {
-            direction: breakdown.closure(direction).json for direction in DIRECTIONS
-        },
-        "verdict": breakdown.verdict,
-        "explained_by": [
-            {
-                "seconds_per_unit": {
-                    f"{WORK_UNITS[name]:.0e} {name}": seconds
-                    for name, seconds in fit.seconds_per_unit.items()
-                },
-                "r_squared": fit.r_squared,
-            }
-            for fit in breakdown.explanations
-        ],
-        "parts": [_json_part(breakdown, part) for part in breakdown.parts],
-    }
-
-
-def _json_part(breakdown: Breakdown, part: str) -> dict[str, Any]:
-    return {
-        "part": part,
-        **{each: breakdown.interval(part, each).json for each in DIRECTIONS},
-        "blocks": breakdown.blocks(part),
-        "block_seconds": breakdown.block_seconds(part),
-        "multiply_adds": breakdown.work(part, "multiply_adds"),
-        "activations": breakdown.work(part, "activations"),
-    }
 
 
 #: How dark the bars of each direction are.

@@ -69,6 +69,27 @@ class Shortcut:
         with_it, without = self.residual.work[name], self.plain.work[name]
         return None if with_it is None or without is None else with_it - without
 
+    @property
+    def json(self) -> dict[str, Any]:
+        """The cost of the network's shortcuts for machines."""
+        times = {phase: self.time(phase) for phase in RATIO_PHASES}
+        return {
+            "variant": self.residual.parameters["variant"],
+            **self.residual.settings,
+            "ratio_to_plain": {p: time and time.json for p, time in times.items()},
+            **{name: self._memory_json(name) for name in MEMORY},
+            **self.extras,
+        }
+
+    def _memory_json(self, name: str) -> dict[str, Any] | None:
+        """Return a ratio of means; the same bytes in all passes have no bounds."""
+        ratio = self.memory[name]
+        if ratio is None:
+            return None
+        same = self.same_bytes(MEMORY[name]) is not None
+        unbounded = dict.fromkeys(("low", "high")) if same else {}
+        return {**ratio.json, **unbounded, "same_bytes": same}
+
 
 def shortcuts_of(rows: Sequence[SpeedRow]) -> list[Shortcut]:
     """Return every residual row that has its plain counterpart."""
@@ -140,25 +161,3 @@ def _memory_notes(found: Sequence[Shortcut], differ: Sequence[str]) -> list[str]
         f"passes: {'; '.join(names)}."
         for passes, names in exact.items()
     ]
-
-
-def shortcut_json(each: Shortcut) -> dict[str, Any]:
-    """Return the cost of a network's shortcuts for machines."""
-    times = {phase: each.time(phase) for phase in RATIO_PHASES}
-    return {
-        "variant": each.residual.parameters["variant"],
-        **each.residual.settings,
-        "ratio_to_plain": {phase: time and time.json for phase, time in times.items()},
-        **{name: _memory_json(each, name) for name in MEMORY},
-        **each.extras,
-    }
-
-
-def _memory_json(each: Shortcut, name: str) -> dict[str, Any] | None:
-    """Return a ratio of means; the same bytes in all passes are said, not bounded."""
-    ratio = each.memory[name]
-    if ratio is None:
-        return None
-    same = each.same_bytes(MEMORY[name]) is not None
-    unbounded = dict.fromkeys(("low", "high")) if same else {}
-    return {**ratio.json, **unbounded, "same_bytes": same}

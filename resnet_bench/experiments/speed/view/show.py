@@ -17,12 +17,10 @@ from resnet_bench.experiments.speed.view.ladder import (
     ladder_figure,
     ladder_table,
     recommendations,
-    step_json,
     steps_of,
 )
 from resnet_bench.experiments.speed.view.parts import (
     Breakdown,
-    breakdown_json,
     breakdown_table,
     breakdowns_of,
     part_figures,
@@ -37,7 +35,6 @@ from resnet_bench.experiments.speed.view.rows import (
 )
 from resnet_bench.experiments.speed.view.shortcut import (
     Shortcut,
-    shortcut_json,
     shortcut_table,
     shortcuts_of,
 )
@@ -142,8 +139,8 @@ def _json(run: Run, found: Found) -> dict[str, Any]:
     rows = found.rows
     further = {
         "sweeps": [each.json for each in found.sweeps],
-        "breakdown": [breakdown_json(each) for each in found.breakdowns],
-        "shortcut": [shortcut_json(each) for each in found.shortcuts],
+        "breakdown": [each.json for each in found.breakdowns],
+        "shortcut": [each.json for each in found.shortcuts],
         "recommended": [each.json for each in found.recommended],
     }
     return {
@@ -177,7 +174,7 @@ def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, An
             for phase, ratio in ratios.items()
             if phase in timed
         },
-        **(step_json(step) if step else {}),
+        **(step.json if step else {}),
         "warmup_converged": row.warmup_converged,
         "flags": row.flags,
         "verdict": row.verdict,

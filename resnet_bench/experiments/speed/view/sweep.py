@@ -1,6 +1,6 @@
 """Sweeps over one setting: images per second, and where more gives hardly more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,96 +47,93 @@ RING: dict[str, Any] = {"s": 150, "facecolor": "none", "edgecolor": BLACK}
 #: `requested_batch_size` goes with the batch.
 WITH = {"batch_size": ("batch_size", "requested_batch_size")}
 
+#: The modes of a sweep, each with the field of its images per second.
+MODES = {"train": "train_images_per_second", "inference": "inference_images_per_second"}
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """Rows of one model that differ in one setting alone, in its order."""
+    """Images per second of one model by the value of one setting, all others alike.
+
+    `rates` are in the order of the values; `row` is the first of the rows.
+    """
 
     name: str
     mode: str
-    rows: Sequence[SpeedRow]
+    row: SpeedRow
+    rates: Mapping[int, Interval]
 
-    def value(self, row: SpeedRow) -> int:
-        """Return what the row has of the swept setting."""
-        return int(row.parameters[self.name])
-
-    def rate(self, row: SpeedRow) -> Interval | None:
-        """Return the row's images per second."""
-        return row.interval(f"{self.mode}_images_per_second")
-
-    def throughput(self, row: SpeedRow) -> float:
+    def throughput(self, value: int) -> float:
         """Return images per second, or pixels where the images' size is swept."""
-        rate = self.rate(row)
-        pixels = self.value(row) ** 2 if self.name == "image_size" else 1
-        return rate.estimate * pixels if rate else 0.0
+        pixels = value**2 if self.name == "image_size" else 1
+        return self.rates[value].estimate * pixels
 
     @property
-    def best(self) -> SpeedRow:
-        """The row with the highest throughput."""
-        return max(self.rows, key=self.throughput)
+    def best(self) -> int:
+        """The value with the highest throughput."""
+        return max(self.rates, key=self.throughput)
 
     @property
-    def knee(self) -> SpeedRow:
-        """The first row that reaches KNEE_SHARE of the best."""
+    def knee(self) -> int:
+        """The first value that reaches KNEE_SHARE of the best."""
         enough = KNEE_SHARE * self.throughput(self.best)
-        return next(row for row in self.rows if self.throughput(row) >= enough)
+        return next(value for value in self.rates if self.throughput(value) >= enough)
 
     def setting(self, *said_elsewhere: str) -> str:
         """Return what else is set, in words."""
-        left_out = {*WITH.get(self.name, (self.name,)), "device", *said_elsewhere}
-        rest = [name for name in SETTINGS if name not in left_out]
-        return described(self.rows[0].parameters, rest)
+        left_out = {"device", *said_elsewhere}
+        rest = [name for name in _others(self.name) if name not in left_out]
+        return described(self.row.parameters, rest)
 
     @property
     def json(self) -> dict[str, Any]:
         """The sweep as one object; where it ends at its best, more may give more."""
         return {
-            **self.rows[0].model,
+            **self.row.model,
             "setting": self.setting(),
             "swept": self.name,
             "mode": self.mode,
-            "values": [self.value(row) for row in self.rows],
-            "knee": self.value(self.knee),
-            "best": self.value(self.best),
-            "best_is_last": self.best is self.rows[-1],
+            "values": list(self.rates),
+            "knee": self.knee,
+            "best": self.best,
+            "best_is_last": self.best == max(self.rates),
         }
+
+
+def _others(swept: str) -> list[str]:
+    """Return the settings that stay the same in a sweep."""
+    return [name for name in SETTINGS if name not in WITH.get(swept, (swept,))]
 
 
 def sweeps_of(rows: Sequence[SpeedRow]) -> list[Sweep]:
     """Return every sweep with enough values, by setting, then mode."""
     return [
-        Sweep(name, mode, group)
+        Sweep(name, mode, together[0], rates)
         for name in SWEPT
-        for together in _groups(rows, name)
-        for mode in ("train", "inference")
-        if len(group := list(_timed(together, name, mode))) >= LEAST_VALUES[name]
+        for together in _alike(rows, name)
+        for mode in MODES
+        if len(rates := _rates(together, name, mode)) >= LEAST_VALUES[name]
     ]
 
 
-def _groups(rows: Sequence[SpeedRow], name: str) -> list[list[SpeedRow]]:
-    swept = WITH.get(name, (name,))
+def _alike(rows: Sequence[SpeedRow], swept: str) -> list[list[SpeedRow]]:
+    """Return the rows in groups that differ in one setting alone."""
     groups: dict[str, list[SpeedRow]] = {}
     for row in rows:
-        rest = [row.name, row.parameters.get("rung")]
-        rest += [row.parameters.get(each) for each in SETTINGS if each not in swept]
-        groups.setdefault(str(rest), []).append(row)
+        others = [row.parameters.get(name) for name in ("rung", *_others(swept))]
+        groups.setdefault(str([row.name, *others]), []).append(row)
     return list(groups.values())
 
 
-def _timed(rows: Sequence[SpeedRow], name: str, mode: str) -> Iterator[SpeedRow]:
-    by_value = {
-        int(row.parameters[name]): row
-        for row in rows
-        if row.samples(f"{mode}_images_per_second")
-    }
-    return (by_value[value] for value in sorted(by_value))
+def _rates(rows: Sequence[SpeedRow], name: str, mode: str) -> dict[int, Interval]:
+    rates = {int(row.parameters[name]): row.interval(MODES[mode]) for row in rows}
+    return {value: rate for value in sorted(rates) if (rate := rates[value])}
 
 
 def _distinct(sweeps: Sequence[Sweep], name: str) -> list[str]:
     """Return the other settings in which the sweeps over one setting differ."""
-    firsts = [sweep.rows[0] for sweep in sweeps if sweep.name == name]
-    swept = WITH.get(name, (name,))
-    return [each for each in varying(firsts) if each not in swept]
+    firsts = [sweep.row for sweep in sweeps if sweep.name == name]
+    return [each for each in varying(firsts) if each in _others(name)]
 
 
 def sweep_table(sweeps: Sequence[Sweep]) -> Table | None:
@@ -174,18 +171,17 @@ def sweep_table(sweeps: Sequence[Sweep]) -> Table | None:
 
 
 def _line(sweep: Sweep, distinct: Sequence[str]) -> dict[str, Any]:
-    knee, best = sweep.rate(sweep.knee), sweep.rate(sweep.best)
     return {
-        "model": sweep.rows[0].name,
-        "beside": described(sweep.rows[0].parameters, distinct),
+        "model": sweep.row.name,
+        "beside": described(sweep.row.parameters, distinct),
         "setting": sweep.setting(),
         "mode": sweep.mode,
         "swept": sweep.name.replace("_", " "),
-        "knee": str(sweep.value(sweep.knee)),
-        "knee_images_per_second": knee.estimate if knee else None,
-        "best": str(sweep.value(sweep.best)),
-        "best_images_per_second": best.estimate if best else None,
-        "values": ", ".join(str(sweep.value(row)) for row in sweep.rows),
+        "knee": str(sweep.knee),
+        "knee_images_per_second": sweep.rates[sweep.knee].estimate,
+        "best": str(sweep.best),
+        "best_images_per_second": sweep.rates[sweep.best].estimate,
+        "values": ", ".join(map(str, sweep.rates)),
     }
 
 
@@ -211,11 +207,11 @@ def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figu
     )
     axes = theme.axes(made, x=SWEPT[name], y="images per second")
     axes.set_xscale("log", base=2)
-    settings = [described(sweep.rows[0].parameters, distinct) for sweep in sweeps]
+    settings = [described(sweep.row.parameters, distinct) for sweep in sweeps]
     numbers = {words: number for number, words in enumerate(dict.fromkeys(settings))}
     for sweep, words in zip(sweeps, settings, strict=True):
         _curve(axes, sweep, words, LOOKS[numbers[words] % len(LOOKS)])
-    values = sorted({sweep.value(row) for sweep in sweeps for row in sweep.rows})
+    values = sorted({value for sweep in sweeps for value in sweep.rates})
     axes.set_xticks(values, [str(value) for value in values], minor=False)
     axes.minorticks_off()
     axes.grid(visible=True)
@@ -228,11 +224,10 @@ def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figu
 def _curve(axes: Axes, sweep: Sweep, setting: str, look: tuple[float, Any]) -> None:
     """Draw one sweep; width and markers tell settings apart, dashes the mode."""
     width, fill = look
-    first = sweep.rows[0]
-    rates = [rate for row in sweep.rows if (rate := sweep.rate(row))]
+    first, rates = sweep.row, list(sweep.rates.values())
     words = [first.name, sweep.mode, *([setting] if setting else [])]
     axes.errorbar(
-        [sweep.value(row) for row in sweep.rows],
+        list(sweep.rates),
         [rate.estimate for rate in rates],
         yerr=spread(rates),
         capsize=3,
@@ -244,6 +239,5 @@ def _curve(axes: Axes, sweep: Sweep, setting: str, look: tuple[float, Any]) -> N
         fillstyle=fill,
         label=theme.drawable(", ".join(words)),
     )
-    at_knee = sweep.rate(sweep.knee)
-    if at_knee is not None:
-        axes.scatter([sweep.value(sweep.knee)], [at_knee.estimate], **RING, zorder=4)
+    at_knee = sweep.rates[sweep.knee].estimate
+    axes.scatter([sweep.knee], [at_knee], **RING, zorder=4)
