@@ -153,7 +153,7 @@ def test_labels_name_what_is_unusual() -> None:
     assert cell.label == "plain-56 seed 2"
     longer = DegradationCell(budget=4, train_images=100, treatment="adam")
     assert longer.label == "residual-20 seed 0 adam x4 100 images"
-    assert DegradationCell(task="anysize").label == "any size"
+    assert DegradationCell(task="anysize").label == "anysize"
 
 
 def test_where_the_data_lie_is_no_part_of_a_cells_identity() -> None:

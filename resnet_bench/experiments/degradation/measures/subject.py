@@ -131,14 +131,11 @@ def make_subject(cell: DegradationCell, ranks: Ranks = ALONE) -> Subject:
     data = load_data(data_request(cell)).to(cell.device)
     model = build_network(cell, data).to(cell.device)
     compute_small_maps_densely(model)
-    train = data.train if cell.train_images is None else _few(data, cell.train_images)
+    images = len(data.train) if cell.train_images is None else cell.train_images
+    train = data.train if images >= len(data.train) else data.train.first(images)
     plan = training_plan(cell, data)
     trainer = Trainer(model, train, data.normalisation, plan, ranks=ranks)
     return Subject(cell=cell, data=data, model=model, trainer=trainer)
-
-
-def _few(data: ImageData, images: int) -> Split:
-    return data.train.first(min(images, len(data.train)))
 
 
 def finite(value: float | torch.Tensor) -> float | None:

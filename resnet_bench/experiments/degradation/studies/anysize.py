@@ -24,7 +24,7 @@ class AnySize(Study):
 
     def networks(self, grid: Grid) -> Iterator[DegradationCell]:
         """Yield one cell that trains nothing."""
-        yield replace(grid.base, task="anysize", depth=grid.reference)
+        yield replace(grid.base, task=self.name, depth=grid.reference)
 
     def examine(self, cell: DegradationCell) -> Iterator[SizeCheck]:
         """Yield what each network answers to one image of each size."""
