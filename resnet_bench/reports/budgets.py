@@ -14,7 +14,7 @@ from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view.rows import SWITCHES
 from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD, DEVIATIONS
 from resnet_bench.present.published import reference
-from resnet_bench.present.tables import Table
+from resnet_bench.present.tables import Table, interval_columns
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
@@ -182,13 +182,10 @@ class Candidate:
 
     def columns(self, name: str, seconds: Interval) -> dict[str, Any]:
         """Return the candidate as columns of a table, its seconds under `name`."""
-        shown = seconds.json
         return {
             "model": self.title,
             "setting": self.setting,
-            name: shown["estimate"],
-            f"{name}_low": shown["low"],
-            f"{name}_high": shown["high"],
+            **interval_columns(name, seconds),
             "top1_percent": self.accuracy.percent,
             "weights": self.accuracy.weights,
             "verdict": self.row.get("verdict"),

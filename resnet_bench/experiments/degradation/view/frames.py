@@ -17,6 +17,7 @@ from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.records import Shortcut, TrainingResult
 from resnet_bench.present.machines import machine_title
 from resnet_bench.present.numbers import compact
+from resnet_bench.present.tables import interval_columns
 from resnet_bench.present.theme import (
     NEUTRAL,
     SHORTCUT_COLOURS,
@@ -137,15 +138,9 @@ def summarised(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     for name, field in ERRORS.items():
         interval = mean_interval([row[field] for row in group])
-        summary |= bounded(f"{name}_percent", interval)
+        summary |= interval_columns(f"{name}_percent", interval)
     sampling = sampling_interval(summary["test_percent"], group[0]["test_images"])
     return summary | {"sampling_low": sampling.low, "sampling_high": sampling.high}
-
-
-def bounded(name: str, interval: Interval) -> dict[str, float]:
-    """Return an interval as three columns of a frame."""
-    bounds = (interval.estimate, interval.low, interval.high)
-    return {f"{name}{end}": value for end, value in zip(BOUNDS, bounds, strict=True)}
 
 
 def sampling_interval(percent: float, images: int) -> Interval:

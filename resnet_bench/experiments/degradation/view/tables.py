@@ -11,7 +11,6 @@ from resnet_bench.experiments.degradation.view.frames import (
     BOUNDS,
     SHORTCUTS,
     Material,
-    bounded,
     standard,
 )
 from resnet_bench.present.numbers import bracketed
@@ -20,7 +19,7 @@ from resnet_bench.present.published import (
     published_table,
     same_protocol,
 )
-from resnet_bench.present.tables import Table
+from resnet_bench.present.tables import Table, interval_columns
 from resnet_bench.statistics.estimates import geometric_interval
 
 #: What the published networks were trained on.
@@ -203,7 +202,7 @@ def _by_moment(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             summary[f"ratio_{moment}"] = bracketed(interval)
             summary |= {
                 f"{name}_{moment}": value
-                for name, value in bounded("bottom_over_top", interval).items()
+                for name, value in interval_columns("bottom_over_top", interval).items()
             }
         if known:
             summary[f"shattering_{moment}"] = sum(known) / len(known)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -26,7 +27,7 @@ from resnet_bench.experiments.speed.view.rows import (
     name_columns,
     varying,
 )
-from resnet_bench.present.tables import Table
+from resnet_bench.present.tables import Table, interval_columns
 from resnet_bench.statistics.estimates import percentile
 from resnet_bench.statistics.intervals import Interval, median_interval
 from resnet_bench.store.reading import Run
@@ -119,12 +120,9 @@ def percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
 
 def bounded(name: str, interval: Interval | None) -> dict[str, float | None]:
     """Return an interval as the columns of a frame; one sample bounds nothing."""
-    names = (name, f"{name}_low", f"{name}_high")
-    if interval is None:
-        return dict.fromkeys(names)
-    told = interval.samples > 1
-    low, high = (interval.low, interval.high) if told else (-math.inf, math.inf)
-    return dict(zip(names, (interval.estimate, low, high), strict=True))
+    if interval is not None and interval.samples == 1:
+        interval = replace(interval, low=-math.inf, high=math.inf)
+    return interval_columns(name, interval)
 
 
 def times_table(
