@@ -7,9 +7,9 @@ declares the option again with `inherited`.
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_bench.catalogue import DATASETS, parse_dataset, parse_variants
+from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset, parse_variants
 from resnet_bench.engine.models.design import STEMS
-from resnet_bench.options import Options, option
+from resnet_bench.options import Options, check, option
 
 #: torchvision's stem and stages halve the image five times.
 SMALLEST_IMAGE = 8
@@ -19,8 +19,12 @@ SMALLEST_IMAGE = 8
 class DeviceOptions(Options):
     """Where an experiment computes, and with which random numbers."""
 
-    device: str = option("auto", help="auto, cpu, cuda or cuda:N.")
-    seed: int = option(0, help="The first seed.", minimum=0)
+    device: str = option(
+        "auto",
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where to run; auto prefers CUDA.",
+    )
+    seed: int = option(0, help="The first seed.", minimum=0, maximum=2**63 - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,9 @@ class VariantOptions(Options):
     def __post_init__(self) -> None:
         """Check every value and name each variant once."""
         super().__post_init__()
+        for variant in self.variants:
+            known = ", ".join(map(str, VARIANTS))
+            check(variant in VARIANTS, "--variants", variant, f"{known} or all")
         object.__setattr__(self, "variants", tuple(dict.fromkeys(self.variants)))
 
 

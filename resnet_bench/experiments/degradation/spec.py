@@ -2,15 +2,14 @@
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
-from resnet_bench.catalogue import DATASETS, parse_dataset
 from resnet_bench.engine.models.design import is_cifar_depth, nearest_cifar_depths
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.degradation.grid import Budget, Grid, Profile
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies import STUDIES, planned
-from resnet_bench.options import Options, check, option
+from resnet_bench.experiments.options import TrainingOptions
+from resnet_bench.options import check, inherited, option
 
 PROFILES = {
     "quick": Profile(
@@ -71,7 +70,7 @@ def parse_studies(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Options):
+class Config(TrainingOptions):
     """What to train and which studies look at it.
 
     Options left out follow the profile. Raises UsageError for a value that cannot
@@ -89,21 +88,11 @@ class Config(Options):
     depths: tuple[int, ...] = option(
         (), help="Depths, each 6n + 2 (default: by profile)."
     )
-    seeds: int | None = option(
-        None, help="Trainings of each network (default: by profile).", minimum=1
-    )
-    epochs: int | None = option(
-        None, help="Epochs of one budget (default: by profile).", minimum=1
-    )
-    dataset: str | None = option(
+    epochs: int | None = inherited(
+        TrainingOptions,
+        "epochs",
         None,
-        help=f"Data set: {', '.join(DATASETS)} (default: by profile).",
-        parse=parse_dataset,
-    )
-    data_dir: Path | None = option(None, help="Folder that holds the data set.")
-    download: bool = option(False, help="Download the data set when it is not there.")
-    skip_bad_images: bool = option(
-        False, help="Leave out images that cannot be decoded, and count them."
+        help="Epochs of one budget (default: by profile).",
     )
     family: str = option(
         "cifar",
@@ -119,7 +108,7 @@ class Config(Options):
         choices=("one-cycle", "paper", "constant"),
     )
     lr: float = option(0.1, help="Peak learning rate.", above=0)
-    batch_size: int = option(128, help="Images per step.", flags=("-b",), minimum=2)
+    batch_size: int = inherited(TrainingOptions, "batch_size", 128)
     image_size: int | None = option(
         None, help="Resize images to this many pixels (default: as stored).", minimum=4
     )
@@ -128,8 +117,6 @@ class Config(Options):
         help="Augmentation; auto is crop-flip for colour images, else none.",
         choices=("auto", "none", "crop", "crop-flip"),
     )
-    device: str = option("auto", help="auto, cpu, cuda or cuda:N.")
-    seed: int = option(0, help="The first seed.", minimum=0)
 
     def __post_init__(self) -> None:
         """Check every value and fill in the profile's."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from resnet_bench.catalogue import VARIANTS, parse_variants
 from resnet_bench.errors import UsageError
+from resnet_bench.experiments.options import DeviceOptions, VariantOptions
 from resnet_bench.experiments.speed.cells import (
     AUTO,
     BREAKDOWNS,
@@ -18,7 +18,7 @@ from resnet_bench.experiments.speed.cells import (
     SpeedSamples,
 )
 from resnet_bench.experiments.speed.settings import PROFILES, PROTOCOLS
-from resnet_bench.options import Options, check, kept, option
+from resnet_bench.options import inherited, kept, option
 
 DTYPES = ("float32", "bfloat16", "float16")
 #: Short names that people use, and what they stand for.
@@ -64,12 +64,13 @@ def parse_dtype(text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Options):
+class Config(DeviceOptions, VariantOptions):
     """The options of `speed`; `None` and `()` are filled in by `resolved`."""
 
-    variants: tuple[int, ...] = option(
+    variants: tuple[int, ...] = inherited(
+        VariantOptions,
+        "variants",
         (),
-        parse=parse_variants,
         metavar="18,34,…|all",
         help="ResNets of torchvision to time [default: 18,34,50; none with --model].",
     )
@@ -84,11 +85,6 @@ class Config(Options):
         choices=SHORTCUTS,
         help="residual: as torchvision builds them; plain: without their shortcuts. "
         "Both together tell what the shortcut costs.",
-    )
-    device: str = option(
-        "auto",
-        metavar="auto|cpu|cuda|cuda:N",
-        help="Where to run; auto prefers CUDA.",
     )
     batch_size: tuple[int | str, ...] = option(
         (),
@@ -183,8 +179,8 @@ class Config(Options):
         choices=tuple(PROFILES),
         help="Sets --precision and --budget where they are not given.",
     )
-    seed: int = option(
-        0, minimum=0, maximum=2**63 - 1, help="Seed of weights, images and targets."
+    seed: int = inherited(
+        DeviceOptions, "seed", 0, help="Seed of weights, images and targets."
     )
 
     #: Steps of the ladder that this machine cannot take, each with the reason; found
@@ -198,9 +194,6 @@ class Config(Options):
     def __post_init__(self) -> None:
         """Check what can be checked without torch; raises UsageError."""
         super().__post_init__()
-        for variant in self.variants:
-            known = ", ".join(map(str, VARIANTS))
-            check(variant in VARIANTS, "--variants", variant, f"{known} or all")
         self._check_ladder()
         if self.cuda_graphs and not self.compile:
             raise UsageError("--cuda-graphs: expected together with --compile")
