@@ -5,10 +5,9 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.clock import synchronised
-from resnet_bench.engine.data.batches import BatchOrder, augment
+from resnet_bench.engine.data.batches import BatchOrder
 from resnet_bench.engine.data.loading import DataRequest, load_data
-from resnet_bench.engine.data.splits import Normalisation
-from resnet_bench.engine.seeding import generator
+from resnet_bench.engine.data.splits import Normalisation, Split
 
 pytestmark = pytest.mark.benchmark(
     group="data layer", timer=synchronised, disable_gc=True
@@ -32,10 +31,11 @@ def test_load_digits(benchmark: BenchmarkFixture) -> None:
 
 
 def test_augment(benchmark: BenchmarkFixture, images: torch.Tensor) -> None:
-    draw = generator(0, "augmentation")
+    labels = torch.zeros(IMAGES, dtype=torch.int64)
+    order = BatchOrder(Split(images, labels), IMAGES, 0, augmentation="crop-flip")
     benchmark.extra_info["images"] = IMAGES
-    arguments = (images, "crop-flip", draw)
-    benchmark.pedantic(augment, arguments, rounds=30, warmup_rounds=3)
+    draws = order.next()
+    benchmark.pedantic(draws.augment, (images,), rounds=30, warmup_rounds=3)
 
 
 def test_normalise(benchmark: BenchmarkFixture, images: torch.Tensor) -> None:
@@ -45,5 +45,6 @@ def test_normalise(benchmark: BenchmarkFixture, images: torch.Tensor) -> None:
 
 
 def test_next_batch(benchmark: BenchmarkFixture) -> None:
-    order = BatchOrder(50_000, IMAGES, 0)
+    empty = torch.empty(50_000, 3, 0, 0)
+    order = BatchOrder(Split(empty, torch.zeros(50_000)), IMAGES, 0)
     benchmark.pedantic(order.next, rounds=20, iterations=390, warmup_rounds=1)

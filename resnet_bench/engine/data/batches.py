@@ -1,12 +1,14 @@
 """What a training sees of its images: in which order, cropped and flipped how."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.seeding import generator
 
 Augmentation = Literal["none", "crop", "crop-flip"]
@@ -26,30 +28,56 @@ def augmentation_for(name: str, channels: int) -> Augmentation:
     return kinds.get(name, "none")
 
 
-def augment(images: Tensor, kind: Augmentation, draw: torch.Generator) -> Tensor:
-    """Return the batch (N, C, H, W) with each image cropped and flipped at random."""
-    if kind == "none":
+@dataclass(frozen=True)
+class Draws:
+    """Which images of a split are taken, and how each is shifted and flipped.
+
+    `indices` (N); `shifts` (2, N) counts the pixels from the padded image's top and
+    left edge, None without a crop; `flips` (N) is None without flips.
+    """
+
+    indices: Tensor
+    shifts: Tensor | None = None
+    flips: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What was drawn, by the field's name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def to(self, device: torch.device | str) -> "Draws":
+        """Return the draws with all tensors on `device`."""
+        return Draws(**{name: each.to(device) for name, each in self.tensors.items()})
+
+    def part(self, start: int, stop: int) -> "Draws":
+        """Return the draws of the images from `start` to `stop`, without copying."""
+        return Draws(
+            **{name: each[..., start:stop] for name, each in self.tensors.items()}
+        )
+
+    def augment(self, images: Tensor) -> Tensor:
+        """Return the batch (N, C, H, W) with each image cropped and flipped."""
+        if self.shifts is not None:
+            images = _crop(images, self.shifts)
+        if self.flips is not None:
+            images = torch.where(self.flips.view(-1, 1, 1, 1), images.flip(3), images)
         return images
-    cropped = _crop(images, draw)
-    return _flip(cropped, draw) if kind == "crop-flip" else cropped
 
 
-def _crop(images: Tensor, draw: torch.Generator) -> Tensor:
+def _margin(height: int, width: int) -> int:
+    return max(1, round(min(height, width) * PADDING_SHARE))
+
+
+def _crop(images: Tensor, shifts: Tensor) -> Tensor:
     """Shift each image by up to the padding in both directions, zeros moving in."""
     count, _, height, width = images.shape
-    margin = max(1, round(min(height, width) * PADDING_SHARE))
-    shifts = torch.randint(2 * margin + 1, (2, count), generator=draw).to(images.device)
+    margin = _margin(height, width)
     windows = pad(images, (margin,) * 4).unfold(2, height, 1)
     windows = windows.unfold(3, width, 1)  # (N, C, 2 margin + 1, 2 margin + 1, H, W)
     return windows[torch.arange(count, device=images.device), :, shifts[0], shifts[1]]
-
-
-def _flip(images: Tensor, draw: torch.Generator) -> Tensor:
-    """Mirror each image left to right with probability one half."""
-    chosen = torch.rand(len(images), generator=draw) < 0.5
-    return torch.where(
-        chosen.to(images.device).view(-1, 1, 1, 1), images.flip(3), images
-    )
 
 
 def steps_per_epoch(images: int, batch_size: int, keep_last: bool = False) -> int:
@@ -63,45 +91,82 @@ def steps_per_epoch(images: int, batch_size: int, keep_last: bool = False) -> in
 
 
 class BatchOrder:
-    """Batches of indices, in a new random order each epoch.
+    """Batches of a split's images, in a new random order each epoch.
 
-    The order depends on the seed alone: two networks see the same batches.
+    All that an epoch needs is drawn when it begins and put where the split lies, so
+    that no step waits for the host. It depends on the seed alone: two networks see the
+    same batches.
     """
 
     def __init__(
-        self, images: int, batch_size: int, seed: int, keep_last: bool = False
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        keep_last: bool = False,
+        augmentation: Augmentation = "none",
     ) -> None:
-        self.images = images
+        self.images = len(split)
         self.batch_size = batch_size
-        self.batches = steps_per_epoch(images, batch_size, keep_last)
-        self._draw = generator(seed, "batches")
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._taken = self.batches
+        self.batches = steps_per_epoch(self.images, batch_size, keep_last)
+        self.augmentation = augmentation
+        self._device = split.labels.device
+        self._choices = 2 * _margin(*split.images.shape[2:]) + 1
+        self._order = generator(seed, "batches")
+        self._changes = generator(seed, "augmentation")
+        self._epoch = Draws(torch.empty(0, dtype=torch.int64))
+        self.taken = self.batches
 
     @property
     def at_epoch_end(self) -> bool:
         """Whether the next batch begins a new epoch."""
-        return self._taken == self.batches
+        return self.taken == self.batches
 
-    def next(self) -> Tensor:
-        """Return the indices of the next batch, on the CPU."""
+    def next(self) -> Draws:
+        """Return the next batch's draws, on the split's device."""
         if self.at_epoch_end:
-            self._order = torch.randperm(self.images, generator=self._draw)
-            self._taken = 0
-        start = self._taken * self.batch_size
-        self._taken += 1
-        return self._order[start : start + self.batch_size]
+            self._epoch = self._draw().to(self._device)
+            self.taken = 0
+        start = self.taken * self.batch_size
+        self.taken += 1
+        return self._epoch.part(start, start + self.batch_size)
+
+    def example(self) -> Draws:
+        """Return the draws of a batch that is no part of an epoch: nothing is drawn."""
+        first = torch.arange(min(self.batch_size, self.images))
+        if self.augmentation == "none":
+            return Draws(first).to(self._device)
+        still = torch.full((2, len(first)), self._choices // 2)
+        flips = torch.zeros_like(first, dtype=torch.bool)
+        wanted = flips if self.augmentation == "crop-flip" else None
+        return Draws(first, still, wanted).to(self._device)
+
+    def _draw(self) -> Draws:
+        """Draw an epoch: the order, then batch by batch shifts and flips."""
+        order = torch.randperm(self.images, generator=self._order)
+        order = order[: self.batches * self.batch_size]
+        if self.augmentation == "none":
+            return Draws(order)
+        shifts, flips = [], []
+        for batch in torch.split(order, self.batch_size):
+            size = (2, len(batch))
+            shifts.append(torch.randint(self._choices, size, generator=self._changes))
+            if self.augmentation == "crop-flip":
+                flips.append(torch.rand(len(batch), generator=self._changes) < 0.5)
+        return Draws(order, torch.cat(shifts, 1), torch.cat(flips) if flips else None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position within the epoch and the random state."""
+        """Return the epoch's draws, the position in it and the random states."""
         return {
-            "draw": self._draw.get_state(),
-            "order": self._order.clone(),
-            "taken": self._taken,
+            "order": self._order.get_state(),
+            "changes": self._changes.get_state(),
+            "epoch": {k: each.clone() for k, each in self._epoch.tensors.items()},
+            "taken": self.taken,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self._draw.set_state(state["draw"])
-        self._order = state["order"].clone()
-        self._taken = state["taken"]
+        self._order.set_state(state["order"])
+        self._changes.set_state(state["changes"])
+        self._epoch = Draws(**state["epoch"]).to(self._device)
+        self.taken = state["taken"]

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -99,10 +100,17 @@ class Normalisation:
 
     def apply(self, images: Tensor) -> Tensor:
         """Return normalised float images; uint8 and floats of 0 to 1 are both read."""
-        shape = (1, -1, 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).view(shape)
-        std = torch.tensor(self.std, device=images.device).view(shape)
-        return (unit_range(images) - mean) / std
+        mean, std = _moments(self, images.device)
+        normal: Tensor = (unit_range(images) - mean) / std
+        return normal
+
+
+@lru_cache(maxsize=8)
+def _moments(wanted: Normalisation, device: torch.device) -> Tensor:
+    """Return mean and standard deviation (2, 1, C, 1, 1), put on the device once."""
+    with torch.inference_mode(False):
+        moments = torch.tensor((wanted.mean, wanted.std), device=device)
+        return moments.view(2, 1, -1, 1, 1)
 
 
 def unit_range(images: Tensor) -> Tensor:

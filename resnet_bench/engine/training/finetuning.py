@@ -127,7 +127,7 @@ def make_trainer(
     trained: nn.Module = network
     if settings.compiled:
         trained = cast(nn.Module, torch.compile(network))
-    return Trainer(
+    trainer = Trainer(
         trained,
         data.train,
         data.normalisation,
@@ -136,6 +136,9 @@ def make_trainer(
         set_mode=training_mode(strategy),
         ranks=settings.ranks,
     )
+    if settings.compiled or data.train.labels.is_cuda:
+        trainer.prepare()
+    return trainer
 
 
 def train_epochs(

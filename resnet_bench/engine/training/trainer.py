@@ -5,8 +5,10 @@
         ...                       # `step` steps are done; look, but do not touch
     trainer.curve                 # one point per epoch
 
-Nothing is read back from the device inside a step. The same seed gives the same bits
-on the CPU with one thread (see `seeding.compute_deterministically`).
+No step waits for the device: an epoch's batches are drawn and uploaded when it
+begins, losses and errors are read when it ends. On CUDA the whole step can be replayed
+as a graph. The same seed gives the same bits on the CPU with one thread (see
+`seeding.compute_deterministically`).
 """
 
 import math
@@ -19,10 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from resnet_bench.engine.data.batches import Augmentation, BatchOrder, augment
+from resnet_bench.engine.data.batches import Augmentation, BatchOrder, Draws
 from resnet_bench.engine.data.splits import Normalisation, Split
 from resnet_bench.engine.ranks import ALONE, Ranks
-from resnet_bench.engine.seeding import generator
+from resnet_bench.engine.training.replay import Replay, leave_as_it_was
 
 #: Share of the steps in which the one-cycle rate climbs (Smith and Topin 2018 let it
 #: climb longer; 30 % is torch's OneCycleLR).
@@ -164,15 +166,20 @@ class EpochSummary:
 
 
 def make_optimizer(
-    groups: Sequence[ParameterGroup], plan: TrainingPlan
+    groups: Sequence[ParameterGroup], plan: TrainingPlan, *, capturable: bool = False
 ) -> torch.optim.Optimizer:
-    """Return the plan's optimizer over the groups, `rate_factor` kept in each."""
+    """Return the plan's optimizer over the groups, `rate_factor` kept in each.
+
+    `capturable`: a CUDA graph can hold its steps.
+    """
     parameters: list[dict[str, Any]] = [
         {"params": list(group.parameters), "rate_factor": group.rate_factor}
         for group in groups
     ]
     if plan.optimizer == "adam":
-        return torch.optim.Adam(parameters, weight_decay=WEIGHT_DECAY, fused=True)
+        return torch.optim.Adam(
+            parameters, weight_decay=WEIGHT_DECAY, fused=True, capturable=capturable
+        )
     return torch.optim.SGD(
         parameters,
         lr=plan.schedule.peak,
@@ -189,7 +196,8 @@ class Trainer:
     scales what is trained (default: every parameter that requires a gradient).
     `set_mode` puts the model into its training mode before each epoch (a frozen
     backbone stays in eval mode that way). `clock` returns seconds. Several `ranks`
-    share every batch: gradients and the curve are those of the whole batch.
+    share every batch: gradients and the curve are those of the whole batch. `graphs`
+    (`torch.cuda` or a stand-in) lets the step be recorded and replayed as a CUDA graph.
     """
 
     def __init__(
@@ -203,6 +211,7 @@ class Trainer:
         set_mode: Callable[[nn.Module], object] = nn.Module.train,
         clock: Callable[[], float] = time.perf_counter,
         ranks: Ranks = ALONE,
+        graphs: Any = None,
     ) -> None:
         self.model = model
         self.ranks = ranks
@@ -210,26 +219,40 @@ class Trainer:
         self.normalisation = normalisation
         self.plan = plan
         trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(groups or [ParameterGroup(trained)], plan)
+        self.optimizer = make_optimizer(
+            groups or [ParameterGroup(trained)], plan, capturable=graphs is not None
+        )
         self.set_mode = set_mode
         self.clock = clock
         self.order = BatchOrder(
-            len(split), plan.batch_size, plan.seed, plan.keep_last_batch
+            split, plan.batch_size, plan.seed, plan.keep_last_batch, plan.augmentation
         )
-        self.draw = generator(plan.seed, "augmentation")
         self.step = 0
         self.seconds = 0.0
         self.warm = False
         self.diverged_at_step: int | None = None
         self.curve: list[EpochSummary] = []
-        self._losses: list[Tensor] = []
-        self._errors: list[Tensor] = []
-        self._images = 0
-        self._batch_images = 0
-        self._forget_epoch()
         if plan.channels_last:
             model.to(memory_format=torch.channels_last)
         self._forward = ranks.wrap(model)
+        self._replay = Replay(self._step, self._changed, graphs) if graphs else None
+        self._make_room(rates=self._on_cuda or graphs is not None)
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self.split.labels.is_cuda
+
+    def _make_room(self, *, rates: bool) -> None:
+        """Make what an epoch's losses and, asked for, the rates are written to.
+
+        A rate in a tensor is changed without waiting, and a graph reads it anew.
+        """
+        device = self.split.labels.device
+        self._losses = torch.zeros(self.order.batches, device=device)
+        self._errors = torch.zeros_like(self._losses, dtype=torch.int64)
+        self._images = 0
+        count = len(self.optimizer.param_groups) if rates else 0
+        self._rates = list(torch.zeros(count, device=device))
 
     @property
     def steps(self) -> int:
@@ -272,11 +295,53 @@ class Trainer:
         self._synchronise()
         self.seconds += self.clock() - started
 
+    def prepare(self) -> None:
+        """Start CUDA, compile and record what only a first step would have to.
+
+        Leaves no trace: weights, statistics and random states stay as they are.
+        """
+        self.set_mode(self.model)
+        example = self.order.example()
+        if self._replay is not None:
+            self._replay.record(*example.tensors.values())
+        else:
+            leave_as_it_was(
+                lambda: self._step(*example.tensors.values()), self._changed
+            )
+            self.optimizer.zero_grad(set_to_none=True)
+        self._synchronise()
+
+    def _changed(self) -> list[Tensor]:
+        """Return what a step changes: weights, statistics, the optimizer's state."""
+        kept = self.optimizer.state.values()
+        momenta = [each for state in kept for each in state.values()]
+        own = [*self.model.parameters(), *self.model.buffers()]
+        return own + [each for each in momenta if isinstance(each, Tensor)]
+
     def _take_step(self) -> None:
-        rate = self.plan.schedule.rate(self.step, self.warm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["rate_factor"]
-        images, labels = self._next_batch()
+        self._set_rate(self.plan.schedule.rate(self.step, self.warm))
+        draws = self.order.next()
+        step = self._step if self._replay is None else self._replay
+        loss, errors = step(*draws.tensors.values())
+        place = self.order.taken - 1
+        self._losses[place].copy_(loss)
+        self._errors[place].copy_(errors)
+        self._images += len(self.ranks.shard(draws.indices))
+        self.step += 1
+
+    def _set_rate(self, rate: float) -> None:
+        for place, group in enumerate(self.optimizer.param_groups):
+            own = rate * group["rate_factor"]
+            group["lr"] = self._rates[place].fill_(own) if self._rates else own
+
+    def _step(
+        self,
+        indices: Tensor,
+        shifts: Tensor | None = None,
+        flips: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Train on a batch; returns its loss and how many answers were wrong."""
+        images, labels = self._batch(Draws(indices, shifts, flips))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(
             images.device.type, self.plan.autocast, enabled=bool(self.plan.autocast)
@@ -284,29 +349,24 @@ class Trainer:
             logits = self._forward(images)
             loss = cross_entropy(logits, labels)
             if not self.ranks.alone:
-                loss = loss * self.ranks.weight(len(labels), self._batch_images)
+                loss = loss * self.ranks.weight(len(labels), len(indices))
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.step += 1
-        self._losses.append(loss.detach())
-        self._errors.append((logits.detach().argmax(1) != labels).sum())
-        self._images += len(labels)
+        return loss.detach(), (logits.detach().argmax(1) != labels).sum()
 
-    def _next_batch(self) -> tuple[Tensor, Tensor]:
-        chosen = self.order.next().to(self.split.labels.device)
-        images = self.normalisation.apply(self.split.images[chosen])
+    def _batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
+        images = self.normalisation.apply(self.split.images[draws.indices])
         # Ranks draw for the whole batch, so that each image is what it would be alone.
-        images = augment(images, self.plan.augmentation, self.draw)
-        self._batch_images = len(chosen)
-        images = self.ranks.shard(images)
+        images = self.ranks.shard(draws.augment(images))
         if self.plan.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        return images, self.ranks.shard(self.split.labels[chosen])
+        return images, self.ranks.shard(self.split.labels[draws.indices])
 
     def _end_epoch(self) -> None:
         """Read losses and errors back from the device, once per epoch."""
-        losses = self.ranks.mean_of(torch.stack(self._losses).float().cpu())
-        errors = self.ranks.total(int(torch.stack(self._errors).sum()))
+        steps = self.order.taken
+        losses = self.ranks.mean_of(self._losses[:steps].cpu())
+        errors = self.ranks.total(int(self._errors[:steps].sum()))
         images = self.ranks.total(self._images)
         broken = torch.nonzero(~losses.isfinite()).flatten()
         if len(broken):
@@ -321,16 +381,11 @@ class Trainer:
         )
         self.curve.append(summary)
         self.warm = self.warm or summary.error_percent < PAPER_WARM_UP_ERROR_PERCENT
-        self._forget_epoch()
-
-    def _forget_epoch(self) -> None:
-        self._losses.clear()
-        self._errors.clear()
         self._images = 0
 
     def _synchronise(self) -> None:
         """Wait for the device that trains, so that `seconds` is the work's time."""
-        if self.split.labels.device.type == "cuda":
+        if self._on_cuda:
             torch.cuda.synchronize(self.split.labels.device)
 
     def state_dict(self) -> dict[str, Any]:
@@ -343,14 +398,13 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "order": self.order.state_dict(),
-            "draw": self.draw.get_state(),
             "global_draw": torch.get_rng_state(),
             "step": self.step,
             "warm": self.warm,
             "seconds": self.seconds,
             "curve": [vars(summary).copy() for summary in self.curve],
-            "losses": list(self._losses),
-            "errors": list(self._errors),
+            "losses": self._losses.clone(),
+            "errors": self._errors.clone(),
             "images": self._images,
         }
 
@@ -359,12 +413,13 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.order.load_state_dict(state["order"])
-        self.draw.set_state(state["draw"])
         torch.set_rng_state(state["global_draw"])
         self.step = state["step"]
         self.warm = state["warm"]
         self.seconds = state["seconds"]
         self.curve = [EpochSummary(**point) for point in state["curve"]]
-        self._losses = list(state["losses"])
-        self._errors = list(state["errors"])
+        self._losses.copy_(state["losses"])
+        self._errors.copy_(state["errors"])
         self._images = state["images"]
+        if self._replay is not None:
+            self._replay.forget()

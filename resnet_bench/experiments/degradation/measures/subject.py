@@ -134,7 +134,18 @@ def make_subject(cell: DegradationCell, ranks: Ranks = ALONE) -> Subject:
     images = len(data.train) if cell.train_images is None else cell.train_images
     train = data.train if images >= len(data.train) else data.train.first(images)
     plan = training_plan(cell, data)
-    trainer = Trainer(model, train, data.normalisation, plan, ranks=ranks)
+    on_cuda = data.train.labels.is_cuda
+    trainer = Trainer(
+        model,
+        train,
+        data.normalisation,
+        plan,
+        ranks=ranks,
+        # The gradients of several ranks travel between their steps.
+        graphs=torch.cuda if on_cuda and ranks.alone else None,
+    )
+    if on_cuda:
+        trainer.prepare()
     return Subject(cell=cell, data=data, model=model, trainer=trainer)
 
 
