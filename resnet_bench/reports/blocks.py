@@ -40,10 +40,7 @@ def results_page(page: Page, results: Path) -> str:
 
 
 def _section(section: Section, results: Path) -> str:
-    parts = [
-        f"## {section.experiment.title}",
-        EXPERIMENTS.summary(section.experiment.name),
-    ]
+    parts = [f"## {section.experiment.title}", section.summary]
     parts += [_run(view, results) for view in section.views]
     parts += [markdown(table) for table in section.published]
     return "\n\n".join(parts)

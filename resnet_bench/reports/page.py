@@ -137,6 +137,11 @@ class Section:
     views: list[ShownRun]
 
     @property
+    def summary(self) -> str:
+        """What the experiment does, in one sentence."""
+        return EXPERIMENTS.summary(self.experiment.name)
+
+    @property
     def published(self) -> list[Table]:
         """The runs' tables beside published figures."""
         return [table for view in self.views for table in view.shown.published]
