@@ -65,6 +65,9 @@ class Relation(StrEnum):
         return Verdict.REFUTED if fails else Verdict.INCONCLUSIVE
 
 
+#: The bounds in a row of a claim whose networks no seed has.
+NOTHING_MEASURED = {"estimate": None, "low": None, "high": None, "n": 0}
+
 #: What stands for a depth that the grid lacks: of a network, and of its layers.
 MISSING = {"deep": ("deeper", "more"), "other": ("shallower", "fewer")}
 
@@ -358,6 +361,3 @@ def claim_row(judged: Judged, run_id: str) -> dict[str, Any]:
         "contradicting": claim.contradicting,
         "run": run_id,
     }
-
-
-NOTHING_MEASURED = {"estimate": None, "low": None, "high": None, "n": 0}
