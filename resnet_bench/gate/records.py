@@ -133,22 +133,21 @@ class Grid:
     @property
     def timed(self) -> list[Case]:
         """The cases that pairs of processes measure."""
-        wanted = "time" in self.metrics
-        return [case for case in self.cases if wanted and case.is_timed]
+        return [case for case in self._wanted("time") if case.is_timed]
 
     @property
     def exact(self) -> list[str]:
         """The names whose make-up is counted: all that are not only trained."""
-        wanted = "exact" in self.metrics
-        cases = [case for case in self.cases if wanted and case.method != "accuracy"]
+        cases = [case for case in self._wanted("exact") if case.method != "accuracy"]
         return list(dict.fromkeys(case.name for case in cases))
 
     @property
     def accuracy(self) -> list[str]:
         """The names that are trained and tested."""
-        wanted = "accuracy" in self.metrics
-        cases = [case for case in self.cases if case.method == "accuracy"]
-        return [case.name for case in cases if wanted]
+        return [c.name for c in self._wanted("accuracy") if c.method == "accuracy"]
+
+    def _wanted(self, metric: str) -> tuple[Case, ...]:
+        return self.cases if metric in self.metrics else ()
 
     def cells(self, config: SubjectConfig, seeds: int) -> list[Cell]:
         """Return every cell that may be measured."""

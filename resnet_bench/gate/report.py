@@ -102,19 +102,6 @@ def shown_of(report: Report, *, explain: bool = False) -> Shown:
     )
 
 
-TIME_COLUMNS = (
-    "case",
-    "metric",
-    "verdict",
-    "base_seconds",
-    "head_seconds",
-    "change_percent",
-    "change_percent_low",
-    "change_percent_high",
-    "pairs",
-)
-
-
 def tables_of(report: Report) -> list[Table]:
     """Return a table of times, if any, and one of everything else."""
     times = [row for row in report.rows if row.unit == "s"]
@@ -124,18 +111,16 @@ def tables_of(report: Report) -> list[Table]:
 
 
 def _times(rows: Sequence[Row]) -> Table:
+    frame = pd.DataFrame([_time_row(row) for row in rows], dtype=object)
     # A check times one thing of each case, a comparison as many as the runs did.
-    several = len({row.metric for row in rows}) > 1
-    columns = [name for name in TIME_COLUMNS if several or name != "metric"]
-    frame = pd.DataFrame(
-        [_time_row(row) for row in rows], columns=columns, dtype=object
-    )
+    if len({row.metric for row in rows}) == 1:
+        frame = frame.drop(columns="metric")
     hidden = ("change_percent_low", "change_percent_high", "pairs")
     return Table(
         name="times",
         title="Seconds per call, head against base",
         frame=frame,
-        narrow=[name for name in columns if name not in hidden],
+        narrow=[name for name in frame.columns if name not in hidden],
         notes=["Interval: exact signed-rank over pairs of processes."],
     )
 
