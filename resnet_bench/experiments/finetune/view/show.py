@@ -202,8 +202,11 @@ def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
 
 
 def share_images(dataset: str, source: str) -> bool:
-    """Whether two data sets hold some of the same images."""
-    both = {dataset, source}
+    """Whether two data sets hold some of the same images.
+
+    Digits on photographs are drawn from the digits of the same name.
+    """
+    both = {name.removeprefix("photo-") for name in (dataset, source)}
     return len(both) == 1 or (
         "digits" in both and all(name.startswith("digits") for name in both)
     )

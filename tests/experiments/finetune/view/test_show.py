@@ -137,6 +137,8 @@ def test_a_source_that_shares_images_with_the_target_is_told() -> None:
         said = " ".join(show(run, OtherRuns()).notices)
         assert (f"shares training images with {dataset}" in said) is told
     assert share_images("cifar10", "cifar10")
+    assert share_images("photo-digits", "digits-0-4")
+    assert not share_images("photo-digits-5-9", "digits-0-4")
     assert not share_images("cifar10", "digits")
 
 
