@@ -50,15 +50,16 @@ def _rule(criterion: Criterion) -> str:
     for dataset, margin in criterion.margins.items():
         by_margin.setdefault(margin, []).append(dataset)
     exceptions = [
-        f" ({', '.join(names)}: {criterion.rule(margin)})"
+        f" (`{criterion.rule(margin)}` on {', '.join(names)})"
         for margin, names in by_margin.items()
     ]
-    return _wrapped(f"- {words}: {rule}{''.join(exceptions)}", indent="  ")
+    return _wrapped(f"- {words}: `{rule}`{''.join(exceptions)}", indent="  ")
 
 
 def _wrapped(text: str, indent: str = "") -> str:
+    """Return a paragraph in lines; none begins with a table's number, as lists do."""
     return fill(
-        text.strip(),
+        text.strip().replace("Table ", "Table\N{NO-BREAK SPACE}"),
         LINE_LENGTH,
         subsequent_indent=indent,
         break_on_hyphens=False,

@@ -267,6 +267,7 @@ CLAIMS = (
             "Blocks that learned nothing, put into the trained residual-{deep}, change "
             "its logits."
         ),
+        explained="N is R here, the reference.",
         lesson=Lesson(3, "输出 = 0 + x = x", "Output = 0 + x = x."),
         supporting="He et al. 2015, section 3.1; Goyal et al. 2017, section 5.1",
         criteria=(Criterion(of.inserted_difference, AT_MOST, 0.0),),
@@ -286,8 +287,8 @@ CLAIMS = (
             "can make it worse."
         ),
         explained=(
-            "This is about further training from one point, on the training set; the "
-            "paper's own 1202 layers test worse."
+            "N is R here, the reference. This is about further training from one "
+            "point, on the training set; the paper's own 1202 layers test worse."
         ),
         lesson=Lesson(3, "永远不会变差！", "It never gets worse!"),
         supporting="He et al. 2015, section 1",
@@ -307,6 +308,7 @@ CLAIMS = (
             "Control failed: the same blocks put into the trained plain-{deep} do it "
             "little harm."
         ),
+        explained="N is R here, the reference.",
         lesson=Lesson(
             1,
             "不管F(x)学没学到东西，x都能直接传过去",
