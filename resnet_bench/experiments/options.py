@@ -53,6 +53,11 @@ class TrainingOptions(DeviceOptions, DataOptions):
     epochs: int | None = option(None, help="Epochs (default: by profile).", minimum=1)
     batch_size: int = option(32, help="Images per step.", flags=("-b",), minimum=2)
 
+    @property
+    def all_seeds(self) -> range:
+        """The seeds of a network's trainings."""
+        return range(self.seed, self.seed + (self.seeds or 1))
+
 
 @dataclass(frozen=True, kw_only=True)
 class VariantOptions(Options):

@@ -182,9 +182,8 @@ def expand(config: Config) -> list[DegradationCell]:
         download=config.download,
         skip_bad_images=config.skip_bad_images,
     )
-    seeds = range(config.seed, config.seed + (config.seeds or config.sizes.seeds))
     sizes = dataclasses.replace(config.sizes, depths=config.depths)
-    return planned(Grid(base, sizes, seeds), config.study)
+    return planned(Grid(base, sizes, config.all_seeds), config.study)
 
 
 def _image_size(config: Config) -> int | None:

@@ -392,16 +392,12 @@ def expand(config: Config) -> list[FinetuneCell | PretrainCell]:
     return [*sources.values(), *sorted(started, key=lambda cell: -cell.cost)]
 
 
-def _seeds(config: Config) -> range:
-    return range(config.seed, config.seed + (config.seeds or 1))
-
-
 def _source_cells(config: Config) -> Iterator[PretrainCell]:
     """One checkpoint per variant and seed, so that intervals cover the source too."""
     source = parse_weights(config.weights)
     if source.kind != "suite" or source.path is not None or not config.needs_weights:
         return
-    for seed in _seeds(config):
+    for seed in config.all_seeds:
         for variant in sorted(config.variants, reverse=True):
             yield PretrainCell.of(_recipe(config, variant, seed), config)
 
@@ -441,7 +437,7 @@ def _control_cells(config: Config) -> Iterator[FinetuneCell]:
     base = replace(_base(config), part="control")
     for fraction in config.fractions:
         # The whole training half is one set, whatever the seed.
-        for seed in _seeds(config) if fraction < 1 else _seeds(config)[:1]:
+        for seed in config.all_seeds if fraction < 1 else config.all_seeds[:1]:
             yield replace(base, strategy=RAW_PIXELS, seed=seed, fraction=fraction)
     for cell in _grid(config):
         control = replace(cell, part="control", strategy=RANDOM_PROBE)
@@ -461,7 +457,7 @@ def _permuted_cells(control: FinetuneCell) -> Iterator[FinetuneCell]:
 def _grid(config: Config) -> Iterator[FinetuneCell]:
     base = _base(config)
     for variant in config.variants:
-        for seed in _seeds(config):
+        for seed in config.all_seeds:
             for fraction in config.fractions:
                 yield replace(base, variant=variant, seed=seed, fraction=fraction)
 

@@ -114,7 +114,7 @@ def expand(config: Config) -> list[PretrainCell]:
     cells = [
         PretrainCell.of(_recipe(config, variant, seed), config, config.into)
         for variant in config.variants
-        for seed in range(config.seed, config.seed + config.seeds)
+        for seed in config.all_seeds
     ]
     return sorted(cells, key=lambda cell: -cell.cost)
 
