@@ -39,6 +39,9 @@ from tests.toys import limited
 
 MEBIBYTE = 2**20
 
+#: Large enough that few batches have to be tried.
+IMAGE_SIZE = 512
+
 
 def unheard(_: str) -> None:
     """Take a note that nobody reads."""
@@ -187,7 +190,7 @@ def tiny_cell(batch_size: int) -> SpeedCell:
     config = Config(
         model=("tests.engine.tiny_networks:tiny",),
         batch_size=(batch_size,),
-        image_size=(64,),
+        image_size=(IMAGE_SIZE,),
     )
     return replace(expand(resolved(config, "cpu", threads=1))[0], threads=1)
 
@@ -201,9 +204,9 @@ def children() -> Iterator[ProcessExecutor]:
 
 
 def test_a_child_tells_what_fits_below_a_limit(children: ProcessExecutor) -> None:
-    # An image of 64 px takes 48 KiB, and its activations several times as much.
+    # An image of 512 px takes 3 MiB, and its activations several times as much.
     assert children.call(fits, tiny_cell(2), 512 * MEBIBYTE)
-    assert not children.call(fits, tiny_cell(4096), 512 * MEBIBYTE)
+    assert not children.call(fits, tiny_cell(128), 512 * MEBIBYTE)
 
 
 @dataclass
@@ -225,7 +228,7 @@ def test_the_search_ends_at_a_limit_that_the_kernel_sets(
 ) -> None:
     config = replace(
         config_of(variants=(), model=("tests.engine.tiny_networks:tiny",)),
-        image_size=(64,),
+        image_size=(IMAGE_SIZE,),
     )
     executor = Limited(children)
     found = fitted(config, executor, unheard)
