@@ -1,6 +1,5 @@
 """What a study is."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from resnet_bench.experiments.degradation.measures.subject import Subject
 
 
-class Study(ABC):
+class Study:
     """A question: the networks it needs trained, and what it observes of them.
 
     A study is a class and a row of STUDIES. It is described lightly; methods that
@@ -28,9 +27,12 @@ class Study(ABC):
     #: Finished steps at which it looks at a network, besides the end.
     pauses: ClassVar[tuple[int, ...]] = ()
 
-    @abstractmethod
     def networks(self, grid: Grid) -> Iterator[DegradationCell]:
-        """Yield the networks that it needs; one that others need is trained once."""
+        """Yield the networks that it needs: every depth, plain and residual.
+
+        A network that several studies need is trained once.
+        """
+        return grid.networks(grid.depths)
 
     def completed(self, cell: DegradationCell, grid: Grid) -> DegradationCell:
         """Return a cell that it looks at with what it must know of the grid."""

@@ -109,10 +109,6 @@ class Response(Study):
     takes_imagenet = True
     records = (LayerResponse,)
 
-    def networks(self, grid: Grid) -> Iterator[DegradationCell]:
-        """Yield every depth."""
-        yield from grid.networks(grid.depths)
-
     def observe(self, subject: "Subject") -> Iterator[Record]:
         """Yield the response of every convolution."""
         from resnet_bench.experiments.degradation.measures.blocks import responses
@@ -127,10 +123,6 @@ class Lesions(Study):
     question = "what does a trained network lose with one block?"
     takes_imagenet = True
     records = (Lesion,)
-
-    def networks(self, grid: Grid) -> Iterator[DegradationCell]:
-        """Yield every depth."""
-        yield from grid.networks(grid.depths)
 
     def extra_steps(self, cell: DegradationCell) -> float:
         """Return what a pass for each damage costs."""
