@@ -223,13 +223,9 @@ Part = Literal["strategy", "control"]
 
 PROBE, SCRATCH = "probe", "scratch"
 
-#: Controls by name, with what each is.
-RAW_PIXELS = "raw-pixels"
-RANDOM_PROBE = "random-probe"
-CONTROLS = {
-    RAW_PIXELS: "logistic regression on the pixels",
-    RANDOM_PROBE: "probe on a frozen random backbone",
-}
+#: Controls: logistic regression on the pixels, and a probe on a random backbone.
+RAW_PIXELS, RANDOM_PROBE = "raw-pixels", "random-probe"
+CONTROLS = (RAW_PIXELS, RANDOM_PROBE)
 
 #: A fit on features costs as much as so many epochs of training.
 PROBE_EPOCHS = 0.4
