@@ -19,36 +19,31 @@ BLACK = "#111111"
 STRENGTHS = {"train": 1.0, "inference": 0.5}
 
 
-def spread(intervals: Sequence[Interval], scale: float = 1.0) -> list[list[float]]:
+def spread(intervals: Sequence[Interval]) -> list[list[float]]:
     """Return how far bounds lie below and above; 0 where they cannot be told."""
-    told = [math.isfinite(each.high) for each in intervals]
+    told = [each for each in intervals if math.isfinite(each.high)]
     return [
-        [
-            (each.estimate - each.low) * scale if known else 0.0
-            for each, known in zip(intervals, told, strict=True)
-        ],
-        [
-            (each.high - each.estimate) * scale if known else 0.0
-            for each, known in zip(intervals, told, strict=True)
-        ],
+        [each.estimate - each.low if each in told else 0.0 for each in intervals],
+        [each.high - each.estimate if each in told else 0.0 for each in intervals],
     ]
 
 
-def whisker(
-    axes: Axes, at: float, y: float, interval: Interval, scale: float = 1.0, **look: Any
+def stacked_bar(
+    axes: Axes, y: float, left: float, width: float, height: float, colour: str
 ) -> None:
-    """Draw an interval as a horizontal bar around `at`, in scaled units."""
+    """Draw a part of a stack of horizontal bars."""
+    axes.barh(y, width, height, left, color=colour, edgecolor="white", lw=0.8)
+
+
+def whisker(axes: Axes, at: float, y: float, interval: Interval, **look: Any) -> None:
+    """Draw an interval as a horizontal bar around `at`."""
     style = {"color": BLACK, "capsize": 3, "lw": 1.1, **look}
-    axes.errorbar([at], [y], xerr=spread([interval], scale), **style)
+    axes.errorbar([at], [y], xerr=spread([interval]), **style)
 
 
-def point(
-    axes: Axes, x: float, interval: Interval, scale: float = 1.0, **look: Any
-) -> None:
-    """Draw an estimate above `x` with its interval, in scaled units."""
-    axes.errorbar(
-        [x], [interval.estimate * scale], yerr=spread([interval], scale), **look
-    )
+def point(axes: Axes, x: float, interval: Interval, **look: Any) -> None:
+    """Draw an estimate above `x` with its interval."""
+    axes.errorbar([x], [interval.estimate], yerr=spread([interval]), **look)
 
 
 def name_bars(axes: Axes, names: Sequence[str]) -> None:

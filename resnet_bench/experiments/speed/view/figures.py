@@ -24,6 +24,7 @@ from resnet_bench.experiments.speed.view.drawing import (
     point,
     sample,
     shades,
+    stacked_bar,
     whisker,
 )
 from resnet_bench.experiments.speed.view.rows import (
@@ -101,16 +102,15 @@ def _stack(axes: Axes, y: int, row: SpeedRow, colour: str) -> float:
     """
     left = furthest = 0.0
     for phase, strength in STACKED.items():
-        interval = row.phase(phase)
-        if interval is None:
+        seconds = row.phase(phase)
+        if seconds is None:
             continue
-        width = interval.estimate * MILLISECONDS
+        time = seconds.times(MILLISECONDS)
         shade = theme.tint(colour, strength)
-        axes.barh(y, width, BAR_HEIGHT, left, color=shade, edgecolor="white", lw=0.8)
-        left += width
-        whisker(axes, left, y, interval, MILLISECONDS)
-        above = (interval.high - interval.estimate) * MILLISECONDS
-        furthest = max(furthest, left + above)
+        stacked_bar(axes, y, left, time.estimate, BAR_HEIGHT, shade)
+        left += time.estimate
+        whisker(axes, left, y, time)
+        furthest = max(furthest, left + time.high - time.estimate)
     return furthest
 
 
@@ -174,7 +174,7 @@ def work_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
         for row, time in drawn:
             look = look_of(row.identity, colours[row.identity], filled=filled)
             style = {"markersize": 8, "markeredgewidth": 1.6, "capsize": 4, "zorder": 3}
-            point(axes, _gmac(row), time, _per_image(row), **look, **style)
+            point(axes, _gmac(row), time.times(_per_image(row)), **look, **style)
     _name_models(axes, known)
     axes.margins(0.12)
     axes.set_xlim(left=0)
@@ -268,7 +268,8 @@ def roofline_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
             reached, intensity = row.achieved(phase), intensity_of(row)
             if reached is not None and intensity is not None:
                 look = look_of(row.identity, colours[row.identity], filled=filled)
-                point(axes, intensity, reached, 1 / GIGA, **look, capsize=3, zorder=3)
+                gigaflop = reached.times(1 / GIGA)
+                point(axes, intensity, gigaflop, **look, capsize=3, zorder=3)
     handles = [*roofs, *_models(rows, colours), *_forward_passes(rows)]
     return legend_below(made, handles, columns=2)
 

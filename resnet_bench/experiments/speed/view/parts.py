@@ -303,12 +303,13 @@ def _part_bars(axes: Axes, breakdown: Breakdown, colour: str) -> None:
     for y, part in enumerate(parts):
         left = 0.0
         for direction in DIRECTIONS:
-            interval = breakdown.interval(part, direction)
-            width = interval.estimate * MILLISECONDS
+            time = breakdown.interval(part, direction).times(MILLISECONDS)
             shade = theme.tint(colour, SHADES[direction])
-            axes.barh(y, width, 0.7, left, color=shade, edgecolor="white", lw=0.8)
-            left += width
-            whisker(axes, left, y, interval, MILLISECONDS, capsize=2, lw=1)
+            axes.barh(
+                y, time.estimate, 0.7, left, color=shade, edgecolor="white", lw=0.8
+            )
+            left += time.estimate
+            whisker(axes, left, y, time, capsize=2, lw=1)
 
 
 def explained_figure(run: Run, found: Sequence[Breakdown]) -> Figure:
