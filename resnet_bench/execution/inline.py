@@ -71,6 +71,7 @@ def _attempt(job: Job, task: Task, ranks: "Ranks") -> Iterator[Event]:
     yield Started(key, attempt)
     begin = time.perf_counter()
     error = detail = None
+    job.visits.next([key])  # the first visit, which every cell gets
     try:
         for record in job.run(task.cell, ranks):
             recorded = Recorded(key, attempt, record_content(record))

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -239,3 +240,28 @@ def test_a_child_sees_the_gpus_that_its_parent_sees_now(
         assert executor.call(os.getenv, "CUDA_VISIBLE_DEVICES") == gpus
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert executor.call(os.getenv, "CUDA_VISIBLE_DEVICES") is None
+
+
+class TwoVisits:
+    """Has every cell visited twice; it knows the cells that it was asked about."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, int] = {}
+
+    def next(self, living: Sequence[str]) -> str | None:
+        for key in living:
+            self._heard.setdefault(key, 0)
+        return next((key for key in living if self._heard[key] < 2), None)
+
+    def hear(self, event: Event) -> None:
+        if isinstance(event, Recorded):
+            self._heard[event.key] += 1
+
+
+def test_cells_end_when_they_were_visited_enough(executor: Executor) -> None:
+    cells = [ToyCell(behaviour="count", index=i, size=9) for i in range(2)]
+    tasks = tuple(Task(cell) for cell in cells)
+    events = list(executor.run(Job(TOY.run, "rounds", tasks, visits=TwoVisits())))
+    recorded = Counter(e.key for e in events if isinstance(e, Recorded))
+    assert recorded == {cell.key: 2 for cell in cells}
+    assert {e.status for e in events if isinstance(e, Ended)} == {"ok"}

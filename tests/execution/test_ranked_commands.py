@@ -41,7 +41,7 @@ SCRATCH: tuple[str, ...] = (
 SCRATCH += ("--weights", "random", "--epochs", "1", "--fractions", "1")
 SCRATCH += ("--device", "cpu")
 SPEED: tuple[str, ...] = ("speed", "--variants", "18", "--image-size", "32", "-b", "2")
-SPEED += ("--mode", "train", "--profile", "quick", "--max-time", "1", "--device", "cpu")
+SPEED += ("--mode", "train", "--profile", "quick", "--budget", "15", "--device", "cpu")
 
 
 def command(

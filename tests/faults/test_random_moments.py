@@ -1,6 +1,6 @@
 """A real study stopped at random moments: the right code, and nothing lost.
 
-The moments are drawn from a seed that the test's name tells.
+The moments are drawn with the signal's name as seed.
 """
 
 import random
@@ -85,15 +85,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("number", CODES, ids=lambda one: one.name)
 def test_a_study_stopped_at_a_random_moment_is_resumed_with_the_same_numbers(
     number: signal.Signals,
-    seed: int,
     tmp_path: Path,
     undisturbed: dict[str, list[Any]],
 ) -> None:
-    seconds = random.Random(f"{number.name} {seed}").uniform(0, LONGEST)
+    seconds = random.Random(number.name).uniform(0, LONGEST)
     print(f"{number.name} after {seconds:.3f} s")  # shown when the test fails
     left = stopped(tmp_path, number, seconds)
     assert errors(left).items() <= undisturbed.items()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_bench.errors import InputOutputError, UsageError
@@ -57,7 +57,6 @@ def test_a_line_is_read_back_as_it_was(content: dict[str, Any]) -> None:
     assert same(decode(line, 3), {"kind": "record", **content})
 
 
-@settings(max_examples=200)
 @given(st.data())
 def test_a_changed_byte_is_always_noticed(data: st.DataObject) -> None:
     line = encode({"kind": "record", "median": 0.123456, "samples": [1.5, 2.5]}, 0)
