@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Better = Literal["lower", "higher", "neither"]
 
@@ -97,7 +97,12 @@ RESERVED = frozenset({"kind", "cell", "attempt", "type", "seq", "crc32"})
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One result as observed; subclasses declare plain and measured fields."""
+    """One result as observed; subclasses declare plain and measured fields.
+
+    With `ends_cell` nothing can follow: the process that yielded it ends at once.
+    """
+
+    ends_cell: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Refuse a field that would take the place of a line's own key."""

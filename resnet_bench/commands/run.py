@@ -16,7 +16,7 @@ from resnet_bench.commands.progress import (
     duration,
     trying,
 )
-from resnet_bench.engine.cpu import bytes_left, usable_cores
+from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import (
     Ended,
@@ -60,10 +60,6 @@ if TYPE_CHECKING:
 
 #: Row verdicts that say a cell gave no result.
 WITHOUT_RESULT = frozenset({"failed", "oom"})
-
-#: Share of the memory left, of the machine or the container, that living cells may plan
-#: to use together.
-MEMORY_SHARE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +210,7 @@ def run_cells(
         tasks=plan.tasks_left(recorder),
         workers=workers,
         visits=plan.experiment.visits(plan.config, plan.cells),
-        memory_bytes=MEMORY_SHARE * bytes_left(),
+        memory_bytes=plan.experiment.memory_left(plan.config, plan.cells, executor),
     )
     try:
         for event in executor.run(job):

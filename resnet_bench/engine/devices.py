@@ -17,8 +17,16 @@ DTYPES = {
 }
 
 #: What a message says when an allocation failed; the CPU allocator of torch has no
-#: error class of its own (c10/core/impl/alloc_cpu.cpp).
-OUT_OF_MEMORY_MESSAGES = ("can't allocate memory", "not enough memory")
+#: error class of its own (c10/core/impl/alloc_cpu.cpp). CUDA's libraries allocate
+#: beside torch; cuDNN then finds no engine (aten/src/ATen/native/cudnn/Conv_v8.cpp).
+OUT_OF_MEMORY_MESSAGES = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine",
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,11 @@ class Device:
         """Wait until the device has done all work; nothing to do for the CPU."""
         if self.is_cuda:
             self.cuda.synchronize(self.index)
+
+    @property
+    def bytes_left(self) -> int:
+        """The bytes of GPU memory that nobody has taken; 0 on the CPU."""
+        return int(self.cuda.mem_get_info(self.index)[0]) if self.is_cuda else 0
 
     def release(self) -> None:
         """Give cached GPU memory back, which another process may need."""
@@ -103,6 +116,20 @@ class Observed:
     denormals_flushed: bool
 
 
+def set_float32_precision(*, tf32: bool) -> bool:
+    """Let CUDA round float32 products to TF32 or not; returns what torch then says.
+
+    torch itself lets convolutions round. It has an older and a newer name for each
+    setting, and reading one raises where only the other was set, as torch.compile does.
+    """
+    precision = "tf32" if tf32 else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    return torch.cuda.is_available() and rounds_to_tf32()
+
+
 def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
     """Set threads and precision, leave the rest as a program finds it, and return it.
 
@@ -111,22 +138,21 @@ def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
     change within a cell, and warm-up covers the trials.
     """
     torch.set_num_threads(threads)
-    precision = "tf32" if tf32 else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    set_float32_precision(tf32=tf32)
     torch.backends.cudnn.benchmark = device.is_cuda
     if device.is_cuda:
         device.cuda.set_device(device.index)
     return Observed(
         threads=torch.get_num_threads(),
         interop_threads=torch.get_num_interop_threads(),
-        tf32=device.is_cuda and _rounds_to_tf32(),
+        tf32=device.is_cuda and rounds_to_tf32(),
         cudnn_benchmark=torch.backends.cudnn.benchmark,
         denormals_flushed=flushes_denormals(),
     )
 
 
-def _rounds_to_tf32() -> bool:
+def rounds_to_tf32() -> bool:
+    """Say whether torch lets CUDA round products or convolutions of float32."""
     settings = (
         torch.backends.cuda.matmul.fp32_precision,
         torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]

@@ -183,8 +183,11 @@ def describe_gpus() -> list[dict[str, Any]]:
 
     The driver's library (extra `gpu`) and nvidia-smi see all GPUs of the machine and
     leave this process free of CUDA. PyTorch is asked where both are missing, and
-    then driver and clocks are None.
+    then driver and clocks are None; it also is where this process is shown slices of a
+    GPU (MIG), whose size only its name and memory tell.
     """
+    if "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", ""):
+        return _from_torch()
     return _from_library() or _from_nvidia_smi() or _from_torch()
 
 
@@ -199,9 +202,10 @@ def _from_library() -> list[dict[str, Any]]:
         return []
     try:
         count = pynvml.nvmlDeviceGetCount()
-        return [_device(pynvml, index) for index in range(count)]
+        found = [_device(pynvml, index) for index in range(count)]
     finally:
         pynvml.nvmlShutdown()
+    return _from_torch() if any(each.pop("sliced") for each in found) else found
 
 
 def _device(library: Any, index: int) -> dict[str, Any]:
@@ -217,7 +221,9 @@ def _device(library: Any, index: int) -> dict[str, Any]:
     memory = ask("MemoryInfo")
     capability = ask("CudaComputeCapability")
     milliwatts = ask("EnforcedPowerLimit")
+    mode = ask("MigMode")
     return {
+        "sliced": bool(mode and mode[0]),
         "name": ask("Name"),
         "memory_bytes": memory and int(memory.total),
         "driver": library.nvmlSystemGetDriverVersion(),

@@ -137,6 +137,8 @@ def run_cell(
             if record is None:
                 break
             _tell(pipe, "record", record_content(record))
+            if record.ends_cell:
+                break
     except Exception as error:  # noqa: BLE001 - a cell's failure is a result
         _tell(pipe, "failed", describe_failure(error), traceback.format_exc())
     else:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from resnet_bench.engine.cpu import bytes_left
 from resnet_bench.execution.base import Executor, Rounds, Schedule, Visits
 from resnet_bench.records import Cell, Record
 from resnet_bench.store.reading import Run
@@ -28,6 +29,11 @@ class StepCost:
     step_seconds: float
     peak_bytes: int | None
     where: str
+
+
+#: Share of the memory left, of the machine or the container, that living cells may plan
+#: to use together.
+MEMORY_SHARE = 0.8
 
 
 class OtherRuns:
@@ -102,6 +108,12 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
     def estimate(self, config: ConfigT, cells: Sequence[CellT]) -> float | None:
         """Return the seconds that the cells take one after the other, if known."""
         return None
+
+    def memory_left(
+        self, config: ConfigT, cells: Sequence[CellT], executor: Executor
+    ) -> float:
+        """Return the bytes that cells which live at the same time may hold together."""
+        return MEMORY_SHARE * bytes_left()
 
     def visits(self, config: ConfigT, cells: Sequence[CellT]) -> Visits:
         """Return what decides which cell is visited next, in `rounds`."""

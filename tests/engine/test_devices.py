@@ -87,6 +87,18 @@ def test_float32_is_not_rounded_to_tf32_unless_asked_for() -> None:
 
 
 @pytest.mark.usefixtures("settings_kept")
+@pytest.mark.parametrize("tf32", [True, False])
+def test_the_older_names_of_the_precision_can_be_read_as_compiling_does(
+    tf32: bool,
+) -> None:
+    devices.settle(Device("cuda", 0, FakeCuda()), threads=1, tf32=not tf32)
+    devices.settle(Device("cuda", 0, FakeCuda()), threads=1, tf32=tf32)
+    assert torch.backends.cuda.matmul.allow_tf32 is tf32
+    assert torch.backends.cudnn.allow_tf32 is tf32
+    assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+
+
+@pytest.mark.usefixtures("settings_kept")
 def test_the_chosen_gpu_becomes_current_and_cudnn_tries_its_algorithms() -> None:
     cuda = FakeCuda(gpus=3)
     observed = devices.settle(Device("cuda", 2, cuda), threads=1, tf32=False)
@@ -118,3 +130,17 @@ def test_a_failed_allocation_is_told_from_other_errors() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "FIND was unable to find an engine to execute this computation",
+        "GET was unable to find an engine to execute this computation",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_libraries_of_cuda_without_memory_are_known(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))

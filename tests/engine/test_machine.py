@@ -216,6 +216,7 @@ class FakeLibrary(ModuleType):
     NVML_CLOCK_MEM = 2
     open = False
     driver_runs = True
+    sliced = False
 
     def nvmlInit(self) -> None:  # noqa: N802 - the library's own name
         if not self.driver_runs:
@@ -227,6 +228,9 @@ class FakeLibrary(ModuleType):
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
         return 2
+
+    def nvmlDeviceGetMigMode(self, handle: int) -> list[int]:  # noqa: N802
+        return [int(self.sliced), 0]
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
         return index
@@ -282,6 +286,16 @@ def test_gpus_come_from_the_library_where_it_is_installed(
         "power_limit_watts": 700.0,
     }
     assert not library.open
+
+
+@pytest.mark.parametrize("shown", ["MIG-1234", ""])
+def test_slices_of_a_gpu_are_told_by_torch(
+    shown: str, library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.sliced = not shown
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    monkeypatch.setattr(machine, "_from_torch", lambda: [{"name": "GPU MIG 1g.10gb"}])
+    assert machine.describe_gpus() == [{"name": "GPU MIG 1g.10gb"}]
 
 
 @pytest.mark.usefixtures("no_nvidia_smi")

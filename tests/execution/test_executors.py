@@ -136,6 +136,18 @@ def test_rounds_interleave_the_living_cells() -> None:
     assert {*order[2:4]} == {first, second}
 
 
+def test_a_child_ends_with_its_last_record_and_not_with_its_next_visit() -> None:
+    executor = ProcessExecutor()
+    events = executor.run(job("last", schedule="rounds"))
+    assert [type(next(events)) for _ in range(2)] == [Started, Recorded]
+    (attempt,) = executor._living.values()
+    attempt.child.process.join(10)
+    assert attempt.child.process.exitcode == 0
+    (end,) = events
+    assert isinstance(end, Ended)
+    assert end.status == "ok"
+
+
 def test_cells_that_do_not_fit_in_memory_together_run_in_groups() -> None:
     task = job("large", "large", "count", schedule="rounds")
     events = list(make_executor("processes").run(task))

@@ -1,5 +1,6 @@
 """What the machine itself can do: the limits that a model's speed is set against."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -55,6 +56,11 @@ class Limit:
         self.action()
 
 
+#: So many numbers are drawn; a larger tensor repeats them. Drawing hundreds of
+#: millions on the CPU takes longer than all that is timed.
+DRAWN = 2**22
+
+
 @dataclass(frozen=True)
 class Source:
     """Draws normal numbers onto a device in one format, the same ones each time."""
@@ -65,8 +71,10 @@ class Source:
     def __call__(self, *shape: int) -> torch.Tensor:
         """Return a tensor of that shape."""
         generator = torch.Generator().manual_seed(0)
-        numbers = torch.randn(shape, generator=generator)
-        return numbers.to(self.device.torch, self.dtype)
+        count = math.prod(shape)
+        numbers = torch.randn(min(count, DRAWN), generator=generator)
+        repeated = numbers.to(self.device.torch, self.dtype).repeat(-(-count // DRAWN))
+        return repeated[:count].view(shape)
 
 
 def product(normal: Source, side: int) -> Limit:

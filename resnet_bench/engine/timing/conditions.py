@@ -1,30 +1,35 @@
 """What spoils a measurement while it is taken: too few cores, a throttling GPU."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from resnet_bench.engine.cpu import usable_cores
-from resnet_bench.engine.machine import printed_by
 
 #: Share of a visit that the process may wait for a core before it is flagged.
 WAITING_SHARE = 0.1
 
-#: Reasons that make a GPU slower than it is built for (nvidia-smi --help-query-gpu,
-#: clocks_event_reasons). Being idle, a clock that its user set and the ordinary power
-#: limit, which every large product reaches on a healthy GPU, are none.
-THROTTLE_REASONS = (
-    "hw_slowdown",
-    "hw_thermal_slowdown",
-    "hw_power_brake_slowdown",
-    "sw_thermal_slowdown",
-)
-QUERY_SECONDS = 5
+#: Why a GPU's clock is held down, by the driver's bit (nvml.h, nvmlClocksEventReasons).
+#: Being idle and a clock that its user set are no reasons here.
+REASONS = {
+    0x04: "sw_power_cap",
+    0x08: "hw_slowdown",
+    0x20: "sw_thermal_slowdown",
+    0x40: "hw_thermal_slowdown",
+    0x80: "hw_power_brake_slowdown",
+}
 
-#: During a visit the driver is asked no more often than this: the GPU idles meanwhile.
+#: The ordinary power limit is kept but flags no row: every large product reaches it on
+#: a healthy GPU.
+ORDINARY = frozenset({"sw_power_cap"})
+
+#: During a visit the driver is asked no more often than this.
 LOOK_SECONDS = 0.5
 
 SCHEDULER_ROOT = Path("/proc/self/task")
@@ -56,19 +61,80 @@ def waiting_seconds(root: Path = SCHEDULER_ROOT) -> float | None:
     return waited / 1e9 if ran else None
 
 
-def throttle_reasons(index: int) -> tuple[str, ...]:
-    """Return why the driver holds that GPU back; nothing where it does not say."""
-    fields = ",".join(f"clocks_event_reasons.{name}" for name in THROTTLE_REASONS)
-    command = ("nvidia-smi", f"--id={index}", f"--query-gpu={fields}")
-    answer = printed_by(
-        *command, "--format=csv,noheader", timeout_seconds=QUERY_SECONDS
-    )
-    states = [state.strip() for state in (answer or "").split(",")]
-    return tuple(
-        name
-        for name, state in zip(THROTTLE_REASONS, states, strict=False)
-        if state == "Active"
-    )
+@dataclass(frozen=True)
+class GpuState:
+    """What the driver says of a GPU at one moment; the clock is that of its cores."""
+
+    clock_mhz: float | None = None
+    power_watts: float | None = None
+    used_bytes: int | None = None
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Driver:
+    """NVIDIA's library in this process, with its handle of one GPU.
+
+    Asking takes some microseconds and leaves the GPU at work, unlike nvidia-smi.
+    """
+
+    library: Any
+    handle: Any
+
+    @classmethod
+    def of(cls, index: int, cuda: Any = torch.cuda) -> "Driver | None":
+        """Return the driver of the GPU that torch counts so; None without a library.
+
+        The driver counts all GPUs, torch those that it is shown: both know the UUID.
+        """
+        try:
+            import pynvml
+        except ImportError:
+            return None
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return None
+        identity = str(cuda.get_device_properties(index).uuid)
+        for name in (f"GPU-{identity}", f"MIG-{identity}"):
+            try:
+                return cls(pynvml, pynvml.nvmlDeviceGetHandleByUUID(name))
+            except pynvml.NVMLError:
+                continue  # the driver knows no such GPU, or no such slice of one
+        return None
+
+    def state(self) -> GpuState:
+        """Return what the driver tells now."""
+        clock = self._ask("ClockInfo", self.library.NVML_CLOCK_SM)
+        milliwatts = self._ask("PowerUsage")
+        memory = self._ask("MemoryInfo")
+        bits = self._ask("CurrentClocksThrottleReasons") or 0
+        return GpuState(
+            clock_mhz=clock,
+            power_watts=milliwatts and milliwatts / 1000,
+            used_bytes=memory and int(memory.used),
+            reasons=tuple(name for bit, name in REASONS.items() if bits & bit),
+        )
+
+    def _ask(self, name: str, *arguments: int) -> Any:
+        """Ask by the function's name (NVML API reference, "Device Queries")."""
+        try:
+            return getattr(self.library, f"nvmlDeviceGet{name}")(
+                self.handle, *arguments
+            )
+        except self.library.NVMLError:
+            return None  # the driver does not tell this of this GPU
+
+
+@lru_cache
+def _driver(index: int) -> Driver | None:
+    return Driver.of(index)
+
+
+def gpu_state(index: int) -> GpuState:
+    """Return the state of the GPU that torch counts so; nothing without a driver."""
+    driver = _driver(index)
+    return GpuState() if driver is None else driver.state()
 
 
 @dataclass(frozen=True)
@@ -76,11 +142,13 @@ class Watched:
     """What was seen during a visit.
 
     `waiting_share` is the part of the time that the threads waited for a core,
-    None where the kernel does not count it.
+    None where the kernel does not count it; clocks are those of each look at the GPU.
     """
 
     conditions: tuple[Condition, ...]
     waiting_share: float | None
+    clocks_mhz: tuple[float, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass
@@ -98,15 +166,15 @@ class Watch:
     gpu: int | None = None
     cores: int = field(default_factory=usable_cores)
     waiting: Callable[[], float | None] = waiting_seconds
-    throttled: Callable[[int], tuple[str, ...]] = throttle_reasons
+    look: Callable[[int], GpuState] = gpu_state
     now: Callable[[], float] = time.monotonic
     _waited: float | None = None
-    _reasons: dict[str, None] = field(default_factory=dict)
+    _seen: list[GpuState] = field(default_factory=list)
     _looked: float = -math.inf
 
     def begin(self) -> None:
         """Start to watch a visit."""
-        self._reasons = {}
+        self._seen = []
         self._look()
         self._waited = self.waiting()
 
@@ -123,7 +191,19 @@ class Watch:
         share = self._waiting_share(seconds)
         self._look()
         found = (self._too_many_threads(), _crowded(share), self._held_back())
-        return Watched(tuple(each for each in found if each is not None), share)
+        return Watched(
+            conditions=tuple(each for each in found if each is not None),
+            waiting_share=share,
+            clocks_mhz=tuple(each.clock_mhz for each in self._seen if each.clock_mhz),
+            reasons=self._reasons,
+        )
+
+    @property
+    def _reasons(self) -> tuple[str, ...]:
+        """Each reason of the visit once, in the order in which they were seen."""
+        return tuple(
+            dict.fromkeys(name for seen in self._seen for name in seen.reasons)
+        )
 
     def _too_many_threads(self) -> Condition | None:
         if self.gpu is not None or self.threads <= self.cores:
@@ -139,22 +219,14 @@ class Watch:
 
     def _look(self) -> None:
         if self.gpu is not None:
-            self._reasons |= dict.fromkeys(self.throttled(self._physical_index))
+            self._seen.append(self.look(self.gpu))
             self._looked = self.now()
 
     def _held_back(self) -> Condition | None:
-        if not self._reasons:
+        reasons = [name for name in self._reasons if name not in ORDINARY]
+        if not reasons:
             return None
-        return Condition("throttled", f"GPU held back by {', '.join(self._reasons)}")
-
-    @property
-    def _physical_index(self) -> int:
-        """The driver counts all GPUs, torch only those it is shown."""
-        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        index = self.gpu or 0
-        if index < len(shown) and shown[index].strip().isdecimal():
-            return int(shown[index])
-        return index
+        return Condition("throttled", f"GPU held back by {', '.join(reasons)}")
 
 
 def _crowded(waiting_share: float | None) -> Condition | None:

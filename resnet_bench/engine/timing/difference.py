@@ -32,7 +32,7 @@ class Difference:
 class Reference:
     """Batches (N, 3, H, W) and what the model says to them in float32 on the CPU.
 
-    `logits` has a line per image.
+    `logits` has a line per image. No batch holds more than IMAGES images.
     """
 
     batches: tuple[torch.Tensor, ...]
@@ -45,8 +45,9 @@ def make_reference(model: nn.Module, setting: Setting) -> Reference:
     The model is on the CPU and in float32, as it was built; it is left in
     evaluation mode with its new statistics.
     """
-    count = -(-IMAGES // setting.batch_size)
-    plain = Setting(Device("cpu"), setting.batch_size, setting.image_size)
+    batch_size = min(IMAGES, setting.batch_size)
+    count = -(-IMAGES // batch_size)
+    plain = Setting(Device("cpu"), batch_size, setting.image_size)
     batches = tuple(
         make_batch(replace(plain, seed=setting.seed + 1 + number), classes=1).images
         for number in range(count)
@@ -72,9 +73,24 @@ def _calibrate(model: nn.Module, batches: tuple[torch.Tensor, ...]) -> None:
         layer.momentum = momentum
 
 
+def _repeated(images: torch.Tensor, count: int) -> torch.Tensor:
+    times = -(-count // len(images))
+    return images.repeat(times, 1, 1, 1)[:count]
+
+
 def difference(reference: Reference, inference: Inference) -> Difference:
-    """Run the same images the faster way and compare."""
-    logits = torch.cat([inference.logits(images) for images in reference.batches])
+    """Run the same images the faster way and compare.
+
+    Images are repeated to the batch that the faster way is made for: another size
+    would be compiled anew.
+    """
+    size = inference.setting.batch_size
+    logits = torch.cat(
+        [
+            inference.logits(_repeated(images, size))[: len(images)]
+            for images in reference.batches
+        ]
+    )
     error = (logits - reference.logits).norm() / reference.logits.norm()
     same = logits.argmax(1) == reference.logits.argmax(1)
     return Difference(error.item(), same.float().mean().item())

@@ -1,5 +1,6 @@
 """Samples what can be called and timed, visit by visit."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -76,6 +77,7 @@ class Sampler:
             seconds that the host needs; None on the CPU.
         agree: Makes the ranks of one job see the same times.
         between: Called between units, outside of all that is timed.
+        host_time: Reads the host's time without waiting for the device.
         once: Whether one visit is all there is.
     """
 
@@ -84,6 +86,7 @@ class Sampler:
     device_clock: Callable[[float], Clock] | None = None
     agree: Callable[[float], float] = float
     between: Callable[[], None] | None = None
+    host_time: Callable[[], float] = time.perf_counter
     once: ClassVar[bool] = False
     rounds: int = 0
     warmup: dict[str, list[float]] = field(default_factory=dict)
@@ -135,7 +138,7 @@ class Sampler:
         """Take the device's own time, and blocks of calls without waiting."""
         for unit in self.units:
             if self.device_clock is not None:
-                own = self.device_clock(self._call_seconds(unit))
+                own = self.device_clock(self._enqueuing_seconds(unit))
                 self._add(visit.device, unit, own)
             if unit.block is not None:
                 rate = BLOCK_CALLS / self._in_a_row(unit, BLOCK_CALLS)
@@ -150,6 +153,13 @@ class Sampler:
         for _ in range(count):
             unit.work()
         return self._since(begin)
+
+    def _enqueuing_seconds(self, unit: Unit) -> float:
+        """Return how long the host takes to ask for a call, on an idle device."""
+        self.clock.begin()
+        begin = self.host_time()
+        unit.work()
+        return self.host_time() - begin
 
     def _call_seconds(self, unit: Unit) -> float:
         """Return how long a call takes by the last warm-up call."""

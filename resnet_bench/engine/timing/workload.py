@@ -4,10 +4,13 @@ import os
 import resource
 import shutil
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -110,18 +113,14 @@ def make_workload(
     )
 
 
-def use_memory(build: Builder, setting: Setting, *, trains: bool) -> None:
-    """Build the model and make a few steps, or inferences, and nothing else."""
+def memory_unit(build: Builder, setting: Setting, *, trains: bool) -> Unit:
+    """Build the model and return its steps, or inferences, and nothing else."""
     model = place(seeded(build, setting.seed), setting)
     # Which classes the targets name changes no byte, so they need not be counted.
     batch = make_batch(setting, classes=1)
-    unit: Unit = (
-        WholeStep(Training(model, batch, setting))
-        if trains
-        else Inference(model, batch, setting)
-    )
-    for _ in range(MEMORY_CALLS):
-        unit.work()
+    if trains:
+        return WholeStep(Training(model, batch, setting))
+    return Inference(model, batch, setting)
 
 
 def rehearse(setting: Setting, *, trains: bool) -> None:
@@ -130,7 +129,8 @@ def rehearse(setting: Setting, *, trains: bool) -> None:
     Otherwise their share would count as the model's memory.
     """
     tiny = replace(setting, batch_size=2, image_size=16, compiled=False)
-    use_memory(_tiny_model, tiny, trains=trains)
+    unit = memory_unit(_tiny_model, tiny, trains=trains)
+    _call(unit, MEMORY_CALLS)
 
 
 def _tiny_model() -> nn.Module:
@@ -148,12 +148,14 @@ def _tiny_model() -> nn.Module:
 class Peak:
     """A high-water mark in bytes above the one before the work; None if unknown.
 
-    `reserved_bytes` is what the GPU's allocator held, None on the CPU.
+    `reserved_bytes` is what the GPU's allocator held, and `first_bytes` the mark of
+    the first call, in which cuDNN tries its algorithms out; both None on the CPU.
     """
 
     peak_bytes: int | None
     reserved_bytes: int | None
     baseline_bytes: int | None
+    first_bytes: int | None = None
 
 
 def resident_high_water() -> int:
@@ -162,33 +164,45 @@ def resident_high_water() -> int:
 
 
 def peak_of(
-    work: Callable[[], None],
-    device: Device,
-    high_water: Callable[[], int] = resident_high_water,
+    work: Callable[[], object], high_water: Callable[[], int] = resident_high_water
 ) -> Peak:
-    """Do the work and return how far it raised the high-water mark.
+    """Do the work on the CPU and return how far it raised the high-water mark.
 
-    On the CPU the process must be fresh: a mark that earlier work left high hides
-    what this one needs. A mark that did not move tells nothing, so it is unknown
-    and not 0.
+    The process must be fresh: a mark that earlier work left high hides what this one
+    needs. A mark that did not move tells nothing, so it is unknown and not 0.
     """
-    if device.is_cuda:
-        return _cuda_peak(work, device)
     baseline = high_water()
     work()
     risen = high_water() - baseline
     return Peak(risen if risen > 0 else None, None, baseline)
 
 
-def _cuda_peak(work: Callable[[], None], device: Device) -> Peak:
-    """Read the allocator's peaks, not what is allocated when the work is over."""
-    device.cuda.reset_peak_memory_stats(device.index)
-    baseline = device.cuda.memory_allocated(device.index)
-    work()
+def peak_of_calls(make: Callable[[], Unit], device: Device) -> Peak:
+    """Make something that can be called, call it, and return the high-water mark.
+
+    On CUDA the allocator's peaks are read, of the calls after the first one.
+    """
+    if not device.is_cuda:
+        return peak_of(lambda: _call(make(), MEMORY_CALLS))
+    cuda, index = device.cuda, device.index
+    cuda.reset_peak_memory_stats(index)
+    baseline = cuda.memory_allocated(index)
+    unit = make()
+    _call(unit, 1)
     device.synchronise()
-    peak = device.cuda.max_memory_allocated(device.index) - baseline
-    reserved = device.cuda.max_memory_reserved(device.index)
-    return Peak(peak or None, reserved or None, baseline)
+    first = cuda.max_memory_allocated(index) - baseline
+    device.release()
+    cuda.reset_peak_memory_stats(index)
+    _call(unit, MEMORY_CALLS - 1)
+    device.synchronise()
+    peak = cuda.max_memory_allocated(index) - baseline
+    reserved = cuda.max_memory_reserved(index)
+    return Peak(peak or None, reserved or None, baseline, first or None)
+
+
+def _call(unit: Unit, times: int) -> None:
+    for _ in range(times):
+        unit.work()
 
 
 @contextmanager
@@ -211,13 +225,28 @@ def cold_compile_cache() -> Iterator[None]:
 
 
 def check_compiler(device_kind: str) -> None:
-    """Raise UsageError where torch.compile would find no compiler.
+    """Raise UsageError where torch.compile would lack what it needs.
 
-    On the CPU it writes C++; on CUDA it brings its own (Triton).
+    On the CPU it writes C++; on CUDA Triton compiles its launcher in C. Both include
+    Python's headers. Compiling to find out would take up to a minute.
     """
-    names = [os.environ.get("CXX", "c++"), "g++", "clang++"]
-    if device_kind == "cpu" and not any(map(shutil.which, names)):
+    on_cuda = device_kind == "cuda"
+    languages = {
+        "C": [os.environ.get("CC", "cc"), "gcc", "clang"],
+        "C++": [os.environ.get("CXX", "c++"), "g++", "clang++"],
+    }
+    language = "C" if on_cuda else "C++"
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    missing = []
+    if not any(map(shutil.which, languages[language])):
+        names = " or ".join(languages[language][1:])
+        missing.append(f"a {language} compiler on the path ({names})")
+    if not headers.is_file():
+        missing.append(f"Python's headers ({headers})")
+    if on_cuda and find_spec("triton") is None:
+        missing.append("the package triton")
+    if missing:
         raise UsageError(
-            "--compile: expected a C++ compiler on the path (g++ or clang++); "
-            "install one or leave --compile out"
+            f"--compile: expected {' and '.join(missing)}; install what is missing or "
+            "leave --compile out"
         )

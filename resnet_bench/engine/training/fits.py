@@ -57,7 +57,8 @@ class Fitted:
 
     `seconds` leaves evaluation out; `images` counts images trained on, repeats
     included; `rates` is what each learning rate of a grid did on held out images;
-    `right` says of each image that a probe was tested on whether its answer was.
+    `right` says of each image that a probe was tested on whether its answer was;
+    `peak_bytes` is the most memory in use meanwhile, None where nobody knows.
     """
 
     test: Evaluation
@@ -71,6 +72,7 @@ class Fitted:
     rates: dict[str, float] | None = None
     curve: tuple[EpochState, ...] = ()
     right: Tensor | None = None
+    peak_bytes: int | None = None
 
     @property
     def right_answers(self) -> str | None:
@@ -258,6 +260,7 @@ def _trained(
         learning_rate=choice.learning_rate,
         rates=choice.accuracy_percent or None,
         curve=curve,
+        peak_bytes=trainer.peak_bytes,
     )
 
 

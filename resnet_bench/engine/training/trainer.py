@@ -229,6 +229,7 @@ class Trainer:
         )
         self.step = 0
         self.seconds = 0.0
+        self.peak_bytes: int | None = None
         self.warm = False
         self.diverged_at_step: int | None = None
         self.curve: list[EpochSummary] = []
@@ -284,6 +285,8 @@ class Trainer:
 
     def advance(self, steps: int) -> None:
         """Take `steps` more steps; stops early after an epoch that diverged."""
+        if self._on_cuda:
+            torch.cuda.reset_peak_memory_stats(self.split.labels.device)
         started = self.clock()
         self.set_mode(self.model)
         for _ in range(steps):
@@ -294,6 +297,9 @@ class Trainer:
                     break
         self._synchronise()
         self.seconds += self.clock() - started
+        if self._on_cuda:
+            peak = torch.cuda.max_memory_allocated(self.split.labels.device)
+            self.peak_bytes = max(self.peak_bytes or 0, peak)
 
     def prepare(self) -> None:
         """Start CUDA, compile and record what only a first step would have to.

@@ -94,7 +94,8 @@ class TrainingResult(Record):
     `train_error_recalibrated_percent` (whole training set, no augmentation, eval
     mode, after exact batch-norm recalibration) is the endpoint that claims use;
     test figures are taken with the same recalibrated network, once. A diverged
-    network stands at chance in every error and has no losses.
+    network stands at chance in every error and has no losses. `observed_tf32` says
+    whether torch let CUDA round float32 products to TF32.
     """
 
     diverged: bool
@@ -115,6 +116,7 @@ class TrainingResult(Record):
     test_loss: float | None = measured(unit="1", better="lower")
     seconds: float = measured(unit="s", better="lower")
     step_seconds: float = measured(unit="s", better="lower")
+    observed_tf32: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

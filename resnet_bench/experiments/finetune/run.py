@@ -9,6 +9,7 @@ from torchvision.models import ResNet
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
+from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.ranks import Ranks, current
 from resnet_bench.engine.seeding import (
@@ -16,7 +17,7 @@ from resnet_bench.engine.seeding import (
     derived_seed,
     seed_everything,
 )
-from resnet_bench.engine.timing.workload import peak_of
+from resnet_bench.engine.timing.workload import check_compiler, peak_of
 from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image
 from resnet_bench.engine.training.fits import (
     Fitted,
@@ -62,7 +63,9 @@ def prepare(config: Config) -> Config:
 
     Raises UsageError or InputOutputError for weights that cannot serve.
     """
-    device = devices.choose(config.device).name
+    device = devices.choose(config.device)
+    if config.compile:
+        check_compiler(device.kind)
     source = resolve_auto(parse_weights(config.weights), config.variants)
     chosen = network_input(
         source,
@@ -73,7 +76,7 @@ def prepare(config: Config) -> Config:
     )
     return replace(
         config,
-        device=device,
+        device=device.name,
         weights=str(source),
         stem=chosen.stem.name,
         image_size=chosen.image_size,
@@ -120,13 +123,30 @@ def run(cell: FinetuneCell | PretrainCell, ranks: Ranks) -> Iterator[Record]:
     device = devices.choose(cell.training.device)
     if not device.is_cuda:
         compute_deterministically(threads=1)
+    rounds = devices.set_float32_precision(tf32=False)
+    # Whatever CUDA's libraries do only once is no part of a training's time.
+    devices.check_dtype(device, "float32")
     seed_everything(cell.seed)
     start = _start(cell)
     data = load_target(_target(cell)).to(device.name)
-    outcome: list[Fitted] = []
-    peak = peak_of(lambda: outcome.append(_fit(cell, start, data)), device)
-    yield from _epochs(outcome[0])
-    yield _result(cell, start, data, outcome[0], peak.peak_bytes)
+    fitted = _fit_with_peak(cell, start, data, device)
+    yield from _epochs(fitted)
+    yield replace(_result(cell, start, data, fitted), observed_tf32=rounds)
+
+
+def _fit_with_peak(
+    cell: FinetuneCell, start: StartingPoint, data: ImageData, device: Device
+) -> Fitted:
+    """Fit, and note the most memory: a training's own, without evaluation, on CUDA."""
+    if not device.is_cuda:
+        outcome: list[Fitted] = []
+        peak = peak_of(lambda: outcome.append(_fit(cell, start, data)))
+        return replace(outcome[0], peak_bytes=peak.peak_bytes)
+    device.cuda.reset_peak_memory_stats(device.index)
+    before = device.cuda.memory_allocated(device.index)
+    fitted = _fit(cell, start, data)
+    most = fitted.peak_bytes or device.cuda.max_memory_allocated(device.index)
+    return replace(fitted, peak_bytes=(most - before) or None)
 
 
 def _try_weights(config: Config, cells: list[FinetuneCell], classes: int) -> None:
@@ -144,6 +164,7 @@ def _estimate_own(cells: list[FinetuneCell]) -> float:
     data = load_target(target)
     request = replace(_network_request(cell, len(data.classes)), variant=18)
     compute_deterministically(threads=1)
+    devices.set_float32_precision(tf32=False)
     on_device = data.to(cell.training.device)
     per_image = seconds_per_image(request, on_device, _settings(cell))
     return per_image * len(data.train) * sum(cell.cost for cell in cells)
@@ -250,7 +271,6 @@ def _result(
     start: StartingPoint,
     data: ImageData,
     fitted: Fitted,
-    peak_bytes: int | None,
 ) -> TransferResult:
     source = start.source_seconds
     calibration = fitted.test.calibration_error_percent
@@ -277,7 +297,7 @@ def _result(
         trainable_parameters=fitted.trainable_parameters,
         step_seconds=fitted.seconds / fitted.steps if fitted.steps else None,
         images_per_second=fitted.images / fitted.seconds,
-        peak_memory_bytes=peak_bytes,
+        peak_memory_bytes=fitted.peak_bytes,
         seconds_to_target=fitted.seconds_to(cell.training.target_accuracy_percent),
         training_seconds=fitted.seconds,
         total_seconds=None if source is None else fitted.seconds + source,

@@ -335,7 +335,8 @@ class TransferResult(Record):
     out; `total_seconds` counts the source's training too and is None where nobody knows
     it (ImageNet). What a fit without steps
     does not have (a step time) is None. `right_answers` is kept on permuted pixels
-    only: a bit per tested image, the first one highest, in hexadecimal.
+    only: a bit per tested image, the first one highest, in hexadecimal. `observed_tf32`
+    says whether torch let CUDA round float32 products to TF32.
     """
 
     weights_origin: str
@@ -352,6 +353,7 @@ class TransferResult(Record):
     learning_rate: float | None
     learning_rate_validation: dict[str, float] | None
     threads: int
+    observed_tf32: bool = False
     right_answers: str | None = None
     test_accuracy_percent: float = measured(unit="%", better="higher")
     class_mean_accuracy_percent: float = measured(unit="%", better="higher")

@@ -95,7 +95,10 @@ class PretrainCell(Cell):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceResult(Record):
-    """A source checkpoint, trained now (`reused` false) or found in the cache."""
+    """A source checkpoint, trained now (`reused` false) or found in the cache.
+
+    `observed_tf32` says whether torch let CUDA round float32 products to TF32.
+    """
 
     file: str
     sha256: str
@@ -104,6 +107,7 @@ class SourceResult(Record):
     steps: int
     source_accuracy_percent: float = measured(unit="%", better="higher")
     training_seconds: float = measured(unit="s", better="lower")
+    observed_tf32: bool = False
 
 
 RECORDS = (SourceResult,)

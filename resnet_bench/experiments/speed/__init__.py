@@ -4,7 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnet_bench.execution.base import Executor, Rounds, Visits
-from resnet_bench.experiments.base import Experiment, Note, OtherRuns
+from resnet_bench.experiments.base import (
+    MEMORY_SHARE,
+    Experiment,
+    Note,
+    OtherRuns,
+)
 from resnet_bench.experiments.speed import grid
 from resnet_bench.experiments.speed.budget import RunBudget
 from resnet_bench.experiments.speed.cells import SpeedCell
@@ -17,6 +22,13 @@ if TYPE_CHECKING:
     from resnet_bench.engine.ranks import Ranks
     from resnet_bench.present.shown import Shown
     from resnet_bench.present.tables import Table
+
+
+def gpu_bytes_left(device: str) -> int:
+    """Return the free bytes of a GPU; called where cells run."""
+    from resnet_bench.engine.devices import choose
+
+    return choose(device).bytes_left
 
 
 class Speed(Experiment[Config, SpeedCell]):
@@ -79,6 +91,16 @@ class Speed(Experiment[Config, SpeedCell]):
         if config.protocol or config.budget is None or config.precision is None:
             return Rounds(config.seed)
         return RunBudget(config.budget, config.precision, len(cells), config.seed)
+
+    def memory_left(
+        self, config: Config, cells: Sequence[SpeedCell], executor: Executor
+    ) -> float:
+        """On CUDA the GPU must hold all cells, and beside them one that is at work."""
+        of_host = super().memory_left(config, cells, executor)
+        if not config.device.startswith("cuda"):
+            return of_host
+        of_gpu = MEMORY_SHARE * executor.call(gpu_bytes_left, config.device)
+        return min(of_host, of_gpu - max(cell.working_bytes for cell in cells))
 
     def estimate(self, config: Config, cells: Sequence[SpeedCell]) -> float | None:
         """Return the seconds that the cells take one after the other."""

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.records import Cell, Record, measured, transient
@@ -128,7 +128,20 @@ class SpeedCell(Cell):
 
     @property
     def memory_bytes(self) -> float:
-        """Memory that the cell holds between its visits, roughly."""
+        """Memory that the cell holds between its visits, roughly.
+
+        On CUDA that is the host's or the GPU's, whichever is more: the allocator's
+        cache is given back, but not what CUDA graphs work in. Memory cells end at once.
+        """
+        if self.device != "cuda" or (self.cuda_graphs and self.measure == TIME):
+            return self.working_bytes
+        if self.measure in MEMORY_KINDS.values():
+            return 0.0
+        return CUDA_CEILING_BYTES if self.measure == CEILING else CUDA_BYTES
+
+    @property
+    def working_bytes(self) -> float:
+        """Memory that the cell takes during a visit, roughly."""
         images = (self.batch_size or 0) * ((self.image_size or 0) / 224) ** 2
         return BASE_BYTES + images * BYTES_PER_IMAGE
 
@@ -153,6 +166,11 @@ class SpeedCell(Cell):
 #: image's activations (ResNet-50 at 224 px; rounded up).
 BASE_BYTES = 0.8e9
 BYTES_PER_IMAGE = 1e8
+
+#: What a child on CUDA holds: of the GPU a context (0.5 GB) with weights, momentum and
+#: images, or a ceiling's matrices and copies; of the host its libraries.
+CUDA_BYTES = 2e9
+CUDA_CEILING_BYTES = 4e9
 
 #: A ceiling needs few samples; a memory pass makes a handful of steps.
 CEILING_COST = 0.3
@@ -218,6 +236,9 @@ class SpeedSamples(Record):
         denormals_flushed: Whether tiny numbers were set to zero.
         waiting_share: Part of the visit that the threads waited for a core; None
             where the kernel does not count it.
+        clocks_mhz: Of a GPU's cores, at each look during the visit.
+        throttle_reasons: Why the driver held its clock down, the ordinary power limit
+            among them.
         flags: Conditions seen during the visit: `throttled`, `oversubscribed`.
         notes: One sentence for each condition.
     """
@@ -255,6 +276,8 @@ class SpeedSamples(Record):
     cudnn_benchmark: bool
     denormals_flushed: bool
     waiting_share: float | None = measured(unit="1", better="lower", default=None)
+    clocks_mhz: Samples = ()
+    throttle_reasons: tuple[str, ...] = ()
     flags: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -297,13 +320,16 @@ class PeakMemory(Record):
     """The most memory that a pass of its own needed, in bytes; None if unknown.
 
     On CUDA `peak_bytes` is what tensors took and `reserved_bytes` what the allocator
-    held. On the CPU `peak_bytes` is the process's high-water mark minus
+    held, both after the first call, whose peak is `first_peak_bytes`: cuDNN tries its
+    algorithms out in it. On the CPU `peak_bytes` is the process's high-water mark minus
     `baseline_bytes`, the mark before the model was built, and nothing is reserved.
     """
 
     peak_bytes: int | None = measured(unit="B", better="lower")
     reserved_bytes: int | None = measured(unit="B", better="lower")
     baseline_bytes: int | None
+    first_peak_bytes: int | None = measured(unit="B", better="lower", default=None)
+    ends_cell: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,5 +363,6 @@ class ScalingSamples(Record):
 class OutOfMemory(Record):
     """A cell that did not fit; its batch is not made smaller."""
 
+    ends_cell: ClassVar[bool] = True
     status: str = "oom"
     message: str

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from resnet_bench.engine.devices import Device
+from resnet_bench.engine.timing import ceiling
 from resnet_bench.engine.timing.ceiling import Sizes, Source, limits, product
 
 SMALL = Sizes(matrix=8, batch=2, channels=4, side=5, copied_bytes=64)
@@ -27,6 +28,16 @@ def test_a_copy_of_half_as_wide_numbers_moves_as_many_bytes() -> None:
         for dtype in (torch.float32, torch.bfloat16)
     )
     assert wide == narrow
+
+
+def test_a_tensor_larger_than_what_is_drawn_repeats_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ceiling, "DRAWN", 4)
+    numbers = Source(Device("cpu"), torch.float32)(2, 5).flatten()
+    assert torch.equal(numbers[:4], numbers[4:8])
+    assert torch.equal(numbers[:2], numbers[8:])
+    assert len(set(numbers.tolist())) == 4
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from resnet_bench.engine.timing.conditions import (
+    Driver,
+    GpuState,
     Watch,
-    throttle_reasons,
     waiting_seconds,
 )
 
@@ -51,7 +53,7 @@ def test_waiting_is_unknown_where_the_kernel_does_not_count_it() -> None:
     assert watch.end(10.0).waiting_share is None
 
 
-class Driver:
+class FakeDriver:
     """Tells the reasons of each moment, and takes a second to answer."""
 
     def __init__(self, reasons: dict[float, str]) -> None:
@@ -62,15 +64,16 @@ class Driver:
     def now(self) -> float:
         return self.seconds
 
-    def throttled(self, index: int) -> tuple[str, ...]:
+    def look(self, index: int) -> GpuState:
         self.asked.append(self.seconds)
         reason = self.reasons.get(self.seconds)
-        return (reason,) if reason else ()
+        reasons = (reason,) if reason else ()
+        return GpuState(clock_mhz=1980 - self.seconds, reasons=reasons)
 
 
-def visited(driver: Driver, looks: list[float], end: float) -> list[str]:
+def visited(driver: FakeDriver, looks: list[float], end: float) -> list[str]:
     """Return the notes of a visit with looks at these seconds."""
-    watch = Watch(1, 0, 2, no_waiting, driver.throttled, driver.now)
+    watch = Watch(1, 0, 2, no_waiting, driver.look, driver.now)
     watch.begin()
     for driver.seconds in looks:
         watch.between()
@@ -80,13 +83,13 @@ def visited(driver: Driver, looks: list[float], end: float) -> list[str]:
 
 @pytest.mark.parametrize("moment", [0.0, 1.0, 3.0])
 def test_a_gpu_is_throttled_whenever_it_was_held_back(moment: float) -> None:
-    driver = Driver({moment: "hw_thermal_slowdown"})
+    driver = FakeDriver({moment: "hw_thermal_slowdown"})
     assert visited(driver, [1.0, 2.0], 3.0) == ["GPU held back by hw_thermal_slowdown"]
     assert driver.asked == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_each_reason_of_a_visit_is_said_once() -> None:
-    driver = Driver(
+    driver = FakeDriver(
         {0.0: "hw_slowdown", 1.0: "sw_thermal_slowdown", 3.0: "hw_slowdown"}
     )
     (note,) = visited(driver, [1.0, 2.0], 3.0)
@@ -94,14 +97,14 @@ def test_each_reason_of_a_visit_is_said_once() -> None:
 
 
 def test_the_driver_is_not_asked_again_at_once() -> None:
-    driver = Driver({})
+    driver = FakeDriver({})
     visited(driver, [0.1, 0.4, 0.6, 0.7, 1.2], 1.3)
     assert driver.asked == [0.0, 0.6, 1.2, 1.3]
 
 
 def test_what_an_earlier_visit_saw_is_not_said_of_the_next() -> None:
-    driver = Driver({0.0: "hw_slowdown"})
-    watch = Watch(1, 0, 2, no_waiting, driver.throttled, driver.now)
+    driver = FakeDriver({0.0: "hw_slowdown"})
+    watch = Watch(1, 0, 2, no_waiting, driver.look, driver.now)
     watch.begin()
     driver.seconds = 1.0
     assert len(watch.end(1.0).conditions) == 1
@@ -110,27 +113,23 @@ def test_what_an_earlier_visit_saw_is_not_said_of_the_next() -> None:
 
 
 def test_without_a_gpu_no_driver_is_asked() -> None:
-    driver = Driver({})
-    watch = Watch(1, None, 2, no_waiting, driver.throttled, driver.now)
+    driver = FakeDriver({})
+    watch = Watch(1, None, 2, no_waiting, driver.look, driver.now)
     watch.begin()
     watch.between()
     watch.end(1.0)
     assert driver.asked == []
 
 
-def test_the_driver_is_asked_about_the_gpu_that_torch_was_shown(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[int] = []
-
-    def note(index: int) -> tuple[str, ...]:
-        asked.append(index)
-        return ()
-
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
-    for gpu in (0, 1, 2):
-        watched(Watch(threads=1, gpu=gpu, cores=2, waiting=no_waiting, throttled=note))
-    assert list(dict.fromkeys(asked)) == [3, 1, 2]
+def test_the_clock_of_each_look_and_an_ordinary_power_limit_are_kept() -> None:
+    driver = FakeDriver({1.0: "sw_power_cap"})
+    watch = Watch(1, 0, 2, no_waiting, driver.look, driver.now)
+    watch.begin()
+    driver.seconds = 1.0
+    seen = watch.end(1.0)
+    assert list(seen.clocks_mhz) == [1980, 1979]
+    assert list(seen.reasons) == ["sw_power_cap"]
+    assert not seen.conditions
 
 
 def test_waiting_is_summed_over_the_threads_of_the_process(tmp_path: Path) -> None:
@@ -149,23 +148,72 @@ def test_a_kernel_that_reports_only_zeros_does_not_count(tmp_path: Path) -> None
     assert waiting_seconds(tmp_path / "missing") is None
 
 
-def test_reasons_are_read_from_the_drivers_answer(
+class FakeError(Exception):
+    pass
+
+
+class FakeLibrary(ModuleType):
+    """Stands in for pynvml on a machine whose second GPU is the first that is shown."""
+
+    NVMLError = FakeError
+    NVML_CLOCK_SM = 1
+    known = ("GPU-aaaa", "GPU-bbbb")
+    runs = True
+
+    def nvmlInit(self) -> None:  # noqa: N802 - the library's own name
+        if not self.runs:
+            raise FakeError("no driver")
+
+    def nvmlDeviceGetHandleByUUID(self, name: str) -> str:  # noqa: N802
+        if name not in self.known:
+            raise FakeError("not found")
+        return name
+
+    def nvmlDeviceGetClockInfo(self, handle: str, kind: int) -> int:  # noqa: N802
+        return 1755 if handle == "GPU-bbbb" else 0
+
+    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:  # noqa: N802
+        return 650_000
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str) -> Any:  # noqa: N802
+        raise FakeError("not supported")
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(  # noqa: N802
+        self, handle: str
+    ) -> int:
+        return 0x01 | 0x04 | 0x40
+
+
+class ShownOne:
+    """Stands in for `torch.cuda` where CUDA_VISIBLE_DEVICES names a GPU by UUID."""
+
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
+
+    def get_device_properties(self, index: int) -> Any:
+        return SimpleNamespace(uuid=self.uuid)
+
+
+def test_the_driver_tells_clock_power_and_reasons_of_the_gpu_that_torch_is_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def answer(command: tuple[str, ...], **_: Any) -> subprocess.CompletedProcess[str]:
-        assert "--id=2" in command
-        text = "Not Active, Active, Not Active, Active\n"
-        return subprocess.CompletedProcess(command, 0, text)
+    monkeypatch.setitem(sys.modules, "pynvml", FakeLibrary("pynvml"))
+    driver = Driver.of(0, ShownOne("bbbb"))
+    assert driver is not None
+    assert driver.state() == GpuState(
+        clock_mhz=1755,
+        power_watts=650.0,
+        used_bytes=None,
+        reasons=("sw_power_cap", "hw_thermal_slowdown"),
+    )
+    assert Driver.of(0, ShownOne("cccc")) is None
 
-    monkeypatch.setattr(subprocess, "run", answer)
-    assert throttle_reasons(2) == ("hw_thermal_slowdown", "sw_thermal_slowdown")
 
-
-def test_without_a_driver_nothing_is_known_to_throttle(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("installed", [True, False])
+def test_without_a_driver_nothing_is_known_of_a_gpu(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(*_: Any, **__: Any) -> None:
-        raise FileNotFoundError("nvidia-smi")
-
-    monkeypatch.setattr(subprocess, "run", missing)
-    assert throttle_reasons(0) == ()
+    library = FakeLibrary("pynvml")
+    library.runs = False
+    monkeypatch.setitem(sys.modules, "pynvml", library if installed else None)
+    assert Driver.of(0, ShownOne("aaaa")) is None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.engine.timing.clock import EventClock, WallClock
+from resnet_bench.engine.timing.clock import CYCLES_PER_SECOND, EventClock, WallClock
 from resnet_bench.engine.timing.sampling import Sampler, Visit
 from tests.engine.fake_cuda import FakeCuda
 from tests.engine.fake_time import FakeTime, FakeUnit
@@ -111,12 +111,16 @@ class FakeGpuUnit:
         self.cuda.launch(0.004)
 
 
-def gpu_visit(launch_seconds: float) -> tuple[Sampler, Any]:
-    cuda = FakeCuda(launch_seconds=launch_seconds)
+def gpu_visit(
+    launch_seconds: float, cuda: FakeCuda | None = None
+) -> tuple[Sampler, Any]:
+    cuda = cuda or FakeCuda()
+    cuda.launch_seconds = launch_seconds
     sampler = Sampler(
         units=[FakeGpuUnit(cuda)],
         clock=WallClock(cuda.synchronize, cuda.now),
         device_clock=lambda head_start: EventClock(head_start, cuda),
+        host_time=cuda.now,
     )
     sampler.warm_up()
     return sampler, sampler.visit()
@@ -126,6 +130,22 @@ def test_device_time_of_a_host_bound_row_is_shorter_than_its_wall_time() -> None
     _, visit = gpu_visit(launch_seconds=0.006)
     assert visit.samples["step"][0] == pytest.approx(0.01)
     assert visit.device["step"] == [pytest.approx(0.004)]
+
+
+def test_the_gpu_is_kept_busy_for_the_hosts_time_and_not_for_a_whole_call() -> None:
+    cuda = FakeCuda()
+    gpu_visit(0.001, cuda)
+    # A call takes 5 ms, of which the host launches for 1 ms.
+    assert cuda.slept_cycles == [pytest.approx(0.001 * CYCLES_PER_SECOND, abs=2)]
+
+
+def test_a_gpu_that_rested_is_led_in_however_long_its_calls_are() -> None:
+    time = FakeTime()
+    unit = FakeUnit(time, always(0.5))
+    sampler = Sampler([unit], WallClock(lambda: None, time.now))
+    sampler.warm_up()
+    sampler.visit()
+    assert unit.untimed == 1
 
 
 def test_throughput_of_a_gpu_comes_from_calls_that_nobody_waits_for() -> None:

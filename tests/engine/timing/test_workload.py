@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import os
+import sysconfig
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.timing.clock import WallClock
+from resnet_bench.engine.timing import workload
+from resnet_bench.engine.timing.clock import Clock, WallClock
 from resnet_bench.engine.timing.phases import Setting, SplitStep
 from resnet_bench.engine.timing.workload import (
     COMPILE_CACHE,
@@ -15,25 +19,27 @@ from resnet_bench.engine.timing.workload import (
     check_compiler,
     cold_compile_cache,
     make_workload,
+    memory_unit,
     peak_of,
+    peak_of_calls,
     rehearse,
     resident_high_water,
-    use_memory,
 )
 from resnet_bench.errors import UsageError
 from tests.engine.fake_cuda import FakeCuda
 from tests.engine.tiny_networks import Counting, tiny
 
-SETTING = Setting(Device("cpu"), batch_size=4, image_size=8)
+CPU = Device("cpu")
+SETTING = Setting(CPU, batch_size=4, image_size=8)
 
 
 def test_building_calls_nothing_so_that_the_first_call_is_the_first() -> None:
     model = Counting()
-    workload = make_workload(model, SETTING, trains=True, infers=True)
+    made = make_workload(model, SETTING, trains=True, infers=True)
     # Counting the work ran a copy, whose calls are not the model's.
     assert model.calls == []
-    workload.first_step(WallClock())
-    workload.first_inference(WallClock())
+    made.first_step(WallClock())
+    made.first_inference(WallClock())
     assert model.calls == [(True, True), (False, False)]
 
 
@@ -48,42 +54,42 @@ def test_building_calls_nothing_so_that_the_first_call_is_the_first() -> None:
 def test_a_workload_holds_what_was_asked_for(
     trains: bool, infers: bool, phases: list[str]
 ) -> None:
-    workload = make_workload(tiny(), SETTING, trains=trains, infers=infers)
-    assert [phase for unit in workload.units for phase in unit.phases] == phases
+    made = make_workload(tiny(), SETTING, trains=trains, infers=infers)
+    assert [phase for unit in made.units for phase in unit.phases] == phases
 
 
 def test_what_was_not_asked_for_has_no_first_call() -> None:
-    workload = make_workload(tiny(), SETTING, trains=False, infers=False)
-    assert workload.first_step(WallClock()) is None
-    assert workload.first_inference(WallClock()) is None
+    made = make_workload(tiny(), SETTING, trains=False, infers=False)
+    assert made.first_step(WallClock()) is None
+    assert made.first_inference(WallClock()) is None
 
 
 def test_targets_are_classes_that_the_model_knows() -> None:
-    workload = make_workload(tiny(), SETTING, trains=True, infers=False)
-    assert workload.training is not None
-    assert workload.training.batch.targets.min() >= 0
-    assert workload.training.batch.targets.max() < workload.work.classes == 5
+    made = make_workload(tiny(), SETTING, trains=True, infers=False)
+    assert made.training is not None
+    assert made.training.batch.targets.min() >= 0
+    assert made.training.batch.targets.max() < made.work.classes == 5
 
 
 def test_a_workload_that_does_not_train_has_nothing_trained() -> None:
-    workload = make_workload(tiny(), SETTING, trains=False, infers=True)
+    made = make_workload(tiny(), SETTING, trains=False, infers=True)
     with pytest.raises(ValueError, match="does not train"):
-        _ = workload.trained
+        _ = made.trained
 
 
 def test_a_resting_workload_holds_no_gradients() -> None:
-    workload = make_workload(tiny(), SETTING, trains=True, infers=False)
-    assert workload.training is not None
-    workload.first_step(WallClock())
-    workload.rest()
-    assert all(each.grad is None for each in workload.training.model.parameters())
+    made = make_workload(tiny(), SETTING, trains=True, infers=False)
+    assert made.training is not None
+    made.first_step(WallClock())
+    made.rest()
+    assert all(each.grad is None for each in made.training.model.parameters())
     make_workload(tiny(), SETTING, trains=False, infers=True).rest()
 
 
 @pytest.mark.parametrize("trains", [True, False])
 def test_a_memory_pass_makes_several_calls_of_one_kind(trains: bool) -> None:
     model = Counting()
-    use_memory(lambda: model, SETTING, trains=trains)
+    peak_of_calls(lambda: memory_unit(lambda: model, SETTING, trains=trains), CPU)
     assert model.calls == [(trains, trains)] * 3
 
 
@@ -112,43 +118,74 @@ def test_the_cache_is_put_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -
     assert COMPILE_CACHE not in os.environ
 
 
-def test_compiling_for_the_cpu_needs_a_compiler(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kind", "language", "program"), [("cpu", r"C\+\+", "g++"), ("cuda", "C", "gcc")]
+)
+def test_compiling_needs_a_compiler_and_pythons_headers(
+    kind: str,
+    language: str,
+    program: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    check_compiler("cuda")
-    with pytest.raises(UsageError, match="--compile: expected a C\\+\\+ compiler"):
-        check_compiler("cpu")
-    (tmp_path / "g++").touch(mode=0o755)
-    check_compiler("cpu")
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(workload, "find_spec", lambda _: object())
+    with pytest.raises(UsageError, match=f"expected a {language} compiler .* headers"):
+        check_compiler(kind)
+    (tmp_path / program).touch(mode=0o755)
+    with pytest.raises(UsageError, match="--compile: expected Python's headers"):
+        check_compiler(kind)
+    (tmp_path / "Python.h").touch()
+    check_compiler(kind)
+    monkeypatch.setattr(workload, "find_spec", lambda _: None)
+    with nullcontext() if kind == "cpu" else pytest.raises(UsageError, match="triton"):
+        check_compiler(kind)
 
 
 def test_peak_on_the_cpu_is_the_rise_of_the_high_water_mark() -> None:
     marks = iter([1000, 1750])
-    peak = peak_of(lambda: None, Device("cpu"), lambda: next(marks))
+    peak = peak_of(lambda: None, lambda: next(marks))
     assert peak == Peak(peak_bytes=750, reserved_bytes=None, baseline_bytes=1000)
 
 
 def test_a_mark_that_did_not_move_is_unknown_and_not_zero() -> None:
-    assert peak_of(lambda: None, Device("cpu"), lambda: 1000).peak_bytes is None
+    assert peak_of(lambda: None, lambda: 1000).peak_bytes is None
 
 
-def test_peak_of_a_gpu_is_the_highest_point_and_not_what_is_left() -> None:
+@dataclass
+class Allocating:
+    """Takes the bytes of its n-th call and gives them back."""
+
+    cuda: FakeCuda
+    sizes: list[int]
+    phases: tuple[str, ...] = ("step",)
+    block: str | None = None
+
+    def call(self, clock: Clock) -> list[float]:
+        raise NotImplementedError
+
+    def work(self) -> None:
+        size = self.sizes.pop(0)
+        self.cuda.allocate(size, reserved=2 * size)
+        self.cuda.free(size)
+
+
+def test_the_first_peak_of_a_gpu_with_its_trials_is_a_figure_of_its_own() -> None:
     cuda = FakeCuda(allocated=100, peak_allocated=9999)
-
-    def work() -> None:
-        cuda.allocate(500, reserved=1024)
-        cuda.free(500)
-
-    peak = peak_of(work, Device("cuda", 0, cuda))
-    assert peak == Peak(peak_bytes=500, reserved_bytes=1024, baseline_bytes=100)
+    unit = Allocating(cuda, [800, 500, 400])
+    assert peak_of_calls(lambda: unit, Device("cuda", 0, cuda)) == Peak(
+        peak_bytes=500, reserved_bytes=1000, baseline_bytes=100, first_bytes=800
+    )
+    assert cuda.emptied == 1
 
 
 def test_a_gpu_that_allocated_nothing_has_an_unknown_peak() -> None:
-    peak = peak_of(lambda: None, Device("cuda", 0, FakeCuda()))
-    assert peak.peak_bytes is None
-    assert peak.reserved_bytes is None
+    cuda = FakeCuda()
+    peak = peak_of_calls(lambda: Allocating(cuda, [0, 0, 0]), Device("cuda", 0, cuda))
+    assert peak == Peak(None, None, 0)
 
 
 def test_high_water_mark_of_this_process_is_in_bytes() -> None:

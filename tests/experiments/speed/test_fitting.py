@@ -262,7 +262,7 @@ def test_what_onednn_says_without_memory_is_no_crash(
     def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError(message)
 
-    monkeypatch.setattr(measure, "use_memory", refuse)
+    monkeypatch.setattr(measure, "memory_unit", refuse)
     with nullcontext() if known else pytest.raises(RuntimeError, match=message):
         assert not measure.fits(tiny_cell(2), 512 * MEBIBYTE)
 

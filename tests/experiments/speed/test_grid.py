@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from resnet_bench.execution.base import Executor
+from resnet_bench.experiments import base
+from resnet_bench.experiments.speed import Speed, gpu_bytes_left
 from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
     TIME,
-    SpeedCell,
     ceiling_of,
     row_of,
 )
@@ -273,9 +275,37 @@ def test_a_timing_cell_costs_more_than_the_others() -> None:
 
 
 def test_larger_batches_of_larger_images_hold_more_memory() -> None:
-    def bytes_of(cell: SpeedCell) -> float:
-        return cell.memory_bytes
+    def bytes_of(**changes: Any) -> float:
+        return replace(CELL, device="cpu", **changes).memory_bytes
 
-    assert bytes_of(CELL) > bytes_of(replace(CELL, batch_size=1))
-    assert bytes_of(CELL) > bytes_of(replace(CELL, image_size=64))
-    assert bytes_of(CEILING_CELL) > 0
+    assert bytes_of() > bytes_of(batch_size=1)
+    assert bytes_of() > bytes_of(image_size=64)
+    assert CEILING_CELL.memory_bytes > 0
+
+
+def test_on_cuda_a_cell_gives_back_what_it_worked_in_but_for_graphs() -> None:
+    assert CELL.memory_bytes < CELL.working_bytes / 2
+    graphs = replace(CELL, compiled=True, cuda_graphs=True)
+    assert graphs.memory_bytes == graphs.working_bytes
+    assert replace(CELL, measure=MEMORY_TRAIN).memory_bytes == 0
+
+
+class OnGpu:
+    """Calls what is asked of a GPU where 60 GB are free."""
+
+    def call(self, function: Any, device: str) -> int:
+        assert (function, device) == (gpu_bytes_left, "cuda:1")
+        return 60_000_000_000
+
+
+def test_cells_on_cuda_leave_room_for_the_one_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(base, "bytes_left", lambda: 10**12)
+    config, executor = Config(device="cuda:1"), cast(Executor, OnGpu())
+    room = Speed().memory_left(config, [CELL, CEILING_CELL], executor)
+    assert room == pytest.approx(48e9 - CELL.working_bytes)
+    monkeypatch.setattr(base, "bytes_left", lambda: 10**10)
+    assert Speed().memory_left(config, [CELL], executor) == pytest.approx(8e9)
+    on_cpu = replace(config, device="cpu")
+    assert Speed().memory_left(on_cpu, [CELL], executor) == pytest.approx(8e9)

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from tests.toys.toy.spec import Config, ToyCell, ToySample, refuse
+from tests.toys.toy.spec import Config, LastToySample, ToyCell, ToySample, refuse
 
 
 def prepare(config: Config) -> Config:
@@ -38,7 +38,8 @@ def run(cell: ToyCell, ranks: Any) -> Iterator[ToySample]:
         if kind == "rank-1-forever":
             ranks.share(None)
         value = math.nan if cell.behaviour == "nan" else float(cell.index + step)
-        yield ToySample(step=step, value=value)
+        sample = LastToySample if cell.behaviour == "last" else ToySample
+        yield sample(step=step, value=value)
 
 
 def _come_to_grief(behaviour: str) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from resnet_bench.errors import UsageError
 from resnet_bench.options import check, option
@@ -44,6 +44,11 @@ class ToyCell(Cell):
 class ToySample(Record):
     step: int
     value: float = measured(unit="s", better="lower")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastToySample(ToySample):
+    ends_cell: ClassVar[bool] = True
 
 
 def expand(config: Config) -> list[ToyCell]:

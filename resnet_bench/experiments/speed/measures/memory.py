@@ -6,6 +6,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import psutil
+import torch
 
 from resnet_bench.engine import devices
 from resnet_bench.engine.cpu import bytes_left
@@ -13,9 +14,9 @@ from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.timing.workload import (
     cold_compile_cache,
-    peak_of,
+    memory_unit,
+    peak_of_calls,
     rehearse,
-    use_memory,
 )
 from resnet_bench.experiments.speed.cells import MEMORY_TRAIN, PeakMemory, SpeedCell
 from resnet_bench.experiments.speed.measures.subject import builder_of, setting_of
@@ -30,13 +31,15 @@ def measure_peak_memory(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     build = builder_of(cell)
     with cold_compile_cache() if cell.compiled else nullcontext():
         rehearse(setting, trains=trains)
-        peak = peak_of(
-            lambda: use_memory(build, setting, trains=trains), setting.device
+        peak = peak_of_calls(
+            lambda: memory_unit(build, setting, trains=trains), setting.device
         )
+    setting.device.release()
     yield PeakMemory(
         peak_bytes=peak.peak_bytes,
         reserved_bytes=peak.reserved_bytes,
         baseline_bytes=peak.baseline_bytes,
+        first_peak_bytes=peak.first_bytes,
     )
 
 
@@ -63,11 +66,13 @@ def fits(cell: SpeedCell, limit_bytes: int | None = None) -> bool:
     build, trains = builder_of(cell), cell.trains
     limit = memory_left(setting.device) if limit_bytes is None else limit_bytes
     devices.settle(setting.device, threads=cell.threads, tf32=cell.tf32)
+    # Every batch has other shapes: cuDNN would try its algorithms out anew each time.
+    torch.backends.cudnn.benchmark = False
     rehearse(setting, trains=trains)
     try:
         with data_limited(limit):
-            peak = peak_of(
-                lambda: use_memory(build, setting, trains=trains), setting.device
+            peak = peak_of_calls(
+                lambda: memory_unit(build, setting, trains=trains), setting.device
             )
     except (MemoryError, RuntimeError) as error:
         refused = any(text in str(error) for text in REFUSALS)

@@ -167,11 +167,23 @@ class SpeedRow(Measured):
             visit["round"]: middle(visit[name]) for visit in self.visits if visit[name]
         }
 
+    def _own_rounds(self, phase: str) -> dict[int, float]:
+        """Return a phase's median of each round, by the device's own clock if any."""
+        own = {
+            visit["round"]: median(visit["device_seconds"][phase])
+            for visit in self.visits
+            if visit["device_seconds"].get(phase)
+        }
+        return own or self.rounds(phase)
+
     @cached_property
     def closure(self) -> Interval | None:
-        """The phases' sum over the step, paired by round."""
-        parts = [self.rounds(phase) for phase in STEP_PARTS]
-        steps = self.rounds("step")
+        """The phases' sum over the step, paired by round.
+
+        On CUDA by the GPU's own times: waiting between the parts would count as theirs.
+        """
+        parts = [self._own_rounds(phase) for phase in STEP_PARTS]
+        steps = self._own_rounds("step")
         common = [key for key in steps if all(key in part for part in parts)]
         if not common:
             return None
