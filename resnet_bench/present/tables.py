@@ -2,8 +2,8 @@
 
 A frame keeps SI units and full precision. How a column is shown follows from its
 name: the suffix gives the unit (`forward_seconds` is shown in ms), and columns
-`NAME_low` and `NAME_high` beside `NAME` are its interval, never columns of
-their own on screen.
+`NAME_low` and `NAME_high` beside `NAME` are its interval, `NAME_rounds` how few
+visits there were where bounds lack; none is a column of its own on screen.
 """
 
 import math
@@ -23,6 +23,12 @@ from resnet_bench.statistics.intervals import Interval
 UNKNOWN = "—"
 NEW_LINE = "\n"
 MAXIMUM_NARROW_COLUMNS = 8
+
+#: What may stand beside a column and is shown with it.
+BESIDE = ("low", "high", "rounds")
+
+#: An interval whose ends differ by this factor is shown by its ends, not as ±.
+WIDE_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ def columns_shown(table: Table, *, wide: bool) -> list[str]:
     if not wide:
         return list(table.narrow)
     names = list(table.frame.columns)
-    bounds = {f"{name}_{side}" for name in names for side in ("low", "high")}
+    bounds = {f"{name}_{side}" for name in names for side in BESIDE}
     return [name for name in names if name not in bounds]
 
 
@@ -180,8 +186,6 @@ def spread_of(value: float, low: float, high: float, scale: Scale) -> str:
     points (or 0), where a percentage of it would be misread.
     """
     side = max(value - low, high - value)
-    if math.isinf(side):
-        return "± ?"
     if scale.unit in ("%", "pp") or value == 0:
         return f"±{rounded_short(side * scale.factor)}"
     return f"±{rounded_short(100 * side / abs(value))} %"
@@ -200,8 +204,12 @@ def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
         return Shown(str(value))
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     if low is None or high is None or is_missing(low) or is_missing(high):
-        return Shown(number(value, scale))
+        rounds = row.get(f"{column}_rounds")
+        few = f"({rounds} round{'s' if rounds > 1 else ''})" if rounds else ""
+        return Shown(number(value, scale), few, few)
     bounds = f"[{number(low, scale)}, {number(high, scale)}]"
+    if math.isinf(low) or math.isinf(high) or (low > 0 and high / low > WIDE_RATIO):
+        return Shown(number(value, scale), bounds, bounds)
     spread = spread_of(float(value), float(low), float(high), scale)
     return Shown(number(value, scale), spread, bounds)
 

@@ -42,6 +42,11 @@ class Interval:
         return Interval(1 / self.estimate, low, high, self.samples)
 
     @property
+    def bounded(self) -> bool:
+        """Whether there were enough samples for bounds."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
     def json(self) -> dict[str, float | int | None]:
         """The interval as every JSON object holds one.
 

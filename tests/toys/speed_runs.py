@@ -163,7 +163,7 @@ def store_speed_run(
     del header["kind"], header["schema_version"]
     folder = results / "speed" / run
     with create_run(folder, header) as writer:
-        for line in lines_of(config, 3, unchanged, {}):
+        for line in lines_of(config, 8, unchanged, {}):
             kind, cell, attempt = (line.pop(key) for key in ("kind", "cell", "attempt"))
             if kind == "record":
                 writer.record(cell, attempt, line)

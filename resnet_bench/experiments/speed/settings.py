@@ -58,7 +58,7 @@ def statistic_of(protocol: str | None) -> str:
 
 def interval_of(protocol: str | None) -> str:
     """Return in words what the interval of a row's time is of."""
-    return PROTOCOLS[protocol].interval if protocol in PROTOCOLS else "median"
+    return PROTOCOLS[protocol].interval if protocol in PROTOCOLS else "time over visits"
 
 
 #: The switches of a setting, with the options that turn them on.

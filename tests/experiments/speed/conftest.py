@@ -18,7 +18,7 @@ def make_run(tmp_path: Path) -> MakeRun:
 
     def make(
         *,
-        rounds: int = 5,
+        rounds: int = 8,
         change: Change = unchanged,
         failing: Mapping[Any, str] | None = None,
         keep: Callable[[dict[str, Any]], bool] = lambda _: True,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from statistics import median
 from typing import Any
 
@@ -39,8 +38,8 @@ from resnet_bench.experiments.speed.view.rows import (
 from resnet_bench.experiments.speed.view.times import bounded, named
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
-from resnet_bench.statistics.estimates import ratio_interval
-from resnet_bench.statistics.intervals import Interval, median_interval
+from resnet_bench.statistics.estimates import ratio_of_visits, time_interval
+from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
 DIRECTIONS = ("forward", "backward")
@@ -70,10 +69,9 @@ class Breakdown(Measured):
         return 1 if "." in stage else VARIANTS[variant].blocks[int(stage) - 1]
 
     def interval(self, part: str, direction: str) -> Interval:
-        """Return the median seconds of a part in one direction."""
+        """Return the seconds of a part in one direction, over visits."""
         field = f"{direction}_seconds"
-        samples = chain.from_iterable(visit[field][part] for visit in self.visits)
-        return median_interval(list(samples))
+        return time_interval([median(visit[field][part]) for visit in self.visits])
 
     def seconds(self, part: str) -> float:
         """Return a part's forward and backward seconds together."""
@@ -99,7 +97,7 @@ class Breakdown(Measured):
             for visit in self.visits
         ]
         wholes = [median(visit[f"whole_{direction}_seconds"]) for visit in self.visits]
-        return ratio_interval(sums, wholes)
+        return ratio_of_visits(sums, wholes)
 
     @property
     def verdict(self) -> str:

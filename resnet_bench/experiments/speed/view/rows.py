@@ -30,8 +30,10 @@ from resnet_bench.present.machines import machine_title
 from resnet_bench.statistics.estimates import (
     mean_interval,
     ratio_by_key,
-    ratio_interval,
     ratio_of_means,
+    ratio_of_visits,
+    time_interval,
+    trend_of,
 )
 from resnet_bench.statistics.intervals import (
     SAMPLES_FOR_ORDER_STATISTICS,
@@ -55,12 +57,13 @@ EXPLANATIONS = {
     "oom": "out of memory; the batch is never made smaller",
     "closure-failed": "forward, loss, backward and optimizer do not add up to the "
     "step within 5 %",
-    "not-warmed-up": "times had not settled when sampling began",
+    "not-warmed-up": "times still fell while they were taken",
+    "drifting": "times rose while they were taken",
     "throttled": "the processor's clock was held down",
     "oversubscribed": "other work, or more threads than cores, took the processor",
     "host-bound": "the GPU waited for the CPU",
-    "noisy": f"an interval is wider than ±{NOISY_HALF_WIDTH:.0%} or has fewer than 6 "
-    "samples",
+    "noisy": f"an interval is wider than ±{NOISY_HALF_WIDTH:.0%}, or there were fewer "
+    "than 6 visits",
     MISSING: "not measured yet",
 }
 
@@ -150,22 +153,43 @@ class SpeedRow(Measured):
         return statistic_of(self.parameters["protocol"])
 
     def interval(self, name: str) -> Interval | None:
-        """Return the median (mean) of a field with its interval, None without any."""
-        values = self.samples(name)
-        interval = mean_interval if self.statistic == "mean" else median_interval
-        return interval(values) if values else None
+        """Return a field's estimate with its interval over visits, None without any.
+
+        By another project's protocol it is the median or mean of the calls.
+        """
+        if self.parameters["protocol"]:
+            values = self.samples(name)
+            interval = mean_interval if self.statistic == "mean" else median_interval
+            return interval(values) if values else None
+        settled = self.settled(name)
+        return time_interval(list(settled.values())) if settled else None
 
     def phase(self, phase: str) -> Interval | None:
-        """Return the median (mean) seconds of a phase with its interval."""
+        """Return the seconds of a phase with their interval."""
         return self.interval(phase_field(phase))
 
     def rounds(self, phase: str) -> dict[int, float]:
-        """Return the phase's median (mean) of each round."""
-        name = phase_field(phase)
+        """Return the phase's median (mean) of each round, without those of a trend."""
+        return self.settled(phase_field(phase))
+
+    def settled(self, name: str) -> dict[int, float]:
+        """Return a field's value of each round; of a trend the first third is left out.
+
+        One value per visit: its calls are not independent of each other.
+        """
         middle = mean if self.statistic == "mean" else median
-        return {
+        values = {
             visit["round"]: middle(visit[name]) for visit in self.visits if visit[name]
         }
+        if trend_of(list(values.values())):
+            return dict(list(values.items())[len(values) // 3 :])
+        return values
+
+    @cached_property
+    def trends(self) -> list[float]:
+        """By how much phases still fall (above 0) or rise once settled; else 0."""
+        series = [list(self.rounds(phase).values()) for phase in NOISE_PHASES]
+        return [trend_of(values) for values in series if values]
 
     def _own_rounds(self, phase: str) -> dict[int, float]:
         """Return a phase's median of each round, by the device's own clock if any."""
@@ -188,7 +212,7 @@ class SpeedRow(Measured):
         if not common:
             return None
         sums = [sum(part[key] for part in parts) for key in common]
-        return ratio_interval(sums, [steps[key] for key in common])
+        return ratio_of_visits(sums, [steps[key] for key in common])
 
     def ratio_to(self, other: "SpeedRow", phase: str) -> Interval | None:
         """Return this row's time over another's, paired by round (or by means)."""
@@ -201,13 +225,6 @@ class SpeedRow(Measured):
         """Return the first value of a field that some visit knew, else None."""
         values = (visit.get(name) for visit in self.visits)
         return next((value for value in values if value is not None), None)
-
-    @property
-    def warmup_converged(self) -> bool | None:
-        """Whether every phase had settled; None when too few calls told."""
-        values = [visit.get("warmup_converged") for visit in self.visits]
-        known = [value for value in values if value is not None]
-        return known[-1] if known else None
 
     @property
     def ceiling(self) -> Interval | None:
@@ -330,7 +347,8 @@ def noisy(row: SpeedRow) -> bool:
 
 RULES: dict[str, Callable[[SpeedRow], bool]] = {
     "closure-failed": lambda row: contradicts(row.closure),
-    "not-warmed-up": lambda row: row.warmup_converged is False,
+    "not-warmed-up": lambda row: any(trend > 0 for trend in row.trends),
+    "drifting": lambda row: any(trend < 0 for trend in row.trends),
     "host-bound": host_bound,
     "noisy": noisy,
 }
@@ -386,14 +404,14 @@ def _memory(run: Run) -> dict[tuple[Any, ...], dict[str, list[Visit]]]:
 
 
 def _ceilings(run: Run) -> dict[tuple[Any, ...], dict[str, Interval]]:
-    pooled: dict[tuple[Any, ...], dict[str, list[float]]] = {}
+    visits: dict[tuple[Any, ...], dict[str, list[float]]] = {}
     for row in run.rows(CeilingSamples):
-        kinds = pooled.setdefault(ceiling_of(row), {})
+        kinds = visits.setdefault(ceiling_of(row), {})
         for kind in ("matrix_product", "convolution", "copy"):
-            kinds.setdefault(kind, []).extend(row[kind])
+            kinds.setdefault(kind, []).extend([median(row[kind])] if row[kind] else [])
     return {
-        key: {kind: median_interval(values) for kind, values in kinds.items() if values}
-        for key, kinds in pooled.items()
+        key: {kind: time_interval(values) for kind, values in kinds.items() if values}
+        for key, kinds in visits.items()
     }
 
 

@@ -175,7 +175,6 @@ def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, An
             if phase in timed
         },
         **(step.json if step else {}),
-        "warmup_converged": row.warmup_converged,
         "flags": row.flags,
         "verdict": row.verdict,
         "error": row.error,
@@ -203,7 +202,7 @@ def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> str:
     beside = f" for {work / own:.2f} times the multiply-adds" if work and own else ""
     if ratio is None:
         return row.name
-    bounds = f"[{ratio.low:.2f}, {ratio.high:.2f}]"
+    bounds = f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.bounded else "(no bounds)"
     return f"{row.name} {ratio.estimate:.2f} times as long {bounds}{beside}"
 
 

@@ -1,8 +1,6 @@
 """Tables of times: of each row, over the first row's, of all ranks beside one alone."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -98,7 +96,6 @@ def _frame_row(row: SpeedRow, first: SpeedRow, differ: Sequence[str]) -> dict[st
     columns |= {"efficiency_fraction": row.efficiency}
     for phase in RATIO_PHASES:
         columns |= _ratio(row, first, phase)
-    columns |= {"warmup_converged": row.warmup_converged}
     return columns | {"flags": row.flags, "verdict": row.verdict}
 
 
@@ -110,8 +107,10 @@ def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> dict[str, float | None
 
 
 def percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
-    """Return p90 and p99 of a phase, None where the samples cannot carry them."""
-    samples = row.samples(phase_field(phase))
+    """Return p90 and p99 of a phase's calls, one call per visit; None of too few."""
+    name = phase_field(phase)
+    own = [visit[name][0] for visit in row.visits if visit[name]]
+    samples = row.samples(name) if row.parameters["protocol"] else own
     return {
         f"p{percent}_seconds": percentile(samples, percent) if samples else None
         for percent in (90, 99)
@@ -119,10 +118,11 @@ def percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
 
 
 def bounded(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """Return an interval as the columns of a frame; one sample bounds nothing."""
-    if interval is not None and interval.samples == 1:
-        interval = replace(interval, low=-math.inf, high=math.inf)
-    return interval_columns(name, interval)
+    """Return an interval as columns; where bounds lack, how many rounds there were."""
+    if interval is None or interval.bounded:
+        return interval_columns(name, interval)
+    unknown = interval_columns(name, None)
+    return {**unknown, name: interval.estimate, f"{name}_rounds": interval.samples}
 
 
 def times_table(
