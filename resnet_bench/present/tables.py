@@ -208,7 +208,8 @@ def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
         few = f"({rounds} round{'s' if rounds > 1 else ''})" if rounds else ""
         return Shown(number(value, scale), few, few)
     bounds = f"[{number(low, scale)}, {number(high, scale)}]"
-    if math.isinf(low) or math.isinf(high) or (low > 0 and high / low > WIDE_RATIO):
+    wide = scale.unit not in ("%", "pp") and low > 0 and high / low > WIDE_RATIO
+    if wide or math.isinf(low) or math.isinf(high):
         return Shown(number(value, scale), bounds, bounds)
     spread = spread_of(float(value), float(low), float(high), scale)
     return Shown(number(value, scale), spread, bounds)

@@ -81,13 +81,20 @@ def test_an_unbounded_interval_says_that_its_width_is_unknown() -> None:
     row = {"ratio": 2.0, "ratio_low": -math.inf, "ratio_high": math.inf}
     made = table(row, narrow=["ratio"])
     shown = tables.shown_rows(made, ["ratio"])[0][0]
-    assert (shown.spread, shown.bounds) == ("± ?", "[-∞, ∞]")
+    assert (shown.spread, shown.bounds) == ("[-∞, ∞]", "[-∞, ∞]")
 
 
-def test_a_wide_spread_has_no_decimals() -> None:
+def test_a_wide_interval_is_shown_by_its_ends() -> None:
     row = {"ratio": 1.0, "ratio_low": 0.5, "ratio_high": 1.2}
     made = table(row, narrow=["ratio"])
-    assert tables.shown_rows(made, ["ratio"])[0][0].spread == "±50 %"
+    assert tables.shown_rows(made, ["ratio"])[0][0].spread == "[0.500, 1.20]"
+
+
+def test_without_bounds_the_number_of_rounds_stands_beside_a_value() -> None:
+    row = {"ratio": 1.0, "ratio_low": None, "ratio_high": None, "ratio_rounds": 2}
+    made = table(row, narrow=["ratio"])
+    assert tables.shown_rows(made, ["ratio"])[0][0].spread == "(2 rounds)"
+    assert tables.columns_shown(made, wide=True) == ["ratio"]
 
 
 def test_narrow_columns_must_exist_and_be_few() -> None:

@@ -156,11 +156,30 @@ def test_sign_flip_p_of_many_seeds_is_drawn_and_reproducible() -> None:
 
 
 def test_percentiles_are_withheld_until_the_sample_carries_them() -> None:
-    values = [float(value) for value in range(1, 101)]
-    assert statistics.percentile(values[:19], 90) is None
-    assert statistics.percentile(values[:20], 90) == pytest.approx(18.1)
-    assert statistics.percentile(values[:99], 99) is None
-    assert statistics.percentile(values, 99) == pytest.approx(99.01)
+    values = [float(value) for value in range(1, 301)]
+    assert statistics.percentile(values[:28], 90) is None
+    assert statistics.percentile(values[:29], 90) == pytest.approx(26.2)
+    assert statistics.percentile(values[:298], 99) is None
+    assert statistics.percentile(values[:299], 99) == pytest.approx(296.02)
+
+
+def test_a_time_is_the_centre_of_its_visits_with_bounds_from_six_on() -> None:
+    interval = statistics.time_interval([1.0, 1.1, 0.9, 1.0, 1.05, 5.0])
+    assert interval.estimate == pytest.approx(1.05, abs=0.1)  # no outlier moves it
+    assert (interval.bounded, interval.low, interval.samples) == (True, 0.9, 6)
+    few = statistics.time_interval([1.0, 2.0])
+    assert few.estimate == pytest.approx(math.sqrt(2))
+    assert not few.bounded
+
+
+def test_a_trend_is_a_falling_or_rising_series_not_noise() -> None:
+    falling = [1.3, 1.2, 1.15, 1.02, 1.01, 1.005, 1.0, 0.999, 0.998]
+    assert statistics.trend_of(falling) > 0.1
+    assert statistics.trend_of(falling[::-1]) < -0.03
+    assert statistics.trend_of([1.0, 1.1, 0.9, 1.05, 0.95, 1.02, 0.98, 1.0]) == 0
+    small = [1.01, 1.009, 1.008, 1.007, 1.006, 1.005, 1.004, 1.003, 1.002]
+    assert statistics.trend_of(small) == 0  # a trend, but of less than 3 %
+    assert statistics.trend_of([3.0, 2.0, 1.0]) == 0
 
 
 def test_wilson_interval_equals_the_published_example() -> None:

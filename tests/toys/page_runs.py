@@ -35,7 +35,7 @@ def speed_run(change: Change = unchanged, **options: Any) -> Run:
     """Return a run of `speed` with the options given."""
     config = resolved(Config(**options), "cpu", 2)
     end = {"kind": "end", "status": "complete"}
-    lines = [header_of(config), *lines_of(config, 4, change, {}), end]
+    lines = [header_of(config), *lines_of(config, 8, change, {}), end]
     return assemble(Path("unused"), lines)
 
 

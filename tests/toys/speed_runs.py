@@ -204,7 +204,7 @@ def breakdown_run(tmp_path: Path, lost: float = 0.0) -> Run:
     lines: list[dict[str, Any]] = [header_of(config)]
     identity = {"cell": cell.key, "attempt": 1}
     lines += [
-        {"kind": "record", **identity, **breakdown_record(n, lost)} for n in range(3)
+        {"kind": "record", **identity, **breakdown_record(n, lost)} for n in range(8)
     ]
     lines.append({"kind": "cell", **identity, "status": "ok"})
     lines.append({"kind": "end", "status": "complete"})

@@ -34,11 +34,11 @@ def test_figures_draw_intervals_labels_and_fixed_colours(make_run: MakeRun) -> N
 
 def test_a_step_is_named_beside_the_widest_interval_too(make_run: MakeRun) -> None:
     def erratic(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
-        if record.get("round") != 1 or "step_seconds" not in record:
+        if record.get("round", 0) % 2 == 0 or "step_seconds" not in record:
             return record
         return {**record, "step_seconds": [50 * s for s in record["step_seconds"]]}
 
-    run = make_run(variants=(18, 34), rounds=3, change=erratic)
+    run = make_run(variants=(18, 34), rounds=8, change=erratic)
     assert svg_text(shown_of(run).figures["phases"]).count(" ms<") == 2
 
 

@@ -28,12 +28,13 @@ def only_row(run: Run) -> SpeedRow:
     return row
 
 
-def test_samples_are_pooled_over_rounds(make_run: MakeRun) -> None:
-    row = only_row(make_run(variants=(18,), rounds=4))
-    interval = row.phase("forward")
-    assert interval is not None
-    assert interval.samples == 20
-    assert interval.low <= interval.estimate <= interval.high
+def test_a_time_has_one_value_per_visit_and_bounds_from_six_on(
+    make_run: MakeRun,
+) -> None:
+    for rounds in (5, 6):
+        interval = only_row(make_run(variants=(18,), rounds=rounds)).phase("forward")
+        assert interval is not None
+        assert (interval.samples, interval.bounded) == (rounds, rounds == 6)
 
 
 def test_rows_follow_the_grid_with_their_memory_and_ceiling(make_run: MakeRun) -> None:
@@ -49,13 +50,13 @@ def test_ratios_are_paired_by_round(make_run: MakeRun) -> None:
     def slow_rounds(cell: SpeedCell, record: Record) -> Record:
         if record["type"] != "speed_samples":
             return record
-        seconds = (1 if cell.variant == 18 else 3) * (1 + record["round"])
+        seconds = (1 if cell.variant == 18 else 3) * (1 + record["round"] % 2)
         return {**record, "step_seconds": [seconds] * 3}
 
     first, second = rows_of(make_run(variants=(18, 34), change=slow_rounds))
     ratio = second.ratio_to(first, "step")
     assert ratio is not None
-    assert ratio.samples == 5
+    assert ratio.samples == 8
     assert ratio.low == pytest.approx(3)
     assert ratio.high == pytest.approx(3)
 
@@ -87,11 +88,9 @@ def test_a_closure_that_cannot_be_told_does_not_fail(make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("fields", "flag"),
     [
-        ({"warmup_converged": False}, "not-warmed-up"),
         ({"flags": ["throttled"]}, "throttled"),
         ({"flags": ["oversubscribed"]}, "oversubscribed"),
         ({"device_seconds": {"step": [0.05] * 5}}, "host-bound"),
-        ({"inference_seconds": [0.04, 0.05, 0.06, 0.07]}, "noisy"),
     ],
 )
 def test_a_condition_decides_the_verdict(
@@ -103,10 +102,9 @@ def test_a_condition_decides_the_verdict(
 
 
 def test_a_quiet_row_is_ok(make_run: MakeRun) -> None:
-    change = changed(device_seconds={"step": [0.16] * 5}, warmup_converged=None)
+    change = changed(device_seconds={"step": [0.16] * 5})
     row = only_row(make_run(variants=(18,), change=change))
     assert (row.flags, row.verdict) == ([], "ok")
-    assert row.warmup_converged is None
 
 
 def test_few_samples_make_a_row_noisy(make_run: MakeRun) -> None:
@@ -114,9 +112,37 @@ def test_few_samples_make_a_row_noisy(make_run: MakeRun) -> None:
 
 
 def test_the_worst_flag_is_the_verdict_and_comes_first(make_run: MakeRun) -> None:
-    change = changed(flags=["oversubscribed", "throttled"], warmup_converged=False)
+    change = changed(flags=["oversubscribed", "throttled"])
     row = only_row(make_run(variants=(18,), rounds=1, change=change))
-    assert row.flags == ["not-warmed-up", "throttled", "oversubscribed", "noisy"]
+    assert row.flags == ["throttled", "oversubscribed", "noisy"]
+
+
+@pytest.mark.parametrize(
+    ("factors", "flags"),
+    [
+        ([1.5, 1.4, 1.3, 1.2] + [1.0] * 8, []),
+        ([3.0 - 0.15 * number for number in range(12)], ["not-warmed-up"]),
+        ([1.0 + 0.15 * number for number in range(12)], ["drifting"]),
+        ([1.0, 1.5] * 6, []),
+    ],
+    ids=["warm after a third", "never warm", "rising", "only noise"],
+)
+def test_warmth_is_judged_by_the_samples(
+    make_run: MakeRun, factors: list[float], flags: list[str]
+) -> None:
+    def change(cell: SpeedCell, record: Record) -> Record:
+        if "step_seconds" not in record:
+            return record
+        factor = factors[record["round"]]
+        slowed = {
+            name: [factor * each for each in record[name]]
+            for name in record
+            if name.endswith("_seconds") and isinstance(record[name], list)
+        }
+        return {**record, **slowed}
+
+    row = only_row(make_run(variants=(18,), rounds=12, change=change))
+    assert [flag for flag in row.flags if flag != "noisy"] == flags
 
 
 def test_a_failed_cell_has_its_error_and_no_numbers(make_run: MakeRun) -> None:
