@@ -191,28 +191,30 @@ class SpeedRow(Measured):
         series = [list(self.rounds(phase).values()) for phase in NOISE_PHASES]
         return [trend_of(values) for values in series if values]
 
-    def _own_rounds(self, phase: str) -> dict[int, float]:
-        """Return a phase's median of each round, by the device's own clock if any."""
-        own = {
-            visit["round"]: median(visit["device_seconds"][phase])
-            for visit in self.visits
-            if visit["device_seconds"].get(phase)
-        }
-        return own or self.rounds(phase)
-
     @cached_property
     def closure(self) -> Interval | None:
         """The phases' sum over the step, paired by round.
 
         On CUDA by the GPU's own times: waiting between the parts would count as theirs.
         """
-        parts = [self._own_rounds(phase) for phase in STEP_PARTS]
-        steps = self._own_rounds("step")
+        own = {phase: self._device_rounds(phase) for phase in (*STEP_PARTS, "step")}
+        of_host = {phase: self.rounds(phase) for phase in own}
+        taken = own if all(own.values()) else of_host
+        parts = [taken[phase] for phase in STEP_PARTS]
+        steps = taken["step"]
         common = [key for key in steps if all(key in part for part in parts)]
         if not common:
             return None
         sums = [sum(part[key] for part in parts) for key in common]
         return ratio_of_visits(sums, [steps[key] for key in common])
+
+    def _device_rounds(self, phase: str) -> dict[int, float]:
+        """Return the median of each round by the device's clock; none on the CPU."""
+        return {
+            visit["round"]: median(visit["device_seconds"][phase])
+            for visit in self.visits
+            if visit["device_seconds"].get(phase)
+        }
 
     def ratio_to(self, other: "SpeedRow", phase: str) -> Interval | None:
         """Return this row's time over another's, paired by round (or by means)."""
