@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from resnet_bench.commands.reader import Reader
+from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.options import Options, option

@@ -1,6 +1,6 @@
 """The gate's commands: `check`, `compare`, `noise` and `baseline`."""
 
-from resnet_bench.commands.reader import Reader
+from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.gate.spec import (
     BaselineConfig,

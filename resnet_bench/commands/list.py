@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 
-from resnet_bench.commands.reader import Reader
+from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.options import ResultsOptions, option
 from resnet_bench.output import Output

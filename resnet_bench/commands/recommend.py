@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnet_bench.commands.reader import Reader
+from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.options import ExportOptions, ResultsOptions, option

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_bench.commands.reader import Reader
+from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.options import ResultsOptions, option
 from resnet_bench.output import Output

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from resnet_bench.commands.reader import Reader
+from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import Output

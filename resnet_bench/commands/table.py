@@ -1,9 +1,24 @@
 """The commands that are no experiment, one row each."""
 
-from resnet_bench.commands.reader import Reader
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from resnet_bench.errors import ExitCode
+from resnet_bench.output import Output
 from resnet_bench.rows import Row, Rows
 
 HOME = "resnet_bench.commands"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A command's options, the function that does it, and two examples."""
+
+    config: type[Any]
+    function: Callable[[Any, Output], ExitCode]
+    examples: tuple[str, str]
+
 
 READERS: Rows[Reader] = Rows(
     Row("list", "List the stored runs.", f"{HOME}.list:LIST"),
