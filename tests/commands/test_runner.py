@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from resnet_bench.commands import run as runner
 from resnet_bench.commands.run import (
     Plan,
     make_plan,
@@ -24,6 +23,7 @@ from resnet_bench.execution.base import (
     machine_environment,
 )
 from resnet_bench.execution.inline import InlineExecutor
+from resnet_bench.experiments import base as contract
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import option
 from resnet_bench.store.folders import run_folders
@@ -225,7 +225,7 @@ def test_living_cells_share_what_the_container_leaves(
             budgets.append(job.memory_bytes)
             return super().run(job)
 
-    monkeypatch.setattr(runner, "bytes_left", lambda: 1000)
+    monkeypatch.setattr(contract, "bytes_left", lambda: 1000)
     made = plan("count")
     opened = open_new(made, tmp_path)
     with opened:
