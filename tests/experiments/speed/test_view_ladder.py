@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.view.ladder import (
     ladder_figure,
     recommendations,
@@ -146,3 +148,24 @@ def test_a_single_visit_settles_no_recommendation(make_run: MakeRun) -> None:
     )
     found = next(iter(recommendations(steps_of(rows_of(run)))))
     assert "do not settle that it is faster" in found.sentence
+
+
+def test_steps_that_samples_do_not_tell_apart_are_named_together(
+    make_run: MakeRun,
+) -> None:
+    # Every other visit of the last step is slower and faster by a tenth.
+    factors = {**FACTORS, "keep-memory": 0.395}
+    change = times_by(factors)
+
+    def noisy(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        changed = change(cell, record)
+        if cell.rung != "keep-memory" or "step_seconds" not in record:
+            return changed
+        factor = 0.9 if record["round"] % 2 else 1.12
+        names = ("step_seconds", "inference_seconds")
+        return {**changed, **{n: [factor * s for s in changed[n]] for n in names}}
+
+    run = make_run(variants=(18,), ladder=True, unsupported=UNSUPPORTED, change=noisy)
+    (train, _) = shown_of(run).json["recommended"]
+    assert {train["rung"], *train["tied"]} == {"compiled", "keep-memory"}
+    assert any("do not tell it from" in each for each in shown_of(run).headline)

@@ -300,3 +300,32 @@ def test_the_table_tells_efficiency_with_its_interval(tmp_path: Path) -> None:
 def test_a_run_of_one_rank_has_no_such_table(tmp_path: Path) -> None:
     header = {"kind": "run", "run": "r", "experiment": "speed"}
     assert scaling_table(assemble(tmp_path, [header])) is None
+
+
+def test_settings_of_one_network_are_set_against_the_first(make_run: MakeRun) -> None:
+    def half(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if cell.dtype == "float32" or "step_seconds" not in record:
+            return record
+        names = ("step_seconds", "inference_seconds")
+        return {**record, **{n: [s / 2 for s in record[n]] for n in names}}
+
+    run = make_run(variants=(18,), dtype=("float32", "bfloat16"), change=half)
+    told = shown_of(run).headline
+    assert any(
+        each.startswith("A training step of ResNet-18: bfloat16 is ")
+        and each.endswith("times as fast as float32.")
+        for each in told
+    )
+
+
+def test_an_interval_out_of_all_proportion_runs_out_of_the_picture(
+    make_run: MakeRun,
+) -> None:
+    def wild(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if "step_seconds" not in record or record["round"] < 6:
+            return record
+        return {**record, "optimizer_seconds": [1e9]}
+
+    run = make_run(variants=(18, 34), rounds=8, change=wild)
+    (axes,) = shown_of(run).figures["phases"].axes
+    assert axes.get_xlim()[1] < 10_000

@@ -15,16 +15,18 @@ from resnet_bench.statistics.intervals import Interval
 MILLISECONDS = 1e3
 BLACK = "#111111"
 
+#: Intervals are drawn up to this multiple of the largest estimate.
+FARTHEST = 2.0
+
 #: How dark the bars of the two kinds of call are.
 STRENGTHS = {"train": 1.0, "inference": 0.5}
 
 
 def spread(intervals: Sequence[Interval]) -> list[list[float]]:
     """Return how far bounds lie below and above; 0 where they cannot be told."""
-    told = [each for each in intervals if math.isfinite(each.high)]
     return [
-        [each.estimate - each.low if each in told else 0.0 for each in intervals],
-        [each.high - each.estimate if each in told else 0.0 for each in intervals],
+        [each.estimate - each.low if each.bounded else 0.0 for each in intervals],
+        [each.high - each.estimate if each.bounded else 0.0 for each in intervals],
     ]
 
 
@@ -87,6 +89,15 @@ def sample(
         label=theme.drawable(label),
         **look,
     )
+
+
+def limit_axis(axes: Axes, estimates: Sequence[float]) -> None:
+    """Begin the horizontal axis at 0 and end it before what no estimate reaches.
+
+    A wide interval would leave no room for the others: it runs out of the picture.
+    """
+    most = FARTHEST * max(estimates, default=math.inf)
+    axes.set_xlim(0, min(axes.get_xlim()[1], most))
 
 
 def shades(colours: dict[str, float]) -> list[Patch]:

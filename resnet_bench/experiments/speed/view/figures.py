@@ -5,7 +5,6 @@ The roofline sets FLOP/s reached against FLOP per byte, below the measured ceili
 measured: weights once per call, and what every operator reads and writes per image.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from resnet_bench.experiments.speed.view.drawing import (
     STRENGTHS,
     bar_chart,
     legend_below,
+    limit_axis,
     look_of,
     point,
     sample,
@@ -81,15 +81,17 @@ def phases_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
     made = bar_chart(title, labels(rows), "time per step (ms)", 0.55)
     axes = made.axes[0]
     colours = theme.palette(row.identity for row in rows)
+    steps: list[float] = []
     for y, row in enumerate(rows):
         end = _stack(axes, y, row, colours[row.identity])
         step = row.phase("step")
         if step is not None:
             at = step.estimate * MILLISECONDS
-            _beside(axes, f"{amount(at)} ms", max(end, at), y)
+            _beside(axes, f"{amount(at)} ms", min(max(end, at), 1.5 * at), y)
             axes.plot([at], [y], "|", color=BLACK, ms=17)
+            steps.append(at)
     axes.margins(x=0.16)
-    axes.set_xlim(left=0)
+    limit_axis(axes, steps)
     whole = sample("whole step", "|", BLACK, ms=12)
     return legend_below(made, [*shades(STACKED), whole])
 
@@ -110,7 +112,8 @@ def _stack(axes: Axes, y: int, row: SpeedRow, colour: str) -> float:
         stacked_bar(axes, y, left, time.estimate, BAR_HEIGHT, shade)
         left += time.estimate
         whisker(axes, left, y, time)
-        furthest = max(furthest, left + time.high - time.estimate)
+        reach = time.high - time.estimate if time.bounded else 0.0
+        furthest = max(furthest, left + reach)
     return furthest
 
 
@@ -147,16 +150,15 @@ def throughput_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
                 axes.barh(offset, interval.estimate, height * 0.92, color=colour)
                 _name_rate(axes, offset, interval)
     axes.margins(x=0.14)
-    axes.set_xlim(left=0)
+    limit_axis(axes, [bar.get_width() for bar in axes.patches])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     return legend_below(made, shades(strengths))
 
 
 def _name_rate(axes: Axes, y: float, interval: Interval) -> None:
-    told = math.isfinite(interval.high)
-    if told:
-        whisker(axes, interval.estimate, y, interval)
-    end = interval.high if told else interval.estimate
+    whisker(axes, interval.estimate, y, interval)
+    end = min(interval.high, 1.5 * interval.estimate)
+    end = end if interval.bounded else interval.estimate
     _beside(axes, amount(interval.estimate), end, y)
 
 

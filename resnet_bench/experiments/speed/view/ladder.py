@@ -13,6 +13,7 @@ from resnet_bench.experiments.speed.cells import phase_field
 from resnet_bench.experiments.speed.settings import RUNGS
 from resnet_bench.experiments.speed.view.drawing import (
     legend_below,
+    limit_axis,
     look_of,
     name_bars,
     sample,
@@ -115,10 +116,14 @@ def _ladder_of(row: SpeedRow) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The fastest step of one model's ladder for one goal."""
+    """The fastest step of one model's ladder for one goal.
+
+    `tied` are steps that the samples do not tell from it.
+    """
 
     step: Step
     goal: str
+    tied: Sequence[Step] = ()
 
     @property
     def options(self) -> str:
@@ -135,6 +140,7 @@ class Recommendation:
             "goal": self.goal,
             "rung": row.parameters["rung"],
             "options": self.options,
+            "tied": [step.row.parameters["rung"] for step in self.tied],
         }
 
     @property
@@ -151,7 +157,9 @@ class Recommendation:
                 else "by these samples, which do not settle that it is faster at all"
             )
         verb = "train" if self.goal == "train" else "infer"
-        return f"Fastest way to {verb} {row.name}: {self.options}{gain}"
+        rungs = ", ".join(step.row.parameters["rung"] for step in self.tied)
+        tie = f"; these samples do not tell it from {rungs}" if rungs else ""
+        return f"Fastest way to {verb} {row.name}: {self.options}{gain}{tie}"
 
 
 def recommendations(steps: Sequence[Step]) -> list[Recommendation]:
@@ -160,7 +168,7 @@ def recommendations(steps: Sequence[Step]) -> list[Recommendation]:
     for step in steps:
         ladders.setdefault(id(step.start), []).append(step)
     return [
-        Recommendation(fastest, goal)
+        Recommendation(fastest, goal, _tied(ladder, fastest, phase))
         for ladder in ladders.values()
         for goal, phase in GOALS.items()
         if (fastest := _fastest(ladder, phase)) is not None
@@ -174,6 +182,18 @@ def _fastest(ladder: Sequence[Step], phase: str) -> Step | None:
         if step.row.status == "ok" and (interval := step.row.phase(phase))
     ]
     return min(times, key=itemgetter(0), default=(0.0, None))[1]
+
+
+def _tied(ladder: Sequence[Step], fastest: Step, phase: str) -> list[Step]:
+    """Return the steps that may be as fast, the start aside, which is told anyway."""
+    others = [step for step in ladder if step.row.status == "ok"]
+    return [
+        step
+        for step in others
+        if step not in (fastest, ladder[0])
+        and (ratio := step.row.ratio_to(fastest.row, phase)) is not None
+        and not (ratio.bounded and ratio.low > 1)
+    ]
 
 
 def ladder_table(
@@ -240,13 +260,15 @@ def ladder_figure(run: Run, steps: Sequence[Step]) -> Figure | None:
     name_bars(axes, names)
     axes.axvline(1.0, color="#999999", lw=1)
     colours = theme.palette(step.row.identity for step in steps)
+    speedups: list[Interval] = []
     for y, step in enumerate(steps):
         identity = step.row.identity
         for offset, (goal, phase) in zip((-0.14, 0.14), GOALS.items(), strict=True):
             look = look_of(identity, colours[identity], filled=goal == "train")
             speedup = step.speedup(phase)
             if speedup is not None:
+                speedups.append(speedup)
                 whisker(axes, speedup.estimate, y + offset, speedup, lw=None, **look)
-    axes.set_xlim(left=0)
+    limit_axis(axes, [each.estimate for each in speedups])
     calls = [sample("training step"), sample("inference", mfc="white")]
     return legend_below(made, calls)

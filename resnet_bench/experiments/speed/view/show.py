@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -31,7 +32,9 @@ from resnet_bench.experiments.speed.view.rows import (
     RATES,
     RATIO_PHASES,
     SpeedRow,
+    described,
     rows_of,
+    varying,
 )
 from resnet_bench.experiments.speed.view.shortcut import (
     Shortcut,
@@ -91,6 +94,7 @@ def show(run: Run, others: OtherRuns) -> Shown:
         notices=_notices(rows, others),
         headline=[
             *_comparison(rows),
+            *_settings_compared(rows),
             *(f"{each.sentence}." for each in found.recommended),
         ],
         published=[published] if published else [],
@@ -194,6 +198,37 @@ def _comparison(rows: Sequence[SpeedRow]) -> list[str]:
             told = ", ".join(_ratio(row, first, phase) for row in others)
             return [f"{words} takes, beside that of {first.name}: {told}."]
     return []
+
+
+def _settings_compared(rows: Sequence[SpeedRow]) -> list[str]:
+    """Return a sentence per network and kind of call that was timed in several ways."""
+    networks: dict[Any, list[SpeedRow]] = {}
+    for row in rows:
+        if row.parameters.get("rung") is None and not row.parameters["protocol"]:
+            sizes = (row.parameters["batch_size"], row.parameters["image_size"])
+            networks.setdefault((row.name, *sizes), []).append(row)
+    return [
+        sentence
+        for group in networks.values()
+        for phase, words in CALLS.items()
+        if (sentence := _fastest_way(group, phase, words))
+    ]
+
+
+def _fastest_way(rows: Sequence[SpeedRow], phase: str, words: str) -> str | None:
+    """Return how many times as fast the fastest setting is as the first."""
+    timed = [(time.estimate, row) for row in rows if (time := row.phase(phase))]
+    first, differ = rows[0], varying(rows)
+    fastest = min(timed, key=itemgetter(0), default=(0.0, first))[1]
+    ratio = first.ratio_to(fastest, phase)
+    if not differ or fastest is first or ratio is None or not ratio.bounded:
+        return None
+    ways = [described(row.parameters, differ) for row in (fastest, first)]
+    half = (ratio.high - ratio.low) / 2
+    return (
+        f"{words} of {first.name}: {ways[0]} is {ratio.estimate:.2f} ± {half:.2f} "
+        f"times as fast as {ways[1] or 'without'}."
+    )
 
 
 def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> str:
