@@ -214,7 +214,7 @@ def newest_of_each(views: Sequence[ShownRun]) -> list[ShownRun]:
 
 def question(run: Run) -> tuple[str, ...]:
     """Return what a run asked, apart from how long and how often it measured."""
-    effort = {"precision", "max_time", "seed", "seeds", "threads"}
+    effort = {"precision", "budget", "seed", "seeds", "threads"}
     asked = sorted(run.config.items())
     return tuple(f"{name}={value}" for name, value in asked if name not in effort)
 

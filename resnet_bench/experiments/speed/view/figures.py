@@ -141,6 +141,7 @@ def throughput_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
         if any(row.interval(f"{kind}_images_per_second") for row in rows)
     }
     height = 0.76 / max(1, len(strengths))
+    rates: list[float] = []
     for y, row in enumerate(rows):
         for index, (kind, strength) in enumerate(strengths.items()):
             interval = row.interval(f"{kind}_images_per_second")
@@ -148,9 +149,10 @@ def throughput_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
             if interval is not None:
                 colour = theme.tint(colours[row.identity], strength)
                 axes.barh(offset, interval.estimate, height * 0.92, color=colour)
+                rates.append(interval.estimate)
                 _name_rate(axes, offset, interval)
     axes.margins(x=0.14)
-    limit_axis(axes, [bar.get_width() for bar in axes.patches])
+    limit_axis(axes, rates)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     return legend_below(made, shades(strengths))
 
