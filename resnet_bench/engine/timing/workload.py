@@ -224,6 +224,9 @@ def cold_compile_cache() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+_SCHEMES = (sysconfig.get_default_scheme(), "posix_prefix")
+
+
 def check_compiler(device_kind: str) -> None:
     """Raise UsageError where torch.compile would lack what it needs.
 
@@ -236,13 +239,14 @@ def check_compiler(device_kind: str) -> None:
         "C++": [os.environ.get("CXX", "c++"), "g++", "clang++"],
     }
     language = "C" if on_cuda else "C++"
-    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    # Debian's Python names another folder first, in which its headers are not.
+    folders = [sysconfig.get_path("include", each) for each in _SCHEMES]
     missing = []
     if not any(map(shutil.which, languages[language])):
         names = " or ".join(languages[language][1:])
         missing.append(f"a {language} compiler on the path ({names})")
-    if not headers.is_file():
-        missing.append(f"Python's headers ({headers})")
+    if not any((Path(folder) / "Python.h").is_file() for folder in folders):
+        missing.append(f"Python's headers (Python.h in {folders[0]})")
     if on_cuda and find_spec("triton") is None:
         missing.append("the package triton")
     if missing:

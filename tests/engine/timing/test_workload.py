@@ -131,7 +131,7 @@ def test_compiling_needs_a_compiler_and_pythons_headers(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
     monkeypatch.setattr(workload, "find_spec", lambda _: object())
     with pytest.raises(UsageError, match=f"expected a {language} compiler .* headers"):
         check_compiler(kind)

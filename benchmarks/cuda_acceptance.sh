@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Accepts the project on a CUDA card: one call, under five minutes, nothing installed.
+#
+#   benchmarks/cuda_acceptance.sh FOLDER [--only STEP]... [--data-dir DIR] [--rehearse]
+#
+# Steps: doctor check speed ladder inference single degradation tests; `--only real` is a
+# second call: all variants, then Fashion-MNIST from DIR (or $RESNET_BENCH_DATA_DIR).
+# A step that fails or takes too long leaves the others. FOLDER gets at most eight files:
+# output.txt, card.csv (clock, power and memory every 0.5 s), steps.txt, check.json,
+# figures.json, verdict.txt and runs.tar.gz. `--rehearse` does all of it on the CPU, small.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+usage() { sed -n '4,6p' "$0" | cut -c3-; exit 2; }
+[[ $# -ge 1 && $1 != -* ]] || usage
+mkdir -p "$1" || exit 2
+out=$(cd "$1" && pwd); shift
+only=(); rehearse=(); data=${RESNET_BENCH_DATA_DIR:-}
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --only) only+=("${2:?}"); shift 2 ;;
+        --data-dir) data=${2:?}; shift 2 ;;
+        --rehearse) rehearse=(--rehearse); shift ;;
+        *) usage ;;
+    esac
+done
+[[ ${#only[@]} -gt 0 ]] || only=(doctor check speed ladder inference single degradation tests)
+known=" doctor check speed ladder inference single degradation tests real "
+for step in "${only[@]}"; do [[ $known == *" $step "* ]] || usage; done
+
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 NO_COLOR=1
+runs=$(mktemp -d); mkdir -p "$runs/runs"
+: >"$out/output.txt"; : >"$out/steps.txt"
+
+python3 -m benchmarks.cuda_check watch "$out/card.csv" 2>>"$out/output.txt" &
+watcher=$!
+pack() {
+    kill "$watcher" 2>/dev/null; wait "$watcher" 2>/dev/null
+    tar -czf "$out/runs.tar.gz" -C "$runs" runs
+    rm -r "$runs"
+}
+trap pack EXIT
+
+# All steps end within this time; a second call may take longer.
+ends=280
+[[ " ${only[*]} " != *" real "* ]] || ends=540
+[[ ${#rehearse[@]} -eq 0 ]] || ends=1800
+
+# take NAME SECONDS COMMAND...: one line on what became of it, its output in output.txt.
+take() {
+    local name=$1 limit=$2 began=$SECONDS status left=$((ends - SECONDS)); shift 2
+    if [[ $left -lt 5 ]]; then
+        printf '%-18s        left out: no time\n' "$name" | tee -a "$out/steps.txt"; return
+    fi
+    [[ $limit -le $left ]] || limit=$left
+    printf '\n== %s: %s\n' "$name" "$*" >>"$out/output.txt"
+    timeout --kill-after=10 "$limit" "$@" >>"$out/output.txt" 2>&1; status=$?
+    case $status in 0) status=ok ;; 124|137) status="stopped after $limit s" ;; *) status="failed ($status)" ;; esac
+    printf '%-18s %4d s  %s\n' "$name" $((SECONDS - began)) "$status" | tee -a "$out/steps.txt"
+}
+# bench NAME SECONDS ARGUMENTS...: a run of the program, kept under the step's name.
+bench() {
+    local name=$1 limit=$2; shift 2
+    take "$name" "$limit" python3 -m resnet_bench "$@" --results "$runs/runs/$name"
+}
+
+if [[ ${#rehearse[@]} -gt 0 ]]; then
+    tiny=(--model tests.engine.tiny_networks:tiny --device cpu --image-size 32 -b 4 --budget 6)
+    small=(--device cpu --image-size 64 -b 2 --budget 8)
+    speed=(--variants 18 "${small[@]}"); ladder=("${tiny[@]}")
+    inference=("${tiny[@]}"); single=(--variants 18 "${small[@]}" -b 1 --mode infer)
+    degradation=(--depths 8 --epochs 1 --device cpu); everything=(--variants 18 "${small[@]}")
+    real=(--depths 8 --epochs 1 --seeds 1 --device cpu --width 4)
+    finetune=(--variants 18 --seeds 1 --epochs 1 --device cpu --strategy probe)
+    patience=3
+else
+    speed=(--variants 50 --budget 25); ladder=(--variants 18 --budget 30)
+    inference=(--variants 50 --budget 15); single=(--variants 50 -b 1 --budget 10 --mode infer)
+    degradation=(--depths 8,20); everything=(--variants all)
+    real=(--depths 20,56 --seeds 2 --epochs 10); finetune=(--variants all --seeds 1)
+    patience=1
+fi
+
+for step in "${only[@]}"; do
+    case $step in
+        doctor) take doctor $((30 * patience)) python3 -m resnet_bench doctor ;;
+        check) take check $((90 * patience)) python3 -m benchmarks.cuda_check measure "$out/check.json" "${rehearse[@]}" ;;
+        speed) bench speed $((75 * patience)) speed "${speed[@]}" ;;
+        ladder) bench ladder $((150 * patience)) speed --ladder "${ladder[@]}" ;;
+        inference) bench inference $((90 * patience)) speed --mode infer --dtype bf16 --channels-last --compile "${inference[@]}" ;;
+        single) bench single $((45 * patience)) speed "${single[@]}" ;;
+        degradation) bench degradation $((75 * patience)) degradation --study depth,identity --seeds 1 "${degradation[@]}" ;;
+        tests) take tests $((60 * patience)) python3 -m pytest -q -p no:cacheprovider -m gpu tests/engine/test_on_cuda.py ;;
+        real)
+            bench all $((150 * patience)) speed "${everything[@]}"
+            if [[ -d $data ]]; then
+                bench real-degradation $((200 * patience)) degradation --dataset fashionmnist --data-dir "$data" --study depth "${real[@]}"
+                bench real-finetune $((200 * patience)) finetune --dataset fashionmnist --data-dir "$data" "${finetune[@]}"
+            else
+                echo "real: no folder with Fashion-MNIST (--data-dir, RESNET_BENCH_DATA_DIR)" | tee -a "$out/steps.txt"
+            fi ;;
+    esac
+done
+
+cp -r "$runs/runs" "$out/runs"
+python3 -m benchmarks.cuda_check judge "$out" "${rehearse[@]}" 2>&1 | tee "$out/verdict.txt"
+status=${PIPESTATUS[0]}
+rm -r "$out/runs"
+grep -q -e failed -e stopped "$out/steps.txt" && status=1
+exit "$status"
