@@ -91,6 +91,20 @@ class Cell:
         return ()
 
 
+def device_parameters(name: str) -> dict[str, Any]:
+    """Return the parameters of a cell on `cpu` or `cuda:N`, the index apart.
+
+    Which of several GPUs it was does not identify a cell.
+    """
+    kind, _, index = name.partition(":")
+    return {"device": kind, "device_index": int(index) if index else None}
+
+
+def device_name(kind: str, index: int | None) -> str:
+    """Return the device as torch writes it."""
+    return kind if index is None else f"{kind}:{index}"
+
+
 #: Keys that a line of a run file has besides a record's fields and its cell's.
 RESERVED = frozenset({"kind", "cell", "attempt", "type", "seq", "crc32"})
 

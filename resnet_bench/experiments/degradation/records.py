@@ -9,7 +9,7 @@ between shortcuts and verdicts are derived when reading.
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_bench.records import Cell, Record, measured, transient
+from resnet_bench.records import Cell, Record, device_name, measured, transient
 
 Shortcut = Literal["plain", "residual"]
 
@@ -49,11 +49,17 @@ class DegradationCell(Cell):
     studies: tuple[str, ...] = ()
     deep_depths: tuple[int, ...] = ()
     device: str = "cpu"
+    device_index: int | None = transient(None)
     threads: int = 1
     data_dir: str | None = transient(None)
     download: bool = transient(False)
     skip_bad_images: bool = False
     study_steps: float = transient(0.0)
+
+    @property
+    def place(self) -> str:
+        """The device as torch writes it: `cpu`, `cuda:0`."""
+        return device_name(self.device, self.device_index)
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies import STUDIES, planned
 from resnet_bench.experiments.options import TrainingOptions
 from resnet_bench.options import check, inherited, option
+from resnet_bench.records import device_parameters
 
 PROFILES = {
     "quick": Profile(
@@ -177,7 +178,7 @@ def expand(config: Config) -> list[DegradationCell]:
         batch_size=config.batch_size,
         image_size=_image_size(config),
         augmentation=config.augmentation,
-        device=config.device,
+        **device_parameters(config.device),
         data_dir=str(config.data_dir) if config.data_dir else None,
         download=config.download,
         skip_bad_images=config.skip_bad_images,

@@ -120,7 +120,7 @@ def run(cell: FinetuneCell | PretrainCell, ranks: Ranks) -> Iterator[Record]:
     if isinstance(cell, PretrainCell):
         yield from pretrain.run(cell, ranks)
         return
-    device = devices.choose(cell.training.device)
+    device = devices.choose(cell.place)
     if not device.is_cuda:
         compute_deterministically(threads=1)
     rounds = devices.set_float32_precision(tf32=False)
@@ -165,7 +165,7 @@ def _estimate_own(cells: list[FinetuneCell]) -> float:
     request = replace(_network_request(cell, len(data.classes)), variant=18)
     compute_deterministically(threads=1)
     devices.set_float32_precision(tf32=False)
-    on_device = data.to(cell.training.device)
+    on_device = data.to(cell.place)
     per_image = seconds_per_image(request, on_device, _settings(cell))
     return per_image * len(data.train) * sum(cell.cost for cell in cells)
 
@@ -235,7 +235,7 @@ def _network_request(cell: FinetuneCell, classes: int) -> NetworkRequest:
 
 def _network(cell: FinetuneCell, weights: Weights, data: ImageData) -> ResNet:
     network = build_network(_network_request(cell, len(data.classes)), weights)
-    return network.to(cell.training.device)
+    return network.to(cell.place)
 
 
 def _settings(cell: FinetuneCell, source_steps: int = 0) -> FitSettings:

@@ -21,7 +21,14 @@ from resnet_bench.experiments.pretrain.spec import (
     SourceResult,
 )
 from resnet_bench.options import check, inherited, option
-from resnet_bench.records import Cell, Record, measured, transient
+from resnet_bench.records import (
+    Cell,
+    Record,
+    device_name,
+    device_parameters,
+    measured,
+    transient,
+)
 
 STANDARD_FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 
@@ -280,6 +287,7 @@ class FinetuneCell(Cell):
     source: SourceRecipe | None = None
     source_key: str | None = transient(None)
     training: Training
+    device_index: int | None = transient(None)
     verify_weights: bool = True
     data_dir: Path | None = transient(None)
     download: bool = transient(False)
@@ -290,6 +298,11 @@ class FinetuneCell(Cell):
     def needs(self) -> tuple[str, ...]:
         """The source checkpoint that the cell starts from."""
         return (self.source_key,) if self.source_key else ()
+
+    @property
+    def place(self) -> str:
+        """The device as torch writes it: `cpu`, `cuda:0`."""
+        return device_name(self.training.device, self.device_index)
 
     @property
     def name(self) -> str:
@@ -470,7 +483,7 @@ def _base(config: Config) -> FinetuneCell:
         image_size=config.image_size,
         stem=config.stem,
         target_accuracy_percent=config.target_accuracy,
-        device=config.device,
+        device=device_parameters(config.device)["device"],
         amp=config.amp,
         channels_last=config.channels_last,
         compiled=config.compile,
@@ -482,6 +495,7 @@ def _base(config: Config) -> FinetuneCell:
         seed=config.seed,
         weights=config.weights,
         training=training,
+        device_index=device_parameters(config.device)["device_index"],
         verify_weights=config.verify_weights,
         data_dir=config.data_dir,
         download=config.download,

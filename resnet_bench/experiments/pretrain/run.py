@@ -106,7 +106,7 @@ def _path(cell: PretrainCell) -> Path:
 def _source_run(cell: PretrainCell) -> SourceRun:
     return SourceRun(
         recipe=cell.recipe,
-        device=cell.device,
+        device=cell.place,
         data_dir=cell.data_dir,
         download=cell.download,
         skip_bad_images=cell.skip_bad_images,
@@ -126,4 +126,4 @@ def _seconds_per_image(cell: PretrainCell, data: ImageData) -> float:
         batch_size=cell.batch_size,
         seed=cell.seed,
     )
-    return seconds_per_image(request, data.to(cell.device), settings)
+    return seconds_per_image(request, data.to(cell.place), settings)

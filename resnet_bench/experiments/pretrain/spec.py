@@ -7,7 +7,14 @@ from resnet_bench.catalogue import DATASETS, VARIANTS
 from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.experiments.options import NetworkOptions, TrainingOptions
 from resnet_bench.options import inherited, option
-from resnet_bench.records import Cell, Record, measured, transient
+from resnet_bench.records import (
+    Cell,
+    Record,
+    device_name,
+    device_parameters,
+    measured,
+    transient,
+)
 
 #: Epochs of the source's training; `quick` is what `finetune` trains by itself.
 PROFILES = {"quick": 5, "standard": 30}
@@ -57,6 +64,7 @@ class PretrainCell(Cell):
     image_size: int
     stem: str
     device: str
+    device_index: int | None = transient(None)
     data_dir: Path | None = transient(None)
     download: bool = transient(False)
     skip_bad_images: bool = transient(False)
@@ -69,7 +77,7 @@ class PretrainCell(Cell):
         """Return the cell that trains a recipe where the options say."""
         return cls(
             **asdict(recipe),
-            device=options.device,
+            **device_parameters(options.device),
             data_dir=options.data_dir,
             download=options.download,
             skip_bad_images=options.skip_bad_images,
@@ -81,6 +89,11 @@ class PretrainCell(Cell):
         """What decides the checkpoint's weights, and its name in the cache."""
         names = [field.name for field in fields(SourceRecipe)]
         return SourceRecipe(**{name: getattr(self, name) for name in names})
+
+    @property
+    def place(self) -> str:
+        """The device as torch writes it: `cpu`, `cuda:0`."""
+        return device_name(self.device, self.device_index)
 
     @property
     def label(self) -> str:

@@ -286,10 +286,11 @@ def test_a_cell_has_one_key_however_its_device_was_typed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     choose = devices.choose
-    monkeypatch.setattr(devices, "choose", lambda name: choose(name, FakeCuda()))
-    prepared = [measuring.prepare(Config(device=n)) for n in ("auto", "cuda", "cuda:0")]
-    assert {config.device for config in prepared} == {"cuda:0"}
-    assert len({expand(config)[0].key for config in prepared}) == 1
+    monkeypatch.setattr(devices, "choose", lambda name: choose(name, FakeCuda(gpus=2)))
+    names = ("auto", "cuda", "cuda:0", "cuda:1")
+    cells = [expand(measuring.prepare(Config(device=name)))[0] for name in names]
+    assert [cell.place for cell in cells] == ["cuda:0", "cuda:0", "cuda:0", "cuda:1"]
+    assert len({cell.key for cell in cells}) == 1
 
 
 @pytest.mark.parametrize("device", ["gpu", "tpu:3", "cuda:99"])

@@ -369,6 +369,8 @@ def test_only_a_rehearsal_downloads_weights(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_cell_says_which_device_it_needs() -> None:
     cell = expand(Config(**{**QUICK, "weights": "suite", "stem": "small"}))[-1]
     assert isinstance(cell, FinetuneCell)
-    elsewhere = replace(cell, training=replace(cell.training, device="cuda:99"))
+    training = replace(cell.training, device="cuda")
+    elsewhere = replace(cell, training=training, device_index=99)
+    assert replace(elsewhere, device_index=1).key == elsewhere.key
     with pytest.raises(UsageError, match="cuda:99"):
         carried_out(elsewhere)

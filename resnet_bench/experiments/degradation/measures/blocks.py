@@ -271,7 +271,7 @@ def insertion(subject: Subject) -> Iterator[IdentityInsertion]:
     depth = network.design.depth + 6 * NEW_BLOCKS_PER_STAGE
     longer = with_zero_scale_blocks(
         network, depth, generator(subject.cell.seed, "inserted blocks")
-    ).to(subject.cell.device)
+    ).to(subject.cell.place)
     compute_small_maps_densely(longer)
     train, normalisation = subject.train, subject.data.normalisation
     logits = [predict(net, train, normalisation) for net in (network, longer)]
@@ -324,7 +324,7 @@ def constructions(subject: Subject) -> Iterator[Construction]:
     shallow = predict(network, train, normalisation)
     for depth in subject.cell.deep_depths:
         draw = generator(subject.cell.seed, "identity layers")
-        deep = with_identity_layers(network, depth, draw).to(subject.cell.device)
+        deep = with_identity_layers(network, depth, draw).to(subject.cell.place)
         logits = predict(deep, train, normalisation)
         yield Construction(
             deep_depth=depth,

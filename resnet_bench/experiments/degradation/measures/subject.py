@@ -129,8 +129,8 @@ class Subject:
 
 def make_subject(cell: DegradationCell, ranks: Ranks = ALONE) -> Subject:
     """Load the data, build the network and its trainer, on the cell's device."""
-    data = load_data(data_request(cell)).to(cell.device)
-    model = build_network(cell, data).to(cell.device)
+    data = load_data(data_request(cell)).to(cell.place)
+    model = build_network(cell, data).to(cell.place)
     compute_small_maps_densely(model)
     images = len(data.train) if cell.train_images is None else cell.train_images
     train = data.train if images >= len(data.train) else data.train.first(images)
