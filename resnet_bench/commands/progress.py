@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
+#: Running cells that are named; the others are counted.
+LISTED = 3
+
 
 class Tracker:
-    """Counts cells and estimates the time left from what cells cost so far.
+    """Counts cells and tells the time left.
 
-    A cell's `cost` is relative; seconds per unit of cost are learnt as the run goes.
-    A cell that is running counts by the time spent on it, up to nine tenths: all the
-    time until it speaks, or an equal share where cells run `side_by_side`.
+    With `budget_seconds` all cells share that time, and it measures progress.
+    Otherwise a cell's `cost` is relative; seconds per unit of cost are learnt as the
+    run goes, and follow from `expected_seconds` until the first cell has ended. A cell
+    that is running counts by the time spent on it, up to nine tenths: all the time
+    until it speaks, or an equal share where cells run `side_by_side`.
     """
 
     def __init__(
@@ -32,6 +37,8 @@ class Tracker:
         clock: Clock = time.perf_counter,
         *,
         side_by_side: bool = False,
+        budget_seconds: float | None = None,
+        expected_seconds: float | None = None,
     ) -> None:
         self._cells = {cell.key: cell for cell in cells}
         self._clock = clock
@@ -39,20 +46,16 @@ class Tracker:
         self._last = self._begin
         self._spent: dict[str, float] = {}
         self._side_by_side = side_by_side
-        self._running: set[str] = set()
+        self.budget_seconds = budget_seconds
+        self.expected_seconds = expected_seconds
+        self.running: dict[str, None] = {}
         self.ended: dict[str, str] = {}
-        self.current: str | None = None
+        self.records = 0
 
     @property
     def total(self) -> int:
         """How many cells the session runs."""
         return len(self._cells)
-
-    @property
-    def label(self) -> str:
-        """The cell heard of last, in a person's words."""
-        cell = self._cells.get(self.current or "")
-        return cell.label if cell else ""
 
     def label_of(self, key: str) -> str:
         """A cell in a person's words."""
@@ -62,11 +65,12 @@ class Tracker:
     def hear(self, event: Event) -> None:
         """Take an event into account."""
         self._share_time(event)
-        self.current = event.key
         if isinstance(event, Started):
-            self._running.add(event.key)
-        elif isinstance(event, Ended):
-            self._running.discard(event.key)
+            self.running[event.key] = None
+        elif isinstance(event, Recorded):
+            self.records += 1
+        else:
+            self.running.pop(event.key, None)
             if not event.again:
                 self.ended[event.key] = event.status
 
@@ -74,7 +78,7 @@ class Tracker:
         """Give the time since the last event to those whose it was."""
         now = self._clock()
         spoke = set() if isinstance(event, Started) else {event.key}
-        whose = self._running if self._side_by_side else spoke
+        whose = set(self.running) if self._side_by_side else spoke
         for key in whose:
             share = (now - self._last) / len(whose)
             self._spent[key] = self._spent.get(key, 0.0) + share
@@ -87,14 +91,18 @@ class Tracker:
 
     @property
     def fraction(self) -> float:
-        """Share of the total cost that is done, from 0 to 1."""
+        """Share of the time that has passed, or of the cost that is done: 0 to 1."""
+        if self.budget_seconds is not None:
+            if len(self.ended) == self.total:
+                return 1.0
+            return min(1.0, self.elapsed_seconds / self.budget_seconds)
         total = sum(cell.cost for cell in self._cells.values())
         done = sum(self._cells[key].cost for key in self.ended if key in self._cells)
         if total <= 0:
             return 1.0
         # Cells that are visited in turn all run while the first of them ends.
         worked = sum(self._spent.get(key, 0.0) for key in self.ended)
-        rate = done / worked if worked > 0 else 0.0
+        rate = done / worked if worked > 0 else self._expected_rate(total)
         running = sum(
             min(0.9 * cell.cost, self._spent.get(key, 0.0) * rate)
             for key, cell in self._cells.items()
@@ -102,13 +110,42 @@ class Tracker:
         )
         return min(1.0, (done + running) / total)
 
+    def _expected_rate(self, cost: float) -> float:
+        return cost / self.expected_seconds if self.expected_seconds else 0.0
+
     @property
     def seconds_left(self) -> float | None:
-        """Estimated seconds until the last cell ends; None before the first has."""
+        """Seconds until the last cell ends, of a budget at most; None if unknown."""
+        if self.budget_seconds is not None:
+            return max(0.0, self.budget_seconds - self.elapsed_seconds)
         fraction = self.fraction
+        if not self.ended and self.expected_seconds is not None:
+            return max(0.0, self.expected_seconds - self.elapsed_seconds) or None
         if fraction <= 0:
             return None
         return self.elapsed_seconds * (1 - fraction) / fraction
+
+    @property
+    def left_in_words(self) -> str:
+        """How long it still takes; nothing while that is unknown."""
+        seconds = self.seconds_left
+        if seconds is None:
+            return ""
+        if self.budget_seconds is None:
+            return f"about {duration(seconds)} left"
+        return f"at most {duration(seconds)} left" if seconds >= 1 else "finishing"
+
+    @property
+    def state_in_words(self) -> str:
+        """Which cells run, and how many wait; or what the budget has paid for."""
+        if self.budget_seconds is not None:
+            return f"{self.records} visit{'' if self.records == 1 else 's'}"
+        labels = [self.label_of(key) for key in self.running]
+        more = len(labels) - LISTED
+        shown = ", ".join(labels[:LISTED]) + (f" and {more} more" if more > 0 else "")
+        waiting = self.total - len(self.ended) - len(labels)
+        parts = [f"running: {shown}"] if labels else []
+        return "; ".join([*parts, *([f"{waiting} waiting"] if waiting > 0 else [])])
 
 
 def duration(seconds: float | None) -> str:
@@ -142,14 +179,22 @@ class Display(Protocol):
 
 
 class PlainDisplay:
-    """One line per finished cell, for logs and pipes."""
+    """One line per finished cell, or per quarter of a budget, for logs and pipes."""
 
     def __init__(self, tracker: Tracker, say: Callable[[str], None]) -> None:
         self._tracker = tracker
         self._say = say
+        self._quarters = 0
 
     def __enter__(self) -> "PlainDisplay":
-        """Begin to show."""
+        """Say how much there is to do, where that is known."""
+        tracker = self._tracker
+        if tracker.budget_seconds is not None:
+            limit = duration(tracker.budget_seconds)
+            self._say(f"{tracker.total} cells in at most {limit}")
+        elif tracker.expected_seconds is not None:
+            about = duration(tracker.expected_seconds)
+            self._say(f"{tracker.total} cells in about {about}")
         return self
 
     def __exit__(
@@ -161,20 +206,33 @@ class PlainDisplay:
         """Lines need no clean-up."""
 
     def show(self, event: Event) -> None:
-        """Print a line when a cell ends."""
+        """Print a line when a cell ends or a quarter of the budget has passed."""
+        tracker = self._tracker
+        if tracker.budget_seconds is not None:
+            self._show_budget(tracker.budget_seconds)
+            return
         if not isinstance(event, Ended):
             return
-        tracker = self._tracker
         line = f"[{len(tracker.ended)}/{tracker.total}] {tracker.label_of(event.key)}"
         line += f": {event.error}" if event.error else f" in {duration(event.seconds)}"
         line += "; it is tried again" if event.again else ""
-        if len(tracker.ended) < tracker.total:
-            line += f", about {duration(tracker.seconds_left)} left"
+        if len(tracker.ended) < tracker.total and tracker.left_in_words:
+            line += f", {tracker.left_in_words}"
         self._say(line)
+
+    def _show_budget(self, seconds: float) -> None:
+        tracker = self._tracker
+        quarters = int(4 * tracker.fraction)
+        if self._quarters < quarters < 4:
+            self._quarters = quarters
+            passed = duration(tracker.elapsed_seconds)
+            self._say(f"{passed} of {duration(seconds)}, {tracker.state_in_words}")
 
 
 class LiveDisplay:
-    """A bar with the time left, above it a table that fills, on a terminal.
+    """A bar with the time left, below it a table that fills, on a terminal.
+
+    The bar comes first, so that it stays where the table is longer than the screen.
 
     It redraws only when something happened: a parent that redraws on a timer takes
     the core that is being measured.
@@ -198,7 +256,7 @@ class LiveDisplay:
             auto_refresh=False,
             console=console,
         )
-        self._task = self._bar.add_task("starting", total=1.0, count="")
+        self._task = self._bar.add_task("", total=1.0, count="")
         self._live: Any = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> "LiveDisplay":
@@ -223,18 +281,19 @@ class LiveDisplay:
 
     def _draw(self) -> None:
         from rich.console import Group
+        from rich.text import Text
 
         tracker = self._tracker
-        left = tracker.seconds_left
-        text = tracker.label if left is None else f"{duration(left)} left, "
+        cells = f"{len(tracker.ended)}/{tracker.total} cells"
         self._bar.update(
             self._task,
             completed=tracker.fraction,
-            count=f"{len(tracker.ended)}/{tracker.total}",
-            description=text if left is None else text + tracker.label,
+            count=cells if tracker.budget_seconds is None else "",
+            description=tracker.left_in_words,
         )
         table = self._table() if self._table else None
-        parts = [self._bar] if table is None else [table, self._bar]
+        state = Text(tracker.state_in_words, style="dim")
+        parts = [self._bar, state, *([] if table is None else ["", table])]
         self._live.update(Group(*parts), refresh=True)
 
 

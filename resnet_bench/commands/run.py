@@ -242,14 +242,14 @@ def import_what_shows() -> None:
 
 
 def live_table(
-    experiment: Experiment[Any, Any], recorder: Recorder
+    experiment: Experiment[Any, Any], recorder: Recorder, tracker: Tracker
 ) -> "Callable[[], RenderableType | None]":
     """Return what makes the table that fills while cells run."""
 
     def table() -> "RenderableType | None":
         from resnet_bench.present.terminal import rich_table
 
-        made = experiment.live_table(recorder.live)
+        made = experiment.live_table(recorder.live, tracker.running)
         return rich_table(made, made.narrow) if made else None
 
     return table
@@ -360,20 +360,32 @@ class Session:
                 )
 
     def _list_cells(self, plan: Plan, executor: Executor) -> ExitCode:
-        seconds = executor.call(self.experiment.estimate, plan.config, plan.cells)
-        if seconds is not None:
-            # The estimate is for one worker; more of them share the cells evenly.
-            seconds /= min(self._workers(plan), len(plan.cells))
+        seconds = self._expected_seconds(plan, plan.cells, executor)
         for cell in plan.cells:
             self.output.write(cell.label)
         count = f"{len(plan.cells)} cells"
         self.output.write(f"{count}, estimated time: {duration(seconds)}")
         return ExitCode.OK
 
+    def _expected_seconds(
+        self, plan: Plan, cells: Sequence[Cell], executor: Executor
+    ) -> float | None:
+        """Return the estimate for one worker, shared evenly by all."""
+        seconds = executor.call(self.experiment.estimate, plan.config, cells)
+        if seconds is None or not cells:
+            return seconds
+        return seconds / min(self._workers(plan), len(cells))
+
     def _run(self, plan: Plan, recorder: Recorder, executor: Executor) -> None:
+        cells = [task.cell for task in plan.tasks_left(recorder)]
+        budget_seconds = self.experiment.budget_seconds(plan.config)
         tracker = Tracker(
-            (task.cell for task in plan.tasks_left(recorder)),
+            cells,
             side_by_side=self.experiment.schedule == "once",
+            budget_seconds=budget_seconds,
+            expected_seconds=self._expected_seconds(plan, cells, executor)
+            if budget_seconds is None
+            else None,
         )
         display = self._display(tracker, recorder)
 
@@ -418,7 +430,8 @@ class Session:
         if not self.output.interactive:
             return PlainDisplay(tracker, self.output.say)
         console = self.output.console(sys.stderr)
-        return LiveDisplay(tracker, console, live_table(self.experiment, recorder))
+        table = live_table(self.experiment, recorder, tracker)
+        return LiveDisplay(tracker, console, table)
 
     def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
         from resnet_bench.reports.runs import publish

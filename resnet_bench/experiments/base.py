@@ -1,7 +1,7 @@
 """What every experiment owes and may offer, typed so that a checker sees it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -119,6 +119,10 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
         """Return what decides which cell is visited next, in `rounds`."""
         return Rounds(getattr(config, "seed", 0))
 
+    def budget_seconds(self, config: ConfigT) -> float | None:
+        """Return the seconds that all cells share; None where each takes its own."""
+        return None
+
     @abstractmethod
     def run(self, cell: CellT, ranks: "Ranks") -> Iterator[Record]:
         """Yield what the cell measures, record by record."""
@@ -127,6 +131,9 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
     def show(self, run: Run, others: OtherRuns) -> "Shown":
         """Return what the run shows; called once per run."""
 
-    def live_table(self, run: Run) -> "Table | None":
-        """Return the table that fills while cells run; None as long as it is empty."""
+    def live_table(self, run: Run, running: Collection[str]) -> "Table | None":
+        """Return the table that fills while cells run; None as long as it is empty.
+
+        `running` holds the keys of the cells that have begun and not ended.
+        """
         return None

@@ -131,15 +131,70 @@ def test_on_a_terminal_a_bar_shows_cell_and_time_left() -> None:
             clock.now += 5.0
             tracker.hear(event)
             display.show(event)
-    assert "1/2" in stream.getvalue()
-    assert "30 s left, short" in stream.getvalue()
+    assert "1/2 cells" in stream.getvalue()
+    assert "about 30 s left" in stream.getvalue()
+    assert "running: short; 1 waiting" in stream.getvalue()
     assert "the table" in stream.getvalue()
 
 
 def test_an_unknown_cell_keeps_its_key() -> None:
     tracker = Tracker([], Clock())
-    assert tracker.label == ""
     assert tracker.label_of("k") == "k"
+
+
+def test_a_budget_is_the_measure_of_progress_before_any_cell_has_ended() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock, budget_seconds=90.0)
+    tracker.hear(Started(SHORT.key, 1))
+    clock.now = 15.0
+    tracker.hear(Recorded(SHORT.key, 1, {}))
+    assert tracker.fraction == pytest.approx(15 / 90)
+    assert tracker.left_in_words == "at most 75 s left"
+    tracker.hear(ended(SHORT))
+    assert tracker.left_in_words == "at most 75 s left"
+    clock.now = 95.0
+    assert tracker.left_in_words == "finishing"
+    tracker.hear(ended(LONG))
+    assert tracker.fraction == 1.0
+
+
+def test_the_estimate_tells_the_time_left_until_a_cell_has_ended() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock, expected_seconds=40.0)
+    clock.now = 5.0
+    tracker.hear(Recorded(LONG.key, 1, {}))
+    assert tracker.fraction == pytest.approx(5 / 40)
+    assert tracker.left_in_words == "about 35 s left"
+    clock.now = 45.0
+    assert tracker.left_in_words == ""
+
+
+def test_off_a_terminal_a_budget_is_a_line_per_quarter() -> None:
+    clock = Clock()
+    tracker = Tracker([SHORT, LONG], clock, budget_seconds=80.0)
+    lines: list[str] = []
+    with PlainDisplay(tracker, lines.append) as display:
+        for _ in range(8):
+            clock.now += 10.0
+            event = Recorded(SHORT.key, 1, {})
+            tracker.hear(event)
+            display.show(event)
+    assert lines == [
+        "2 cells in at most 80 s",
+        "20 s of 80 s, 2 visits",
+        "40 s of 80 s, 4 visits",
+        "60 s of 80 s, 6 visits",
+    ]
+
+
+def test_running_cells_are_named_up_to_a_few() -> None:
+    cells = [Timed(name=f"cell {number}", seconds=1.0) for number in range(6)]
+    tracker = Tracker(cells, Clock())
+    for cell in cells[:5]:
+        tracker.hear(Started(cell.key, 1))
+    assert tracker.state_in_words == (
+        "running: cell 0, cell 1, cell 2 and 2 more; 1 waiting"
+    )
 
 
 @pytest.mark.parametrize(

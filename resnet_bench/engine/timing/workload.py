@@ -1,11 +1,13 @@
 """A model with all that timing it or measuring its memory needs, built in one place."""
 
+import logging
 import os
 import resource
 import shutil
 import sys
 import sysconfig
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -225,6 +227,16 @@ def cold_compile_cache() -> Iterator[None]:
 
 
 _SCHEMES = (sysconfig.get_default_scheme(), "posix_prefix")
+def hush_compiler() -> None:
+    """Keep torch's remarks on what it compiles off stderr; errors still appear.
+
+    TORCH_LOGS, where it is set, still decides what torch logs.
+    """
+    torch._logging.set_logs(all=logging.ERROR)
+    # Torch's C++ builder complains that a GPU is missing; older versions print it.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    for module in (r"torch\._inductor", r"torch\._dynamo", r"torch\._functorch"):
+        warnings.filterwarnings("ignore", module=module)
 
 
 def check_compiler(device_kind: str) -> None:

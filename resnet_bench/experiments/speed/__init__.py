@@ -1,6 +1,6 @@
 """How fast each variant runs forward, backward and a whole step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnet_bench.execution.base import Executor, Rounds, Visits
@@ -80,17 +80,22 @@ class Speed(Experiment[Config, SpeedCell]):
         """Say which batches were found."""
         return grid.announce(config)
 
-    def live_table(self, run: Run) -> "Table | None":
+    def live_table(self, run: Run, running: Collection[str]) -> "Table | None":
         """Return the table of times as far as it is filled."""
         from resnet_bench.experiments.speed.view.show import live_table
 
-        return live_table(run)
+        return live_table(run, running)
 
     def visits(self, config: Config, cells: Sequence[SpeedCell]) -> Visits:
         """Share out the run's budget; a protocol says itself how often it calls."""
-        if config.protocol or config.budget is None or config.precision is None:
+        seconds = self.budget_seconds(config)
+        if seconds is None or config.precision is None:
             return Rounds(config.seed)
-        return RunBudget(config.budget, config.precision, len(cells), config.seed)
+        return RunBudget(seconds, config.precision, len(cells), config.seed)
+
+    def budget_seconds(self, config: Config) -> float | None:
+        """Return the run's budget; a protocol has none."""
+        return None if config.protocol else config.budget
 
     def memory_left(
         self, config: Config, cells: Sequence[SpeedCell], executor: Executor

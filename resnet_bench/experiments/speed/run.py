@@ -11,7 +11,7 @@ from resnet_bench.engine.models import resnets as models
 from resnet_bench.engine.models.work import work_of
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.timing.breakdown import stages_of
-from resnet_bench.engine.timing.workload import check_compiler
+from resnet_bench.engine.timing.workload import check_compiler, hush_compiler
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed.cells import (
     BREAKDOWN_LAYER,
@@ -154,6 +154,7 @@ def run(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
 
     A cell that does not fit in memory yields that as its result.
     """
+    hush_compiler()
     if cell.protocol is not None and not ranks.alone:
         raise UsageError(f"--protocol {cell.protocol}: expected with one process only")
     try:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import logging
 import os
 import sysconfig
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from resnet_bench.engine.timing.workload import (
     Peak,
     check_compiler,
     cold_compile_cache,
+    hush_compiler,
     make_workload,
     memory_unit,
     peak_of,
@@ -191,3 +194,18 @@ def test_a_gpu_that_allocated_nothing_has_an_unknown_peak() -> None:
 def test_high_water_mark_of_this_process_is_in_bytes() -> None:
     # An interpreter with torch loaded holds more than 50 MiB and less than 1 TiB.
     assert 50 * 2**20 < resident_high_water() < 2**40
+
+
+def test_remarks_of_the_compiler_are_kept_off_but_not_its_errors() -> None:
+    builder = logging.getLogger("torch.utils.cpp_extension")
+    with warnings.catch_warnings():
+        try:
+            hush_compiler()
+            assert not builder.isEnabledFor(logging.WARNING)
+            assert builder.isEnabledFor(logging.ERROR)
+            warnings.warn_explicit("slow", UserWarning, "x", 1, "torch._inductor.x")
+            with pytest.raises(UserWarning):
+                warnings.warn_explicit("own", UserWarning, "x", 1, "my_model")
+        finally:
+            torch._logging.set_logs()
+            builder.setLevel(logging.NOTSET)

@@ -81,7 +81,7 @@ def test_a_run_without_timing_cells_shows_nothing(make_run: MakeRun) -> None:
     run.header["cells"] = {}
     assert shown_of(run).json["rows"] == []
     assert shown_of(run).tables == []
-    assert live_table(run) is None
+    assert live_table(run, ()) is None
     assert shown_of(run).figures == {}
 
 
@@ -160,11 +160,23 @@ def test_the_live_table_fills_while_cells_run(make_run: MakeRun) -> None:
         keep=lambda line: line.get("round") == 0,
         committed_only=False,
     )
-    table = live_table(run)
+    table = live_table(run, ())
     assert table is not None
     assert len(table.frame) == 2
     assert table.frame["step_samples"][0] == 1
     assert table.notes == ()
+
+
+def test_before_its_end_a_row_of_the_live_table_waits_or_runs(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(variants=(18, 34, 50), keep=lambda line: False)
+    failing = make_run(variants=(18, 34, 50), failing={50: "ValueError: odd"})
+    cells = {key: end for key, end in failing.cells.items() if end.status != "ok"}
+    first = next(iter(run.grid))
+    table = live_table(replace(run, cells=cells), (first,))
+    assert table is not None
+    assert list(table.frame["verdict"]) == ["running", "waiting", "failed"]
 
 
 def test_notices_name_the_model_they_are_about(make_run: MakeRun) -> None:

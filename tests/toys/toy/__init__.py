@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_bench.experiments.base import Experiment, OtherRuns
@@ -50,7 +50,7 @@ class Toy(Experiment[Config, ToyCell]):
 
         return show(run)
 
-    def live_table(self, run: Run) -> Table | None:
+    def live_table(self, run: Run, running: Collection[str]) -> Table | None:
         from tests.toys.toy.view import live_table
 
         return live_table(run)

@@ -1,7 +1,7 @@
 """What a person sees of `speed`: JSON, tables, figures and sentences."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
+from resnet_bench.experiments.speed.cells import TIME
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view.figures import row_figures
 from resnet_bench.experiments.speed.view.ladder import (
@@ -102,10 +103,20 @@ def show(run: Run, others: OtherRuns) -> Shown:
     )
 
 
-def live_table(run: Run) -> Table | None:
-    """Return the table of times as far as it is filled; None before the grid is."""
+def live_table(run: Run, running: Collection[str]) -> Table | None:
+    """Return the table of times as far as it is filled; None before the grid is.
+
+    A row has its verdict once its cell has ended; `running` holds keys of cells.
+    """
     rows = rows_of(run)
-    return times_table(run, rows, frame_of(rows), notes=()) if rows else None
+    if not rows:
+        return None
+    keys = [key for key, cell in run.grid.items() if cell["measure"] == TIME]
+    states = [
+        row.verdict if key in run.cells else "running" if key in running else "waiting"
+        for key, row in zip(keys, rows, strict=True)
+    ]
+    return times_table(run, rows, frame_of(rows).assign(verdict=states), notes=())
 
 
 def _tables(run: Run, found: Found) -> list[Table]:
