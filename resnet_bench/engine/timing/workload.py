@@ -227,13 +227,15 @@ def cold_compile_cache() -> Iterator[None]:
 
 
 _SCHEMES = (sysconfig.get_default_scheme(), "posix_prefix")
+
+
 def hush_compiler() -> None:
     """Keep torch's remarks on what it compiles off stderr; errors still appear.
 
     TORCH_LOGS, where it is set, still decides what torch logs.
     """
     torch._logging.set_logs(all=logging.ERROR)
-    # Torch's C++ builder complains that a GPU is missing; older versions print it.
+    # Torch's C++ builder complains of a missing GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for module in (r"torch\._inductor", r"torch\._dynamo", r"torch\._functorch"):
         warnings.filterwarnings("ignore", module=module)
