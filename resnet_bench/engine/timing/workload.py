@@ -234,7 +234,7 @@ def hush_compiler() -> None:
 
     TORCH_LOGS, where it is set, still decides what torch logs.
     """
-    torch._logging.set_logs(all=logging.ERROR)
+    torch._logging.set_logs(all=logging.ERROR)  # type: ignore[attr-defined]
     # Torch's C++ builder complains of a missing GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     for module in (r"torch\._inductor", r"torch\._dynamo", r"torch\._functorch"):

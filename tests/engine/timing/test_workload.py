@@ -207,5 +207,5 @@ def test_remarks_of_the_compiler_are_kept_off_but_not_its_errors() -> None:
             with pytest.raises(UserWarning):
                 warnings.warn_explicit("own", UserWarning, "x", 1, "my_model")
         finally:
-            torch._logging.set_logs()
+            torch._logging.set_logs()  # type: ignore[attr-defined]
             builder.setLevel(logging.NOTSET)
