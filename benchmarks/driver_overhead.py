@@ -17,7 +17,6 @@ from resnet_bench.statistics.intervals import median_interval
 
 ALLOWED_SECONDS = 50e-6
 REPEATS = 11
-VISITS = 20
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,6 @@ class Nothing:
     """A training step or an inference that takes no time."""
 
     phases: tuple[str, ...]
-    parts: tuple[str, ...] = ()
     block: str | None = None
 
     def call(self, clock: Clock) -> Sequence[float]:
@@ -39,28 +37,19 @@ class Nothing:
 
 
 def overhead_seconds() -> float:
-    """Return the driver's seconds per sample over some visits."""
+    """Return the driver's seconds per sample over a visit."""
     split = ("forward", "loss", "backward", "optimizer")
     units = [
         Nothing(split),
-        Nothing(("step",), parts=split, block="train"),
+        Nothing(("step",), block="train"),
         Nothing(("inference",), block="inference"),
     ]
-    sampler = Sampler(
-        units=units,
-        clock=WallClock(),
-        # The first visit is one turn of the units; so is each one without a share.
-        max_seconds=0.0,
-        precision=0.02,
-        decisive=("forward", "backward", "step", "inference"),
-    )
+    sampler = Sampler(units, WallClock())
     sampler.warm_up()
     begin = time.perf_counter()
-    for _ in range(VISITS):
-        sampler.visit()
+    visit = sampler.visit()
     seconds = time.perf_counter() - begin
-    samples = sum(len(series.samples) for series in sampler.series.values())
-    return seconds / samples
+    return seconds / sum(map(len, visit.samples.values()))
 
 
 def main() -> int:
@@ -69,7 +58,7 @@ def main() -> int:
     print(
         f"driver overhead: {interval.estimate * 1e6:.2f} us per sample "
         f"[{interval.low * 1e6:.2f}, {interval.high * 1e6:.2f}] "
-        f"over {interval.samples} repeats of {VISITS} visits; "
+        f"over {interval.samples} visits; "
         f"allowed {ALLOWED_SECONDS * 1e6:.0f} us"
     )
     return 0 if interval.estimate < ALLOWED_SECONDS else 1
