@@ -69,7 +69,7 @@ bench() {
 if [[ ${#rehearse[@]} -gt 0 ]]; then
     tiny=(--model tests.engine.tiny_networks:tiny --device cpu --image-size 32 -b 4 --budget 30)
     small=(--device cpu --image-size 64 -b 2 --budget 30)
-    speed=(--variants 18 "${small[@]}"); ladder=("${tiny[@]}" --budget 60)
+    speed=(--variants 18 "${small[@]}"); ladder=("${tiny[@]}" --budget 150)
     inference=("${tiny[@]}"); single=(--variants 18 "${small[@]}" -b 1 --mode infer)
     degradation=(--depths 8 --epochs 1 --device cpu); everything=(--variants 18 "${small[@]}")
     real=(--depths 8 --epochs 1 --seeds 1 --device cpu --width 4)

@@ -35,6 +35,7 @@ from resnet_bench.experiments.speed.view.rows import SpeedRow, rows_of
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
+from tests.engine.fake_graphs import FakeGraphs
 
 BATCH = 128
 SIDE = 32
@@ -57,9 +58,10 @@ GIBIBYTE = 2**30
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a check is."""
+    """How large a check is; `graphs` is `torch.cuda` or a stand-in for its graphs."""
 
     device: Device
+    graphs: Any
     depths: Sequence[int]
     timed_steps: int
     compared_steps: int
@@ -70,8 +72,10 @@ def sizes_of(rehearse: bool) -> Sizes:
     """Return the sizes of a check on CUDA, or of a rehearsal on the CPU."""
     if rehearse:
         few = REHEARSED_STEPS
-        return Sizes(Device("cpu"), REHEARSED_DEPTHS, few, few, images=2 * BATCH)
-    return Sizes(devices.choose("cuda"), DEPTHS, TIMED_STEPS, COMPARED_STEPS)
+        cpu, stand_in = Device("cpu"), FakeGraphs()
+        return Sizes(cpu, stand_in, REHEARSED_DEPTHS, few, few, images=2 * BATCH)
+    cuda = devices.choose("cuda")
+    return Sizes(cuda, torch.cuda, DEPTHS, TIMED_STEPS, COMPARED_STEPS)
 
 
 def random_split(images: int, device: torch.device) -> Split:
@@ -130,7 +134,7 @@ def trainer_of(depth: int, steps: int, sizes: Sizes, *, graphs: Any) -> Trainer:
 def step_milliseconds(sizes: Sizes) -> dict[str, float]:
     """Return the milliseconds of a step by depth, eager and replayed as a graph."""
     found = {}
-    ways = {"eager": None} | ({"graph": torch.cuda} if sizes.device.is_cuda else {})
+    ways = {"eager": None, "graph": sizes.graphs}
     for depth in sizes.depths:
         for name, graphs in ways.items():
             steps = sizes.timed_steps
@@ -147,7 +151,7 @@ def differing_weights(sizes: Sizes) -> dict[str, float]:
     """Return how many weights differ between steps one by one and steps replayed."""
     compute_deterministically()
     trained = []
-    for graphs in (None, torch.cuda if sizes.device.is_cuda else None):
+    for graphs in (None, sizes.graphs):
         trainer = trainer_of(CHECKED_DEPTH, sizes.compared_steps, sizes, graphs=graphs)
         trainer.train()
         state = trainer.model.state_dict().values()
@@ -293,6 +297,7 @@ def collected(folder: Path) -> Iterator[tuple[str, float]]:
     rows = {step: _rows(folder / "runs" / step) for step in STEPS}
     for step, figures in STEPS.items():
         if rows[step]:
+            yield from limits_of(rows[step])
             yield from figures(rows[step])
 
 
@@ -346,20 +351,20 @@ def of_one_image(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
     yield "resnet50 batch 1 host-bound", float("host-bound" in rows[0].flags)
 
 
-#: The rung under whose settings each number format's limits are measured.
-LIMITS = {"bfloat16": "bfloat16", "tf32": "tf32", "float32": "eager"}
+def limits_of(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
+    """Yield what the machine itself did, by number format, in any step's runs."""
+    for row in rows:
+        name = "tf32" if row.parameters["tf32"] else row.parameters["dtype"]
+        product = _estimate(row.ceilings.get("matrix_product"))
+        yield from _known({f"product {name} TFLOP/s": product and product / 1e12})
+        if name == "float32":
+            copy = _estimate(row.ceilings.get("copy"))
+            yield from _known({"copy TB/s": copy and copy / 1e12})
 
 
 def of_ladder(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
-    """Yield limits of the machine, gains by rung, and how far answers differ."""
+    """Yield gains by rung, and how far answers differ from the start's."""
     by_rung = {row.parameters["rung"]: row for row in rows}
-    for name, rung in LIMITS.items():
-        ceilings = by_rung[rung].ceilings if rung in by_rung else {}
-        product = _estimate(ceilings.get("matrix_product"))
-        yield from _known({f"product {name} TFLOP/s": product and product / 1e12})
-        if rung == "eager":
-            copy = _estimate(ceilings.get("copy"))
-            yield from _known({"copy TB/s": copy and copy / 1e12})
     rates = {rung: _rate(row, "inference") for rung, row in by_rung.items()}
     for name, faster, slower in (
         ("tf32 over float32", "tf32", "channels-last"),

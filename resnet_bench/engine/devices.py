@@ -65,6 +65,11 @@ class Device:
         """The bytes of GPU memory that nobody has taken; 0 on the CPU."""
         return int(self.cuda.mem_get_info(self.index)[0]) if self.is_cuda else 0
 
+    @property
+    def rounds_to_tf32(self) -> bool:
+        """Whether torch lets it round products or convolutions of float32."""
+        return self.is_cuda and _rounds_to_tf32()
+
     def release(self) -> None:
         """Give cached GPU memory back, which another process may need."""
         if self.is_cuda:
@@ -116,8 +121,20 @@ class Observed:
     denormals_flushed: bool
 
 
-def set_float32_precision(*, tf32: bool) -> bool:
-    """Let CUDA round float32 products to TF32 or not; returns what torch then says.
+def for_training(name: str) -> Device:
+    """Return the device of that name, current and without TF32.
+
+    Raises UsageError for a device that is not there.
+    """
+    device = choose(name)
+    set_float32_precision(tf32=False)
+    if device.is_cuda:
+        device.cuda.set_device(device.index)
+    return device
+
+
+def set_float32_precision(*, tf32: bool) -> None:
+    """Let CUDA round float32 products to TF32, or not.
 
     torch itself lets convolutions round. It has an older and a newer name for each
     setting, and reading one raises where only the other was set, as torch.compile does.
@@ -127,7 +144,6 @@ def set_float32_precision(*, tf32: bool) -> bool:
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
-    return torch.cuda.is_available() and rounds_to_tf32()
 
 
 def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
@@ -145,14 +161,13 @@ def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
     return Observed(
         threads=torch.get_num_threads(),
         interop_threads=torch.get_num_interop_threads(),
-        tf32=device.is_cuda and rounds_to_tf32(),
+        tf32=device.rounds_to_tf32,
         cudnn_benchmark=torch.backends.cudnn.benchmark,
         denormals_flushed=flushes_denormals(),
     )
 
 
-def rounds_to_tf32() -> bool:
-    """Say whether torch lets CUDA round products or convolutions of float32."""
+def _rounds_to_tf32() -> bool:
     settings = (
         torch.backends.cuda.matmul.fp32_precision,
         torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]

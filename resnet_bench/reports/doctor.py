@@ -97,7 +97,7 @@ class Extra:
 
 EXTRAS = (
     Extra("ray", "ray", "sweeps on a cluster: --executor ray"),
-    Extra("gpu", "pynvml", "driver and clocks of NVIDIA GPUs without nvidia-smi"),
+    Extra("gpu", "pynvml", "driver, clocks and throttling of NVIDIA GPUs"),
     Extra("test", "pytest_benchmark", "the tests and micro-benchmarks"),
     Extra("dev", "mypy", "lint and type checks"),
 )

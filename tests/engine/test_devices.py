@@ -99,6 +99,18 @@ def test_the_older_names_of_the_precision_can_be_read_as_compiling_does(
 
 
 @pytest.mark.usefixtures("settings_kept")
+def test_a_training_uses_the_gpu_that_it_names_and_does_not_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cuda = FakeCuda(gpus=2)
+    monkeypatch.setattr(devices, "choose", lambda name: choose(name, cuda))
+    devices.set_float32_precision(tf32=True)
+    device = devices.for_training("cuda:1")
+    assert cuda.chosen == 1
+    assert not device.rounds_to_tf32
+
+
+@pytest.mark.usefixtures("settings_kept")
 def test_the_chosen_gpu_becomes_current_and_cudnn_tries_its_algorithms() -> None:
     cuda = FakeCuda(gpus=3)
     observed = devices.settle(Device("cuda", 2, cuda), threads=1, tf32=False)

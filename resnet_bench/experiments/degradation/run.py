@@ -48,7 +48,7 @@ def rehearse(config: Config) -> None:
 def run(cell: DegradationCell, ranks: Ranks) -> Iterator[Record]:
     """Train the cell's network and yield what its studies see."""
     compute_deterministically(cell.threads)
-    devices.set_float32_precision(tf32=False)
+    devices.for_training(cell.place)
     studies = studies_of(cell)
     if cell.task != "train":
         for study in studies:
@@ -87,8 +87,8 @@ def estimate(config: Config, cells: Sequence[DegradationCell]) -> float | None:
     if not trained:
         return sum(cell.cost for cell in cells)
     compute_deterministically()
-    devices.set_float32_precision(tf32=False)
     probe = sorted(trained, key=lambda cell: cell.depth)[len(trained) // 2]
+    devices.for_training(probe.place)
     try:
         slower = measured_over_planned(dataclasses.replace(probe, download=False))
     except UsageError:

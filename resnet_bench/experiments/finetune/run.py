@@ -120,18 +120,18 @@ def run(cell: FinetuneCell | PretrainCell, ranks: Ranks) -> Iterator[Record]:
     if isinstance(cell, PretrainCell):
         yield from pretrain.run(cell, ranks)
         return
-    device = devices.choose(cell.place)
-    if not device.is_cuda:
+    device = devices.for_training(cell.place)
+    if device.is_cuda:
+        # Whatever CUDA's libraries do only once is no part of a training's time.
+        devices.check_dtype(device, "float32")
+    else:
         compute_deterministically(threads=1)
-    rounds = devices.set_float32_precision(tf32=False)
-    # Whatever CUDA's libraries do only once is no part of a training's time.
-    devices.check_dtype(device, "float32")
     seed_everything(cell.seed)
     start = _start(cell)
     data = load_target(_target(cell)).to(device.name)
     fitted = _fit_with_peak(cell, start, data, device)
     yield from _epochs(fitted)
-    yield replace(_result(cell, start, data, fitted), observed_tf32=rounds)
+    yield _result(cell, start, data, fitted, device)
 
 
 def _fit_with_peak(
@@ -164,8 +164,7 @@ def _estimate_own(cells: list[FinetuneCell]) -> float:
     data = load_target(target)
     request = replace(_network_request(cell, len(data.classes)), variant=18)
     compute_deterministically(threads=1)
-    devices.set_float32_precision(tf32=False)
-    on_device = data.to(cell.place)
+    on_device = data.to(devices.for_training(cell.place).name)
     per_image = seconds_per_image(request, on_device, _settings(cell))
     return per_image * len(data.train) * sum(cell.cost for cell in cells)
 
@@ -271,6 +270,7 @@ def _result(
     start: StartingPoint,
     data: ImageData,
     fitted: Fitted,
+    device: Device,
 ) -> TransferResult:
     source = start.source_seconds
     calibration = fitted.test.calibration_error_percent
@@ -289,6 +289,7 @@ def _result(
         learning_rate=fitted.learning_rate,
         learning_rate_validation=fitted.rates,
         threads=torch.get_num_threads(),
+        observed_tf32=device.rounds_to_tf32,
         right_answers=fitted.right_answers if cell.permuted else None,
         test_accuracy_percent=fitted.test.accuracy_percent,
         class_mean_accuracy_percent=fitted.test.class_mean_accuracy_percent,

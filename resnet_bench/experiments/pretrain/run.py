@@ -69,7 +69,7 @@ def estimate_sources(cells: list[PretrainCell]) -> float:
     if not new:
         return 0.0
     compute_deterministically(threads=1)
-    devices.set_float32_precision(tf32=False)
+    devices.for_training(new[0].place)
     data = source_data(replace(_source_run(new[0]), download=False))
     per_image = _seconds_per_image(new[0], data) / IMAGE_COST[new[0].variant]
     return per_image * len(data.train) * sum(cell.cost for cell in new)
@@ -79,7 +79,7 @@ def run(cell: PretrainCell, ranks: Ranks) -> Iterator[Record]:
     """Train one checkpoint, or find it, and yield what is told of it."""
     if cell.device == "cpu":
         compute_deterministically(threads=1)
-    rounds = devices.set_float32_precision(tf32=False)
+    device = devices.for_training(cell.place)
     seed_everything(cell.seed)
     checkpoint = train_or_reuse(_source_run(cell), _folder(cell))
     training = checkpoint.training
@@ -91,7 +91,7 @@ def run(cell: PretrainCell, ranks: Ranks) -> Iterator[Record]:
         steps=training.steps,
         source_accuracy_percent=training.source_accuracy_percent,
         training_seconds=training.training_seconds,
-        observed_tf32=rounds,
+        observed_tf32=device.rounds_to_tf32,
     )
 
 

@@ -1,14 +1,17 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from PIL import Image
 
+from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.training import finetuning
+from resnet_bench.engine.training.evaluation import judge
+from resnet_bench.engine.training.fits import Fitted
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.finetune import run as finetune
 from resnet_bench.experiments.finetune.spec import (
@@ -21,6 +24,7 @@ from resnet_bench.experiments.finetune.spec import (
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
 from resnet_bench.records import Cell, Record
+from tests.engine.fake_cuda import FakeCuda
 from tests.engine.tiny import SMALL_WIDTH, SmallResNet
 
 QUICK: dict[str, Any] = {
@@ -374,3 +378,26 @@ def test_a_cell_says_which_device_it_needs() -> None:
     assert replace(elsewhere, device_index=1).key == elsewhere.key
     with pytest.raises(UsageError, match="cuda:99"):
         carried_out(elsewhere)
+
+
+@pytest.mark.parametrize(("of_training", "expected"), [(700, 600), (None, 900)])
+def test_peak_memory_on_cuda_is_that_of_the_training_where_it_is_known(
+    of_training: int | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = FakeCuda(allocated=100)
+    fitted = Fitted(
+        test=judge(torch.eye(2), torch.arange(2)),
+        seconds=1.0,
+        trainable_parameters=1,
+        images=1,
+    )
+
+    def fit(*_: Any) -> Fitted:
+        cuda.allocate(900, reserved=1000)  # by evaluation, the largest of all
+        return replace(fitted, peak_bytes=of_training)
+
+    monkeypatch.setattr(finetune, "_fit", fit)
+    cell, start, data = (cast(Any, None) for _ in range(3))
+    device = Device("cuda", 0, cuda)
+    found = finetune._fit_with_peak(cell, start, data, device)
+    assert found.peak_bytes == expected

@@ -13,7 +13,7 @@ from resnet_bench.catalogue import DATASETS
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.engine.data.batches import augmentation_for, steps_per_epoch
 from resnet_bench.engine.data.splits import Split
-from resnet_bench.engine.devices import rounds_to_tf32
+from resnet_bench.engine.devices import choose
 from resnet_bench.engine.models.cifar import build_cifar_network
 from resnet_bench.engine.models.design import NetworkDesign
 from resnet_bench.engine.models.resnets import (
@@ -198,7 +198,7 @@ def _result(
         test_loss=test.loss if test else None,
         seconds=trainer.seconds,
         step_seconds=trainer.seconds / max(1, trainer.step),
-        observed_tf32=subject.train.labels.is_cuda and rounds_to_tf32(),
+        observed_tf32=choose(subject.cell.place).rounds_to_tf32,
     )
 
 
