@@ -42,7 +42,8 @@ from resnet_bench.options import (
     restore,
 )
 from resnet_bench.output import Output
-from resnet_bench.present.printing import check_exports, show
+from resnet_bench.present.machines import load_warning
+from resnet_bench.present.printing import check_exports, conclude
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.format import portable
@@ -303,6 +304,8 @@ class Session:
         if folder and (done := complete_run(plan, folder)):
             self.output.say(f"run {done.id} is complete: nothing to resume")
             return self._finish(done, write=False)
+        if self.experiment.schedule == "rounds":
+            self._warn_of_load(plan)
         executor.call(self.experiment.rehearse, plan.config)
         recorder = (
             go_on(plan.beginning, folder)
@@ -311,6 +314,11 @@ class Session:
         )
         self._run(plan, recorder, executor)
         return self._finish(read_run(recorder.folder))
+
+    def _warn_of_load(self, plan: Plan) -> None:
+        """Say before times are taken that other programs may disturb them."""
+        if warning := load_warning(plan.environment):
+            self.output.say(warning)
 
     def _follow(self, given: Mapping[str, Any]) -> ExitCode:
         """Be another rank than 0, with options that rank 0 does not refuse."""
@@ -439,9 +447,12 @@ class Session:
 
         view = ShownRun(run)
         files = [run.folder / RUN_FILE, *publish(view)] if write else []
-        show(view.shown, self.request, self.output)
-        for path in files:
-            self.output.say(f"wrote {path}")
+        conclude(view.shown, self.request, self.output)
+        if self.output.display.verbose:
+            for path in files:
+                self.output.say(f"wrote {path}")
+        elif files:
+            self.output.say(f"Tables, figures and samples are in {run.folder}")
         return self._exit_code(run, view.shown.verdicts)
 
     def _exit_code(self, run: Run, verdicts: Set[str]) -> ExitCode:

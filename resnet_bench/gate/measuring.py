@@ -48,6 +48,7 @@ from resnet_bench.gate.workers import (
 )
 from resnet_bench.interrupts import Terminated
 from resnet_bench.output import Output
+from resnet_bench.present.machines import load_warning
 from resnet_bench.records import Cell, Record, to_json
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import Run
@@ -231,6 +232,8 @@ def measured(wanted: Measurement, output: Output) -> Run:
         asked = questions.enter_context(interview(launches))
         grid = Grid(_cases_of(wanted.config, asked), wanted.metrics)
         _refuse_unknown_thresholds(wanted.thresholds, grid, asked)
+        if warning := load_warning(environment.result()):
+            output.say(warning)
         recorder = _opened(wanted, wanted.beginning(grid, environment.result()))
         try:
             with recorder:

@@ -36,6 +36,21 @@ def machine_title(environment: Mapping[str, Any], device: str = "cpu") -> str:
     return f"{name}, {cores:g} core{'s' if cores != 1 else ''}"
 
 
+#: Half a busy core beside the measurement shows in its intervals.
+BUSY_LOAD = 0.5
+
+
+def load_warning(environment: Mapping[str, Any]) -> str | None:
+    """Return a sentence about other work on the machine; None where it was idle."""
+    load = environment.get("load")
+    if load is None or load <= BUSY_LOAD:
+        return None
+    return (
+        f"load {load:.2f} over the last minute: if other programs still run, times "
+        "will be too long; wait for them to end"
+    )
+
+
 #: Changes from minute to minute, and says nothing about what was set up.
 FLEETING = ("load", "memory.available_bytes", "cpu.frequency", "git", "host")
 

@@ -3,11 +3,15 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from resnet_bench.options import ExportOptions
 from resnet_bench.output import STDOUT, Output
 from resnet_bench.present.shown import Shown
+
+#: Notes below the tables at the end of a run; -v prints all.
+MAXIMUM_NOTES = 3
 
 
 def show(shown: Shown, options: ExportOptions, output: Output) -> None:
@@ -22,6 +26,36 @@ def show(shown: Shown, options: ExportOptions, output: Output) -> None:
     export(shown, options, output)
 
 
+def conclude(shown: Shown, options: ExportOptions, output: Output) -> None:
+    """Print what a run found, as `show` but on one screen unless -v is given."""
+    if not for_people(options):
+        show(shown, options, output)
+        return
+    brief = shown if output.display.verbose else _on_one_screen(shown)
+    for sentence in brief.notices:
+        output.say(sentence)
+    for sentence in brief.headline:
+        output.write(sentence)
+    if brief.headline and brief.tables:
+        output.write("")
+    _print(replace(brief, notices=()), options, output)
+    export(shown, options, output)
+
+
+def _on_one_screen(shown: Shown) -> Shown:
+    """Return a result without details, and without what its headline says already."""
+    said = {*shown.headline, *shown.notices}
+    left = MAXIMUM_NOTES
+    tables = []
+    for table in shown.tables:
+        if not table.detail:
+            notes = [note for note in table.notes if note not in said][:left]
+            left -= len(notes)
+            tables.append(replace(table, notes=notes))
+    notices = [each for each in shown.notices if each not in shown.headline]
+    return replace(shown, tables=tables, notices=notices)
+
+
 def for_people(options: ExportOptions) -> bool:
     """Whether tables are printed: neither JSON nor an export takes stdout."""
     return not options.json and STDOUT not in options.exports.values()
@@ -34,7 +68,8 @@ def _print(shown: Shown, options: ExportOptions, output: Output) -> None:
         output.say(notice)
     console = output.console()
     for table in shown.tables:
-        print_table(table, console, wide=options.wide)
+        legend = () if output.display.quiet else table.notes
+        print_table(replace(table, notes=legend), console, wide=options.wide)
     for sentence in shown.conclusion:
         output.write(sentence)
 

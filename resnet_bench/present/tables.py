@@ -74,7 +74,8 @@ class Table:
 
     `frame` is in SI units; `narrow` names at most eight of its columns; `headers`
     overrides the words of a column (not its unit); `page` names the columns that the
-    report, which is wider, shows at first instead of `narrow`.
+    report, which is wider, shows at first instead of `narrow`. A `detail` is left out
+    at the end of a run and printed by `show`.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Table:
     notes: Sequence[str] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     page: Sequence[str] = ()
+    detail: bool = False
 
     def __post_init__(self) -> None:
         """Check that the narrow columns exist and are few enough."""

@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.text import Text
 
+from resnet_bench.present.machines import load_warning
+
 UNKNOWN = "unknown"
 GIBIBYTE = 2**30
 # PyTorch itself takes about 1 GiB, ResNet-152 in training at batch 4 about 3 more.
 LITTLE_MEMORY_BYTES = 4 * GIBIBYTE
-# Half a busy core beside the measurement shows in its intervals.
-BUSY_LOAD = 0.5
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -28,12 +28,9 @@ def warnings(environment: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _busy(environment: Mapping[str, Any]) -> Iterator[str]:
-    load = environment["load"]
-    if load is not None and load > BUSY_LOAD:
-        yield (
-            f"load {load:.2f}: other programs were running in the last minute; "
-            "wait for them to end"
-        )
+    warning = load_warning(environment)
+    if warning:
+        yield warning
     if environment["cpu"]["virtual_machine"]:
         yield (
             "virtual machine: its neighbours change the speed from run to run; "

@@ -2,6 +2,7 @@ import pytest
 
 from resnet_bench.present.machines import (
     differences,
+    load_warning,
     machine_title,
     short_processor,
 )
@@ -67,3 +68,14 @@ def test_what_changes_every_minute_is_left_out() -> None:
         "git": {"commit": "b"},
     }
     assert differences(base, head) == {}
+
+
+@pytest.mark.parametrize("load", [None, 0.3])
+def test_an_idle_machine_is_not_warned_of(load: float | None) -> None:
+    assert load_warning({"load": load}) is None
+
+
+def test_load_is_told_with_what_to_do() -> None:
+    warning = load_warning({"load": 1.854})
+    assert warning is not None
+    assert warning.startswith("load 1.85 over the last minute")

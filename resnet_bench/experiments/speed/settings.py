@@ -14,12 +14,11 @@ TIMM, TORCH_TIMER = "timm", "torch-timer"
 class Protocol:
     """What a reader has to know of a protocol: its statistic and its boundaries.
 
-    `interval` says what the interval of a time is of. `training_passes` and
-    `inference_passes` say how long it takes, roughly, in forward passes.
+    `training_passes` and `inference_passes` say how long it takes, roughly, in forward
+    passes.
     """
 
     statistic: str
-    interval: str
     boundaries: str
     training_passes: int
     inference_passes: int
@@ -30,7 +29,6 @@ class Protocol:
 PROTOCOLS = {
     TIMM: Protocol(
         "mean",
-        "mean (Student's t)",
         "timm protocol: means of 40 calls after 10; backward has making the targets "
         "and the loss inside, a step leaves forgetting gradients out; images per "
         "second from the whole loop, one value.",
@@ -40,7 +38,6 @@ PROTOCOLS = {
     ),
     TORCH_TIMER: Protocol(
         "median",
-        "median of the blocks' means",
         "torch-timer protocol: medians of the block means of torch.utils.benchmark."
         "Timer, 0.2 s or more each; backward is Timer(forward + loss + backward) - "
         "Timer(forward + loss); it tells no images per second.",
@@ -54,11 +51,6 @@ PROTOCOLS = {
 def statistic_of(protocol: str | None) -> str:
     """Return what a row's time is: the mean or the median of its samples."""
     return PROTOCOLS[protocol].statistic if protocol in PROTOCOLS else "median"
-
-
-def interval_of(protocol: str | None) -> str:
-    """Return in words what the interval of a row's time is of."""
-    return PROTOCOLS[protocol].interval if protocol in PROTOCOLS else "time over visits"
 
 
 #: The switches of a setting, with the options that turn them on.

@@ -136,7 +136,6 @@ def test_switches_that_are_on_are_named(make_run: MakeRun) -> None:
 def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
     run = make_run(variants=(18, 34), rounds=1, failing={34: "ValueError: odd"})
     notes = " ".join(shown_of(run).tables[0].notes)
-    assert "within this process" in notes
     assert "noisy: an interval is wider than ±5%" in notes
     assert "ResNet-34: ValueError: odd" in notes
     assert "product 205 GFLOP/s" in notes
@@ -189,6 +188,36 @@ def test_notices_name_the_model_they_are_about(make_run: MakeRun) -> None:
     assert shown_of(run).notices == ["ResNet-18: The clock fell by 7."]
 
 
+def test_equal_notes_are_said_once_with_the_rows_that_they_are_about(
+    make_run: MakeRun,
+) -> None:
+    def hot(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        return {**record, "notes": ["It was hot."]} if "notes" in record else record
+
+    (said,) = shown_of(make_run(variants=(18, 34), change=hot)).notices
+    assert said == "ResNet-18 and ResNet-34: It was hot."
+    (said,) = shown_of(make_run(variants=(18, 34, 50), change=hot)).notices
+    assert said == "3 rows: It was hot."
+    errors = dict.fromkeys((18, 34, 50), "ValueError: odd")
+    notes = shown_of(make_run(variants=(18, 34, 50), failing=errors)).tables[0].notes
+    assert notes[0] == "3 rows: ValueError: odd"
+
+
+def test_a_disturbed_run_says_so_first_and_by_how_much(make_run: MakeRun) -> None:
+    def crowded(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if "notes" not in record:
+            return record
+        note = "threads waited for a core for more than 10% of a visit"
+        share = {18: 0.2, 34: 0.4}.get(cell.variant or 0, 0.01)
+        notes = [note, "It was hot."] if share > 0.1 else ["It was hot."]
+        return {**record, "waiting_share": share, "notes": notes}
+
+    first, *further = shown_of(make_run(variants=(18, 34, 50), change=crowded)).notices
+    assert first.startswith("This run was disturbed: in 2 of 3 rows")
+    assert "a core 30% of the time" in first
+    assert further == ["3 rows: It was hot."]
+
+
 def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
     def single(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
         known = "step_seconds" in record
@@ -235,9 +264,6 @@ def test_a_row_says_its_protocol_and_which_statistic_its_times_are(
     table = shown_of(run).tables[0]
     assert "timm protocol" in table.title
     assert any(note.startswith("timm protocol: means of 40") for note in table.notes)
-    assert "interval of the mean (Student's t) within" in table.notes[0]
-    (table, *_) = shown_of(make_run(variants=(18,))).tables
-    assert "interval of the time over visits within" in table.notes[0]
 
 
 def test_a_ratio_under_timms_rules_is_one_of_means(make_run: MakeRun) -> None:

@@ -109,6 +109,7 @@ def errors_table(made: Material) -> Table:
     wide = wide.reset_index().astype({"depth": int, "steps": int, "seeds": int})
     return Table(
         name="errors",
+        detail=True,
         title="Error by depth, clean weights of the last step",
         frame=wide,
         narrow=[
@@ -148,6 +149,7 @@ def treatments_table(made: Material) -> Table:
     treated = frame[(frame["treatment"] != "standard") | frame["train_images"].notna()]
     return Table(
         name="treatments",
+        detail=True,
         title="Treated networks",
         frame=treated.reset_index(drop=True),
         narrow=[
@@ -177,6 +179,7 @@ def gradients_table(made: Material) -> Table:
     headers |= {name: name.replace("_", " ") for name in smooth}
     return Table(
         name="gradients",
+        detail=True,
         title="Gradient at the bottom over that at the top, by finished steps",
         frame=frame if frame.empty else frame.dropna(axis="columns", how="all"),
         narrow=[*keys, *(name for name in shown if frame[name].notna().any())],
@@ -215,6 +218,7 @@ def sizes_table(made: Material) -> Table:
     columns += ["output_shape", "raised"]
     return Table(
         name="sizes",
+        detail=True,
         title="Image sizes: global pooling against flattening",
         frame=pd.DataFrame(made.evidence.rows(SizeCheck), columns=columns),
         narrow=columns[:6],

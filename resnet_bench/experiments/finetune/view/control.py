@@ -179,6 +179,7 @@ def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
     ]
     return Table(
         name="negative-control",
+        detail=True,
         title=f"Negative control: pixels permuted\n{setting(run)}",
         frame=pd.DataFrame(rows, dtype=object),
         narrow=[name for name in rows[0] if not name.endswith(("_low", "_high"))],

@@ -163,6 +163,7 @@ def front_table(run: Run, found: Front) -> Table:
     ]
     return Table(
         name="front",
+        detail=True,
         title=f"Accuracy and the cost of a step: {found.strategy}\n{setting(run)}",
         frame=pd.DataFrame(rows, dtype=object),
         narrow=[name for name in rows[0] if not name.endswith(("_low", "_high"))],

@@ -1,6 +1,7 @@
 """The rows of a run: what was measured of each setting, and how rows are told apart."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -50,6 +51,9 @@ CLOSURE_RANGE = (0.95, 1.05)
 
 #: Device time below this share of wall time makes a CUDA row `host-bound`.
 HOST_BOUND_SHARE = 0.8
+
+#: A row whose threads waited for a core for more of the time was disturbed.
+WAITING_SHARE = 0.1
 
 #: What speaks against a row, worst first: the first is its verdict, `ok` without any.
 EXPLANATIONS = {
@@ -299,6 +303,17 @@ class SpeedRow(Measured):
                 return float(median(device) / median(wall))
         return None
 
+    @cached_property
+    def waiting_share(self) -> float:
+        """Share of the time that threads waited for a core; 0 where that is unknown."""
+        known = [visit.get("waiting_share") for visit in self.visits]
+        return mean([share for share in known if share is not None] or [0.0])
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other work, or too many threads, took much of its time."""
+        return self.waiting_share > WAITING_SHARE
+
     @property
     def notes(self) -> list[str]:
         """What the visits had to say, each sentence once."""
@@ -451,6 +466,27 @@ def said(parameters: Mapping[str, Any], name: str) -> str:
         return ""
     words = WORDS.get(name, "{}").format(value)
     return "1 thread" if words == "1 threads" else words
+
+
+def each_once(said: Iterable[tuple[SpeedRow, str]]) -> list[str]:
+    """Return each sentence once, behind the rows that it is about.
+
+    A sentence that came back with another figure is the same, and said as it was last.
+    """
+    about: dict[str, dict[int, str]] = {}
+    last: dict[str, str] = {}
+    for row, sentence in said:
+        kind = re.sub(r"[\d.]+", "", sentence)
+        about.setdefault(kind, {})[id(row)] = row.name
+        last[kind] = sentence
+    return [f"{_together(list(about[kind].values()))}: {last[kind]}" for kind in last]
+
+
+def _together(names: Sequence[str]) -> str:
+    """Return one or two names, or how many rows there are."""
+    if len(names) > 2 or len(set(names)) < len(names):
+        return f"{len(names)} rows"
+    return " and ".join(names)
 
 
 def varying(rows: Sequence[Measured]) -> list[str]:

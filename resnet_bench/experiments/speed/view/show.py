@@ -1,10 +1,10 @@
 """What a person sees of `speed`: JSON, tables, figures and sentences."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
+from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -34,6 +34,7 @@ from resnet_bench.experiments.speed.view.rows import (
     RATIO_PHASES,
     SpeedRow,
     described,
+    each_once,
     rows_of,
     varying,
 )
@@ -252,16 +253,26 @@ def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> str:
     return f"{row.name} {ratio.estimate:.2f} times as long {bounds}{beside}"
 
 
-def _notices(rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]:
-    """Return sentences about conditions that were seen while measuring.
+def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str:
+    """Return how much other work took of the time of some rows, and what to do."""
+    share = fmean(row.waiting_share for row in disturbed)
+    return (
+        f"This run was disturbed: in {len(disturbed)} of {len(rows)} rows, threads "
+        f"waited for a core {share:.0%} of the time. Close other programs, or ask for "
+        "fewer --threads, and measure again."
+    )
 
-    A sentence that came back with another figure is said once, as it was last.
-    """
-    said = [
-        f"{row.name}: {note}"
+
+def _notices(rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]:
+    """Return sentences about conditions that were seen while measuring."""
+    disturbed = [row for row in rows if row.disturbed]
+    said = [_disturbance(disturbed, rows)] if disturbed else []
+    said += each_once(
+        (row, note)
         for row in rows
-        for note in {re.sub(r"[\d.]+", "", note): note for note in row.notes}.values()
-    ]
+        for note in row.notes
+        if not (row.disturbed and note.startswith("threads waited"))
+    )
     spread = others.process_spread
     if spread is not None:
         said.append(

@@ -12,7 +12,7 @@ from resnet_bench.experiments.speed.cells import (
     ceiling_of,
     phase_field,
 )
-from resnet_bench.experiments.speed.settings import PROTOCOLS, interval_of
+from resnet_bench.experiments.speed.settings import PROTOCOLS
 from resnet_bench.experiments.speed.view.rows import (
     EXPLANATIONS,
     PHASES,
@@ -22,6 +22,7 @@ from resnet_bench.experiments.speed.view.rows import (
     SpeedRow,
     conditions,
     described,
+    each_once,
     name_columns,
     varying,
 )
@@ -58,11 +59,6 @@ HEADERS = {
     "gflop": "work",
     "mac_ratio": "mac",
 }
-
-RATIO_NOTE = (
-    "mac: multiply-adds over the first row's. Of ceiling: FLOP/s of the forward pass "
-    "over the fastest matrix product or convolution measured in the same run."
-)
 
 
 def frame_of(rows: Sequence[SpeedRow]) -> pd.DataFrame:
@@ -172,7 +168,7 @@ def ratios_table(rows: Sequence[SpeedRow], times: pd.DataFrame) -> Table | None:
         title=f"Times over those of {rows[0].name}, {how}",
         frame=frame[[*narrow, *bounds]],
         narrow=narrow,
-        notes=[RATIO_NOTE],
+        detail=True,
         headers={**HEADERS, **{name: name.removesuffix("_ratio") for name in names}},
     )
 
@@ -184,18 +180,16 @@ def _work_ratios(rows: Sequence[SpeedRow]) -> list[float | None]:
 
 def footers(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     """Return what has to be known to read the numbers."""
+    notes = each_once((row, row.error) for row in rows if row.error)
+    # An error of a row says more than its flag.
+    told = [row for row in rows if not row.error]
+    flags = dict.fromkeys(flag for row in told for flag in row.flags)
+    if flags:
+        legend = (f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags)
+        notes.append(" ".join(legend))
     followed = dict.fromkeys(row.parameters.get("protocol") for row in rows)
-    kinds = dict.fromkeys(map(interval_of, followed))
-    notes = [
-        "The interval, in brackets or as ± its wider side, is the 95 % interval of the "
-        f"{' or '.join(kinds)} within this process; another process may differ by more "
-        "('resnet-bench noise' measures it)."
-    ]
     notes += [PROTOCOLS[name].boundaries for name in followed if name in PROTOCOLS]
-    flags = dict.fromkeys(flag for row in rows for flag in row.flags)
-    notes += [f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags]
-    notes += [f"{row.name}: {row.error}" for row in rows if row.error]
-    return [*notes, *_ceiling_notes(rows), *_memory_notes(run, rows)]
+    return [*notes, *_memory_notes(run, rows), *_ceiling_notes(rows)]
 
 
 def _memory_notes(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
