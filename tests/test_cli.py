@@ -46,7 +46,8 @@ def test_a_run_prints_its_table_and_names_its_files(
     assert "[1/1]" in err
     for name in ("run.jsonl", "table.md", "table.csv"):
         assert (folder / name).is_file()
-        assert name in err
+        assert name not in err
+    assert f"samples are in results/toy/{folder.name}" in err
 
 
 def test_json_is_all_that_stdout_carries(capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,13 +139,18 @@ class Tracker:
     def state_in_words(self) -> str:
         """Which cells run, and how many wait; or what the budget has paid for."""
         if self.budget_seconds is not None:
-            return f"{self.records} visit{'' if self.records == 1 else 's'}"
+            return counted(self.records, "visit")
         labels = [self.label_of(key) for key in self.running]
         more = len(labels) - LISTED
         shown = ", ".join(labels[:LISTED]) + (f" and {more} more" if more > 0 else "")
         waiting = self.total - len(self.ended) - len(labels)
         parts = [f"running: {shown}"] if labels else []
         return "; ".join([*parts, *([f"{waiting} waiting"] if waiting > 0 else [])])
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: `1 cell`, `2 cells`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float | None) -> str:
@@ -189,12 +194,11 @@ class PlainDisplay:
     def __enter__(self) -> "PlainDisplay":
         """Say how much there is to do, where that is known."""
         tracker = self._tracker
+        cells = counted(tracker.total, "cell")
         if tracker.budget_seconds is not None:
-            limit = duration(tracker.budget_seconds)
-            self._say(f"{tracker.total} cells in at most {limit}")
+            self._say(f"{cells} in at most {duration(tracker.budget_seconds)}")
         elif tracker.expected_seconds is not None:
-            about = duration(tracker.expected_seconds)
-            self._say(f"{tracker.total} cells in about {about}")
+            self._say(f"{cells} in about {duration(tracker.expected_seconds)}")
         return self
 
     def __exit__(
@@ -249,8 +253,9 @@ class LiveDisplay:
 
         self._tracker = tracker
         self._table = table
+        counts_cells = tracker.budget_seconds is None
         self._bar = Progress(
-            TextColumn("{task.fields[count]}"),
+            *([TextColumn("{task.fields[count]}")] if counts_cells else []),
             BarColumn(bar_width=24),
             TextColumn("{task.description}"),
             auto_refresh=False,
@@ -284,11 +289,10 @@ class LiveDisplay:
         from rich.text import Text
 
         tracker = self._tracker
-        cells = f"{len(tracker.ended)}/{tracker.total} cells"
         self._bar.update(
             self._task,
             completed=tracker.fraction,
-            count=cells if tracker.budget_seconds is None else "",
+            count=f"{len(tracker.ended)}/{tracker.total} cells",
             description=tracker.left_in_words,
         )
         table = self._table() if self._table else None
