@@ -307,7 +307,7 @@ class SpeedRow(Measured):
     def waiting_share(self) -> float:
         """Share of the time that threads waited for a core; 0 where that is unknown."""
         known = [visit.get("waiting_share") for visit in self.visits]
-        return mean([share for share in known if share is not None] or [0.0])
+        return float(mean([share for share in known if share is not None] or [0.0]))
 
     @property
     def disturbed(self) -> bool:
