@@ -218,7 +218,7 @@ class PlainDisplay:
         if not isinstance(event, Ended):
             return
         line = f"[{len(tracker.ended)}/{tracker.total}] {tracker.label_of(event.key)}"
-        line += f": {event.error}" if event.error else f" in {duration(event.seconds)}"
+        line += ": failed" if event.error else f" in {duration(event.seconds)}"
         line += "; it is tried again" if event.again else ""
         if len(tracker.ended) < tracker.total and tracker.left_in_words:
             line += f", {tracker.left_in_words}"

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,6 @@ from resnet_bench.options import (
     restore,
 )
 from resnet_bench.output import Output
-from resnet_bench.present.machines import load_warning
 from resnet_bench.present.printing import check_exports, conclude
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import check_writable, find_run
@@ -317,6 +317,8 @@ class Session:
 
     def _warn_of_load(self, plan: Plan) -> None:
         """Say before times are taken that other programs may disturb them."""
+        from resnet_bench.present.machines import load_warning
+
         if warning := load_warning(plan.environment):
             self.output.say(warning)
 
@@ -396,12 +398,15 @@ class Session:
             else None,
         )
         display = self._display(tracker, recorder)
+        failures: Counter[str] = Counter()
 
         def listen(event: Event) -> None:
             tracker.hear(event)
             display.show(event)
             if isinstance(event, Ended) and event.error:
-                self._report_failure(tracker.label_of(event.key), event)
+                failures[event.error] += 1
+                if failures[event.error] == 1:
+                    self._report_failure(tracker.label_of(event.key), event)
 
         try:
             with recorder, display:
@@ -409,6 +414,9 @@ class Session:
         except (KeyboardInterrupt, Terminated):
             sys.stderr.write(recorder.how_to_go_on(self._command(plan)) + "\n")
             raise
+        for error, count in failures.items():
+            if count > 1:
+                self.output.warn(f"{count} cells: {error}")
 
     def _report_failure(self, label: str, event: Ended) -> None:
         self.output.warn(f"{label}: {event.error}")

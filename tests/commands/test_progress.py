@@ -116,7 +116,7 @@ def test_off_a_terminal_each_finished_cell_is_a_line() -> None:
             display.show(event)
     assert lines == [
         "[1/2] short in 10 s, about 30 s left",
-        "[2/2] long: it broke",
+        "[2/2] long: failed",
     ]
 
 
