@@ -1,8 +1,10 @@
 """`resnet-bench recommend`: which ResNet fits a budget on this machine."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from resnet_bench.catalogue import VARIANTS
 from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import machine_environment
@@ -12,7 +14,7 @@ from resnet_bench.present.printing import show
 from resnet_bench.present.shown import Shown
 
 if TYPE_CHECKING:
-    from resnet_bench.reports.recommend import Question
+    from resnet_bench.reports.recommend import Machine, Question
 
 #: Beyond these a time in seconds or its inverse is no number any more.
 SMALLEST, LARGEST = 1e-9, 1e15
@@ -24,7 +26,7 @@ class RecommendConfig(ResultsOptions, ExportOptions):
 
     latency_ms: float | None = option(
         None,
-        help="Milliseconds that a call on one batch may take.",
+        help="Milliseconds that a call may take: one image, or -b of them.",
         minimum=SMALLEST,
         maximum=LARGEST,
     )
@@ -42,16 +44,19 @@ class RecommendConfig(ResultsOptions, ExportOptions):
         metavar="auto|cpu|cuda|cuda:N",
         help="Whose times count; auto prefers CUDA.",
     )
-    batch_size: tuple[int, ...] = option(
-        (),
+    batch_size: int = option(
+        1,
         flags=("-b",),
-        help="Only these batches [default: all that were timed].",
+        help="Images of a call; other batches do not count.",
         minimum=1,
     )
     accuracy: str = option(
         "published",
         choices=("published", "finetune"),
         help="torchvision's ImageNet top-1, or that of this machine's newest finetune.",
+    )
+    measure: bool = option(
+        False, help="Time all variants first (see speed), then answer."
     )
 
     def __post_init__(self) -> None:
@@ -68,12 +73,12 @@ class RecommendConfig(ResultsOptions, ExportOptions):
         from resnet_bench.reports.budgets import Budget
         from resnet_bench.reports.recommend import Question
 
+        per_image = self.latency_ms is None
+        seconds = 1 / (self.images_per_second or 1)
         if self.latency_ms is not None:
-            budget = Budget(self.latency_ms / 1e3, self.mode)
-        else:
-            seconds = 1 / (self.images_per_second or 1)
-            budget = Budget(seconds, self.mode, per_image=True)
-        return Question(self.results, budget, self.batch_size, self.accuracy)
+            seconds = self.latency_ms / 1e3
+        budget = Budget(seconds, self.mode, per_image, self.batch_size)
+        return Question(self.results, budget, self.accuracy)
 
 
 def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
@@ -88,19 +93,52 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
 
     device = choose(config.device).name
     environment = machine_environment()
-    title = machine_title(environment, device)
-    found = recommend(
-        config.question, Machine(environment["machine_key"], device, title)
+    machine = Machine(
+        environment["machine_key"],
+        device,
+        machine_title(environment, device),
+        day=f"{datetime.now(UTC):%Y-%m-%d}",
+        commit=(environment.get("git") or {}).get("commit"),
     )
+    if config.measure:
+        _measure(config.question, machine, output)
+    found = recommend(config.question, machine)
     show(Shown(json=found.json, tables=[found.table]), config, output)
     return ExitCode.OK if found.chosen else ExitCode.INCOMPLETE
+
+
+def _measure(question: "Question", machine: "Machine", output: Output) -> None:
+    """Time what the question needs, and keep the run; its tables are not printed."""
+    from resnet_bench.commands.run import RunRequest, Session
+    from resnet_bench.experiments import EXPERIMENTS
+    from resnet_bench.reports.recommend import known_accuracies, measurement
+    from resnet_bench.reports.shown import StoredRuns
+
+    accuracies = known_accuracies(StoredRuns(question.results), question, machine)
+    sizes = {accuracy.image_size for accuracy in accuracies.values()}
+    words = measurement(question, machine, min(sizes))
+    request = RunRequest(results=question.results)
+    session = Session(EXPERIMENTS["speed"], request, output, words, present=say_nothing)
+    session.carry_out(
+        {
+            "variants": tuple(VARIANTS),
+            "device": machine.device,
+            "batch_size": (question.budget.batch_size,),
+            "image_size": (min(sizes),),
+            "mode": question.budget.goal,
+        }
+    )
+
+
+def say_nothing(shown: Shown, options: ExportOptions, output: Output) -> None:
+    """Print nothing of a run whose answer follows."""
 
 
 RECOMMEND = Reader(
     RecommendConfig,
     show_recommendation,
     (
-        "recommend --latency-ms 50 --device cpu",
+        "recommend --latency-ms 50 --device cpu --measure",
         "recommend --images-per-second 100 --mode train --json",
     ),
 )

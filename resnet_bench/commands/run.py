@@ -44,6 +44,7 @@ from resnet_bench.options import (
 )
 from resnet_bench.output import Output
 from resnet_bench.present.printing import check_exports, conclude
+from resnet_bench.present.shown import Shown
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.format import portable
@@ -258,12 +259,16 @@ def live_table(
 
 @dataclass(frozen=True)
 class Session:
-    """An experiment with everything needed to carry it out."""
+    """An experiment with everything needed to carry it out.
+
+    `present` prints what the run shows when it has ended.
+    """
 
     experiment: Experiment[Any, Any]
     request: RunRequest
     output: Output
     argv: Sequence[str]
+    present: Callable[[Shown, ExportOptions, Output], None] = conclude
 
     def carry_out(self, given: Mapping[str, Any]) -> ExitCode:
         """Run the experiment with the options given; returns the exit code.
@@ -455,7 +460,7 @@ class Session:
 
         view = ShownRun(run)
         files = [run.folder / RUN_FILE, *publish(view)] if write else []
-        conclude(view.shown, self.request, self.output)
+        self.present(view.shown, self.request, self.output)
         if self.output.display.verbose:
             for path in files:
                 self.output.say(f"wrote {path}")

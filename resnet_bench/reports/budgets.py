@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
@@ -12,14 +11,21 @@ from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.finetune.view.groups import Group, groups_of
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view.rows import SWITCHES
-from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD, DEVIATIONS
+from resnet_bench.experiments.speed.view.times import bounded
 from resnet_bench.present.published import reference
-from resnet_bench.present.tables import Table, interval_columns
+from resnet_bench.present.tables import Table
+from resnet_bench.reports.pooling import (
+    Expected,
+    Observed,
+    Pool,
+    Row,
+    Spread,
+    expected,
+    pools_of,
+    spread_between,
+)
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
-
-#: A row of a speed run, as its JSON holds it.
-Row = Mapping[str, Any]
 
 #: torchvision's accuracies are for this image size.
 IMAGENET_SIZE = 224
@@ -94,29 +100,40 @@ def _found(group: Group, dataset: str) -> Accuracy:
 CALLS = {"infer": "inference", "train": "step"}
 RATES = {"infer": "inference_images_per_second", "train": "train_images_per_second"}
 
+#: What is done to images, with the words that stand before their number.
+VERBS = {"infer": "infer", "train": "train on"}
+
 #: Least chance of staying within the budget for each degree of certainty, surest
 #: first: 0.975 is where a 95 % interval ends on one side.
 CERTAINTIES = {"sure": 0.975, "likely": 0.8, "borderline": 0.5}
 UNLIKELY = "unlikely"
 
 
+def images(number: int) -> str:
+    """Return a number of images in words."""
+    return "one image" if number == 1 else f"{number} images"
+
+
 @dataclass(frozen=True)
 class Budget:
     """The seconds that a call may take, or an image where throughput is asked for.
 
-    `goal` is `infer` or `train`.
+    `goal` is `infer` or `train`; a call is on `batch_size` images.
     """
 
     seconds: float
     goal: str = "infer"
     per_image: bool = False
+    batch_size: int = 1
 
     @property
     def words(self) -> str:
         """What the budget asks for, as a person gave it."""
         if self.per_image:
-            return f"{self.goal} at least {1 / self.seconds:g} images per second"
-        return f"{self.goal} within {1e3 * self.seconds:g} ms"
+            rate = f"{1 / self.seconds:g} images per second"
+            return f"{VERBS[self.goal]} at least {rate}, {self.batch_size} at a time"
+        called = f"{VERBS[self.goal]} {images(self.batch_size)}"
+        return f"{called} within {1e3 * self.seconds:g} ms"
 
     @property
     def column(self) -> str:
@@ -136,16 +153,31 @@ class Budget:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant in one setting, its accuracy, and the seconds that a budget limits."""
+    """A variant in one setting, its accuracy, and the seconds that a budget limits.
 
-    row: Row
+    `slowest_tenth` is p90 over the usual time where a call is limited and it is known.
+    """
+
+    pool: Pool
     accuracy: Accuracy
-    seconds: Interval
+    spread: Spread
+    expected: Expected
+    slowest_tenth: float | None = None
+
+    @property
+    def row(self) -> Row:
+        """The newest row of the setting."""
+        return self.pool.row
 
     @property
     def variant(self) -> int:
         """The variant: 18, 34, 50, 101 or 152."""
         return int(self.row["variant"])
+
+    @property
+    def batch_size(self) -> int:
+        """The images of a call."""
+        return int(self.row["batch_size"])
 
     @property
     def title(self) -> str:
@@ -160,36 +192,44 @@ class Candidate:
         return ", ".join([f"batch {row['batch_size']}", str(row["dtype"]), *named])
 
     @property
+    def seconds(self) -> Interval:
+        """What another process takes, with the bounds that 95 % of them keep."""
+        return self.expected.interval
+
+    @property
     def seconds_per_image(self) -> Interval:
         """The seconds of a call over the images of its batch."""
-        return self.seconds.times(1 / int(self.row["batch_size"]))
+        return self.seconds.times(1 / self.batch_size)
 
-    def chance(self, budget_seconds: float, process_spread: float) -> float:
-        """Return how probable it is that another process stays within the budget.
+    @property
+    def p90_seconds(self) -> float | None:
+        """What nine of ten calls take at most, where a budget is judged on that."""
+        return self.slowest_tenth and self.slowest_tenth * self.expected.seconds
 
-        Logarithms of times are taken as normal; the interval within the process and
-        the spread from one process to the next (a standard deviation of log-ratios)
-        add up in quadrature.
-        """
-        low, high = self.seconds.low, self.seconds.high
-        known = low > 0 and math.isfinite(high)
-        within = math.log(high / low) / (2 * DEVIATIONS) if known else 0.0
-        deviation = math.hypot(within, process_spread)
-        distance = math.log(budget_seconds / self.seconds.estimate)
-        if deviation == 0:
-            return float(distance >= 0)
-        return NormalDist().cdf(distance / deviation)
+    def chance(self, budget_seconds: float) -> float:
+        """Return how probable it is that another process stays within the budget."""
+        return self.expected.chance(budget_seconds / (self.slowest_tenth or 1.0))
+
+    def certainty(self, budget_seconds: float) -> str:
+        """Return in a word how sure the budget is kept; few visits are never sure."""
+        word = certainty(self.chance(budget_seconds))
+        return word if self.pool.bounded or word == UNLIKELY else "borderline"
+
+    def known_chance(self, budget_seconds: float) -> float | None:
+        """Return the chance, None where too few visits tell of none."""
+        return self.chance(budget_seconds) if self.pool.bounded else None
 
     def columns(self, name: str, seconds: Interval) -> dict[str, Any]:
         """Return the candidate as columns of a table, its seconds under `name`."""
         return {
             "model": self.title,
             "setting": self.setting,
-            **interval_columns(name, seconds),
+            **bounded(name, seconds),
+            "p90_seconds": self.p90_seconds,
             "top1_percent": self.accuracy.percent,
             "weights": self.accuracy.weights,
-            "verdict": self.row.get("verdict"),
-            "run": self.row.get("run"),
+            "verdict": self.pool.verdict,
+            "runs": self.pool.runs,
         }
 
 
@@ -198,21 +238,42 @@ def certainty(chance: float) -> str:
     return next((word for word, at in CERTAINTIES.items() if chance >= at), UNLIKELY)
 
 
-def candidates(
-    rows: Iterable[Row], accuracies: Accuracies, budget: Budget | None = None
-) -> list[Candidate]:
-    """Return the rows whose time is measured and whose accuracy is known.
+#: Calls of inference on one image, whatever time they take.
+ANY_TIME = Budget(math.inf)
 
-    A row counts at the image size that its accuracy is for; without a budget, calls
-    of inference count.
+
+def candidates(
+    observed: Iterable[Observed],
+    accuracies: Accuracies,
+    pair_spread: float | None,
+    budget: Budget = ANY_TIME,
+) -> list[Candidate]:
+    """Return each setting whose time is measured and whose accuracy is known.
+
+    A row counts at the image size that its accuracy is for; rows of any batch do, and
+    all of them tell of the spread between processes. `pair_spread` is what `noise`
+    measured of it.
     """
-    limited = budget or Budget(math.inf)
-    found = []
-    for row in filter(_is_standard, rows):
-        accuracy, seconds = accuracies.get(row["variant"]), limited.time_of(row)
-        if accuracy and seconds and row["image_size"] == accuracy.image_size:
-            found.append(Candidate(row, accuracy, seconds))
-    return found
+    standard = [
+        each for each in observed if _is_standard(each.row) and _fits(each, accuracies)
+    ]
+    pools = pools_of(standard, budget.time_of)
+    spread = spread_between(pools, pair_spread)
+    return [
+        Candidate(
+            pool,
+            accuracies[pool.row["variant"]],
+            spread,
+            expected(pool, spread),
+            None if budget.per_image else pool.slowest_tenth(CALLS[budget.goal]),
+        )
+        for pool in pools
+    ]
+
+
+def _fits(each: Observed, accuracies: Accuracies) -> bool:
+    accuracy = accuracies.get(each.row["variant"])
+    return accuracy is not None and each.row["image_size"] == accuracy.image_size
 
 
 def _is_standard(row: Row) -> bool:
@@ -223,23 +284,17 @@ def _is_standard(row: Row) -> bool:
 
 
 def _order(candidate: Candidate) -> tuple[float, float]:
-    return -candidate.accuracy.percent, candidate.seconds.estimate
+    return -candidate.accuracy.percent, candidate.expected.seconds
 
 
-def recommended(
-    found: Sequence[Candidate], budget_seconds: float, process_spread: float
-) -> Candidate | None:
+def recommended(found: Sequence[Candidate], budget_seconds: float) -> Candidate | None:
     """Return the most accurate candidate that is likely to stay within the budget.
 
     Of two settings of a variant that is the faster one. Where none is likely, the
     most accurate one that is at least borderline; None where even that is missing.
     """
-    for least in ("likely", "borderline"):
-        within = [
-            candidate
-            for candidate in found
-            if candidate.chance(budget_seconds, process_spread) >= CERTAINTIES[least]
-        ]
+    for enough in (("sure", "likely"), ("borderline",)):
+        within = [each for each in found if each.certainty(budget_seconds) in enough]
         if within:
             return min(within, key=_order)
     return None
@@ -258,56 +313,64 @@ HEADERS = {
     "top1_percent": "top-1",
     "call_seconds": "takes",
     "image_seconds": "image",
+    "p90_seconds": "p90",
     "sure": "within it?",
 }
 
 RULE_NOTE = (
     "Sure: 97.5 %, likely: 80 %, borderline: 50 % chance that another process stays "
-    "within it, by the interval and the spread between processes."
+    "within it; borderline at most with fewer than six visits. Bounds: what 95 % of "
+    "processes take. At most five runs of a setting count together; noisy ones and "
+    "those beside other work do not where there are others."
 )
 
 
-def spread_note(measured_spread: float | None) -> str:
-    """Return how much processes differ, and whether that was measured."""
-    if measured_spread is None:
-        return (
-            f"Between processes times are taken to differ by "
-            f"{ASSUMED_PROCESS_SPREAD:.0%}; 'resnet-bench noise' measures it."
-        )
-    return (
-        f"Between processes times differ by {measured_spread:.1%} here, by the "
-        "newest noise run."
-    )
+def judged_on(found: Sequence[Candidate]) -> str:
+    """Return which time of a call a budget is held against."""
+    known = [each.title for each in found if each.slowest_tenth]
+    if not known:
+        return "A call is judged on its usual time: too few visits tell p90."
+    which = "" if len(known) == len(found) else " where it is known, else on its usual"
+    return f"A call is judged on p90, which nine of ten calls keep{which}."
 
 
-def budget_table(
-    found: Sequence[Candidate], where: str, measured_spread: float | None = None
-) -> Table | None:
-    """Return the recommended candidate per budget; None without any."""
+def budget_table(found: Sequence[Candidate], where: str) -> Table | None:
+    """Return the recommended candidate per budget; None without any.
+
+    A table is of one batch: that with the most variants, the smallest of those.
+    """
     if not found:
         return None
-    spread = measured_spread or ASSUMED_PROCESS_SPREAD
-    budgets = budgets_for([candidate.seconds.estimate for candidate in found])
-    lines = [
-        _line(budget, recommended(found, budget, spread), spread) for budget in budgets
-    ]
+    batch = batch_of_most(found)
+    alike = [each for each in found if each.batch_size == batch]
+    budgets = budgets_for([each.expected.seconds for each in alike])
+    lines = [_line(budget, recommended(alike, budget)) for budget in budgets]
     return Table(
         name="budgets",
-        title=f"Which ResNet within which time, on {where}",
+        title=f"Which ResNet within which time for {images(batch)}, on {where}",
         frame=pd.DataFrame(lines, dtype=object),
         narrow=[
             *("budget_seconds", "model", "setting", "call_seconds", "sure"),
             *("top1_percent", "weights", "verdict"),
         ],
         notes=[
-            "The most accurate variant of this run whose inference call is likely to "
-            "stay within the budget. Accuracy: ImageNet top-1 as published by "
-            "torchvision for its best weights, not measured here.",
+            f"The most accurate variant whose inference of {images(batch)} is "
+            "likely to stay within the budget. Accuracy: ImageNet top-1 as published "
+            "by torchvision for its best weights, not measured here.",
+            judged_on(alike),
             RULE_NOTE,
-            spread_note(measured_spread),
+            alike[0].spread.sentence,
         ],
         headers={**HEADERS, "top1_percent": "ImageNet top-1"},
     )
+
+
+def batch_of_most(found: Sequence[Candidate]) -> int:
+    """Return the batch at which most variants were timed, the smallest of several."""
+    variants: dict[int, set[int]] = {}
+    for each in found:
+        variants.setdefault(each.batch_size, set()).add(each.variant)
+    return min(variants, key=lambda batch: (-len(variants[batch]), batch))
 
 
 def budgets_for(seconds: Sequence[float]) -> list[float]:
@@ -320,13 +383,11 @@ def budgets_for(seconds: Sequence[float]) -> list[float]:
     return steps[max(0, first - 1) : last + 1]
 
 
-def _line(
-    budget_seconds: float, chosen: Candidate | None, spread: float
-) -> dict[str, Any]:
+def _line(budget_seconds: float, chosen: Candidate | None) -> dict[str, Any]:
     if chosen is None:
         return {"budget_seconds": budget_seconds, "model": "none fits"}
     return {
         "budget_seconds": budget_seconds,
         **chosen.columns("call_seconds", chosen.seconds),
-        "sure": certainty(chosen.chance(budget_seconds, spread)),
+        "sure": chosen.certainty(budget_seconds),
     }

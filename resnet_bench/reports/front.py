@@ -1,6 +1,5 @@
 """Accuracy against time and memory: which variants are worth their price."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,14 +41,20 @@ def front_figure(found: Sequence[Candidate], where: str) -> Figure | None:
     _name_variants(axes, fastest)
     axes.margins(0.16)
     axes.set_xlim(left=0)
-    if any(_memory(candidate) for candidate in found):
-        made.supxlabel(
-            "area: peak memory of inference · bar: 95 % interval of the time · "
-            "dashed: nothing faster is as accurate",
-            fontsize=8.5,
-            color="#444444",
-        )
+    made.supxlabel(_legend(found), fontsize=8.5, color="#444444")
     return made
+
+
+def _legend(found: Sequence[Candidate]) -> str:
+    known = any(_memory(candidate) for candidate in found)
+    few = any(not candidate.pool.bounded for candidate in found)
+    said = [
+        "area: peak memory of inference" if known else "",
+        "bar: 95 % of processes",
+        "hollow: fewer than six visits" if few else "",
+        "dashed: nothing faster is as accurate",
+    ]
+    return " · ".join(filter(None, said))
 
 
 def _seconds(candidate: Candidate) -> float:
@@ -91,15 +96,16 @@ def _draw(axes: Axes, candidate: Candidate) -> None:
     area = SMALLEST_AREA if memory is None else AREA * memory / MEBIBYTE
     x, y = _milliseconds(candidate), candidate.accuracy.percent
     seconds = candidate.seconds_per_image
-    if math.isfinite(seconds.high):
+    colour = theme.colour_of(candidate.variant)
+    if seconds.bounded:
         ends = [end * MILLISECONDS for end in (seconds.low, seconds.high)]
         axes.plot(ends, [y, y], color="#111111", lw=1.1, zorder=4)
     axes.scatter(
         [x],
         [y],
         s=min(LARGEST_AREA, max(SMALLEST_AREA, area)),
-        color=theme.colour_of(candidate.variant),
-        edgecolor="white",
+        facecolor=colour if seconds.bounded else "white",
+        edgecolor="white" if seconds.bounded else colour,
         zorder=3,
     )
 

@@ -26,12 +26,14 @@ from resnet_bench.present.tables import (
 )
 from resnet_bench.present.theme import SERIES
 from resnet_bench.reports.budgets import (
+    Accuracies,
     Candidate,
     budget_table,
     candidates,
     published_accuracies,
 )
 from resnet_bench.reports.front import front_figure, front_table
+from resnet_bench.reports.pooling import observed_in
 from resnet_bench.reports.runs import Chosen, listed, listing_table, relative
 from resnet_bench.reports.shown import ShownRun
 
@@ -188,7 +190,7 @@ class Page:
 def page_of(chosen: Chosen) -> Page:
     """Return the parts of a report on the chosen runs."""
     timed = timed_by_machine(chosen.shown.get("speed", []))
-    tables = [budget_table(each.found, each.machine, each.spread) for each in timed]
+    tables = [budget_table(each.found, each.machine) for each in timed]
     fronts = [_front_of(each) for each in timed]
     return Page(
         listing=listing_table([listed(view) for view in chosen.listed]),
@@ -202,31 +204,31 @@ def page_of(chosen: Chosen) -> Page:
 
 @dataclass(frozen=True)
 class Timed:
-    """A machine, by the words of a title, and what was timed there.
-
-    `spread` is how much processes differ there, None where `noise` never ran.
-    """
+    """A machine, by the words of a title, and what was timed there."""
 
     machine: str
-    spread: float | None
     found: list[Candidate]
 
 
 def timed_by_machine(views: Sequence[ShownRun]) -> list[Timed]:
-    """Return what the speed runs of each machine timed.
-
-    Runs of one machine stand side by side, each row with its run; none are averaged.
-    """
+    """Return what the speed runs of each machine timed, equal settings pooled."""
     known = published_accuracies()
-    timed: dict[tuple[str, str], Timed] = {}
+    machines: dict[tuple[str, str], list[ShownRun]] = {}
     for view in views:
-        run = view.run
-        key = (run.machine_key or run.id, view.machine)
-        if key not in timed:
-            timed[key] = Timed(view.machine, view.others.process_spread, [])
-        rows = [{**row, "run": run.id} for row in view.shown.json["rows"]]
-        timed[key].found.extend(candidates(rows, known))
-    return list(timed.values())
+        key = (view.run.machine_key or view.run.id, view.machine)
+        machines.setdefault(key, []).append(view)
+    return [_timed(same, known) for same in machines.values()]
+
+
+def _timed(views: Sequence[ShownRun], known: Accuracies) -> Timed:
+    """Return what the runs of one machine timed."""
+    observed = [
+        each
+        for view in views
+        for each in observed_in(view.run, view.shown.json["rows"])
+    ]
+    spread = views[0].others.process_spread
+    return Timed(views[0].machine, candidates(observed, known, spread))
 
 
 def _front_of(timed: Timed) -> Front | None:

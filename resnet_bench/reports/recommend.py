@@ -1,6 +1,5 @@
 """`recommend`: the most accurate ResNet within a budget, from this machine's runs."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,71 +8,66 @@ from typing import Any
 
 import pandas as pd
 
+from resnet_bench.catalogue import VARIANTS
 from resnet_bench.errors import NotComparableError
 from resnet_bench.experiments.speed.settings import setting_options
-from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD
 from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.present.numbers import rounded
 from resnet_bench.present.tables import Table
 from resnet_bench.reports.budgets import (
-    CALLS,
     HEADERS,
     IMAGENET_SIZE,
     RULE_NOTE,
     Accuracies,
     Budget,
     Candidate,
-    Row,
     best_settings,
     candidates,
-    certainty,
     finetuned_accuracies,
+    images,
+    judged_on,
     published_accuracies,
     recommended,
-    spread_note,
 )
+from resnet_bench.reports.pooling import Observed, Row, observed_in
 from resnet_bench.reports.shown import ShownRun, StoredRuns
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What is asked about: a machine by its key, and one of its devices."""
+    """What is asked about: a machine by its key, and one of its devices.
+
+    `day` (as `2026-11-27`, UTC) and `commit` are those of the question.
+    """
 
     key: str | None
     device: str
     title: str
+    day: str = ""
+    commit: str | None = None
 
 
 @dataclass(frozen=True)
 class Recommendation:
     """What fits the budget among the candidates, and what else there is.
 
-    `measured_spread` is what `noise` found of this machine, None where it never ran.
+    `notes` say what the reader may want to know beside it.
     """
 
     machine: Machine
     budget: Budget
     found: Sequence[Candidate]
-    measured_spread: float | None
-
-    @property
-    def spread(self) -> float:
-        """The standard deviation of log-ratios from one process to the next."""
-        return self.measured_spread or ASSUMED_PROCESS_SPREAD
+    notes: Sequence[str] = ()
 
     @cached_property
     def chosen(self) -> Candidate | None:
         """The answer; None where nothing is at least borderline."""
-        return recommended(self.found, self.budget.seconds, self.spread)
+        return recommended(self.found, self.budget.seconds)
 
     @property
     def closest(self) -> Candidate:
         """What exceeds the budget by the least where nothing fits."""
-        return min(self.found, key=lambda each: each.seconds.estimate)
-
-    def chance(self, candidate: Candidate) -> float:
-        """Return the probability that another process stays within the budget."""
-        return candidate.chance(self.budget.seconds, self.spread)
+        return min(self.found, key=lambda each: each.expected.seconds)
 
     @property
     def sentences(self) -> list[str]:
@@ -82,39 +76,51 @@ class Recommendation:
         if chosen is None:
             return [
                 f"Nothing measured here can {self.budget.words}; the closest is "
-                f"{self._sentence(self.closest)}"
+                f"{self._sentence(self.closest)}",
+                *origin(self.closest, self.machine),
             ]
         return [
             self._sentence(chosen),
+            *origin(chosen, self.machine),
             f"Reproduce: {command(chosen.row, self.budget.goal)}",
             *self._more_accurate(chosen),
         ]
 
     def _sentence(self, candidate: Candidate) -> str:
-        seconds = candidate.seconds
-        bounds = ""
-        if math.isfinite(seconds.high):
-            bounds = f" [{rounded(1e3 * seconds.low)}, {rounded(1e3 * seconds.high)}]"
-        per = "per image" if self.budget.per_image else "a call"
-        verdict = candidate.row.get("verdict", "ok")
-        caveat = "" if verdict == "ok" else f" (measured as {verdict})"
+        verdict = candidate.pool.verdict
+        caveat = "" if verdict in (None, "ok") else f" (measured as {verdict})"
         return (
-            f"{candidate.title}, {candidate.setting}: "
-            f"{rounded(1e3 * seconds.estimate)} ms{bounds} {per}{caveat}, "
+            f"{candidate.title}, {candidate.setting}: {self._time(candidate)}{caveat}, "
             f"{self._how_sure(candidate)} to {self.budget.words}; "
             f"{candidate.accuracy.percent:.1f} % ({candidate.accuracy.origin})."
         )
 
+    def _time(self, candidate: Candidate) -> str:
+        """Return the time in words, with what is known of other processes and calls."""
+        seconds, visits = candidate.seconds, candidate.pool.visits
+        of_visits = "1 visit" if visits == 1 else f"{visits} visits"
+        known = f"{of_visits}, too few for bounds"
+        if seconds.bounded:
+            low, high = rounded(1e3 * seconds.low), rounded(1e3 * seconds.high)
+            known = f"{low} to {high} in 95 % of processes"
+        per = "per image" if self.budget.per_image else "a call"
+        p90 = candidate.p90_seconds
+        tenth = f", nine of ten calls within {rounded(1e3 * p90)} ms" if p90 else ""
+        return f"{rounded(1e3 * seconds.estimate)} ms {per} ({known}){tenth}"
+
     def _how_sure(self, candidate: Candidate) -> str:
-        chance = self.chance(candidate)
+        word = candidate.certainty(self.budget.seconds)
+        chance = candidate.known_chance(self.budget.seconds)
+        if chance is None:
+            return f"{word} on so few visits"
         percent = min(99.0, max(1.0, 100 * chance))
         side = {99.0: "over ", 1.0: "under "}.get(percent, "")
-        return f"{certainty(chance)} ({side}{percent:.0f} %)"
+        return f"{word} ({side}{percent:.0f} %)"
 
     def _more_accurate(self, chosen: Candidate) -> Iterator[str]:
         for candidate in best_settings(self.found):
             better = candidate.accuracy.percent > chosen.accuracy.percent
-            if better and certainty(self.chance(candidate)) == "borderline":
+            if better and candidate.certainty(self.budget.seconds) == "borderline":
                 yield f"More accurate but not sure enough: {self._sentence(candidate)}"
 
     @property
@@ -122,56 +128,100 @@ class Recommendation:
         """Each variant in its fastest setting, the most accurate first."""
         column, chosen = self.budget.column, self.chosen
         answer = f"{chosen.title}, {self._how_sure(chosen)}" if chosen else ""
-        lines = [
-            {
-                **candidate.columns(column, candidate.seconds),
-                "sure": certainty(self.chance(candidate)),
-                "chance_percent": 100 * self.chance(candidate),
-                "command": command(candidate.row, self.budget.goal),
-            }
-            for candidate in best_settings(self.found)
-        ]
+        lines = []
+        for candidate in best_settings(self.found):
+            chance = candidate.known_chance(self.budget.seconds)
+            lines.append(
+                {
+                    **candidate.columns(column, candidate.seconds),
+                    "sure": candidate.certainty(self.budget.seconds),
+                    "chance_percent": None if chance is None else 100 * chance,
+                    "command": command(candidate.row, self.budget.goal),
+                }
+            )
+        judged = [] if self.budget.per_image else [judged_on(self.found)]
+        spread = self.found[0].spread.sentence
         return Table(
             name="recommend",
             title=f"To {self.budget.words} on {self.machine.title}: "
             f"{answer or 'nothing fits'}",
             frame=pd.DataFrame(lines, dtype=object),
             narrow=["model", "setting", column, "sure", "top1_percent"],
-            notes=[*self.sentences, RULE_NOTE, spread_note(self.measured_spread)],
+            notes=[*self.sentences, *judged, RULE_NOTE, spread, *self.notes],
             headers=HEADERS,
         )
 
     @property
     def json(self) -> dict[str, Any]:
-        """The answer for machines; SI units, unknown values null."""
-        budget = self.budget
+        """The answer for machines; SI units, unknown values null.
+
+        `machine_key`, `device`; `goal` (infer, train), `budget_seconds`,
+        `budget_is_per_image` and `batch_size` say what was asked. `process_spread` is
+        the standard deviation of a time's logarithm from one process to the next,
+        `process_spread_measured` whether `noise` ever measured it here,
+        `degrees_of_freedom` how well it is known. `recommended` is the answer, or null
+        and `closest` what misses the budget by the least; `candidates` holds each
+        variant in its fastest setting. Of each of these: `variant`; `seconds`
+        (`estimate`, `low` and `high`, between which 95 % of processes lie, null below
+        six visits, and `n`, the visits); `p90_seconds` of the calls, by which it was
+        judged, null where it is not known; `chance` to stay within the budget, null
+        below six visits; `certainty` (sure, likely, borderline, unlikely);
+        `top1_percent`, its `weights`, and whether it is published
+        (`accuracy_published`); `command`, which times it again; `verdict` and `runs`,
+        those pooled, the newest first.
+        """
+        budget, spread = self.budget, self.found[0].spread
         return {
             "machine_key": self.machine.key,
             "device": self.machine.device,
             "goal": budget.goal,
             "budget_seconds": budget.seconds,
             "budget_is_per_image": budget.per_image,
-            "process_spread": self.spread,
-            "process_spread_measured": self.measured_spread is not None,
+            "batch_size": budget.batch_size,
+            "process_spread": spread.deviation,
+            "process_spread_measured": spread.by_noise,
+            "degrees_of_freedom": spread.freedom,
             "recommended": None if self.chosen is None else self._json(self.chosen),
             "closest": self._json(self.closest) if self.chosen is None else None,
             "candidates": [self._json(each) for each in best_settings(self.found)],
         }
 
     def _json(self, candidate: Candidate) -> dict[str, Any]:
-        chance = self.chance(candidate)
         return {
             "variant": candidate.variant,
             "seconds": candidate.seconds.json,
-            "chance": chance,
-            "certainty": certainty(chance),
+            "p90_seconds": candidate.p90_seconds,
+            "chance": candidate.known_chance(self.budget.seconds),
+            "certainty": candidate.certainty(self.budget.seconds),
             "top1_percent": candidate.accuracy.percent,
             "weights": candidate.accuracy.weights,
             "accuracy_published": candidate.accuracy.published,
             "command": command(candidate.row, self.budget.goal),
-            "verdict": candidate.row.get("verdict"),
-            "run": candidate.row["run"],
+            "verdict": candidate.pool.verdict,
+            "runs": candidate.pool.runs,
         }
+
+
+def origin(candidate: Candidate, machine: Machine) -> list[str]:
+    """Return a sentence where no run behind a time is of this day, or of this commit.
+
+    So it is with the runs that come with a clone.
+    """
+    timed = [each.observed for each in candidate.pool.timed]
+    days = sorted({each.day for each in timed})
+    commits = sorted({each.commit for each in timed if each.commit})
+    other = [
+        "day" if machine.day and machine.day not in days else "",
+        "commit" if machine.commit and machine.commit not in commits else "",
+    ]
+    if not any(other):
+        return []
+    of = f"commit {', '.join(each[:7] for each in commits)}" if commits else "no commit"
+    runs = "a run" if len(timed) == 1 else f"{len(timed)} runs"
+    return [
+        f"This rests on {runs} of another {' and '.join(filter(None, other))} "
+        f"({', '.join(days)}; {of}): --measure takes the times now."
+    ]
 
 
 def command(row: Row, goal: str) -> str:
@@ -190,15 +240,10 @@ def command(row: Row, goal: str) -> str:
 
 @dataclass(frozen=True)
 class Question:
-    """A budget, and which times and accuracies count.
-
-    `batch_size` names the only batches that count, if any; `accuracy` is published or
-    finetune.
-    """
+    """A budget, and which accuracies count: published or finetune."""
 
     results: Path
     budget: Budget
-    batch_size: tuple[int, ...] = ()
     accuracy: str = "published"
 
 
@@ -208,63 +253,87 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
     Raises NotComparableError where they hold nothing to answer from.
     """
     stored = StoredRuns(question.results)
-    accuracies = _accuracies(stored, question, machine)
-    if not accuracies:
-        raise NotComparableError(
-            f"recommend: no finetune run of this machine ({machine.key}) in "
-            f"{question.results}: run 'resnet-bench finetune' first"
-        )
+    accuracies = known_accuracies(stored, question, machine)
     speed = list(stored.readable("speed"))
-    rows = _rows(speed, question, machine)
-    found = candidates(rows, accuracies, question.budget)
-    if not found:
-        size = min(accuracy.image_size for accuracy in accuracies.values())
-        what = f"no timed {_CALLED[question.budget.goal]}"
-        if rows:
-            what = f"no timed ResNet at {size} px, which the accuracies are for,"
-        others = sum(view.run.machine_key != machine.key for view in speed)
-        raise NotComparableError(_nothing(what, others, size, question, machine))
+    observed = _observed(speed, machine)
     spread = known_process_spread(question.results, machine.key)
-    return Recommendation(machine, question.budget, found, spread)
+    found = candidates(observed, accuracies, spread, question.budget)
+    batch = question.budget.batch_size
+    alike = [each for each in found if each.batch_size == batch]
+    others = sorted({each.batch_size for each in found} - {batch})
+    known = [f"timed at other batches (-b): {', '.join(map(str, others))}"]
+    if alike:
+        notes = [f"{each.capitalize()}." for each in known if others]
+        notes = [*_untimed(alike, accuracies), *notes]
+        return Recommendation(machine, question.budget, alike, notes)
+    if foreign := sum(view.run.machine_key != machine.key for view in speed):
+        known.append(f"{foreign} of another machine not used")
+    size = min(accuracy.image_size for accuracy in accuracies.values())
+    raise _refusal(question, machine, size, known if others else known[1:])
+
+
+def _refusal(
+    question: Question, machine: Machine, size: int, known: Sequence[str]
+) -> NotComparableError:
+    """Return why there is no answer, with what is known instead and what to run."""
+    budget = question.budget
+    what = f"{_CALLED[budget.goal]} on {images(budget.batch_size)} of {size} px"
+    where = f"{machine.device} of this machine ({machine.key}) in {question.results}"
+    words = " ".join(["resnet-bench", *measurement(question, machine, size)])
+    return NotComparableError(
+        f"recommend: {'; '.join([f'no timed {what} by {where}', *known])}: add "
+        f"--measure to time it now, or run '{words}' first"
+    )
+
+
+def _untimed(found: Sequence[Candidate], accuracies: Accuracies) -> list[str]:
+    """Return a sentence that names the variants without a time, if there are any."""
+    missing = sorted(accuracies.keys() - {each.variant for each in found})
+    if not missing:
+        return []
+    names = ", ".join(VARIANTS[variant].title for variant in missing)
+    return [f"Not timed here, and so no answer: {names}; --measure times all."]
 
 
 _CALLED = {"infer": "inference", "train": "training step"}
 
 
-def _accuracies(stored: StoredRuns, question: Question, machine: Machine) -> Accuracies:
+def measurement(question: Question, machine: Machine, image_size: int) -> list[str]:
+    """Return the words of the command that measures what the question needs."""
+    budget = question.budget
+    words = ["speed", "--variants", "all", "--device", machine.device]
+    words += ["--batch-size", str(budget.batch_size), "--mode", budget.goal]
+    if image_size != IMAGENET_SIZE:
+        words += ["--image-size", str(image_size)]
+    if question.results != Path("results"):
+        words += ["-o", str(question.results)]
+    return words
+
+
+def known_accuracies(
+    stored: StoredRuns, question: Question, machine: Machine
+) -> Accuracies:
+    """Return the accuracies that the question asks for.
+
+    Raises NotComparableError where this machine has measured none.
+    """
     if question.accuracy == "published":
         return published_accuracies()
     runs = (view.run for view in stored.readable("finetune"))
-    return finetuned_accuracies(run for run in runs if run.machine_key == machine.key)
+    found = finetuned_accuracies(run for run in runs if run.machine_key == machine.key)
+    if not found:
+        raise NotComparableError(
+            f"recommend: no finetune run of this machine ({machine.key}) in "
+            f"{question.results}: run 'resnet-bench finetune' first"
+        )
+    return found
 
 
-def _rows(
-    speed: Sequence[ShownRun], question: Question, machine: Machine
-) -> list[dict[str, Any]]:
-    """Return what this machine's device took, the newest of each setting."""
-    goal, batches = question.budget.goal, question.batch_size
-    newest: dict[str, dict[str, Any]] = {}
-    for view in speed:
-        if view.run.machine_key != machine.key or view.device != machine.device:
-            continue
-        for row in view.shown.json["rows"]:
-            if row[CALLS[goal]] and (not batches or row["batch_size"] in batches):
-                same = f"{row['shortcut']} {command(row, goal)}"
-                newest.setdefault(same, {**row, "run": view.run.id})
-    return list(newest.values())
-
-
-def _nothing(
-    what: str, others: int, size: int, question: Question, machine: Machine
-) -> str:
-    """Return why there is no answer, and what to run first."""
-    options = f" --image-size {size}" if size != IMAGENET_SIZE else ""
-    options += "".join(f" --batch-size {each}" for each in question.batch_size)
-    if question.results != Path("results"):
-        options += f" -o {question.results}"
-    foreign = f"; {others} of another machine not used" if others else ""
-    return (
-        f"recommend: {what} of {machine.device} of this machine ({machine.key}) in "
-        f"{question.results}{foreign}: run 'resnet-bench speed --variants all "
-        f"--device {machine.device}{options}' first"
-    )
+def _observed(speed: Sequence[ShownRun], machine: Machine) -> list[Observed]:
+    """Return every row of this machine's device."""
+    return [
+        each
+        for view in speed
+        if view.run.machine_key == machine.key and view.device == machine.device
+        for each in observed_in(view.run, view.shown.json["rows"])
+    ]

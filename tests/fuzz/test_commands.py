@@ -36,8 +36,8 @@ from tests.toys.toy import TOY
 #: Readers that only look at stored runs; others measure, and are not let.
 LOOKING = {"list", "show", "compare", "recommend", "report"}
 
-#: What would reach for the network, or take the tool's output away from the test.
-NEVER_GIVEN = {"download", "help"}
+#: What would measure or reach for the network, or take the tool's output away from the test.
+NEVER_GIVEN = {"download", "help", "measure"}
 
 QUICK = settings(
     max_examples=40,

@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import pytest
@@ -6,11 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resnet_bench.present.drawing import svg_text
+from resnet_bench.present.tables import csv_text
 from resnet_bench.reports.budgets import (
+    Budget,
     Candidate,
     budget_table,
     budgets_for,
-    certainty,
+    judged_on,
     published_accuracies,
     recommended,
 )
@@ -18,6 +19,7 @@ from resnet_bench.reports.budgets import (
     candidates as candidates_of,
 )
 from resnet_bench.reports.front import front_figure, on_front
+from resnet_bench.reports.pooling import Observed
 
 
 def row(variant: int | None, seconds: float, **changes: Any) -> dict[str, Any]:
@@ -35,28 +37,34 @@ def row(variant: int | None, seconds: float, **changes: Any) -> dict[str, Any]:
     return {**settled, **changes}
 
 
-def candidates(rows: list[dict[str, Any]]) -> list[Candidate]:
-    return candidates_of(rows, published_accuracies())
+def observed(*rows: dict[str, Any], **each: Any) -> list[Observed]:
+    return [Observed(row, **{"run": "20260102T030405Z_a_1", **each}) for row in rows]
+
+
+def candidates(
+    rows: list[dict[str, Any]], pair_spread: float = 1e-6
+) -> list[Candidate]:
+    return candidates_of(observed(*rows), published_accuracies(), pair_spread)
 
 
 def test_the_most_accurate_variant_within_the_budget_is_recommended() -> None:
     found = candidates([row(18, 0.010), row(34, 0.018), row(50, 0.030)])
-    chosen = recommended(found, 0.020, 0.0)
+    chosen = recommended(found, 0.020)
     assert chosen is not None
     assert chosen.row["variant"] == 34
-    assert recommended(found, 0.005, 0.0) is None
+    assert recommended(found, 0.005) is None
 
 
 def test_a_likely_variant_goes_before_a_more_accurate_borderline_one() -> None:
     found = candidates([row(18, 0.010), row(34, 0.0198)])
-    chosen = recommended(found, 0.020, 0.0)
+    chosen = recommended(found, 0.020)
     assert chosen is not None
     assert chosen.row["variant"] == 18
 
 
 def test_of_two_settings_of_a_variant_the_faster_is_recommended() -> None:
     slow, fast = row(50, 0.03), row(50, 0.02, channels_last=True)
-    chosen = recommended(candidates([slow, fast]), 0.05, 0.0)
+    chosen = recommended(candidates([slow, fast]), 0.05)
     assert chosen is not None
     assert chosen.setting == "batch 4, float32, channels last"
 
@@ -81,27 +89,40 @@ def test_rows_whose_accuracy_nobody_published_are_left_out(
 
 def test_a_borderline_variant_is_better_than_none() -> None:
     found = candidates([row(34, 0.0198)])
-    chosen = recommended(found, 0.020, 0.0)
+    chosen = recommended(found, 0.020)
     assert chosen is not None
-    assert certainty(chosen.chance(0.020, 0.0)) == "borderline"
-    assert recommended(found, 0.0197, 0.0) is None
+    assert chosen.certainty(0.020) == "borderline"
+    assert recommended(found, 0.0197) is None
 
 
 @given(st.floats(0.01, 0.5), st.floats(0.001, 1.0), st.floats(0.001, 1.0))
 def test_a_larger_budget_is_never_less_likely_kept(
     spread: float, one: float, other: float
 ) -> None:
-    (candidate,) = candidates([row(18, 0.02)])
-    chances = [candidate.chance(each, spread) for each in sorted((one, other))]
+    (candidate,) = candidates([row(18, 0.02)], spread)
+    chances = [candidate.chance(each) for each in sorted((one, other))]
     assert chances == sorted(chances)
 
 
-def test_half_of_all_processes_keep_a_budget_of_the_median() -> None:
-    (candidate,) = candidates([row(18, 0.02)])
-    assert candidate.chance(0.02, 0.1) == pytest.approx(0.5)
-    bare = {"estimate": 0.02, "low": None, "high": None, "n": 1}
-    (alone,) = candidates([row(18, 0.02, inference=bare)])
-    assert alone.chance(0.02 * math.exp(0.196), 0.1) == pytest.approx(0.975, abs=1e-4)
+def test_a_call_is_judged_on_the_slowest_tenth_where_it_is_known() -> None:
+    known = {"inference": {"p90_seconds": 0.03, "p99_seconds": None}}
+    found = candidates([row(18, 0.02, percentiles=known), row(34, 0.02)])
+    assert recommended(found[:1], 0.025) is None
+    assert found[0].p90_seconds == pytest.approx(0.03)
+    assert found[0].chance(0.03) == pytest.approx(0.5)
+    assert "p90, which nine of ten calls keep where it is" in judged_on(found)
+    assert "too few visits tell p90" in judged_on(found[1:])
+
+
+def test_throughput_is_not_judged_on_the_slowest_tenth() -> None:
+    rate = {"estimate": 50.0, "low": 49.0, "high": 51.0, "n": 9}
+    known = {"inference": {"p90_seconds": 0.03, "p99_seconds": None}}
+    made = row(18, 0.02, percentiles=known, inference_images_per_second=rate)
+    budget = Budget(0.025, per_image=True)
+    accuracies = published_accuracies()
+    (candidate,) = candidates_of(observed(made), accuracies, 0.01, budget)
+    assert candidate.p90_seconds is None
+    assert candidate.certainty(0.025) == "sure"
 
 
 def test_budgets_are_round_and_span_the_times() -> None:
@@ -117,10 +138,26 @@ def test_the_table_names_budget_setting_and_weights() -> None:
     assert table.title.endswith("on a machine")
 
 
-def test_a_call_without_bounds_counts_by_its_median() -> None:
-    bare = {"estimate": 0.01, "low": None, "high": None, "n": 1}
-    found = candidates([row(18, 0.01, inference=bare)])
-    assert recommended(found, 0.01, 0.0) is not None
+BARE = {"estimate": 0.01, "low": None, "high": None, "n": 1}
+
+
+def test_one_sample_is_borderline_at_most_and_has_no_bounds() -> None:
+    (candidate,) = candidates([row(18, 0.01, inference=BARE)])
+    assert candidate.certainty(10.0) == "borderline"
+    assert candidate.certainty(0.001) == "unlikely"
+    assert candidate.known_chance(10.0) is None
+    assert candidate.seconds.json == {**BARE, "estimate": pytest.approx(0.01)}
+    table = budget_table([candidate], "here")
+    assert table is not None
+    assert "inf" not in csv_text(table)
+
+
+def test_a_table_is_of_one_batch() -> None:
+    single = row(152, 0.001, batch_size=1)
+    table = budget_table(candidates([single, row(18, 0.01), row(34, 0.02)]), "here")
+    assert table is not None
+    assert "within which time for 4 images" in table.title
+    assert "ResNet-152" not in list(table.frame["model"])
 
 
 def test_the_best_published_weights_are_taken() -> None:
@@ -134,8 +171,7 @@ def test_the_front_leaves_out_what_something_faster_equals() -> None:
 
 
 def test_the_front_is_drawn_with_names_and_machine() -> None:
-    bare = {"estimate": 0.05, "low": None, "high": None, "n": 1}
-    rows = [row(18, 0.01), row(34, 0.05, inference=bare)]
+    rows = [row(18, 0.01), row(34, 0.05, inference=BARE)]
     rows[1]["inference_peak_memory_bytes"] = None
     figure = front_figure(candidates(rows), "a machine")
     assert figure is not None
@@ -143,6 +179,7 @@ def test_the_front_is_drawn_with_names_and_machine() -> None:
     assert ">ResNet-34<" in text
     assert "a machine" in text
     assert "area: peak memory" in text
+    assert "hollow: fewer than six visits" in text
 
 
 def test_the_front_needs_two_variants() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from rich.console import Console
 from resnet_bench import cli
 from resnet_bench.commands import recommend as command
 from resnet_bench.commands.recommend import RecommendConfig
+from resnet_bench.commands.run import Session
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import given
+from resnet_bench.present.tables import csv_text
 from resnet_bench.present.terminal import rich_table
 from resnet_bench.reports import recommend as module
 from resnet_bench.reports.budgets import finetuned_accuracies
@@ -55,8 +59,9 @@ def test_the_most_accurate_variant_within_the_latency_is_named(tmp_path: Path) -
 
 def test_throughput_is_asked_for_in_images_per_second(tmp_path: Path) -> None:
     store(tmp_path, batch_size=(8,))
-    assert variant_of(answer(tmp_path, images_per_second=10)) == 50
-    assert variant_of(answer(tmp_path, images_per_second=70)) == 18
+    for rate, variant in ((10, 50), (70, 18)):
+        found = answer(tmp_path, images_per_second=rate, batch_size=8)
+        assert variant_of(found) == variant
 
 
 def test_training_counts_steps(tmp_path: Path) -> None:
@@ -70,7 +75,8 @@ def test_nothing_within_the_budget_names_the_closest(tmp_path: Path) -> None:
     found = answer(tmp_path, latency_ms=1)
     assert found.chosen is None
     assert found.closest.row["variant"] == 18
-    assert found.sentences[0].startswith("Nothing measured here can infer within 1 ms")
+    (sentence, *_) = found.sentences
+    assert sentence.startswith("Nothing measured here can infer one image within 1 ms;")
     assert found.json["closest"]["variant"] == 18
 
 
@@ -91,12 +97,13 @@ def test_a_measured_spread_takes_the_place_of_the_assumed_one(
     store(tmp_path, variants=(18,))
     assumed = answer(tmp_path, latency_ms=14)
     assert assumed.json["process_spread_measured"] is False
+    assert assumed.json["process_spread"] == pytest.approx(0.15 / math.sqrt(2))
     monkeypatch.setattr(module, "known_process_spread", lambda *_: 0.01)
     measured = answer(tmp_path, latency_ms=14)
-    assert measured.json["process_spread"] == 0.01
+    assert measured.json["process_spread"] == pytest.approx(0.01 / math.sqrt(2))
     (before,), (after,) = (each.json["candidates"] for each in (assumed, measured))
     assert after["chance"] > before["chance"]
-    assert "by the newest noise run" in measured.table.notes[-1]
+    assert any("the newest noise run" in note for note in measured.table.notes)
 
 
 def test_runs_of_other_machines_are_never_used(tmp_path: Path) -> None:
@@ -113,23 +120,80 @@ def test_runs_of_another_device_are_not_used(tmp_path: Path) -> None:
     assert variant_of(answer(tmp_path, gpu, latency_ms=1000)) == 50
 
 
-def test_only_the_batches_asked_for_count(tmp_path: Path) -> None:
+def test_a_call_is_one_image_unless_a_batch_is_asked_for(tmp_path: Path) -> None:
     store(tmp_path, batch_size=(1, 4))
-    found = answer(tmp_path, latency_ms=1000, batch_size=(4,))
-    assert {each.row["batch_size"] for each in found.found} == {4}
-    with pytest.raises(NotComparableError, match="--batch-size 8"):
-        answer(tmp_path, latency_ms=1000, batch_size=(8,))
+    asked: list[tuple[int, dict[str, Any]]] = [(1, {}), (4, {"batch_size": 4})]
+    for batch, options in asked:
+        found = answer(tmp_path, latency_ms=1000, **options)
+        assert {each.batch_size for each in found.found} == {batch}
+        assert found.json["batch_size"] == batch
+    with pytest.raises(NotComparableError, match=r"batches \(-b\): 1, 4: .*size 8"):
+        answer(tmp_path, latency_ms=1000, batch_size=8)
 
 
-def test_the_newest_run_of_a_setting_counts(tmp_path: Path) -> None:
+def test_runs_of_a_setting_are_pooled_and_the_newest_does_not_win(
+    tmp_path: Path,
+) -> None:
+    newer = "20260202T030405Z_abcdef0_1234"
     store(tmp_path)
-    store(tmp_path, run="20260202T030405Z_abcdef0_1234", variants=(18,))
+    store(tmp_path, run=newer, variants=(18,))
     runs = {
-        each.row["variant"]: each.row["run"]
-        for each in answer(tmp_path, latency_ms=50).found
+        each["variant"]: each["runs"]
+        for each in answer(tmp_path, latency_ms=50).json["candidates"]
     }
-    assert runs[18].startswith("20260202")
-    assert runs[50].startswith("20260102")
+    assert runs == {18: [newer, RUN], 34: [RUN], 50: [RUN]}
+
+
+def test_runs_of_another_day_and_commit_are_said_to_be(tmp_path: Path) -> None:
+    store(tmp_path)
+    elsewhen = replace(HERE, day="2026-03-01", commit="c" * 40)
+    told = answer(tmp_path, elsewhen, latency_ms=100).sentences
+    assert any("a run of another day and commit (2026-01-02;" in each for each in told)
+    then = replace(HERE, day="2026-01-02")
+    told = answer(tmp_path, then, latency_ms=100).sentences
+    assert not any("another" in each for each in told)
+
+
+def test_variants_without_a_time_are_named(tmp_path: Path) -> None:
+    store(tmp_path)
+    assert answer(tmp_path, latency_ms=100).notes == [
+        "Not timed here, and so no answer: ResNet-101, ResNet-152; --measure times all."
+    ]
+
+
+def test_one_sample_is_told_without_bounds_or_chance(tmp_path: Path) -> None:
+    store(tmp_path, rounds=1)
+    found = answer(tmp_path, latency_ms=1000)
+    told = found.json["recommended"]
+    assert told["certainty"] == "borderline"
+    assert told["chance"] is None
+    assert (told["seconds"]["low"], told["seconds"]["high"]) == (None, None)
+    assert "(1 visit, too few for bounds)" in found.sentences[0]
+    assert "borderline on so few visits" in found.sentences[0]
+    assert "inf" not in csv_text(found.table).replace("infer", "")
+
+
+def test_measure_takes_the_times_and_answers(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "machine_environment", lambda: ENVIRONMENT)
+    asked: list[Any] = []
+
+    def carry_out(session: Session, given: dict[str, Any]) -> ExitCode:
+        config = session.experiment.config(**given)
+        asked.append((session.argv, config.variants, config.batch_size, config.mode))
+        store(tmp_path, mode="train")
+        return ExitCode.OK
+
+    monkeypatch.setattr(Session, "carry_out", carry_out)
+    words = "recommend --latency-ms 200 --mode train --measure --json --device cpu -o"
+    assert cli.run([*words.split(), str(tmp_path)]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out)["recommended"]["variant"] == 50
+    ((argv, *options),) = asked
+    assert argv[:3] == ["speed", "--variants", "all"]
+    assert options == [(18, 34, 50, 101, 152), (1,), "train"]
 
 
 def test_a_damaged_run_is_passed_over(tmp_path: Path) -> None:
@@ -177,7 +241,7 @@ def test_a_more_accurate_variant_that_is_not_sure_is_mentioned(tmp_path: Path) -
 
 def test_images_of_another_size_have_no_published_accuracy(tmp_path: Path) -> None:
     store(tmp_path, image_size=(64,))
-    with pytest.raises(NotComparableError, match="no timed ResNet at 224 px"):
+    with pytest.raises(NotComparableError, match="one image of 224 px"):
         answer(tmp_path, latency_ms=100)
 
 
@@ -210,7 +274,7 @@ def test_a_measured_accuracy_takes_the_place_of_the_published_one(
         ({"latency_ms": float("nan")}, "--latency-ms nan"),
         ({"images_per_second": 0.0}, "--images-per-second 0"),
         ({"images_per_second": float("inf")}, "--images-per-second inf"),
-        ({"latency_ms": 5.0, "batch_size": (0,)}, "--batch-size 0"),
+        ({"latency_ms": 5.0, "batch_size": 0}, "--batch-size 0"),
     ],
 )
 def test_a_budget_that_is_none_is_refused(asked: dict[str, Any], said: str) -> None:
@@ -266,7 +330,7 @@ def test_the_longest_setting_fits_in_80_columns(
         channels_last=("yes",),
         compile=True,
     )
-    table = answer(tmp_path, **asked).table
+    table = answer(tmp_path, batch_size=16, **asked).table
     console = Console(file=io.StringIO(), width=200)
     drawn = rich_table(table, table.narrow)
     assert console.measure(drawn).maximum <= 80

@@ -154,7 +154,11 @@ def shown_of(run: Run) -> Shown:
 
 
 def store_speed_run(
-    results: Path, run: str, environment: Any = None, **options: Any
+    results: Path,
+    run: str,
+    environment: Any = None,
+    rounds: int = 8,
+    **options: Any,
 ) -> Path:
     """Write a complete run below `results` and return its folder."""
     config = resolved(Config(**options), options.get("device", "cpu"), 2)
@@ -163,7 +167,7 @@ def store_speed_run(
     del header["kind"], header["schema_version"]
     folder = results / "speed" / run
     with create_run(folder, header) as writer:
-        for line in lines_of(config, 8, unchanged, {}):
+        for line in lines_of(config, rounds, unchanged, {}):
             kind, cell, attempt = (line.pop(key) for key in ("kind", "cell", "attempt"))
             if kind == "record":
                 writer.record(cell, attempt, line)
