@@ -36,7 +36,7 @@ from tests.toys.toy import TOY
 #: Readers that only look at stored runs; others measure, and are not let.
 LOOKING = {"list", "show", "compare", "recommend", "report"}
 
-#: What would measure or reach for the network, or take the tool's output away from the test.
+#: What would measure, reach for the network, or take the tool's output from the test.
 NEVER_GIVEN = {"download", "help", "measure"}
 
 QUICK = settings(
