@@ -33,10 +33,7 @@ LIBRARIES = (
     *("torch", "torchvision", "cuda", "hip", "cudnn"),
     *("blas", "mkl", "onednn", "openmp", "triton"),
 )
-SETTINGS = (
-    *("variant", "device", "batch_size", "image_size", "dtype", "threads"),
-    *SWITCHES,
-)
+SETTINGS = ("variant", "device", "batch_size", "image_size", "dtype", "threads")
 
 
 @dataclass(frozen=True)
@@ -90,9 +87,13 @@ class Timed:
 
 @dataclass(frozen=True)
 class Pool:
-    """What counts of one setting, the newest run first; never empty."""
+    """What counts of one setting, the newest run first; never empty.
+
+    `newer` is how many runs of the setting are newer than these and do not count.
+    """
 
     timed: Sequence[Timed]
+    newer: int = 0
 
     @property
     def row(self) -> Row:
@@ -150,21 +151,30 @@ def pools_of(
     for each in sorted(observed, key=lambda each: each.run, reverse=True):
         seconds = seconds_of(each.row)
         if seconds is not None:
-            setting = tuple(each.row.get(name) for name in SETTINGS)
             timed = Timed(each, seconds)
-            settings.setdefault(setting, {}).setdefault(each.run, timed)
-    return [Pool(_counting(list(timed.values()))) for timed in settings.values()]
+            settings.setdefault(_setting(each.row), {}).setdefault(each.run, timed)
+    return [_pool(list(timed.values())) for timed in settings.values()]
 
 
-def _counting(timed: list[Timed]) -> list[Timed]:
-    """Return what counts of a setting's times: of the newest software, undisturbed.
+def _setting(row: Row) -> tuple[Any, ...]:
+    """Return what rows of one pool share; a switch that is not known is off.
 
-    Those without bounds or disturbed count only where there are no others.
+    What older runs switched on by a variable is told apart by their software.
+    """
+    known = (row.get(name) for name in SETTINGS)
+    return (*known, *(bool(row.get(name)) for name in SWITCHES))
+
+
+def _pool(timed: Sequence[Timed]) -> Pool:
+    """Return what counts of a setting's times, the newest first: the newest software's.
+
+    Those disturbed or without bounds count only where there are no others.
     """
     software = timed[0].observed.software
     same = [each for each in timed if each.observed.software == software]
     calm = [each for each in same if not _disturbed(each.observed.row)] or same
-    return ([each for each in calm if each.seconds.bounded] or calm)[:MOST_RUNS]
+    kept = ([each for each in calm if each.seconds.bounded] or calm)[:MOST_RUNS]
+    return Pool(kept, newer=same.index(kept[0]))
 
 
 def _disturbed(row: Row) -> bool:

@@ -203,9 +203,10 @@ class Recommendation:
 
 
 def origin(candidate: Candidate, machine: Machine) -> list[str]:
-    """Return a sentence where no run behind a time is of this day, or of this commit.
+    """Return what must be known of the runs behind a time.
 
-    So it is with the runs that come with a clone.
+    Whether none of them is of this day, or of this commit, as those that come with a
+    clone; and whether newer ones do not count.
     """
     timed = [each.observed for each in candidate.pool.timed]
     days = sorted({each.day for each in timed})
@@ -214,13 +215,19 @@ def origin(candidate: Candidate, machine: Machine) -> list[str]:
         "day" if machine.day and machine.day not in days else "",
         "commit" if machine.commit and machine.commit not in commits else "",
     ]
+    newer = candidate.pool.newer
+    which = "A newer run does" if newer == 1 else f"{newer} newer runs do"
+    left_out = f"{which} not count: disturbed, or of fewer than six visits."
+    notes = [left_out] if newer else []
     if not any(other):
-        return []
+        return notes
     of = f"commit {', '.join(each[:7] for each in commits)}" if commits else "no commit"
     runs = "a run" if len(timed) == 1 else f"{len(timed)} runs"
     return [
         f"This rests on {runs} of another {' and '.join(filter(None, other))} "
-        f"({', '.join(days)}; {of}): --measure takes the times now."
+        f"({', '.join(days)}; {of}): --measure takes the times "
+        f"{'again, best on a quiet machine' if newer else 'now'}.",
+        *notes,
     ]
 
 

@@ -90,6 +90,7 @@ def test_a_disturbed_run_does_not_replace_a_good_one() -> None:
         assert expected(pool, spread_between([pool], None)).seconds == (
             pytest.approx(0.097)
         )
+        assert pool.newer == 1
     (alone,) = pooled(timed(2, 1.160, flags=["noisy"]))
     assert len(alone.timed) == 1
 
@@ -102,6 +103,9 @@ def test_the_five_newest_undisturbed_runs_count() -> None:
 
 def test_other_software_and_settings_are_not_pooled() -> None:
     (pool,) = pooled(timed(1, 0.01, software="old"), timed(2, 0.02, software="new"))
+    assert [each.seconds.estimate for each in pool.timed] == [0.02]
+    old = timed(1, 0.01, software="old", keep_memory=None)
+    (pool,) = pooled(old, timed(2, 0.02, software="new", keep_memory=False))
     assert [each.seconds.estimate for each in pool.timed] == [0.02]
     for changed in ({"batch_size": 4}, {"threads": 1}, {"compiled": True}):
         assert len(pooled(timed(1, 0.01), timed(2, 0.02, **changed))) == 2

@@ -154,6 +154,15 @@ def test_runs_of_another_day_and_commit_are_said_to_be(tmp_path: Path) -> None:
     assert not any("another" in each for each in told)
 
 
+def test_a_newer_run_that_does_not_count_is_mentioned(tmp_path: Path) -> None:
+    store(tmp_path)
+    store(tmp_path, run="20260202T030405Z_abcdef0_1234", rounds=1)
+    elsewhen = replace(HERE, day="2026-03-01")
+    told = answer(tmp_path, elsewhen, latency_ms=100).sentences
+    assert any("again, best on a quiet machine" in each for each in told)
+    assert any(each.startswith("A newer run does not count") for each in told)
+
+
 def test_variants_without_a_time_are_named(tmp_path: Path) -> None:
     store(tmp_path)
     assert answer(tmp_path, latency_ms=100).notes == [
