@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -105,9 +105,12 @@ class Normalisation:
         return normal
 
 
-@lru_cache(maxsize=8)
+@cache
 def _moments(wanted: Normalisation, device: torch.device) -> Tensor:
-    """Return mean and standard deviation (2, 1, C, 1, 1), put on the device once."""
+    """Return mean and standard deviation (2, 1, C, 1, 1), put on the device once.
+
+    They are kept for good: CUDA graphs go on reading them where they are.
+    """
     with torch.inference_mode(False):
         moments = torch.tensor((wanted.mean, wanted.std), device=device)
         return moments.view(2, 1, -1, 1, 1)

@@ -96,7 +96,7 @@ class Driver:
         except pynvml.NVMLError:
             return None
         identity = str(cuda.get_device_properties(index).uuid)
-        for name in (f"GPU-{identity}", f"MIG-{identity}"):
+        for name in (f"GPU-{identity}", f"MIG-{identity}", identity):
             try:
                 return cls(pynvml, pynvml.nvmlDeviceGetHandleByUUID(name))
             except pynvml.NVMLError:

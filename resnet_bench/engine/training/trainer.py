@@ -307,6 +307,8 @@ class Trainer:
         Leaves no trace: weights, statistics and random states stay as they are.
         """
         self.set_mode(self.model)
+        # A graph must hold the tensors of the rates, not the numbers of a first step.
+        self._set_rate(self.plan.schedule.rate(self.step, self.warm))
         example = self.order.example()
         if self._replay is not None:
             self._replay.record(*example.tensors.values())

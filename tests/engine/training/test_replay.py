@@ -118,6 +118,7 @@ def test_a_replayed_step_follows_the_schedule_and_pauses() -> None:
     for graphs in (None, FakeGraphs()):
         learning = trainer(network(), graphs=graphs)
         object.__setattr__(learning.plan, "schedule", schedule)
+        learning.prepare()
         for _ in learning.pause_at((0, 1, 7)):
             learning.model.eval()
         trained.append(weights(learning.model))
