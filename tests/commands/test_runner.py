@@ -1,7 +1,7 @@
 """Carrying out an experiment: run files, resuming, and being stopped."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import pytest
 
 from resnet_bench.commands.run import (
     Plan,
+    RunRequest,
+    Session,
     make_plan,
     run_cells,
     shortened_paths,
@@ -26,6 +28,7 @@ from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import base as contract
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import option
+from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.format import portable
 from resnet_bench.store.reading import Run, read_run
@@ -231,3 +234,24 @@ def test_living_cells_share_what_the_container_leaves(
     with opened:
         run_cells(made, opened, Noting(), 1, lambda event: None)
     assert budgets == [800]
+
+
+def session() -> Session:
+    return Session(TOY, RunRequest(), Output(DisplayOptions()), [])
+
+
+def test_an_error_that_cells_share_is_said_once_with_their_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = plan("fail", "fail", "fail")
+    session()._run(made, open_new(made, tmp_path), ToyExecutor())
+    said = capsys.readouterr().err
+    assert said.count("warning: ") == 2
+    assert "warning: 3 cells: " in said
+
+
+def test_load_is_told_before_times_are_taken(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    session()._warn_of_load(replace(plan(), environment={"load": 2.0}))
+    assert "load 2.00 over the last minute" in capsys.readouterr().err

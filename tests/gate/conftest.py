@@ -13,7 +13,10 @@ from resnet_bench.gate.workers import Start, spawn
 from resnet_bench.output import DisplayOptions, Output
 from tests.gate.fake_worker import FakeWorker
 
-ENVIRONMENT = {"machine_key": "0123456789ab", "torch": {"version": "2.15"}}
+ENVIRONMENT: dict[str, Any] = {
+    "machine_key": "0123456789ab",
+    "torch": {"version": "2.15"},
+}
 
 SUBJECT = {
     "seconds": {"a:forward": 0.01, "b:step": 0.02},

@@ -8,6 +8,7 @@ from resnet_bench.errors import ExitCode
 from resnet_bench.gate.noise import known_process_spread, run_noise
 from resnet_bench.gate.spec import NoiseConfig
 from resnet_bench.output import Output
+from tests.gate.conftest import ENVIRONMENT
 
 RESULTS = Path("results")
 
@@ -30,8 +31,12 @@ def test_noise_finds_the_spread_and_keeps_it_by_machine(
 
 
 def test_noise_is_shown_as_a_table(
-    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+    repository: Path,
+    output: Output,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "load", 2.0)
     config = NoiseConfig(
         subject="project:subject",
         cases=("a:forward",),
@@ -39,7 +44,9 @@ def test_noise_is_shown_as_a_table(
         export_markdown=Path("noise.md"),
     )
     run_noise(config, output)
-    assert "pair spread" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "pair spread" in out
+    assert "load 2.00 over the last minute" in err
     assert "| a:forward" in Path("noise.md").read_text()
 
 
