@@ -186,7 +186,7 @@ def add_a_study(degradation: Path) -> None:
     rows = degradation / "studies" / "__init__.py"
     insert(rows, "\nROWS", f"from {home}.studies.layers import Layers\n")
     insert(rows, "    AnySize(),\n", "    Layers(),\n")
-    claims = degradation / "claims" / "rows.py"
+    claims = degradation / "claims" / "claims.py"
     names = f"from {home}.claims.judging import Case, Scale, Statistic\n"
     names += f"from {home}.studies.layers import LayerCount\n"
     insert(claims, "\nABOVE, BELOW", names)

@@ -10,7 +10,7 @@ from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import Output
-from resnet_bench.present.printing import show
+from resnet_bench.present.exports import show
 from resnet_bench.present.shown import Shown
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _measure(question: "Question", machine: "Machine", output: Output) -> None:
     from resnet_bench.commands.run import RunRequest, Session
     from resnet_bench.experiments import EXPERIMENTS
     from resnet_bench.reports.recommend import known_accuracies, measurement
-    from resnet_bench.reports.shown import StoredRuns
+    from resnet_bench.reports.stored import StoredRuns
 
     accuracies = known_accuracies(StoredRuns(question.results), question, machine)
     sizes = {accuracy.image_size for accuracy in accuracies.values()}

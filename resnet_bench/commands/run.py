@@ -43,7 +43,7 @@ from resnet_bench.options import (
     restore,
 )
 from resnet_bench.output import Output
-from resnet_bench.present.printing import check_exports, conclude
+from resnet_bench.present.exports import check_exports, conclude
 from resnet_bench.present.shown import Shown
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import check_writable, find_run
@@ -456,7 +456,7 @@ class Session:
 
     def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
         from resnet_bench.reports.runs import publish
-        from resnet_bench.reports.shown import ShownRun
+        from resnet_bench.reports.stored import ShownRun
 
         view = ShownRun(run)
         files = [run.folder / RUN_FILE, *publish(view)] if write else []

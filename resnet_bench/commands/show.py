@@ -7,7 +7,7 @@ from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode
 from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import Output
-from resnet_bench.present.printing import show
+from resnet_bench.present.exports import show
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import read_run
 
@@ -29,7 +29,7 @@ class ShowConfig(ResultsOptions, ExportOptions):
 
 def show_stored(config: ShowConfig, output: Output) -> ExitCode:
     """Show a stored run again; its files are left as they are."""
-    from resnet_bench.reports.shown import shown
+    from resnet_bench.reports.stored import shown
 
     run = read_run(find_run(config.results, config.run))
     for problem in run.problems:

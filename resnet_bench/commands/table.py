@@ -6,7 +6,7 @@ from typing import Any
 
 from resnet_bench.errors import ExitCode
 from resnet_bench.output import Output
-from resnet_bench.rows import Row, Rows
+from resnet_bench.registry import Row, Rows
 
 HOME = "resnet_bench.commands"
 

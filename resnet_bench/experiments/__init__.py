@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from resnet_bench.rows import Row, Rows
+from resnet_bench.registry import Row, Rows
 
 if TYPE_CHECKING:
     from resnet_bench.experiments.base import Experiment

@@ -24,7 +24,7 @@ from resnet_bench.gate.rows import Timings, check_rows, timings_of
 from resnet_bench.gate.spec import Case, CheckConfig
 from resnet_bench.gate.trees import Tree, checked_out, git, resolve, working_tree
 from resnet_bench.output import Output
-from resnet_bench.present.printing import check_exports
+from resnet_bench.present.exports import check_exports
 from resnet_bench.present.shown import Shown
 from resnet_bench.store.folders import check_writable
 from resnet_bench.store.reading import Run

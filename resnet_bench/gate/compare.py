@@ -25,8 +25,8 @@ from resnet_bench.gate.rows import (
 )
 from resnet_bench.gate.spec import CompareConfig, settings_for
 from resnet_bench.output import Output
+from resnet_bench.present.exports import check_exports
 from resnet_bench.present.machines import differences
-from resnet_bench.present.printing import check_exports
 from resnet_bench.records import Measure, Record, measures
 from resnet_bench.statistics.estimates import geometric_mean
 from resnet_bench.statistics.intervals import Interval, median_interval

@@ -28,7 +28,7 @@ from resnet_bench.gate.records import SIDES, pairs_of
 from resnet_bench.gate.spec import CONTROL, DEFAULT_SUBJECT, Case, NoiseConfig
 from resnet_bench.gate.trees import working_tree
 from resnet_bench.output import Output
-from resnet_bench.present import printing
+from resnet_bench.present import exports as printing
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.folders import check_writable, run_folders

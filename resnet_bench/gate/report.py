@@ -21,7 +21,7 @@ from resnet_bench.gate.deciding import Verdict
 from resnet_bench.gate.rows import Row
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
 from resnet_bench.output import Output
-from resnet_bench.present.printing import export, for_people, markdown_text, show
+from resnet_bench.present.exports import export, for_people, markdown_text, show
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 

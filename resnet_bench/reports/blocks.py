@@ -16,7 +16,7 @@ from resnet_bench.experiments.degradation.claims.page import rendered
 from resnet_bench.present.tables import code, escaped, markdown
 from resnet_bench.reports.page import Page, Section
 from resnet_bench.reports.runs import FIGURES_FOLDER, plainest, relative
-from resnet_bench.reports.shown import ShownRun
+from resnet_bench.reports.stored import ShownRun
 from resnet_bench.store.reading import Run
 
 

@@ -11,7 +11,7 @@ from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.finetune.view.groups import Group, groups_of
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view.rows import SWITCHES
-from resnet_bench.experiments.speed.view.times import bounded
+from resnet_bench.experiments.speed.view.tables import bounded
 from resnet_bench.present.published import reference
 from resnet_bench.present.tables import Table
 from resnet_bench.reports.pooling import (

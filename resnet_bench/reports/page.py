@@ -35,7 +35,7 @@ from resnet_bench.reports.budgets import (
 from resnet_bench.reports.front import front_figure, front_table
 from resnet_bench.reports.pooling import observed_in
 from resnet_bench.reports.runs import Chosen, listed, listing_table, relative
-from resnet_bench.reports.shown import ShownRun
+from resnet_bench.reports.stored import ShownRun
 
 #: Characters of Chinese, which a screen reader has to be told of.
 HAN = re.compile(r"[\u4e00-\u9fff]")

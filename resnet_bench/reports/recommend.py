@@ -30,7 +30,7 @@ from resnet_bench.reports.budgets import (
     recommended,
 )
 from resnet_bench.reports.pooling import Observed, Row, observed_in
-from resnet_bench.reports.shown import ShownRun, StoredRuns
+from resnet_bench.reports.stored import ShownRun, StoredRuns
 
 
 @dataclass(frozen=True)

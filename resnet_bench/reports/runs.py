@@ -12,7 +12,7 @@ from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.present.drawing import save_figure
 from resnet_bench.present.tables import Table, csv_text, escaped, markdown
-from resnet_bench.reports.shown import ShownRun, StoredRuns
+from resnet_bench.reports.stored import ShownRun, StoredRuns
 from resnet_bench.store.folders import find_run, run_folders
 from resnet_bench.store.reading import Run
 

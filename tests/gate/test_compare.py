@@ -13,7 +13,7 @@ from resnet_bench.gate.report import Report, tables_of
 from resnet_bench.gate.rows import Row
 from resnet_bench.gate.spec import BaselineConfig, CompareConfig
 from resnet_bench.output import Output
-from resnet_bench.reports.shown import shown
+from resnet_bench.reports.stored import shown
 from resnet_bench.store.reading import Run, read_run
 from resnet_bench.store.writing import create_run
 from tests.gate.conftest import Write

@@ -12,7 +12,7 @@ from resnet_bench.gate.report import (
     tables_of,
 )
 from resnet_bench.gate.rows import Row
-from resnet_bench.present.printing import markdown_text
+from resnet_bench.present.exports import markdown_text
 from resnet_bench.statistics.intervals import Interval
 
 SLOW = Row(

@@ -11,7 +11,7 @@ from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports import page as pages
 from resnet_bench.reports.page import Page, documents_from, html_page, page_of
 from resnet_bench.reports.runs import choose_runs, publish
-from resnet_bench.reports.shown import ShownRun
+from resnet_bench.reports.stored import ShownRun
 from resnet_bench.store.reading import read_run
 from tests.toys.page_runs import store_everything, store_spoiled
 from tests.toys.speed_runs import ENVIRONMENT, store_speed_run

@@ -26,7 +26,7 @@ from resnet_bench.present.terminal import rich_table
 from resnet_bench.reports import recommend as module
 from resnet_bench.reports.budgets import finetuned_accuracies
 from resnet_bench.reports.recommend import Machine, Recommendation, recommend
-from resnet_bench.reports.shown import ShownRun, StoredRuns
+from resnet_bench.reports.stored import ShownRun, StoredRuns
 from tests.experiments.finetune.stored import resolved, stored_run
 from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 

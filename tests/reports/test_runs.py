@@ -26,7 +26,7 @@ from resnet_bench.reports.runs import (
     publish,
     started_at,
 )
-from resnet_bench.reports.shown import ShownRun
+from resnet_bench.reports.stored import ShownRun
 from resnet_bench.store.reading import Run
 from resnet_bench.store.writing import create_run
 from tests.toys.page_runs import speed_run, store

@@ -12,7 +12,7 @@ from resnet_bench.engine.data import load_data
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.measures.subject import (
+from resnet_bench.experiments.degradation.measures.network import (
     Subject,
     curve,
     data_request,

@@ -26,7 +26,7 @@ from resnet_bench.experiments.speed.cells import (
 )
 from resnet_bench.experiments.speed.grid import FIRST, resolved
 from resnet_bench.experiments.speed.measures.memory import measure_peak_memory
-from resnet_bench.experiments.speed.measures.subject import builder_of
+from resnet_bench.experiments.speed.measures.network import builder_of
 from resnet_bench.experiments.speed.measures.timing import (
     measure_ceiling,
     measure_scaling,

@@ -25,7 +25,7 @@ from resnet_bench.engine.training.evaluation import (
     recalibrate,
 )
 from resnet_bench.experiments.degradation.measures import blocks
-from resnet_bench.experiments.degradation.measures.subject import Subject, finish
+from resnet_bench.experiments.degradation.measures.network import Subject, finish
 from resnet_bench.experiments.degradation.records import IdentityInsertion, Lesion
 
 from .tiny import network_of, subject

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from resnet_bench.experiments.degradation.claims.claims import CLAIMS
 from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.claims.judging import (
     Case,
@@ -14,7 +15,6 @@ from resnet_bench.experiments.degradation.claims.judging import (
     claim_row,
     judge_all,
 )
-from resnet_bench.experiments.degradation.claims.rows import CLAIMS
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies import STUDIES
 from resnet_bench.reports.blocks import filled

@@ -9,7 +9,7 @@ from torch import nn
 from resnet_bench.engine.models.blocks import blocks_of
 from resnet_bench.engine.models.cifar import BasicBlock
 from resnet_bench.experiments.degradation.measures import gradients
-from resnet_bench.experiments.degradation.measures.subject import Subject
+from resnet_bench.experiments.degradation.measures.network import Subject
 from resnet_bench.experiments.degradation.records import (
     GradientSummary,
     LayerGradient,

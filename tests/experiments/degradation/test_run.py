@@ -18,8 +18,8 @@ from resnet_bench.execution.base import Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.degradation import run as measuring
 from resnet_bench.experiments.degradation.grid import SHORTCUTS, Grid
-from resnet_bench.experiments.degradation.measures import subject as subjects
-from resnet_bench.experiments.degradation.measures.subject import Subject
+from resnet_bench.experiments.degradation.measures import network as subjects
+from resnet_bench.experiments.degradation.measures.network import Subject
 from resnet_bench.experiments.degradation.records import (
     DegradationCell,
     Shortcut,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from resnet_bench.engine.models.cifar import CifarNetwork
-from resnet_bench.experiments.degradation.measures.subject import (
+from resnet_bench.experiments.degradation.measures.network import (
     Subject,
     make_subject,
 )

@@ -34,7 +34,7 @@ from resnet_bench.experiments.speed.cells import (
 from resnet_bench.experiments.speed.grid import expand
 from resnet_bench.experiments.speed.measures import timing
 from resnet_bench.experiments.speed.measures import timing as scaling
-from resnet_bench.experiments.speed.measures.subject import builder_of
+from resnet_bench.experiments.speed.measures.network import builder_of
 from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.records import to_json
 from tests.engine.fake_cuda import FakeCuda
@@ -289,7 +289,7 @@ def test_a_gpu_cell_takes_device_times_too(monkeypatch: pytest.MonkeyPatch) -> N
     cuda = FakeCuda()
     fake = FakeGpu("cuda", 0, cuda)
     monkeypatch.setattr(
-        "resnet_bench.experiments.speed.measures.subject.Device", lambda *_: fake
+        "resnet_bench.experiments.speed.measures.network.Device", lambda *_: fake
     )
     record = visits(cell_of(TIME))[0]
     assert set(record.device_seconds) == set(cell_of(TIME).phases)

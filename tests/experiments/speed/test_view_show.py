@@ -18,7 +18,7 @@ from resnet_bench.experiments.speed.grid import expand, resolved
 from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.show import live_table, show
-from resnet_bench.experiments.speed.view.times import scaling_table
+from resnet_bench.experiments.speed.view.tables import scaling_table
 from resnet_bench.present.terminal import print_table
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import Run, assemble

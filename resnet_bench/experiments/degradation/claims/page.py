@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from textwrap import fill
 
+from resnet_bench.experiments.degradation.claims.claims import CLAIMS
 from resnet_bench.experiments.degradation.claims.judging import Claim, Criterion
-from resnet_bench.experiments.degradation.claims.rows import CLAIMS
 from resnet_bench.experiments.degradation.studies import STUDIES
 
 #: What stands on the page for what every run fills in.

@@ -31,7 +31,7 @@ from resnet_bench.engine.training.evaluation import (
     recalibrate,
 )
 from resnet_bench.engine.training.trainer import Schedule, Trainer, TrainingPlan
-from resnet_bench.experiments.degradation.measures.subject import Subject, finite
+from resnet_bench.experiments.degradation.measures.network import Subject, finite
 from resnet_bench.experiments.degradation.records import (
     Construction,
     IdentityInsertion,

@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.models.blocks import LayerPlace, layers_of
 from resnet_bench.engine.training.evaluation import batch_norms
-from resnet_bench.experiments.degradation.measures.subject import Subject, finite
+from resnet_bench.experiments.degradation.measures.network import Subject, finite
 from resnet_bench.experiments.degradation.records import (
     GradientSummary,
     LayerGradient,

@@ -8,7 +8,7 @@ from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.records import Record
 
 if TYPE_CHECKING:
-    from resnet_bench.experiments.degradation.measures.subject import Subject
+    from resnet_bench.experiments.degradation.measures.network import Subject
 
 
 class Study:

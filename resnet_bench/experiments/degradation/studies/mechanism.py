@@ -18,7 +18,7 @@ from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.records import Record
 
 if TYPE_CHECKING:
-    from resnet_bench.experiments.degradation.measures.subject import Subject
+    from resnet_bench.experiments.degradation.measures.network import Subject
 
 
 class Constructed(Study):

@@ -9,12 +9,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
+from resnet_bench.experiments.degradation.claims.claims import CLAIMS
 from resnet_bench.experiments.degradation.claims.judging import (
     Judged,
     claim_row,
     judge_all,
 )
-from resnet_bench.experiments.degradation.claims.rows import CLAIMS
 from resnet_bench.experiments.degradation.records import (
     DegradationCell,
     TrainingResult,

@@ -19,7 +19,7 @@ from resnet_bench.engine.timing.workload import (
     rehearse,
 )
 from resnet_bench.experiments.speed.cells import MEMORY_TRAIN, PeakMemory, SpeedCell
-from resnet_bench.experiments.speed.measures.subject import builder_of, setting_of
+from resnet_bench.experiments.speed.measures.network import builder_of, setting_of
 from resnet_bench.records import Record
 
 

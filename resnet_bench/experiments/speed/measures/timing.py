@@ -21,7 +21,11 @@ from resnet_bench.engine.timing.breakdown import (
 )
 from resnet_bench.engine.timing.clock import Clock
 from resnet_bench.engine.timing.conditions import Watch, Watched
-from resnet_bench.engine.timing.difference import Reference, difference, make_reference
+from resnet_bench.engine.timing.logit_difference import (
+    Reference,
+    difference,
+    make_reference,
+)
 from resnet_bench.engine.timing.phases import SplitStep, WholeStep
 from resnet_bench.engine.timing.protocols import TAKERS, ProtocolSampler
 from resnet_bench.engine.timing.sampling import Sampler, Visit
@@ -39,7 +43,7 @@ from resnet_bench.experiments.speed.cells import (
     SpeedSamples,
     phase_field,
 )
-from resnet_bench.experiments.speed.measures.subject import (
+from resnet_bench.experiments.speed.measures.network import (
     builder_of,
     device_of,
     setting_of,

@@ -20,7 +20,7 @@ from resnet_bench.experiments.speed.view.drawing import (
     whisker,
 )
 from resnet_bench.experiments.speed.view.rows import SpeedRow, place
-from resnet_bench.experiments.speed.view.times import bounded, known_columns
+from resnet_bench.experiments.speed.view.tables import bounded, known_columns
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.intervals import Interval

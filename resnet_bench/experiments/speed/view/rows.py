@@ -1,7 +1,7 @@
 """The rows of a run: what was measured of each setting, and how rows are told apart."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -13,7 +13,6 @@ from resnet_bench.experiments.speed.cells import (
     INFERENCE_PHASES,
     MEMORY_KINDS,
     NOISE_PHASES,
-    NOISY_HALF_WIDTH,
     STEP_PARTS,
     TIME,
     TRAIN_PHASES,
@@ -27,6 +26,7 @@ from resnet_bench.experiments.speed.cells import (
     title_of,
 )
 from resnet_bench.experiments.speed.settings import statistic_of
+from resnet_bench.experiments.speed.view.verdicts import MISSING, RULES, worst_first
 from resnet_bench.present.machines import machine_title
 from resnet_bench.statistics.estimates import (
     mean_interval,
@@ -37,39 +37,13 @@ from resnet_bench.statistics.estimates import (
     trend_of,
 )
 from resnet_bench.statistics.intervals import (
-    SAMPLES_FOR_ORDER_STATISTICS,
     Interval,
     median_interval,
 )
 from resnet_bench.store.reading import Run
 
-#: A planned cell that no attempt has finished, in a partial run.
-MISSING = "missing"
-
-#: A sum of the parts outside of this share of the whole fails the closure check.
-CLOSURE_RANGE = (0.95, 1.05)
-
-#: Device time below this share of wall time makes a CUDA row `host-bound`.
-HOST_BOUND_SHARE = 0.8
-
 #: A row whose threads waited for a core for more of the time was disturbed.
 WAITING_SHARE = 0.1
-
-#: What speaks against a row, worst first: the first is its verdict, `ok` without any.
-EXPLANATIONS = {
-    "failed": "the cell raised an error",
-    "oom": "out of memory; the batch is never made smaller",
-    "closure-failed": "forward, loss, backward and optimizer do not add up to the "
-    "step within 5 %",
-    "not-warmed-up": "times still fell while they were taken",
-    "drifting": "times rose while they were taken",
-    "throttled": "the processor's clock was held down",
-    "oversubscribed": "other work, or more threads than cores, took the processor",
-    "host-bound": "the GPU waited for the CPU",
-    "noisy": f"an interval is wider than ±{NOISY_HALF_WIDTH:.0%}, or there were fewer "
-    "than 6 visits",
-    MISSING: "not measured yet",
-}
 
 #: Phases whose ratio to the first row's is taken.
 RATIO_PHASES = ("forward", "backward", "step", "inference")
@@ -327,48 +301,12 @@ class SpeedRow(Measured):
             return [self.status]
         seen = set(chain.from_iterable(visit["flags"] for visit in self.visits))
         seen |= {flag for flag, applies in RULES.items() if applies(self)}
-        return sorted(seen, key=_severity)
+        return worst_first(seen)
 
     @property
     def verdict(self) -> str:
         """The worst flag, `ok` without one."""
         return next(iter(self.flags), "ok")
-
-
-def _severity(flag: str) -> int:
-    known = list(EXPLANATIONS)
-    return known.index(flag) if flag in known else len(known)
-
-
-def contradicts(closure: Interval | None) -> bool:
-    """Return whether the parts certainly do not add up to the whole."""
-    lowest, highest = CLOSURE_RANGE
-    return closure is not None and (closure.high < lowest or closure.low > highest)
-
-
-def host_bound(row: SpeedRow) -> bool:
-    """Return whether the device waited for the host."""
-    return row.device_share is not None and row.device_share < HOST_BOUND_SHARE
-
-
-def noisy(row: SpeedRow) -> bool:
-    """Return whether an interval is too wide, or rests on too few samples."""
-    intervals = [row.phase(phase) for phase in NOISE_PHASES]
-    return any(
-        interval.samples < SAMPLES_FOR_ORDER_STATISTICS
-        or interval.relative_half_width > NOISY_HALF_WIDTH
-        for interval in intervals
-        if interval is not None
-    )
-
-
-RULES: dict[str, Callable[[SpeedRow], bool]] = {
-    "closure-failed": lambda row: contradicts(row.closure),
-    "not-warmed-up": lambda row: any(trend > 0 for trend in row.trends),
-    "drifting": lambda row: any(trend < 0 for trend in row.trends),
-    "host-bound": host_bound,
-    "noisy": noisy,
-}
 
 
 def rows_of(run: Run) -> list[SpeedRow]:

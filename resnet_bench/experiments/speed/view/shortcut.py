@@ -15,7 +15,7 @@ from resnet_bench.experiments.speed.view.rows import (
     name_columns,
     varying,
 )
-from resnet_bench.experiments.speed.view.times import bounded, known_columns, named
+from resnet_bench.experiments.speed.view.tables import bounded, known_columns, named
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.estimates import ratio_of_means
 from resnet_bench.statistics.intervals import Interval

@@ -12,6 +12,12 @@ from matplotlib.figure import Figure
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.cells import TIME
 from resnet_bench.experiments.speed.settings import OWN
+from resnet_bench.experiments.speed.view.breakdown import (
+    Breakdown,
+    breakdown_table,
+    breakdowns_of,
+    part_figures,
+)
 from resnet_bench.experiments.speed.view.figures import row_figures
 from resnet_bench.experiments.speed.view.ladder import (
     Recommendation,
@@ -20,12 +26,6 @@ from resnet_bench.experiments.speed.view.ladder import (
     ladder_table,
     recommendations,
     steps_of,
-)
-from resnet_bench.experiments.speed.view.parts import (
-    Breakdown,
-    breakdown_table,
-    breakdowns_of,
-    part_figures,
 )
 from resnet_bench.experiments.speed.view.published import published_ratios
 from resnet_bench.experiments.speed.view.rows import (
@@ -49,7 +49,7 @@ from resnet_bench.experiments.speed.view.sweep import (
     sweep_table,
     sweeps_of,
 )
-from resnet_bench.experiments.speed.view.times import (
+from resnet_bench.experiments.speed.view.tables import (
     footers,
     frame_of,
     percentiles,

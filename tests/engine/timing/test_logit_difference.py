@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.timing.difference import (
+from resnet_bench.engine.timing.logit_difference import (
     IMAGES,
     Reference,
     difference,

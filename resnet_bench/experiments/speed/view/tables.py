@@ -14,7 +14,6 @@ from resnet_bench.experiments.speed.cells import (
 )
 from resnet_bench.experiments.speed.settings import PROTOCOLS
 from resnet_bench.experiments.speed.view.rows import (
-    EXPLANATIONS,
     PHASES,
     RATES,
     RATIO_PHASES,
@@ -26,6 +25,7 @@ from resnet_bench.experiments.speed.view.rows import (
     name_columns,
     varying,
 )
+from resnet_bench.experiments.speed.view.verdicts import EXPLANATIONS
 from resnet_bench.present.tables import Table, interval_columns
 from resnet_bench.statistics.estimates import percentile
 from resnet_bench.statistics.intervals import Interval, median_interval

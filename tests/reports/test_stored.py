@@ -7,8 +7,8 @@ import pytest
 
 from resnet_bench.experiments.speed import Speed
 from resnet_bench.present.shown import Shown
-from resnet_bench.reports import shown as reports
-from resnet_bench.reports.shown import ShownRun
+from resnet_bench.reports import stored as reports
+from resnet_bench.reports.stored import ShownRun
 from resnet_bench.store.reading import Run
 
 

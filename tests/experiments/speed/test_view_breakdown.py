@@ -8,7 +8,7 @@ import pytest
 
 from resnet_bench.experiments.speed.grid import resolved
 from resnet_bench.experiments.speed.spec import Config
-from resnet_bench.experiments.speed.view.parts import breakdowns_of, notes_of
+from resnet_bench.experiments.speed.view.breakdown import breakdowns_of, notes_of
 from resnet_bench.store.reading import assemble
 from tests.toys.speed_runs import PARTS, breakdown_run, header_of, shown_of
 

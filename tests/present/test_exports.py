@@ -5,7 +5,7 @@ import pytest
 
 from resnet_bench.options import ExportOptions
 from resnet_bench.output import DisplayOptions, Output
-from resnet_bench.present.printing import conclude, show
+from resnet_bench.present.exports import conclude, show
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 

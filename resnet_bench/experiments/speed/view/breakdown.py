@@ -26,16 +26,15 @@ from resnet_bench.experiments.speed.view.drawing import (
     whisker,
 )
 from resnet_bench.experiments.speed.view.rows import (
-    CLOSURE_RANGE,
     Measured,
-    contradicts,
     described,
     machine_of,
     name_columns,
     shared,
     varying,
 )
-from resnet_bench.experiments.speed.view.times import bounded, named
+from resnet_bench.experiments.speed.view.tables import bounded, named
+from resnet_bench.experiments.speed.view.verdicts import CLOSURE_RANGE, contradicts
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.estimates import ratio_of_visits, time_interval
