@@ -4,7 +4,8 @@
 #   benchmarks/cuda_acceptance.sh FOLDER [--only STEP]... [--data-dir DIR] [--rehearse]
 #
 # Steps: doctor check tests speed single degradation inference ladder; `--only real` is a
-# second call: all variants, then Fashion-MNIST from DIR (or $RESNET_BENCH_DATA_DIR).
+# second call: all variants, then Fashion-MNIST from DIR (or $RESNET_BENCH_DATA_DIR), in which
+# FashionMNIST/raw holds its four files, unpacked.
 # A step that fails or takes too long leaves the others; the ladder takes what time is left. FOLDER gets at most eight files:
 # output.txt, card.csv (clock, power and memory every 0.5 s), steps.txt, check.json,
 # figures.json, verdict.txt and runs.tar.gz. `--rehearse` does all of it on the CPU, small.

@@ -1,5 +1,6 @@
 """Which device to use, how to wait for it, and what is set before anything is timed."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -138,12 +139,15 @@ def set_float32_precision(*, tf32: bool) -> None:
 
     torch itself lets convolutions round. It has an older and a newer name for each
     setting, and reading one raises where only the other was set, as torch.compile does.
+    Some versions warn of the older one.
     """
     precision = "tf32" if tf32 else "ieee"
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.allow_tf32 = tf32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
 
 
 def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
