@@ -71,15 +71,13 @@ def _attempt(job: Job, task: Task, ranks: "Ranks") -> Iterator[Event]:
     yield Started(key, attempt)
     begin = time.perf_counter()
     error = detail = None
-    job.visits.next([key])  # the first visit, which every cell gets
+    if job.schedule == "rounds":
+        job.visits.next([key])  # the first visit, which every cell gets
     try:
         for record in job.run(task.cell, ranks):
             recorded = Recorded(key, attempt, record_content(record))
             yield recorded
-            job.visits.hear(recorded)
-            more = job.visits.next([key]) is not None
-            # Rank 0's clock decides for all, so that they stay in step.
-            if not (more if ranks.alone else ranks.share(more)):
+            if job.schedule == "rounds" and not _wants_more(job, recorded, ranks):
                 break
     except Exception as problem:  # noqa: BLE001 - a cell's failure is a result
         error, detail = describe_failure(problem), traceback.format_exc()
@@ -87,3 +85,14 @@ def _attempt(job: Job, task: Task, ranks: "Ranks") -> Iterator[Event]:
     yield Ended(
         key, attempt, "failed" if error else "ok", seconds, error, detail=detail
     )
+
+
+def _wants_more(job: Job, recorded: Recorded, ranks: "Ranks") -> bool:
+    """Return whether a cell that is timed is to be visited again.
+
+    All ranks yield a record for every visit; rank 0's clock decides for all, so that
+    they stay in step.
+    """
+    job.visits.hear(recorded)
+    more = job.visits.next([recorded.key]) is not None
+    return bool(more if ranks.alone else ranks.share(more))
