@@ -109,7 +109,7 @@ class Turns:
     def enough(self) -> bool:
         """Whether both ratios are known well enough, or it takes too long."""
         turns = len(self.ours) // 2
-        widths = [ratio.relative_half_width for ratio in self.ratios.values()]
+        widths = [ratio.relative_spread for ratio in self.ratios.values()]
         return turns >= MOST_TURNS or (
             turns >= FEWEST_TURNS and max(widths) <= HALF_WIDTH
         )

@@ -23,11 +23,12 @@ class Interval:
     samples: int
 
     @property
-    def relative_half_width(self) -> float:
-        """Half the interval's width over the estimate; infinite when that is 0."""
+    def relative_spread(self) -> float:
+        """The wider side of the interval over the estimate; infinite when that is 0."""
         if self.estimate == 0:
             return math.inf
-        return (self.high - self.low) / 2 / abs(self.estimate)
+        side = max(self.high - self.estimate, self.estimate - self.low)
+        return side / abs(self.estimate)
 
     def times(self, factor: float) -> "Interval":
         """Return the interval in another unit; `factor` is positive."""

@@ -45,9 +45,11 @@ def test_no_samples_have_no_median() -> None:
         median_interval([])
 
 
-def test_relative_half_width_of_a_zero_estimate_is_infinite() -> None:
-    assert Interval(0.0, -1.0, 1.0, 6).relative_half_width == math.inf
-    assert Interval(2.0, 1.0, 3.0, 6).relative_half_width == 0.5
+def test_relative_spread_of_a_zero_estimate_is_infinite() -> None:
+    assert Interval(0.0, -1.0, 1.0, 6).relative_spread == math.inf
+    assert Interval(2.0, 1.0, 3.0, 6).relative_spread == 0.5
+    assert Interval(2.0, 1.9, 3.0, 6).relative_spread == 0.5
+    assert Interval(2.0, 1.0, 2.1, 6).relative_spread == 0.5
 
 
 def test_an_interval_has_one_json_shape_without_infinities() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from resnet_bench.execution.base import Event, Recorded
 from resnet_bench.experiments.speed.cells import (
     NOISE_PHASES,
-    NOISY_HALF_WIDTH,
+    NOISY_SPREAD,
     phase_field,
 )
 
@@ -19,8 +19,8 @@ from resnet_bench.experiments.speed.cells import (
 FIRST_VISITS = 6
 
 #: A row that is wider than this is visited before those that are only imprecise: it
-#: would be called noisy at NOISY_HALF_WIDTH.
-WIDE = 0.9 * NOISY_HALF_WIDTH
+#: would be called noisy at NOISY_SPREAD.
+WIDE = 0.9 * NOISY_SPREAD
 
 
 #: The fields whose intervals decide: of times, and of the whole beside its parts.
@@ -37,7 +37,7 @@ class _Cell:
 
     values: dict[str, list[float]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
-    half_width: float = math.inf
+    spread: float = math.inf
 
     @property
     def visits(self) -> int:
@@ -50,14 +50,14 @@ class _Cell:
         return fmean(self.seconds[1:] or self.seconds or [0.0])
 
     def add(self, values: Mapping[str, float], seconds: float) -> None:
-        """Add a visit; `half_width` is then the widest relative one of all fields."""
+        """Add a visit; `spread` is then the widest relative one of all fields."""
         from resnet_bench.statistics.estimates import time_interval
 
         self.seconds.append(seconds)
         for name, value in values.items():
             self.values.setdefault(name, []).append(value)
         intervals = [time_interval(each) for each in self.values.values()]
-        self.half_width = max((i.relative_half_width for i in intervals), default=0.0)
+        self.spread = max((i.relative_spread for i in intervals), default=0.0)
 
 
 @dataclass
@@ -71,7 +71,7 @@ class RunBudget:
 
     Attributes:
         seconds: From the first visit to the last sample.
-        precision: Relative half width of the intervals that is enough.
+        precision: Relative spread of the intervals that is enough.
         cells: How many cells the run has.
         seed: Of the order within a round.
         now: Tells the seconds that have passed, of any start.
@@ -125,7 +125,7 @@ class RunBudget:
         """Return the next round: the most urgent kind of cells that still has time."""
         known = {key: self._known[key] for key in living}
         few = [key for key, cell in known.items() if cell.visits < FIRST_VISITS]
-        widths = {key: known[key].half_width for key in living if key not in few}
+        widths = {key: known[key].spread for key in living if key not in few}
         wide = [key for key, width in widths.items() if width > WIDE]
         rough = [key for key, width in widths.items() if width > self.precision]
         for group in (few, wide, rough):

@@ -36,7 +36,7 @@ STEP_PARTS = TRAIN_PHASES[:-1]
 
 #: An interval of one of these phases wider than this makes its row `noisy`.
 NOISE_PHASES = ("forward", "backward", "step", "inference")
-NOISY_HALF_WIDTH = 0.05
+NOISY_SPREAD = 0.05
 
 #: What memory is measured of, and by which cell.
 MEMORY_KINDS = {"train": MEMORY_TRAIN, "inference": MEMORY_INFERENCE}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from resnet_bench.experiments.speed.cells import NOISE_PHASES, NOISY_HALF_WIDTH
+from resnet_bench.experiments.speed.cells import NOISE_PHASES, NOISY_SPREAD
 from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS, Interval
 
 #: A planned cell that no attempt has finished, in a partial run.
@@ -26,7 +26,7 @@ EXPLANATIONS = {
     "throttled": "the processor's clock was held down",
     "oversubscribed": "other work, or more threads than cores, took the processor",
     "host-bound": "the GPU waited for the CPU",
-    "noisy": f"an interval is wider than ±{NOISY_HALF_WIDTH:.0%}, or there were fewer "
+    "noisy": f"an interval is wider than ±{NOISY_SPREAD:.0%}, or there were fewer "
     "than 6 visits",
     MISSING: "not measured yet",
 }
@@ -67,7 +67,7 @@ def noisy(row: Judged) -> bool:
     intervals = [row.phase(phase) for phase in NOISE_PHASES]
     return any(
         interval.samples < SAMPLES_FOR_ORDER_STATISTICS
-        or interval.relative_half_width > NOISY_HALF_WIDTH
+        or interval.relative_spread > NOISY_SPREAD
         for interval in intervals
         if interval is not None
     )
