@@ -13,7 +13,7 @@ import click
 
 from resnet_bench import __version__
 from resnet_bench.commands.table import READERS
-from resnet_bench.configuration import read_configuration
+from resnet_bench.configuration import read_configuration, refuse_unknown_variables
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.execution.ranks import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS
@@ -37,6 +37,7 @@ class Command(click.Command):
     ) -> click.Context:
         """Read the configuration file before the options."""
         if not _asks_for_help(args):
+            refuse_unknown_variables(os.environ, _variables)
             extra["default_map"] = self._defaults()
         return super().make_context(info_name, args, parent, **extra)
 
@@ -63,9 +64,23 @@ def _file_defaults(command: str) -> dict[str, Any]:
     return configuration.defaults(command, _option_names, names)
 
 
-def _option_names(command: str) -> list[str]:
+def _parameters(command: str) -> list[click.Parameter]:
     made = commands.get_command(click.Context(commands), command)
-    return [parameter.name or "" for parameter in made.params] if made else []
+    return made.params if made else []
+
+
+def _option_names(command: str) -> list[str]:
+    return [parameter.name or "" for parameter in _parameters(command)]
+
+
+def _variables() -> set[str]:
+    """Return the variables of the environment that set an option of any command."""
+    return {
+        variable
+        for command in (*EXPERIMENTS, *READERS)
+        for parameter in _parameters(command)
+        for variable in parameter.envvar or ()
+    }
 
 
 class Commands(click.Group):

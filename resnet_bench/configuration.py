@@ -1,7 +1,7 @@
 """Options from files: `resnet-bench.toml`, or `[tool.resnet-bench]` of pyproject.toml.
 
 Keys beside a table are for every command that has such an option; the table
-`[speed]` (in pyproject.toml `[tool.resnet-bench.speed]`) is for that command.
+`[speed]` (or `[tool.resnet-bench.speed]`, in either file) is for that command.
 """
 
 import tomllib
@@ -14,6 +14,15 @@ from resnet_bench.errors import InputOutputError, UsageError
 
 OWN_FILE = "resnet-bench.toml"
 PROJECT_FILE = "pyproject.toml"
+
+#: Variables of the environment that set an option begin so.
+VARIABLE_PREFIX = "RESNET_BENCH_"
+
+#: Such a variable that is no option: where downloads are kept.
+CACHE_VARIABLE = f"{VARIABLE_PREFIX}CACHE"
+
+#: Commands that read tables below their own: their spec refuses other ones.
+WITH_TABLES = {"check"}
 
 
 @dataclass(frozen=True)
@@ -39,14 +48,17 @@ class Configuration:
         shared = {k: v for k, v in self.values.items() if not isinstance(v, dict)}
         self._refuse_unknown(shared, known, commands)
         own = set(known(command))
-        table = {
-            key: value
-            for key, value in self.table(command).items()
-            if not isinstance(value, dict)
-        }
-        for key in table:
+        table = {}
+        for key, value in self.table(command).items():
+            if isinstance(value, dict) and command in WITH_TABLES:
+                continue
             if _plain(key) not in own:
                 self._refuse(f"{command}.{key}", own)
+            if isinstance(value, dict):
+                raise UsageError(
+                    f"{self.path}: {command}.{key}: expected a value, not a table"
+                )
+            table[key] = value
         merged = {k: v for k, v in shared.items() if _plain(k) in own} | table
         return {_plain(key): _typed(value) for key, value in merged.items()}
 
@@ -67,11 +79,34 @@ class Configuration:
                 self._refuse(f"[{key}]", commands)
 
     def _refuse(self, key: str, accepted: Iterable[str]) -> None:
-        import difflib
-
-        near = difflib.get_close_matches(_plain(key.split(".")[-1]), list(accepted), 3)
-        names = [name.replace("_", "-") for name in near or sorted(accepted)]
+        near = nearest(_plain(key.split(".")[-1]), accepted)
+        names = [name.replace("_", "-") for name in near]
         raise UsageError(f"{self.path}: unknown key {key}: expected {', '.join(names)}")
+
+
+def nearest(name: str, accepted: Iterable[str]) -> list[str]:
+    """Return the accepted names that `name` may have been meant as, or all."""
+    import difflib
+
+    return difflib.get_close_matches(name, list(accepted), 3) or sorted(accepted)
+
+
+def refuse_unknown_variables(
+    environment: Iterable[str], accepted: Callable[[], Iterable[str]]
+) -> None:
+    """Raise UsageError for a RESNET_BENCH_ variable that is none of `accepted`.
+
+    `accepted` is called only if there is such a variable: it may have to load all
+    commands.
+    """
+    given = {name for name in environment if name.startswith(VARIABLE_PREFIX)}
+    given.discard(CACHE_VARIABLE)
+    if not given:
+        return
+    known = set(accepted())
+    for name in sorted(given - known):
+        near = ", ".join(nearest(name, {*known, CACHE_VARIABLE}))
+        raise UsageError(f"{name}: no option has this variable: expected {near}")
 
 
 def _plain(key: str) -> str:
@@ -96,20 +131,31 @@ def read_configuration(folder: Path) -> Configuration:
     for place in (folder, *folder.parents):
         own = place / OWN_FILE
         if own.is_file():
-            return Configuration(own, _load(own))
+            values = _load(own)
+            inner = _own_part(values)
+            return Configuration(own, values if inner is None else inner)
         project = place / PROJECT_FILE
         if project.is_file():
-            tool = _load(project).get("tool", {})
-            values = tool.get("resnet-bench") if isinstance(tool, dict) else None
-            if isinstance(values, dict):
-                return Configuration(project, values)
+            inner = _own_part(_load(project))
+            if inner is not None:
+                return Configuration(project, inner)
     return Configuration(None, {})
+
+
+def _own_part(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the table `[tool.resnet-bench]`; None without one."""
+    tool = values.get("tool")
+    inner = tool.get("resnet-bench") if isinstance(tool, dict) else None
+    return inner if isinstance(inner, dict) else None
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows put a byte-order mark first.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputOutputError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
+    except RecursionError:
+        raise UsageError(f"{path} is nested too deeply") from None

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import click
 
+from resnet_bench.configuration import VARIABLE_PREFIX
 from resnet_bench.errors import UsageError
 
 Config = TypeVar("Config")
@@ -199,6 +200,7 @@ class _Item(click.ParamType[Any]):
     def __init__(self, field_type: type, declared: Declaration) -> None:
         self.base, self.is_list = _base_type(field_type)
         self.choices = declared.choices
+        self.bare = declared.bare
         self.parse: Parse = declared.parse or _PARSERS[self.base]
         self.name = declared.metavar or self._describe()
 
@@ -214,6 +216,10 @@ class _Item(click.ParamType[Any]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:
+        if isinstance(value, bool):  # from a file, as in `resume = true`
+            if not self.bare:
+                self.fail(f"{str(value).lower()}: expected {self.name}", param, ctx)
+            return self._one(self.bare) if value else None
         if not isinstance(value, str):
             return value
         try:
@@ -297,7 +303,7 @@ def _base_type(annotation: Any) -> tuple[type, bool]:
 def _environment_names(command: str, field_name: str) -> list[str]:
     name = field_name.upper()
     scoped = command.upper().replace("-", "_")
-    return [f"RESNET_BENCH_{scoped}_{name}", f"RESNET_BENCH_{name}"]
+    return [f"{VARIABLE_PREFIX}{scoped}_{name}", f"{VARIABLE_PREFIX}{name}"]
 
 
 def click_options(config_class: type, command: str) -> list[click.Parameter]:

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.configuration import Configuration, read_configuration
+from resnet_bench.configuration import (
+    Configuration,
+    read_configuration,
+    refuse_unknown_variables,
+)
 from resnet_bench.errors import UsageError
 
 COMMANDS = {"speed", "list"}
@@ -39,6 +43,8 @@ def test_a_commands_own_table_beats_the_shared_keys(tmp_path: Path) -> None:
         ("[sped]\nseed = 1", r"unknown key \[sped\]: expected speed"),
         ("speed = 1", "unknown key speed: expected seed"),
         ("speed = ", "is not TOML"),
+        ("[speed]\nseed = {a = 1}", "speed.seed: expected a value, not a table"),
+        ("seed = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
     ],
 )
 def test_a_wrong_file_is_named_with_what_is_accepted(
@@ -54,6 +60,19 @@ def test_pyproject_of_a_folder_above_is_found(tmp_path: Path) -> None:
     inner.mkdir(parents=True)
     (tmp_path / "a" / "pyproject.toml").write_text("[tool.other]\nx = 1\n")
     assert read_configuration(inner).values == {"seed": 3}
+
+
+def test_the_table_of_pyproject_may_stand_in_the_own_file_too(tmp_path: Path) -> None:
+    text = "\ufeff[tool.resnet-bench.speed]\nseed = 2\n"
+    assert defaults(text, tmp_path) == {"seed": "2"}
+
+
+def test_a_misspelled_variable_is_named_with_the_nearest() -> None:
+    accepted = {"RESNET_BENCH_SPEED_SEED", "RESNET_BENCH_SEED"}
+    refuse_unknown_variables(["RESNET_BENCH_CACHE", "HOME"], lambda: set())
+    refuse_unknown_variables(["RESNET_BENCH_SEED"], lambda: accepted)
+    with pytest.raises(UsageError, match=r"RESNET_BENCH_SED: .* RESNET_BENCH_SEED"):
+        refuse_unknown_variables(["RESNET_BENCH_SED"], lambda: accepted)
 
 
 def test_without_a_file_there_are_no_defaults(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ class Config:
     hidden: int = 7
 
 
-def read(*arguments: str, **environment: str) -> Any:
+def read(
+    *arguments: str, file: dict[str, object] | None = None, **environment: str
+) -> Any:
     """Return the config that a command line gives, or the error's text."""
     made: list[Config] = []
     command = click.Command(
@@ -46,7 +48,7 @@ def read(*arguments: str, **environment: str) -> Any:
         params=click_options(Config, "toy"),
         callback=lambda **values: made.append(build(Config, values)),
     )
-    result = CliRunner().invoke(command, arguments, env=environment)
+    result = CliRunner().invoke(command, arguments, env=environment, default_map=file)
     return made[0] if made else result.output
 
 
@@ -76,6 +78,13 @@ def test_every_kind_of_option_is_read() -> None:
 
 def test_an_optional_value_can_be_given() -> None:
     assert read("--again", "r1").again == "r1"
+
+
+def test_true_in_a_file_is_the_bare_option_and_no_number() -> None:
+    assert read(file={"again": True}).again == "latest"
+    assert read(file={"again": False}).again is None
+    assert "true: expected" in read(file={"rate": True})
+    assert read(file={"safe": False}).safe is False
 
 
 def test_a_command_line_option_beats_the_environment() -> None:

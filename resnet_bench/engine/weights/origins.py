@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from resnet_bench.configuration import CACHE_VARIABLE
 from resnet_bench.errors import UsageError
 
 Kind = Literal["auto", "imagenet", "file", "suite", "random"]
@@ -22,8 +23,6 @@ ACCEPTED = (
 #: Variants with a second set of ImageNet weights (torchvision 0.13 and later,
 #: torchvision/models/resnet.py: IMAGENET1K_V2).
 V2_VARIANTS = (50, 101, 152)
-
-CACHE_VARIABLE = "RESNET_BENCH_CACHE"
 
 #: Raised when the same recipe would give other weights than before.
 RECIPE_VERSION = 1
