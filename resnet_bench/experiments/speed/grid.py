@@ -32,6 +32,13 @@ DEFAULT_VARIANTS = (18, 34, 50)
 #: Passes per memory cell where the cost of the shortcut is asked for: each in a fresh
 #: child, so that the ratio has an interval.
 MEMORY_REPEATS = 5
+
+#: A profile's budget is for so many rows, those of the default variants.
+ROWS_IN_A_BUDGET = len(DEFAULT_VARIANTS)
+
+#: Seconds that compiling a network takes on two cores, forward and backward.
+COMPILE_SECONDS = 40.0
+
 CPU_BATCH_SIZE = 4
 CUDA_BATCH_SIZE = 128
 
@@ -43,7 +50,7 @@ def resolved(config: Config, device: str, threads: int) -> Config:
     """
     on_cpu = device == "cpu"
     batch_size = CPU_BATCH_SIZE if on_cpu else CUDA_BATCH_SIZE
-    return replace(
+    filled = replace(
         config,
         device=device,
         variants=config.variants or (() if config.model else DEFAULT_VARIANTS),
@@ -53,8 +60,10 @@ def resolved(config: Config, device: str, threads: int) -> Config:
         dtype=_computing_types(config),
         # A protocol has its own rules for both, so the run does not claim any.
         precision=None if config.protocol else _precision(config),
-        budget=None if config.protocol else _budget(config, on_cpu=on_cpu),
     )
+    if config.protocol:
+        return replace(filled, budget=None)
+    return replace(filled, budget=config.budget or _budget(filled, on_cpu=on_cpu))
 
 
 def _precision(config: Config) -> float:
@@ -62,8 +71,12 @@ def _precision(config: Config) -> float:
 
 
 def _budget(config: Config, *, on_cpu: bool) -> float:
+    """Return the profile's budget, larger for a grid of more than three rows."""
     profile = PROFILES[config.profile]
-    return config.budget or (profile.cpu_budget if on_cpu else profile.cuda_budget)
+    base = profile.cpu_budget if on_cpu else profile.cuda_budget
+    rows = timing_cells(config)
+    compiling = COMPILE_SECONDS * sum(cell.compiled for cell in rows)
+    return base * max(1.0, len(rows) / ROWS_IN_A_BUDGET) + compiling
 
 
 def _default_threads(config: Config, threads: int) -> tuple[int, ...]:

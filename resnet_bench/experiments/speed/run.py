@@ -24,7 +24,7 @@ from resnet_bench.experiments.speed.cells import (
     SpeedCell,
     title_of,
 )
-from resnet_bench.experiments.speed.grid import FIRST, resolved
+from resnet_bench.experiments.speed.grid import COMPILE_SECONDS, FIRST, resolved
 from resnet_bench.experiments.speed.measures.memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.network import builder_of
 from resnet_bench.experiments.speed.measures.timing import (
@@ -38,10 +38,9 @@ from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.records import Record
 
 #: What a run takes besides its cells' own time, in seconds: loading torch, and per
-#: cell a child that builds a model; compiling takes longer (two CPU cores).
+#: cell a child that builds a model (two CPU cores).
 START_SECONDS = 10.0
 CELL_SECONDS = 1.5
-COMPILE_SECONDS = 60.0
 
 #: FLOP/s of a forward pass in float32, for estimates only: of a core with AVX-512 (130
 #: GFLOP/s seen), and of a GPU.
@@ -56,9 +55,9 @@ def prepare(config: Config) -> Config:
     fail later.
     """
     device = devices.choose(config.device)
+    if config.ladder:
+        config = replace(config, unsupported=_unsupported(device))
     ready = resolved(config, device.name, usable_cores())
-    if ready.ladder:
-        ready = replace(ready, unsupported=_unsupported(device))
     if ready.cuda_graphs and not device.is_cuda:
         raise UsageError("--cuda-graphs: expected with CUDA only")
     if ready.tf32 and not device.is_cuda:

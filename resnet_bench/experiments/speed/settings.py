@@ -129,7 +129,7 @@ class Profile:
     """How long and how precisely to measure when no option says so.
 
     `precision` is the relative half width of a time's interval; the budgets are
-    seconds per run.
+    seconds for a run of three rows or fewer.
     """
 
     precision: float

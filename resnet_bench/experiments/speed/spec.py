@@ -172,7 +172,7 @@ class Config(DeviceOptions, VariantOptions):
         None,
         above=0,
         help="Seconds for the whole run, from the first worker to the last sample "
-        "[default: 90 on the CPU, 45 on CUDA].",
+        "[default: 90 for three rows on the CPU, 45 on CUDA; more for more rows].",
     )
     profile: str = option(
         "standard",

@@ -16,7 +16,7 @@ from resnet_bench.experiments.speed.cells import (
     ceiling_of,
     row_of,
 )
-from resnet_bench.experiments.speed.grid import expand, resolved
+from resnet_bench.experiments.speed.grid import COMPILE_SECONDS, expand, resolved
 from resnet_bench.experiments.speed.settings import LADDER, PROFILES
 from resnet_bench.experiments.speed.spec import (
     Config,
@@ -186,6 +186,18 @@ def test_autocast_computes_in_bfloat16_where_float32_was_left_standing() -> None
 def test_layouts_stand_beside_each_other() -> None:
     cells = timed(variants=(18,), channels_last=("yes", "no"), dtype=("float32",))
     assert [cell.channels_last for cell in cells] == [True, False]
+
+
+def test_a_larger_grid_has_a_larger_budget() -> None:
+    def budget(**options: Any) -> float:
+        return resolved(Config(**options), "cpu", threads=2).budget or 0.0
+
+    default = PROFILES["standard"].cpu_budget
+    assert budget(variants=(18,)) == default
+    assert budget(variants=(18, 34, 50), batch_size=(1, 2)) == 2 * default
+    assert budget(variants=(18,), compile=True) == default + COMPILE_SECONDS
+    assert budget(variants=(18, 34), ladder=True) > 2 * budget(variants=(18,))
+    assert budget(variants=(18, 34), ladder=True, budget=5.0) == 5.0
 
 
 def test_profile_sets_what_no_option_sets() -> None:
