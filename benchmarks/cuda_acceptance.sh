@@ -4,15 +4,15 @@
 #   benchmarks/cuda_acceptance.sh FOLDER [--only STEP]... [--data-dir DIR] [--rehearse]
 #
 # Steps: doctor check tests speed single degradation inference ladder; `--only real` is a
-# second call: all variants, then Fashion-MNIST from DIR (or $RESNET_BENCH_DATA_DIR), in which
-# FashionMNIST/raw holds its four files, unpacked.
-# A step that fails or takes too long leaves the others; the ladder takes what time is left. FOLDER gets at most eight files:
+# second call: all variants, then Fashion-MNIST from DIR (or $RESNET_BENCH_DATA_DIR), in
+# which FashionMNIST/raw holds its four files, unpacked. A step that fails or takes too
+# long leaves the others; the ladder takes what time is left. FOLDER gets seven files:
 # output.txt, card.csv (clock, power and memory every 0.5 s), steps.txt, check.json,
-# figures.json, verdict.txt and runs.tar.gz. `--rehearse` does all of it on the CPU, small.
+# figures.json, verdict.txt and runs.tar.gz. `--rehearse` does it all on the CPU, small.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '4,6p' "$0" | cut -c3-; exit 2; }
+usage() { sed -n '4,11p' "$0" | cut -c3-; exit 2; }
 [[ $# -ge 1 && $1 != -* ]] || usage
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd); shift
