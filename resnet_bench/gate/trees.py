@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,12 @@ HOOK_VARIABLES = frozenset(
 
 #: What git says, in the language asked for, outside of every repository.
 NO_REPOSITORY = "not a git repository"
+
+
+#: What git says of a repository that belongs to another user, as in containers.
+FOREIGN = re.compile(
+    r"(dubious ownership in|unsafe) repository( at)? \(?'(?P<place>[^']+)'"
+)
 
 
 class GitError(UsageError):
@@ -43,18 +50,24 @@ def git(folder: Path, *arguments: str, **variables: str) -> str:
     except OSError as error:
         raise GitError(f"git cannot be run: {error.strerror or error}") from error
     if answer.returncode:
-        lines = answer.stderr.strip().splitlines() or ["no message"]
-        raise GitError(_reason(arguments[0], lines[-1]))
+        raise GitError(_reason(arguments[0], answer.stderr.strip() or "no message"))
     return answer.stdout.strip()
 
 
 def _reason(command: str, message: str) -> str:
+    """Return in one line why git refused, with the remedy where there is one."""
     if NO_REPOSITORY in message:
         return (
             "the current folder is in no git repository: expected one of the project, "
             "whose older commit is measured beside the files as they are"
         )
-    return f"git {command}: {message.removeprefix('fatal: ')}"
+    if owned := FOREIGN.search(message):
+        place = shlex.quote(owned["place"])
+        return (
+            f"the repository {place} belongs to another user, so git does not read it: "
+            f"'git config --global --add safe.directory {place}' allows it"
+        )
+    return f"git {command}: {message.splitlines()[-1].removeprefix('fatal: ')}"
 
 
 def resolve(folder: Path, revision: str) -> str:
@@ -69,8 +82,8 @@ def resolve(folder: Path, revision: str) -> str:
         pass
     if git(folder, "rev-parse", "--is-shallow-repository") == "true":
         raise GitError(
-            f"--against {revision}: not in this shallow clone: check out with "
-            "fetch-depth: 0 (all of it), or run git fetch --unshallow"
+            f"--against {revision}: not in this shallow clone: run "
+            "'git fetch --unshallow', or check out all of it (fetch-depth: 0)"
         )
     raise GitError(f"--against {revision}: expected a branch, tag or commit")
 
@@ -78,6 +91,9 @@ def resolve(folder: Path, revision: str) -> str:
 #: The base's work tree lies in a temporary folder of this name and the check's own
 #: process id.
 PREFIX = "resnet-bench-"
+
+#: How git lists a submodule of a commit.
+SUBMODULE = "160000 "
 
 ADD = ("worktree", "add", "--detach", "--quiet")
 REMOVE = ("worktree", "remove", "--force")
@@ -181,7 +197,8 @@ def checked_out(folder: Path, commit: str, source: str) -> Iterator[Tree]:
     """Check `commit` out beside the repository while the block runs.
 
     `folder` may lie below the repository's top; the same place is imported from.
-    Raises GitError, and NotComparableError when the commit lacks the place.
+    Raises GitError, and NotComparableError when the commit lacks the place or one of
+    its submodules.
     """
     below = git(folder, "rev-parse", "--show-prefix")
     remove_abandoned(folder)
@@ -189,6 +206,7 @@ def checked_out(folder: Path, commit: str, source: str) -> Iterator[Tree]:
         place = Path(scratch) / "base"
         try:
             git(folder, *WITHOUT_HOOKS, *ADD, str(place), commit)
+            fill_submodules(folder, place, commit)
             inside = place / below / source
             if not inside.is_dir():
                 raise NotComparableError(
@@ -200,6 +218,31 @@ def checked_out(folder: Path, commit: str, source: str) -> Iterator[Tree]:
             # What could not be added can't be removed either; its error goes on.
             with contextlib.suppress(GitError):
                 git(folder, *REMOVE, str(place))
+
+
+def fill_submodules(folder: Path, place: Path, commit: str) -> None:
+    """Write the commit's submodules into its work tree, which git leaves empty.
+
+    They come from the clones below `folder`; one that is not cloned is left out on
+    both sides. Raises NotComparableError for a clone without the commit.
+    """
+    top = Path(git(folder, "rev-parse", "--show-toplevel"))
+    for line in git(top, "ls-tree", "-r", "-z", commit).split("\0"):
+        facts, _, name = line.partition("\t")
+        if not facts.startswith(SUBMODULE) or not (top / name / ".git").exists():
+            continue
+        wanted = facts.split()[2]
+        index = {"GIT_INDEX_FILE": str(place.parent / "index")}
+        try:
+            git(top / name, "read-tree", wanted, **index)
+            prefix = f"--prefix={place / name}/"
+            git(top / name, "checkout-index", "--all", "--quiet", prefix, **index)
+        except GitError as error:
+            raise NotComparableError(
+                f"commit {commit[:12]} needs {wanted[:12]} of the submodule {name}, "
+                f"which is not here: 'git -C {name} fetch origin {wanted}' gets it"
+            ) from error
+        fill_submodules(top / name, place / name, wanted)
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -338,10 +338,24 @@ def opened(both: Mapping[Side, WorkerProcess]) -> dict[Side, Mapping[str, Any]]:
             offers[side] = both[side].receive()
         except WorkerError as error:
             raise NotComparableError(
-                f"the {side} tree has no usable subject: {error}"
+                f"the {side} tree has no usable subject: {error}{_remedy(side, error)}"
             ) from error
         _refuse_a_foreign(side, offers[side])
     return offers
+
+
+#: How a subject fails that needs a file which is in no commit.
+LACKING = ("ModuleNotFoundError", "ImportError", "FileNotFoundError")
+
+
+def _remedy(side: Side, error: WorkerError) -> str:
+    """Return what helps a base tree without what was built in the working tree."""
+    if side == "head" or not any(name in str(error) for name in LACKING):
+        return ""
+    return (
+        " (it holds what is committed, no file that git ignores: commit what was "
+        "built, or let the subject build it on import)"
+    )
 
 
 def _refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:

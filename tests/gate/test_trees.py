@@ -32,7 +32,7 @@ def test_a_shallow_clone_is_told_how_deep_to_check_out(
     run_git(repository, "commit", "--quiet", "--allow-empty", "--message", "More")
     address = f"file://{repository}"
     run_git(tmp_path, "clone", "--quiet", "--depth", "1", address, "shallow")
-    with pytest.raises(GitError, match="fetch-depth: 0"):
+    with pytest.raises(GitError, match="git fetch --unshallow"):
         resolve(tmp_path / "shallow", "HEAD~1")
 
 
@@ -146,3 +146,58 @@ def test_the_work_tree_of_a_killed_check_is_removed_by_the_next(
     assert not abandoned.parent.exists()
     assert mine.exists()
     assert git(repository, "worktree", "list").count("\n") == 1
+
+
+def test_another_users_repository_is_told_how_to_be_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = (
+        "fatal: detected dubious ownership in repository at '/a b'\n"
+        "To add an exception for this directory, call:\n\n\tgit config x\n"
+    )
+    fake = tmp_path / "git"
+    fake.write_text(f'#!/bin/sh\ncat >&2 <<"END"\n{said}END\nexit 128\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(GitError, match="another user") as caught:
+        resolve(tmp_path, "HEAD")
+    assert "--add safe.directory '/a b'" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def with_submodule(repository: Path, tmp_path: Path) -> Path:
+    """The project, whose commit has a submodule with one file."""
+    library = tmp_path / "library"
+    library.mkdir()
+    run_git(library, "init", "--quiet", "--initial-branch", "main")
+    (library / "code.py").write_text("x = 1\n")
+    run_git(library, "add", "--all")
+    run_git(library, "commit", "--quiet", "--message", "Start")
+    allowed = ("-c", "protocol.file.allow=always")
+    run_git(repository, *allowed, "submodule", "--quiet", "add", str(library), "lib")
+    run_git(repository, "commit", "--quiet", "--all", "--message", "Add lib")
+    return repository
+
+
+def test_a_submodule_is_checked_out_too(with_submodule: Path) -> None:
+    (with_submodule / "lib" / "code.py").write_text("x = 2\n")
+    commit = resolve(with_submodule, "HEAD")
+    with checked_out(with_submodule, commit, ".") as base:
+        assert (base.folder / "lib" / "code.py").read_text() == "x = 1\n"
+    assert run_git(with_submodule / "lib", "status", "--porcelain") == "M code.py"
+
+
+def test_a_submodules_missing_commit_is_told_how_to_be_fetched(
+    with_submodule: Path,
+) -> None:
+    missing = "1" * 40
+    place = ("update-index", "--cacheinfo", f"160000,{missing},lib")
+    run_git(with_submodule, *place)
+    run_git(with_submodule, "commit", "--quiet", "--message", "Move lib")
+    commit = resolve(with_submodule, "HEAD")
+    with (
+        pytest.raises(NotComparableError, match="git -C lib fetch origin 1111"),
+        checked_out(with_submodule, commit, "."),
+    ):
+        pass
