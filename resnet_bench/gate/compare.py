@@ -1,20 +1,27 @@
 """`compare`: set two stored runs against each other."""
 
+import dataclasses
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from resnet_bench.errors import ExitCode, NotComparableError
-from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.gate.baselines import exists, run_file_of
 from resnet_bench.gate.deciding import TimingRule, Verdict, judge
-from resnet_bench.gate.noise import known_process_spread
-from resnet_bench.gate.records import Accuracy, ExactMetrics, PairTiming
+from resnet_bench.gate.observed import (
+    FIRST_CALLS,
+    TOLD_ONLY,
+    Key,
+    Observed,
+    case_of,
+    labels_of,
+    observations_of,
+    unfinished_of,
+)
 from resnet_bench.gate.report import Report, emit, emit_refusal
 from resnet_bench.gate.rows import (
     AccuracyRule,
@@ -24,183 +31,59 @@ from resnet_bench.gate.rows import (
     judge_accuracy,
 )
 from resnet_bench.gate.spec import CompareConfig, settings_for
+from resnet_bench.gate.spreads import Spreads, spreads_of
 from resnet_bench.output import Output
 from resnet_bench.present.exports import check_exports
 from resnet_bench.present.machines import differences
-from resnet_bench.records import Measure, Record, measures
-from resnet_bench.statistics.estimates import geometric_mean
-from resnet_bench.statistics.intervals import Interval, median_interval
+from resnet_bench.statistics.estimates import geometric_mean, time_interval
+from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS, Interval
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import Run, read_run
-
-#: A record with one of these is one of several looks at the same thing.
-REPEATED = frozenset({"round", "pair", "repeat"})
-
-#: What a stored row carries besides the record's own fields.
-BOOKKEEPING = frozenset({"type", "cell", "attempt"})
-
-Key = tuple[str, str]
-
-
-@dataclass
-class Observed:
-    """All values of one metric of one case.
-
-    `by_seed` keeps the values of each training seed apart; where there is none the
-    seed is None. `identity` says in words and numbers what the case is.
-    """
-
-    measure: Measure
-    identity: Mapping[str, Any]
-    by_seed: dict[int | None, list[Any]] = field(default_factory=dict)
-
-    @property
-    def values(self) -> list[Any]:
-        """The known values of all seeds, samples one by one."""
-        return [value for values in self.by_seed.values() for value in values]
-
-
-def observations_of(run: Run) -> dict[Key, Observed]:
-    """Return what a run observed, by case (its identity as JSON) and metric."""
-    found: dict[Key, Observed] = {}
-    counts = Counter((row["cell"], row["type"]) for row in run.records)
-    for record_class, row in _rows(run):
-        several = counts[row["cell"], row["type"]] > 1
-        identity = identity_of(record_class, row, run, several=several)
-        seed = row.get("seed", row.get("training_seed"))
-        case = json.dumps(identity, sort_keys=True)
-        for name, measure in measures(record_class).items():
-            if measure.better == "neither" and not measure.exact:
-                continue
-            values = _known(row.get(name), exact=measure.exact)
-            if values:
-                seen = found.setdefault((case, name), Observed(measure, identity))
-                seen.by_seed.setdefault(seed, []).extend(values)
-    return found
-
-
-def _known(value: Any, *, exact: bool) -> list[Any]:
-    """Return the values that a field holds: none, one, or its samples."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list) and not exact else [value]
-
-
-def _rows(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
-    if run.experiment in EXPERIMENTS:
-        for record_class in EXPERIMENTS[run.experiment].records:
-            yield from ((record_class, row) for row in run.rows(record_class))
-        return
-    # A check stands for its working tree: what it saw of the base is left out.
-    for row in run.rows(PairTiming):
-        yield PairTiming, {**row, "base_seconds": None}
-    for record_class in (ExactMetrics, Accuracy):
-        for row in run.rows(record_class):
-            if row["side"] == "head" and not row["problem"]:
-                yield record_class, row
-
-
-def identity_of(
-    record_class: type[Record], row: Mapping[str, Any], run: Run, *, several: bool
-) -> dict[str, Any]:
-    """Return what tells a row from the others, its seed apart.
-
-    That is the cell's parameters, but for those that name another cell; and the
-    record's own plain fields where a cell has `several` of its kind that are not
-    merely repeated looks.
-    """
-    if run.experiment not in EXPERIMENTS:
-        return {"case": row["case"]}
-    own = dict(run.grid.get(row["cell"], {}))
-    if several and not REPEATED & row.keys():
-        ignored = measures(record_class).keys() | BOOKKEEPING
-        own |= {
-            name: value
-            for name, value in row.items()
-            if name not in ignored and isinstance(value, (int, str, list))
-        }
-    identity = {
-        name: value
-        for name, value in own.items()
-        if name not in REPEATED
-        and value is not None  # what an older run did not have yet
-        and not (isinstance(value, str) and value in run.grid)
-    }
-    return {"record": record_class.type_name(), **_without_seed(identity)}
-
-
-def _without_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _without_seed(value) if isinstance(value, Mapping) else value
-        for name, value in parameters.items()
-        if name != "seed"
-    }
-
-
-def labels_of(identities: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return a short name for each identity: only what tells them apart.
-
-    Keyed by the identity as JSON.
-    """
-    everything = list(identities)
-    kinds = dict.fromkeys(identity.get("record") for identity in everything)
-    alike = [[each for each in everything if each.get("record") == k] for k in kinds]
-    telling = sorted({name for kind in alike for name in _differing(kind)})
-    if len(kinds) > 1:
-        telling = ["record", *telling]
-    return {
-        json.dumps(identity, sort_keys=True): _label(identity, telling)
-        for identity in everything
-    }
-
-
-def _differing(identities: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Return the fields that are not the same in all records of one kind."""
-    names = {name for identity in identities for name in identity}
-    return {
-        name
-        for name in names
-        if len({json.dumps(identity.get(name)) for identity in identities}) > 1
-    }
-
-
-def _label(identity: Mapping[str, Any], telling: Iterable[str]) -> str:
-    if "case" in identity and "record" not in identity:
-        return str(identity["case"])
-    parts = [
-        f"{name}={identity[name]}" for name in telling if identity.get(name) is not None
-    ]
-    return " ".join(parts) or str(identity.get("record", "all"))
-
 
 #: Units that depend on the machine; nothing is judged in them across machines.
 MACHINE_UNITS = frozenset({"s", "1/s", "B", "FLOP/s", "B/s"})
 
-#: Standard deviation of the log-ratio of two processes measured one after the
-#: other, on a shared two-core virtual machine; `noise` replaces it by this
-#: machine's own.
-ASSUMED_PROCESS_SPREAD = 0.15
-
 #: Standard deviations on either side of a 95 % interval.
 DEVIATIONS = 1.96
+
+#: What a metric is called in a limit, where not by its own name.
+LIMITED_AS = {
+    "flop": "flops",
+    "train_images_per_second": "step",
+    "inference_images_per_second": "inference",
+}
+
+#: More names than this are not listed.
+MOST_NAMES = 5
+
+Changes = Mapping[str, tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two runs may be compared: same machine or not, spread, thresholds."""
+    """How two runs may be compared: same machine or not, spreads, limits.
+
+    `changed` are the settings that are set against each other though they differ.
+    """
 
     same_machine: bool
-    process_spread: float
+    spreads: Spreads
     thresholds: Sequence[str]
+    changed: Changes = dataclasses.field(default_factory=dict)
 
 
 def compare_runs(
-    base: Run, head: Run, thresholds: Sequence[str], measured_spread: float | None
+    base: Run,
+    head: Run,
+    thresholds: Sequence[str],
+    spreads: Spreads,
+    *,
+    across: bool = False,
 ) -> Report:
-    """Return the rows of every metric that either run observed.
+    """Return the rows of every metric that both runs observed.
 
-    `measured_spread` is the process spread that `noise` found on this machine.
-    Raises NotComparableError for runs of different experiments.
+    `across` sets cases against each other whose settings differ between the runs;
+    they are not judged. Raises NotComparableError for runs of different experiments.
     """
     if base.experiment != head.experiment:
         raise NotComparableError(
@@ -208,9 +91,15 @@ def compare_runs(
             f"{head.experiment}: expected two of the same experiment"
         )
     same = base.machine_key is not None and base.machine_key == head.machine_key
-    spread = measured_spread or ASSUMED_PROCESS_SPREAD
-    terms = Comparison(same, spread, thresholds)
-    rows = comparison_rows(base, head, terms)
+    left, right = observations_of(base), observations_of(head)
+    changed = changed_settings(left, right)
+    terms = Comparison(same, spreads, thresholds, changed if across else {})
+    common = [_matched(side, terms.changed) for side in (left, right)]
+    rows = [
+        *_common_rows(*common, terms),
+        *_refused_rows(terms, changed),
+        *(() if changed else _alone_rows(base, head, left, right)),
+    ]
     return Report(
         command="compare",
         rows=rows,
@@ -218,74 +107,228 @@ def compare_runs(
             "base_run": base.id,
             "head_run": head.id,
             "same_machine": same,
-            "process_spread": spread,
+            "process_spread": spreads.times,
+            "process_spread_source": spreads.source,
+            "memory_spread": spreads.memory,
+            "changed_settings": {name: list(pair) for name, pair in changed.items()},
             "geometric_means": geometric_means(rows),
             "environment": differences(base.environment, head.environment),
         },
-        notices=_notices(base, head, terms, rows),
+        notices=[*_notices(base, head, terms, rows), *_newer_metrics(*common)],
+        note=f"Interval: Hodges-Lehmann over the visits of a run, {spreads.note}.",
+        counted="visits",
     )
 
 
-def comparison_rows(base: Run, head: Run, terms: Comparison) -> list[Row]:
-    """Return a row for each case and metric, those on one side only as missing."""
-    left, right = observations_of(base), observations_of(head)
-    keys = list(dict.fromkeys([*left, *right]))
-    labels = labels_of((left.get(key) or right[key]).identity for key in keys)
+def changed_settings(
+    left: Mapping[Key, Observed], right: Mapping[Key, Observed]
+) -> Changes:
+    """Return the settings that are one thing in all of a run, another in the other's.
+
+    Nothing where the runs have a case in common that is no ceiling of the machine.
+    """
+    sides = [_main_identities(side) for side in (left, right)]
+    cases = [{case_of(each) for each in side} for side in sides]
+    if not all(sides) or cases[0] & cases[1]:
+        return {}
+    names = dict.fromkeys(name for side in sides for each in side for name in each)
+    found = {name: [_only(side, name) for side in sides] for name in names}
+    return {
+        name: (before[0], after[0])
+        for name, (before, after) in found.items()
+        if before and after and before != after and name not in ("case", "record")
+    }
+
+
+def _main_identities(side: Mapping[Key, Observed]) -> list[Mapping[str, Any]]:
+    """Return the identities of speed rows, or of all where there are none."""
+    everything = [observed.identity for observed in side.values()]
+    return [each for each in everything if "record" not in each] or everything
+
+
+def _only(identities: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    """Return the value that all identities have, in a list; empty for several."""
+    first = identities[0].get(name)
+    return [first] if all(each.get(name) == first for each in identities) else []
+
+
+def _matched(side: Mapping[Key, Observed], changed: Changes) -> dict[Key, Observed]:
+    """Return the observations by their identity without the changed settings."""
+    return {
+        (case_of({**observed.identity, **dict.fromkeys(changed)}), metric): observed
+        for (_, metric), observed in side.items()
+    }
+
+
+def _common_rows(
+    left: Mapping[Key, Observed], right: Mapping[Key, Observed], terms: Comparison
+) -> list[Row]:
+    """Return a row for each case and metric of both runs."""
+    keys = [key for key in left if key in right]
+    if not terms.same_machine:
+        keys = [key for key in keys if left[key].measure.unit not in MACHINE_UNITS]
+    labels = labels_of(json.loads(case) for case in dict.fromkeys(k[0] for k in keys))
     return [
-        _row(labels[key[0]], key[1], left.get(key), right.get(key), terms)
-        for key in keys
+        _row(labels[key[0]], key[1], left[key], right[key], terms) for key in keys
     ]
 
 
+def _refused_rows(terms: Comparison, changed: Changes) -> list[Row]:
+    """Return a row for what is not compared at all, and why."""
+    reasons = {}
+    if not terms.same_machine:
+        reasons["times and memory"] = "the runs are from different machines"
+    if changed and not terms.changed:
+        said = f"the settings differ: {_said(changed)}; --across gives the ratios"
+        reasons["all"] = said
+    return [
+        Row("all cases", metric, Verdict.NOT_COMPARABLE, because)
+        for metric, because in reasons.items()
+    ]
+
+
+def _said(changed: Changes) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {before} → {after}"
+        for name, (before, after) in changed.items()
+        if name != "requested_batch_size" or "batch_size" not in changed
+    )
+
+
+def _alone_rows(
+    base: Run,
+    head: Run,
+    left: Mapping[Key, Observed],
+    right: Mapping[Key, Observed],
+) -> list[Row]:
+    """Return one row for all cases that only one run has, for each reason."""
+    runs = {"base": (left, right, unfinished_of(head), "head")}
+    runs["head"] = (right, left, unfinished_of(base), "base")
+    rows = []
+    for side, (mine, theirs, unfinished, other) in runs.items():
+        identities = _alone(mine, theirs)
+        labels = labels_of([*identities.values(), *_identities(theirs)])
+        reasons: dict[str, list[str]] = {}
+        for case in identities:
+            status = unfinished.get(case)
+            where = f"{status} in the {other}" if status else f"only in the {side}"
+            because = f"{where} run"
+            reasons.setdefault(because, []).append(labels[case])
+        rows += [_alone_row(cases, because) for because, cases in reasons.items()]
+    return rows
+
+
+def _identities(side: Mapping[Key, Observed]) -> list[Mapping[str, Any]]:
+    return [observed.identity for observed in side.values()]
+
+
+def _alone(
+    mine: Mapping[Key, Observed], theirs: Mapping[Key, Observed]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the identities of the cases of which the other run knows nothing."""
+    known = {case for case, _ in theirs}
+    return {
+        case: observed.identity
+        for (case, _), observed in mine.items()
+        if case not in known
+    }
+
+
+def _alone_row(cases: Sequence[str], because: str) -> Row:
+    if len(cases) == 1:
+        return Row(cases[0], "all", Verdict.MISSING, because)
+    names = ", ".join(dict.fromkeys(cases[:MOST_NAMES]))
+    more = ", …" if len(cases) > MOST_NAMES else ""
+    because = f"{because}: {names}{more}"
+    return Row(f"{len(cases):,} cases", "all", Verdict.MISSING, because)
+
+
 def _row(
-    case: str,
-    metric: str,
-    base: Observed | None,
-    head: Observed | None,
-    terms: Comparison,
+    case: str, metric: str, base: Observed, head: Observed, terms: Comparison
 ) -> Row:
-    if base is None or head is None:
-        side = "head" if base is None else "base"
-        return Row(case, metric, Verdict.MISSING, f"only in the {side} run")
+    """Return the row of one metric; across settings it is told and not judged."""
     if base.measure.exact:
         before, after = base.values[0], head.values[0]
-        settings = settings_for(case, metric, terms.thresholds)
+        limited = LIMITED_AS.get(metric, metric)
+        settings = settings_for(case, limited, terms.thresholds)
         judged = exact_verdict(base.measure, before, after, settings)
-        return Row(case, metric, *judged, before, after)
-    if base.measure.unit in MACHINE_UNITS:
-        return _machine_row(case, base, head, terms)
-    return _seeds_row(case, base, head, terms)
+        row = Row(case, metric, *judged, before, after)
+    elif base.measure.unit in MACHINE_UNITS:
+        row = _machine_row(Row(case, metric, Verdict.PASS), base, head, terms)
+    else:
+        row = _seeds_row(case, metric, base, head, terms)
+    if terms.changed:
+        because = f"the settings differ: {_said(terms.changed)}"
+    elif metric in TOLD_ONLY and row.verdict is not Verdict.PASS:
+        because = "each run has one value, which decides nothing"
+    else:
+        return row
+    return dataclasses.replace(row, verdict=Verdict.NOT_JUDGED, because=because)
 
 
-def _machine_row(case: str, base: Observed, head: Observed, terms: Comparison) -> Row:
-    name, unit = base.measure.name, base.measure.unit
-    if not terms.same_machine:
-        because = "the runs are from different machines"
-        return Row(case, name, Verdict.NOT_COMPARABLE, because, unit=unit)
+def _machine_row(row: Row, base: Observed, head: Observed, terms: Comparison) -> Row:
+    """Return the row of a time, rate or peak; `row` names its case and metric."""
+    unit = base.measure.unit
+    row = dataclasses.replace(row, unit=unit)
     before, after = median(base.values), median(head.values)
-    if min(before, after) <= 0:
-        judged = (
-            (Verdict.PASS, "identical")
-            if before == after
-            else (Verdict.INCONCLUSIVE, "there is no ratio to zero")
+    row = dataclasses.replace(row, base=before, head=after)
+    same = base.values == head.values or (unit == "B" and before == after)
+    if same or min(*base.values, *head.values) <= 0:
+        verdict = Verdict.PASS if same else Verdict.INCONCLUSIVE
+        because = "identical" if same else "there is no ratio to zero"
+        return dataclasses.replace(row, verdict=verdict, because=because)
+    of_memory = unit == "B"
+    between = memory_ratio if of_memory else ratio_between
+    ratio = between(base.values, head.values, terms.spreads)
+    row = dataclasses.replace(row, ratio=ratio)
+    verdict, because = _undecided(row, base, head, terms.spreads) or _judged(
+        row, base.measure.better, terms
+    )
+    return dataclasses.replace(row, verdict=verdict, because=because)
+
+
+def _undecided(
+    row: Row, base: Observed, head: Observed, spreads: Spreads
+) -> tuple[Verdict, str] | None:
+    """Return why nothing can be decided; None where it can."""
+    if row.unit == "B":
+        if spreads.memory is None:
+            because = "too few repeated passes tell how much peaks differ here"
+            return Verdict.INCONCLUSIVE, because
+        return None
+    counts = len(base.values), len(head.values)
+    if min(counts) < SAMPLES_FOR_ORDER_STATISTICS:
+        return Verdict.INCONCLUSIVE, (
+            f"{counts[0]} and {counts[1]} visits; {SAMPLES_FOR_ORDER_STATISTICS} on "
+            "each side are the fewest that decide"
         )
-        return Row(case, name, *judged, before, after, unit=unit)
-    ratio = ratio_between(base.values, head.values, terms.process_spread)
-    rule = TimingRule(**settings_for(case, "seconds", terms.thresholds))
-    seconds = before if unit == "s" else math.inf
-    slower = ratio if base.measure.better == "lower" else ratio.inverse
-    decision = judge(slower, seconds, rule)
-    verdict, because = decision.verdict, decision.because
-    return Row(case, name, verdict, because, before, after, ratio, unit)
+    for side, observed in (("base", base), ("head", head)):
+        if observed.verdict != "ok":
+            return Verdict.INCONCLUSIVE, f"the {side} row is {observed.verdict}"
+    return None
 
 
-def _seeds_row(case: str, base: Observed, head: Observed, terms: Comparison) -> Row:
+def _judged(row: Row, better: str, terms: Comparison) -> tuple[Verdict, str]:
+    case, what = row.case, LIMITED_AS.get(row.metric, row.metric)
+    what = "memory" if row.unit == "B" else what.removesuffix("_seconds")
+    if what == "seconds":  # a check's case names its method
+        case, _, what = case.partition(":")
+    rule = TimingRule(**settings_for(case, what, terms.thresholds))
+    seconds = float(row.base or 0) if row.unit == "s" else math.inf
+    ratio = row.ratio or Interval(1.0, 0.0, math.inf, 0)
+    decision = judge(ratio if better == "lower" else ratio.inverse, seconds, rule)
+    return decision.verdict, decision.because
+
+
+def _seeds_row(
+    case: str, metric: str, base: Observed, head: Observed, terms: Comparison
+) -> Row:
     """Judge an error or accuracy over the training seeds that both runs have."""
     measure = base.measure
     seeds = [seed for seed in base.by_seed if seed in head.by_seed]
     if not seeds:
         because = "the runs have no training seed in common"
-        return Row(case, measure.name, Verdict.MISSING, because)
+        return Row(case, metric, Verdict.MISSING, because)
     scale = 100.0 if measure.unit == "%" else 1.0
     before, after = (
         [side.by_seed[seed][0] / scale for seed in seeds] for side in (base, head)
@@ -294,7 +337,6 @@ def _seeds_row(case: str, base: Observed, head: Observed, terms: Comparison) -> 
     sign = 1.0 if measure.better == "higher" else -1.0
     settings = settings_for(case, "accuracy", terms.thresholds)
     settings.pop("floor", None)
-    rule = AccuracyRule(**settings, floor=-math.inf)
     pairs = PairedAccuracies(
         [sign * value for value in before],
         [sign * value for value in after],
@@ -302,8 +344,8 @@ def _seeds_row(case: str, base: Observed, head: Observed, terms: Comparison) -> 
     )
     return Row(
         case,
-        measure.name,
-        *judge_accuracy(pairs, rule),
+        metric,
+        *judge_accuracy(pairs, AccuracyRule(**settings, floor=-math.inf)),
         base=scale * sum(before) / len(seeds),
         head=scale * sum(after) / len(seeds),
         unit=measure.unit,
@@ -311,16 +353,18 @@ def _seeds_row(case: str, base: Observed, head: Observed, terms: Comparison) -> 
 
 
 def ratio_between(
-    base: Sequence[float], head: Sequence[float], process_spread: float
+    base: Sequence[float], head: Sequence[float], spreads: Spreads
 ) -> Interval:
-    """Return the ratio of two medians, its interval widened by the process spread.
+    """Return the ratio of two times, its interval widened by the process spread.
 
-    The intervals of the medians only know what happened within a process; what
+    The intervals of the visits only know what happened within a process; what
     differs from one process to the next is added to them in quadrature.
     """
-    before, after = median_interval(base), median_interval(head)
-    estimate = math.log(after.estimate / before.estimate)
-    between = DEVIATIONS * process_spread
+    before, after = time_interval(base), time_interval(head)
+    ratio, fewest = after.estimate / before.estimate, min(len(base), len(head))
+    if not (before.bounded and after.bounded):
+        return Interval(ratio, 0.0, math.inf, fewest)
+    between = DEVIATIONS * spreads.times
     below = math.hypot(
         math.log(after.estimate / after.low),
         math.log(before.high / before.estimate),
@@ -331,19 +375,25 @@ def ratio_between(
         math.log(before.estimate / before.low),
         between,
     )
-    return Interval(
-        math.exp(estimate),
-        math.exp(estimate - below),
-        math.exp(estimate + above),
-        min(len(base), len(head)),
-    )
+    return Interval(ratio, ratio * math.exp(-below), ratio * math.exp(above), fewest)
+
+
+def memory_ratio(
+    base: Sequence[float], head: Sequence[float], spreads: Spreads
+) -> Interval:
+    """Return the ratio of two median peaks by the spread of repeated passes."""
+    ratio, fewest = median(head) / median(base), min(len(base), len(head))
+    if spreads.memory is None:
+        return Interval(ratio, 0.0, math.inf, fewest)
+    half = DEVIATIONS * spreads.memory * math.sqrt(1 / len(base) + 1 / len(head))
+    return Interval(ratio, ratio * math.exp(-half), ratio * math.exp(half), fewest)
 
 
 def geometric_means(rows: Sequence[Row]) -> dict[str, float]:
     """Return the geometric mean of head over base for each timed metric."""
     ratios: dict[str, list[float]] = {}
     for row in rows:
-        if row.ratio is not None:
+        if row.ratio is not None and row.metric not in FIRST_CALLS:
             ratios.setdefault(row.metric, []).append(row.ratio.estimate)
     return {metric: geometric_mean(values) for metric, values in ratios.items()}
 
@@ -360,9 +410,31 @@ def _notices(base: Run, head: Run, terms: Comparison, rows: Sequence[Row]) -> li
             f"Different machines ({base.machine_key}, {head.machine_key}): times and "
             "memory are not compared."
         )
+    elif terms.spreads.source == "assumed":
+        notices.append(
+            f"Two processes are assumed to differ by {terms.spreads.times:.0%}: "
+            "'resnet-bench noise' measures it on this machine."
+        )
     changed = differences(base.environment, head.environment)
     notices += [f"Differs: {name}: {_pair(pair)}." for name, pair in changed.items()]
     return notices
+
+
+def _newer_metrics(
+    left: Mapping[Key, Observed], right: Mapping[Key, Observed]
+) -> list[str]:
+    """Return a sentence for the metrics that one run lacks in a case of both."""
+    sides = {"base": (left, right), "head": (right, left)}
+    common = {case for case, _ in left} & {case for case, _ in right}
+    only = {
+        side: sorted({name for case, name in mine.keys() - theirs if case in common})
+        for side, (mine, theirs) in sides.items()
+    }
+    return [
+        f"Only the {side} run has {', '.join(names)}."
+        for side, names in only.items()
+        if names
+    ]
 
 
 def _pair(pair: Mapping[str, object]) -> str:
@@ -377,9 +449,11 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
     """
     check_exports(config, output)
     base, head = (named_run(config.results, name, output) for name in config.runs)
-    spread = known_process_spread(config.results, head.machine_key)
+    spreads = spreads_of(config.results, base, head)
     try:
-        report = compare_runs(base, head, config.thresholds, spread)
+        report = compare_runs(
+            base, head, config.thresholds, spreads, across=config.across
+        )
     except NotComparableError as error:
         emit_refusal("compare", error, config, output)
         raise

@@ -17,6 +17,7 @@ class Verdict(StrEnum):
     IMPROVEMENT = "improvement"
     PASS = "pass"
     INCONCLUSIVE = "inconclusive"
+    NOT_JUDGED = "not judged"
     MISSING = "missing"
     FAILED = "failed"
     NOT_COMPARABLE = "not comparable"

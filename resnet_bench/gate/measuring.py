@@ -292,8 +292,7 @@ def _refuse_unknown_thresholds(
     """Raise UsageError for a rule whose case neither tree has: it would do nothing."""
     known = dict.fromkeys([*asked.names, *(case.name for case in grid.cases)])
     for rule in map(parse_threshold, thresholds):
-        name, _, _ = rule.case.partition(":")
-        if name not in (*known, ANY_CASE):
+        if rule.case not in (*known, ANY_CASE):
             raise UsageError.for_option(
                 "--threshold", rule.text, f"a case of {', '.join(known)}, or {ANY_CASE}"
             )

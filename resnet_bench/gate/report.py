@@ -23,20 +23,24 @@ from resnet_bench.gate.spec import CheckConfig, CompareConfig
 from resnet_bench.output import Output
 from resnet_bench.present.exports import export, for_people, markdown_text, show
 from resnet_bench.present.shown import Shown
-from resnet_bench.present.tables import Table
+from resnet_bench.present.tables import Table, interval_columns
+from resnet_bench.statistics.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """The rows of a check or comparison, and what is to be known besides.
 
-    `facts` go into the JSON object; `notices` are sentences for people.
+    `facts` go into the JSON object; `notices` are sentences for people; `note` says
+    how the intervals were made, `counted` what the samples of a time are.
     """
 
     command: str
     rows: Sequence[Row]
     facts: Mapping[str, Any] = field(default_factory=dict)
     notices: Sequence[str] = ()
+    note: str = "Interval: exact signed-rank over pairs of processes."
+    counted: str = "pairs"
 
     @property
     def exit_code(self) -> ExitCode:
@@ -58,9 +62,8 @@ class Report:
     @property
     def troubles(self) -> list[str]:
         """The explanations of rows that are neither a pass nor an improvement."""
-        fine = (Verdict.PASS, Verdict.IMPROVEMENT)
-        rows = without_many_missing(self.rows)
-        return [_explanation(row) for row in rows if row.verdict not in fine]
+        fine = (Verdict.PASS, Verdict.IMPROVEMENT, Verdict.NOT_JUDGED)
+        return [_explanation(row) for row in self.rows if row.verdict not in fine]
 
     @property
     def summary(self) -> str:
@@ -103,45 +106,65 @@ def shown_of(report: Report, *, explain: bool = False) -> Shown:
 
 
 def tables_of(report: Report) -> list[Table]:
-    """Return a table of times, if any, and one of everything else."""
+    """Return tables of times and of other ratios, if any, and one of everything else."""
     times = [row for row in report.rows if row.unit == "s"]
-    rest = [row for row in report.rows if row.unit != "s"]
-    made = [_times(times)] if times else []
-    return [*made, *([_others(rest)] if rest else [])]
+    ratios = [row for row in report.rows if row.unit != "s" and row.ratio]
+    rest = [row for row in report.rows if row.unit != "s" and not row.ratio]
+    return [
+        *([_times(report, times)] if times else []),
+        *([_ratios(report, ratios)] if ratios else []),
+        *([_others(rest)] if rest else []),
+    ]
 
 
-def _times(rows: Sequence[Row]) -> Table:
-    frame = pd.DataFrame([_time_row(row) for row in rows], dtype=object)
+def _times(report: Report, rows: Sequence[Row]) -> Table:
+    frame = _ratio_frame(report, rows)
+    frame = frame.rename(columns={"base": "base_seconds", "head": "head_seconds"})
     # A check times one thing of each case, a comparison as many as the runs did.
     if len({row.metric for row in rows}) == 1:
         frame = frame.drop(columns="metric")
-    hidden = ("change_percent_low", "change_percent_high", "pairs")
+    hidden = ("change_percent_low", "change_percent_high", report.counted)
     return Table(
         name="times",
         title="Seconds per call, head against base",
         frame=frame,
         narrow=[name for name in frame.columns if name not in hidden],
-        notes=["Interval: exact signed-rank over pairs of processes."],
+        notes=[report.note],
     )
 
 
-def _time_row(row: Row) -> dict[str, Any]:
-    ratio = row.ratio
-    return {
-        "case": row.case,
-        "metric": row.metric,
-        "verdict": str(row.verdict),
-        "base_seconds": row.base,
-        "head_seconds": row.head,
-        "change_percent": ratio and _percent(ratio.estimate),
-        "change_percent_low": ratio and _percent(ratio.low),
-        "change_percent_high": ratio and _percent(ratio.high),
-        "pairs": ratio and ratio.samples,
-    }
+def _ratios(report: Report, rows: Sequence[Row]) -> Table:
+    return Table(
+        name="ratios",
+        title="Rates and peak memory, head against base",
+        frame=_ratio_frame(report, rows),
+        narrow=["case", "metric", "verdict", "change_percent"],
+        notes=[report.note],
+    )
 
 
-def _percent(ratio: float) -> float:
-    return 100 * (ratio - 1)
+def _ratio_frame(report: Report, rows: Sequence[Row]) -> pd.DataFrame:
+    columns = [
+        {
+            "case": row.case,
+            "metric": row.metric,
+            "verdict": str(row.verdict),
+            "base": row.base,
+            "head": row.head,
+            **interval_columns("change_percent", _change(row.ratio)),
+            report.counted: row.ratio and row.ratio.samples,
+        }
+        for row in rows
+    ]
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _change(ratio: Interval | None) -> Interval | None:
+    """Return a ratio as a change in percent."""
+    if ratio is None:
+        return None
+    changes = (100 * (each - 1) for each in (ratio.estimate, ratio.low, ratio.high))
+    return Interval(*changes, ratio.samples)
 
 
 def _others(rows: Sequence[Row]) -> Table:
@@ -155,7 +178,7 @@ def _others(rows: Sequence[Row]) -> Table:
                 "head": row.head,
                 "because": row.because,
             }
-            for row in without_many_missing(collapsed(rows))
+            for row in collapsed(rows)
         ],
         dtype=object,
     )
@@ -173,21 +196,6 @@ def collapsed(rows: Sequence[Row]) -> list[Row]:
             group = [Row(case, "all", Verdict.PASS, because)]
         kept += group
     return kept
-
-
-#: More rows than this that are missing for one reason become one line.
-MOST_MISSING = 5
-
-
-def without_many_missing(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows, with one in place of many missing for the same reason."""
-    counts = Counter(row.because for row in rows if row.verdict is Verdict.MISSING)
-    many = {because for because, count in counts.items() if count > MOST_MISSING}
-    kept = [row for row in rows if row.because not in many]
-    return kept + [
-        Row(f"{counts[because]:,} rows", "all", Verdict.MISSING, because)
-        for because in sorted(many)
-    ]
 
 
 #: How JUnit names what became of a row; a pass has no element.

@@ -21,7 +21,7 @@ from resnet_bench.gate.deciding import (
     plan_for,
 )
 from resnet_bench.gate.records import ExactMetrics, Pairs
-from resnet_bench.gate.spec import CONTROL, FEWEST_SEEDS, settings_for
+from resnet_bench.gate.spec import CONTROL, FEWEST_SEEDS, parse_case, settings_for
 from resnet_bench.records import Measure, measures
 from resnet_bench.statistics.estimates import paired_difference_interval
 from resnet_bench.statistics.intervals import Interval
@@ -102,7 +102,7 @@ def exact_verdict(
     if base == head:
         return Verdict.PASS, "identical"
     if settings.get("gate", 1.0) == 0:
-        return Verdict.PASS, "changed, but reported only (gate=0)"
+        return Verdict.PASS, "changed, but reported only (=any)"
     if measure.better == "neither" or base is None or head is None:
         return Verdict.REGRESSION, "changed, and must not"
     sign = 1 if measure.better == "lower" else -1
@@ -133,7 +133,6 @@ def _case_rows(
     for metric, measure in measures(ExactMetrics).items():
         base, head = sides["base"][metric], sides["head"][metric]
         settings = settings_for(case, metric, thresholds)
-        settings |= settings_for(name, metric, thresholds)
         judged = exact_verdict(measure, base, head, settings)
         rows.append(Row(name, metric, *judged, base=base, head=head))
     return rows
@@ -292,8 +291,8 @@ def timings_of(run: Run, pairs: Pairs) -> Timings:
     """Return pairs with what the run's header says they are judged by."""
     thresholds = run.header["thresholds"]
     rules = {
-        case: TimingRule(**settings_for(case, SECONDS, thresholds))
-        for case in run.header["timed"]
+        case.text: TimingRule(**settings_for(case.name, case.method, thresholds))
+        for case in map(parse_case, run.header["timed"])
     }
     return Timings(pairs, rules, plan_for(run.config["pairs"]))
 
@@ -322,8 +321,6 @@ def accuracy_rows(run: Run, thresholds: Sequence[str]) -> list[Row]:
     for row in run.rows("accuracy"):
         by_case.setdefault(row["case"], []).append(row)
     return [
-        accuracy_row(
-            case, rows, settings_for(f"{case}:accuracy", "accuracy", thresholds)
-        )
+        accuracy_row(case, rows, settings_for(case, "accuracy", thresholds))
         for case, rows in by_case.items()
     ]

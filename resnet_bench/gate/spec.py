@@ -1,7 +1,8 @@
 """What `check`, `compare`, `noise` and `baseline` can be asked."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,100 +59,180 @@ def parse_case(text: str) -> Case:
     return Case(name, method)
 
 
-#: The names that can be set, by metric.
-SETTINGS = {
-    "seconds": ("significant", "regression", "tolerated", "smallest_seconds"),
-    "accuracy": ("margin", "floor"),
-    "parameters": ("tolerated", "gate"),
-    "flops": ("tolerated", "gate"),
-    "forward_operations": ("tolerated", "gate"),
-    "backward_operations": ("tolerated", "gate"),
-    "state_dict_keys": ("gate",),
-    "output_checksum": ("gate",),
-}
+#: What a time can be of: the methods of a case, and the phases of a speed run.
+TIMES = ("forward", "loss", "backward", "optimizer", "step", "inference")
+
+#: Quantities without noise; the last two are no numbers, so they change or do not.
+NUMBERS = ("parameters", "flops", "forward_operations", "backward_operations")
+EXACT = (*NUMBERS, "state_dict_keys", "output_checksum")
+
+#: What a limit can be set for; without one of them it is for every time of the case.
+LIMITED = (*TIMES, "memory", "accuracy", "exact", *EXACT)
 
 #: Matches every case.
 ANY_CASE = "*"
 
+#: The least difference of times that counts is written in one of these.
+SECONDS_IN = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+
+#: A limit is what makes a regression. The low bound must be above this much of it (at
+#: most 3 %), and a pass needs a high bound below the limit and this margin: 5 % gives
+#: the rule of a case without a limit.
+SIGNIFICANT_SHARE = 0.6
+MOST_SIGNIFICANT = 0.03
+PASS_MARGIN = 0.05
+
+#: The field of the rule that a limit changes, by what it is for, its sign and unit.
+CHANGED = {
+    **dict.fromkeys(
+        (*TIMES, ""),
+        {"=%": "regression", **{f"={unit}": "smallest_seconds" for unit in SECONDS_IN}},
+    ),
+    "memory": {"=%": "regression"},
+    "accuracy": {"=pp": "margin", ">=%": "floor"},
+    **dict.fromkeys((*NUMBERS, "exact"), {"=%": "tolerated"}),
+}
+
+FORM = re.compile(r"(?P<case>.*[^>=])(?P<sign>>?=)(?P<limit>[^=]+)")
+LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>%|pp|us|µs|ms|s)")
+OLD_FORM = re.compile(
+    rf"(?P<case>.+)/(?P<metric>seconds|accuracy|{'|'.join(EXACT)})/"
+    r"(?P<name>significant|regression|tolerated|smallest_seconds|margin|floor|gate)"
+    r"=(?P<value>\d+(\.\d+)?([eE]-?\d+)?)"
+)
+
+EXPECTED = (
+    "CASE:METHOD=8% (slower by so much fails), =50us (a smaller difference never "
+    "counts), CASE:flops=2% or =any, CASE:accuracy=1pp or >=80%"
+)
+
 
 @dataclass(frozen=True)
 class Threshold:
-    """One changed setting of one rule; `gate` is 0 (report only) or 1."""
+    """A limit for one case, or `*`; `what` is None for all times of the case.
 
+    `settings` are the fields of the rule that it changes.
+    """
+
+    text: str
     case: str
-    metric: str
-    name: str
-    value: float
+    what: str | None
+    settings: Mapping[str, float]
+
+    def applies(self, case: str, what: str) -> bool:
+        """Whether the limit is for this quantity of this case."""
+        groups = (what, "exact" if what in EXACT else what)
+        named = what in TIMES if self.what is None else self.what in groups
+        return named and self.case in (ANY_CASE, case)
 
     @property
-    def text(self) -> str:
-        """The threshold as it is written in a configuration."""
-        return f"{self.case}/{self.metric}/{self.name}={self.value!r}"
+    def narrowness(self) -> tuple[bool, bool]:
+        """What decides between limits that apply: the larger one does."""
+        return self.case != ANY_CASE, self.what not in (None, "exact")
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Read `CASE/METRIC/NAME=VALUE`; raises UsageError."""
-    path, separator, number = text.strip().partition("=")
-    parts = path.rsplit("/", 2)
-    if not separator or len(parts) != 3:
-        raise UsageError(
-            f"--threshold {text}: expected CASE/METRIC/NAME=VALUE, "
-            "such as resnet18:forward/seconds/tolerated=0.2"
-        )
-    case, metric, name = parts
-    if metric not in SETTINGS:
-        raise UsageError(f"--threshold {text}: expected one of {', '.join(SETTINGS)}")
-    if name not in SETTINGS[metric]:
-        accepted = ", ".join(SETTINGS[metric])
-        raise UsageError(f"--threshold {text}: {metric} has {accepted}")
-    return Threshold(case, metric, name, _number(text, number))
+    """Read a limit such as `resnet50:step=8%`; raises UsageError."""
+    text = text.strip()
+    if old := OLD_FORM.fullmatch(text):
+        raise UsageError(f"--threshold {text}: this is now written {_renewed(old)}")
+    found = FORM.fullmatch(text)
+    if found is None:
+        raise UsageError.for_option("--threshold", text, EXPECTED)
+    case, separator, what = found["case"].rpartition(":")
+    if not separator or what not in LIMITED:
+        case, what = found["case"], ""
+    settings = _settings(what, found["sign"], found["limit"])
+    if not settings:
+        raise UsageError.for_option("--threshold", text, EXPECTED)
+    return Threshold(text, case, what or None, settings)
 
 
-def _number(text: str, number: str) -> float:
-    try:
-        value = float(number)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise UsageError(f"--threshold {text}: expected a number of 0 or more")
-    return value
+def _settings(what: str, sign: str, limit: str) -> dict[str, float]:
+    """Return what a limit changes; nothing where it has no meaning."""
+    if sign + limit == "=any":
+        return {"gate": 0.0} if what in (*EXACT, "exact") else {}
+    found = LIMIT.fullmatch(limit)
+    if found is None:
+        return {}
+    number, unit = float(found["number"]), found["unit"]
+    name = CHANGED.get(what, {}).get(sign + unit)
+    if name == "smallest_seconds":
+        return {name: number * SECONDS_IN[unit]}
+    if name == "regression":
+        return _slower_by(number / 100) if number else {}
+    return {name: number / 100} if name else {}
 
 
-def settings_for(case: str, metric: str, thresholds: Iterable[str]) -> dict[str, float]:
-    """Return what was set for one case and metric; a named case beats `*`."""
-    parsed = [parse_threshold(text) for text in thresholds]
-    matching = [row for row in parsed if row.metric == metric]
-    general = {row.name: row.value for row in matching if row.case == ANY_CASE}
-    own = {row.name: row.value for row in matching if row.case == case}
-    return general | own
+def _slower_by(limit: float) -> dict[str, float]:
+    return {
+        "significant": min(SIGNIFICANT_SHARE * limit, MOST_SIGNIFICANT),
+        "regression": limit,
+        "tolerated": limit + PASS_MARGIN,
+    }
+
+
+def _renewed(old: re.Match[str]) -> str:
+    """Return a limit of the form CASE/METRIC/NAME=VALUE as it is written now."""
+    metric, name, value = old["metric"], old["name"], float(old["value"])
+    case, _, _ = old["case"].partition(":")
+    percent = f"{100 * value:g}%"
+    if metric == "seconds":
+        limit = {
+            "significant": f"{100 * value / SIGNIFICANT_SHARE:g}%",
+            "tolerated": f"{max(1.0, 100 * (value - PASS_MARGIN)):g}%",
+            "smallest_seconds": f"{1e6 * value:g}us",
+        }.get(name, percent)
+        return f"{old['case']}={limit}"
+    limit = {
+        "margin": f"={100 * value:g}pp",
+        "floor": f">={percent}",
+        "gate": "=0%" if value else "=any",
+    }.get(name, f"={percent}")
+    return f"{case}:{metric}{limit}"
+
+
+def settings_for(case: str, what: str, thresholds: Iterable[str]) -> dict[str, float]:
+    """Return the rule's changed fields for one quantity of one case.
+
+    A named case beats `*`, and a named quantity all of them.
+    """
+    limits = [parse_threshold(text) for text in thresholds]
+    merged: dict[str, float] = {}
+    for limit in sorted(limits, key=lambda limit: limit.narrowness):
+        if limit.applies(case, what):
+            merged.update(limit.settings)
+    return merged
 
 
 def thresholds_in(table: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the thresholds of a `[tool.resnet-bench.check]` table.
+    """Return the limits of a `[tool.resnet-bench.check]` table: its list `threshold`.
 
-    They stand below it as `[….thresholds."CASE".METRIC]` with `NAME = VALUE`.
-    Raises UsageError for any other table, and for unknown names.
+    Raises UsageError for tables below it, with what to write where they held limits.
     """
     tables = {key: value for key, value in table.items() if isinstance(value, dict)}
-    thresholds = tables.pop("thresholds", {})
+    if thresholds := tables.pop("thresholds", None):
+        renewed = json.dumps(_renewed_table(thresholds), ensure_ascii=False)
+        raise UsageError(f"[check.thresholds] is now written threshold = {renewed}")
     if tables:
-        raise UsageError(f"[check.{min(tables)}]: expected [check.thresholds]")
-    return tuple(
-        parse_threshold(f"{case}/{metric}/{name}={_as_number(value)}").text
-        for case, metrics in thresholds.items()
-        for metric, settings in _table(f'thresholds."{case}"', metrics).items()
-        for name, value in _table(f'thresholds."{case}".{metric}', settings).items()
-    )
+        raise UsageError(f"[check.{min(tables)}]: expected keys, no table")
+    limits = table.get("threshold", ())
+    texts = limits.split(",") if isinstance(limits, str) else limits
+    return tuple(parse_threshold(str(text)).text for text in texts)
 
 
-def _table(name: str, value: object) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UsageError(f"[check.{name}]: expected a table")
-    return value
+def _renewed_table(table: Mapping[str, Any]) -> list[str]:
+    """Return nested tables CASE, METRIC, NAME = VALUE as a list of limits."""
+    texts = [f"{path}={float(value)}" for path, value in _leaves(table)]
+    found = [OLD_FORM.fullmatch(text) for text in texts]
+    return list(dict.fromkeys(_renewed(old) for old in found if old))
 
 
-def _as_number(value: object) -> object:
-    return int(value) if isinstance(value, bool) else value
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, (int, float)):
+        yield path.removeprefix("/"), value
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        yield from _leaves(inner, f"{path}/{key}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +241,10 @@ class RuleOptions(Options):
 
     threshold: tuple[str, ...] = option(
         (),
-        help="Change a rule, as CASE/METRIC/NAME=VALUE (CASE may be *).",
+        help="Limits as resnet50:step=8%, *:flops=2%, blobs:accuracy>=80% (* is every "
+        "case).",
         parse=lambda text: parse_threshold(text).text,
-        metavar="RULE,…",
+        metavar="LIMIT,…",
     )
     strict: bool = option(
         False, help="Exit with 5 if any row is inconclusive or otherwise not ok."
@@ -171,9 +253,9 @@ class RuleOptions(Options):
 
     @property
     def thresholds(self) -> tuple[str, ...]:
-        """The thresholds of the configuration file, then those of the option."""
+        """The limits of the configuration file, then those of the option."""
         table = read_configuration(Path.cwd()).table("check")
-        return (*thresholds_in(table), *self.threshold)
+        return tuple(dict.fromkeys([*thresholds_in(table), *self.threshold]))
 
 
 DEFAULT_SUBJECT = "resnet_bench.gate.default_subject:subject"
@@ -312,6 +394,9 @@ class CompareConfig(RuleOptions, ResultsOptions, ExportOptions):
         help="Two runs: ids, folders, or names of baselines; the first is the base.",
         argument=True,
         metavar="RUN RUN",
+    )
+    across: bool = option(
+        False, help="Give the ratios of runs whose settings differ; none is judged."
     )
 
     def __post_init__(self) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from scipy import stats
 
 from resnet_bench.experiments.speed.view.rows import SWITCHES
-from resnet_bench.gate.compare import ASSUMED_PROCESS_SPREAD, DEVIATIONS
+from resnet_bench.gate.compare import DEVIATIONS
+from resnet_bench.gate.spreads import ASSUMED_PROCESS_SPREAD
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 

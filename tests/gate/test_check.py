@@ -193,7 +193,7 @@ def test_a_case_that_neither_tree_knows_is_refused_by_name(
 def test_a_rule_for_a_case_that_nobody_has_is_refused(
     repository: Path, output: Output
 ) -> None:
-    rule = "aa:forward/seconds/tolerated=0.5"
+    rule = "aa:forward=50%"
     with pytest.raises(UsageError, match=r"--threshold aa.*: expected a case of a, or"):
         run_check(changed(threshold=(rule,)), output)
 
@@ -375,7 +375,7 @@ def test_a_floor_gates_even_identical_predictions(
     config = changed(
         cases=("a:accuracy",),
         metrics=("accuracy",),
-        threshold=("a:accuracy/accuracy/floor=0.95",),
+        threshold=("a:accuracy>=95%",),
     )
     assert run_check(config, output) is ExitCode.REGRESSION
 
@@ -392,14 +392,11 @@ def test_thresholds_come_from_the_projects_file(
     repository: Path, write: Write, output: Output
 ) -> None:
     (repository / "resnet-bench.toml").write_text(
-        '[check.thresholds."a:forward".seconds]\nregression = 0.5\ntolerated = 0.6\n'
+        '[check]\nthreshold = ["a:forward=50%"]\n'
     )
     write(seconds={"a:forward": 0.013})
     assert run_check(CONFIG, output) is ExitCode.OK
-    assert latest().header["thresholds"] == [
-        "a:forward/seconds/regression=0.5",
-        "a:forward/seconds/tolerated=0.6",
-    ]
+    assert latest().header["thresholds"] == ["a:forward=50%"]
 
 
 def test_every_output_is_written(

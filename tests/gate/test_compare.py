@@ -1,24 +1,27 @@
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
+from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.gate.baselines import keep_baseline
-from resnet_bench.gate.compare import compare_runs, labels_of, run_compare
+from resnet_bench.gate.compare import compare_runs, run_compare
 from resnet_bench.gate.deciding import Verdict
+from resnet_bench.gate.observed import labels_of
 from resnet_bench.gate.report import Report, tables_of
 from resnet_bench.gate.rows import Row
 from resnet_bench.gate.spec import BaselineConfig, CompareConfig
+from resnet_bench.gate.spreads import Spreads, spreads_of
 from resnet_bench.output import Output
 from resnet_bench.reports.stored import shown
 from resnet_bench.store.reading import Run, read_run
 from resnet_bench.store.writing import create_run
 from tests.gate.conftest import Write
 from tests.gate.test_check import changed, run_id_of
-from tests.toys.speed_runs import store_speed_run
+from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 
 RESULTS = Path("results")
 
@@ -47,10 +50,42 @@ def stored(
     return read_run(folder)
 
 
-def speed(depth: int, seconds: float, **further: Any) -> Line:
-    samples = [seconds * (1 + 0.001 * step) for step in range(10)]
-    record = {"type": "speed_samples", "round": 0, "forward_seconds": samples}
-    return {"variant": depth}, {**record, **further}
+Change = Callable[[SpeedCell, dict[str, Any]], dict[str, Any]]
+
+
+def scaled(factors: Mapping[int | None, float], **further: Any) -> Change:
+    """Return what makes a variant slower by a factor; further fields as given."""
+
+    def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if record["type"] != "speed_samples":
+            return record
+        factor = factors.get(cell.variant, 1.0)
+        times = {
+            name: [factor * value for value in values]
+            for name, values in record.items()
+            if name.endswith("_seconds") and isinstance(values, list)
+        }
+        rates = {
+            name: [value / factor for value in values]
+            for name, values in record.items()
+            if name.endswith("_per_second")
+        }
+        return {**record, **times, **rates, **further}
+
+    return change
+
+
+def speed_run(
+    folder: Path,
+    run: str,
+    factors: Mapping[int | None, float] | None = None,
+    further: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Run:
+    """A run of ResNet-18 and 50, a step of some slower by a factor."""
+    change = scaled(factors or {}, **(further or {}))
+    options = {"variants": (18, 50), "mode": "train", **options}
+    return read_run(store_speed_run(folder, run, change=change, **options))
 
 
 def training(seed: int, error: float) -> Line:
@@ -58,8 +93,11 @@ def training(seed: int, error: float) -> Line:
     return {"depth": 20, "seed": seed}, record
 
 
-def compared(base: Run, head: Run, spread: float | None = 0.02) -> Report:
-    return compare_runs(base, head, (), spread)
+KNOWN = Spreads(0.02, "measured by noise")
+
+
+def compared(base: Run, head: Run, spreads: Spreads = KNOWN, **how: Any) -> Report:
+    return compare_runs(base, head, (), spreads, **how)
 
 
 def verdicts(report: Report) -> dict[tuple[str, str], Verdict]:
@@ -67,60 +105,142 @@ def verdicts(report: Report) -> dict[tuple[str, str], Verdict]:
 
 
 def test_each_metric_of_each_case_is_set_against_the_other(tmp_path: Path) -> None:
-    base = stored(tmp_path / "a", [speed(18, 0.01), speed(50, 0.02)])
-    head = stored(tmp_path / "b", [speed(18, 0.0101), speed(50, 0.03)])
+    base = speed_run(tmp_path, "a")
+    head = speed_run(tmp_path, "b", {18: 1.01, 50: 1.5})
     report = compared(base, head)
-    assert verdicts(report) == {
-        ("variant=18", "forward_seconds"): Verdict.PASS,
-        ("variant=50", "forward_seconds"): Verdict.REGRESSION,
-    }
-    mean = report.facts["geometric_means"]["forward_seconds"]
+    found = verdicts(report)
+    assert found["ResNet-18", "step_seconds"] is Verdict.PASS
+    assert found["ResNet-50", "step_seconds"] is Verdict.REGRESSION
+    assert found["ResNet-50", "train_images_per_second"] is Verdict.REGRESSION
+    back = verdicts(compared(head, base))
+    assert back["ResNet-50", "train_images_per_second"] is Verdict.IMPROVEMENT
+    mean = report.facts["geometric_means"]["step_seconds"]
     assert mean == pytest.approx((1.01 * 1.5) ** 0.5)
     assert report.exit_code is ExitCode.REGRESSION
+    assert not {"waiting_share", "moved_elements"} & {metric for _, metric in found}
 
 
-def test_a_rate_is_better_when_higher(tmp_path: Path) -> None:
-    rates = [{"train_images_per_second": [value] * 8} for value in (100.0, 50.0)]
-    base = stored(tmp_path / "a", [speed(18, 0.01, **rates[0])])
-    head = stored(tmp_path / "b", [speed(18, 0.01, **rates[1])])
-    found = verdicts(compared(base, head))
-    assert found["speed_samples", "train_images_per_second"] is Verdict.REGRESSION
-    back = verdicts(compared(head, base))
-    assert back["speed_samples", "train_images_per_second"] is Verdict.IMPROVEMENT
+def test_a_visit_is_one_value_and_five_decide_nothing(tmp_path: Path) -> None:
+    base = speed_run(tmp_path, "a", rounds=5)
+    head = speed_run(tmp_path, "b", {50: 3.0}, rounds=5)
+    rows = {(row.case, row.metric): row for row in compared(base, head).rows}
+    row = rows["ResNet-50", "step_seconds"]
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.because.startswith("5 and 5 visits; 6 on each side")
+
+
+def test_a_row_that_is_not_ok_decides_nothing(tmp_path: Path) -> None:
+    base = speed_run(tmp_path, "a")
+    head = speed_run(tmp_path, "b", {50: 3.0}, {"flags": ["throttled"]})
+    rows = {(row.case, row.metric): row for row in compared(base, head).rows}
+    row = rows["ResNet-50", "step_seconds"]
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.because == "the head row is throttled"
+
+
+def test_a_first_call_never_gates(tmp_path: Path) -> None:
+    base = speed_run(tmp_path, "a")
+    head = speed_run(tmp_path, "b", {}, {"first_step_seconds": 50.0})
+    report = compared(base, head)
+    assert (
+        verdicts(report)["ResNet-50", "first_step_seconds"] is Verdict.NOT_JUDGED
+    )
+    assert report.exit_code is ExitCode.OK
 
 
 def test_without_knowing_the_spread_little_is_decided(tmp_path: Path) -> None:
-    base = stored(tmp_path / "a", [speed(18, 0.01)])
-    head = stored(tmp_path / "b", [speed(18, 0.013)])
-    found = verdicts(compared(base, head, spread=None))
-    assert found["speed_samples", "forward_seconds"] is Verdict.INCONCLUSIVE
+    base = speed_run(tmp_path, "a")
+    head = speed_run(tmp_path, "b", {50: 1.3})
+    report = compared(base, head, Spreads())
+    assert verdicts(report)["ResNet-50", "step_seconds"] is Verdict.INCONCLUSIVE
+    assert any("assumed to differ by 15%" in notice for notice in report.notices)
+    assert "widened by the 15.0%" in tables_of(report)[0].notes[0]
 
 
 def test_another_machine_compares_only_what_is_exact(tmp_path: Path) -> None:
-    base = stored(tmp_path / "a", [speed(18, 0.01, parameters=7)])
-    head = stored(tmp_path / "b", [speed(18, 0.01, parameters=7)], machine_key="n")
-    report = compared(base, head)
-    assert verdicts(report) == {
-        ("speed_samples", "forward_seconds"): Verdict.NOT_COMPARABLE,
-        ("speed_samples", "parameters"): Verdict.PASS,
-    }
+    base = speed_run(tmp_path, "a")
+    other = {**ENVIRONMENT, "machine_key": "n"}
+    report = compared(base, speed_run(tmp_path, "b", environment=other))
+    found = verdicts(report)
+    assert found.pop(("all cases", "times and memory")) is Verdict.NOT_COMPARABLE
+    assert found["ResNet-18", "parameters"] is Verdict.PASS
+    assert set(found.values()) == {Verdict.PASS}
     assert report.exit_code is ExitCode.NOT_COMPARABLE
-    assert any("Different machines (m, n)" in notice for notice in report.notices)
+    assert any("Different machines (" in notice for notice in report.notices)
+
+
+def test_other_settings_are_named_and_compared_only_when_asked(tmp_path: Path) -> None:
+    base = speed_run(tmp_path, "a")
+    head = speed_run(tmp_path, "b", {18: 0.5, 50: 0.5}, dtype=("bfloat16",))
+    report = compared(base, head)
+    (refused,) = [row for row in report.rows if row.case == "all cases"]
+    assert "the settings differ: dtype float32 → bfloat16" in refused.because
+    assert "--across" in refused.because
+    assert report.exit_code is ExitCode.NOT_COMPARABLE
+    across = compared(base, head, across=True)
+    rows = {(row.case, row.metric): row for row in across.rows}
+    row = rows["ResNet-18", "step_seconds"]
+    assert row.verdict is Verdict.NOT_JUDGED
+    assert row.ratio is not None
+    assert row.ratio.estimate == pytest.approx(0.5)
+    assert across.exit_code is ExitCode.OK
+
+
+def test_memory_is_judged_by_the_spread_of_its_passes(tmp_path: Path) -> None:
+    def bigger(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if record["type"] != "peak_memory":
+            return record
+        return {**record, "peak_bytes": int(1.2 * record["peak_bytes"])}
+
+    options: dict[str, Any] = {"variants": (18,), "mode": "train"}
+    base = read_run(store_speed_run(tmp_path, "a", **options))
+    head = read_run(store_speed_run(tmp_path, "b", change=bigger, **options))
+    key = ("ResNet-18", "train_peak_memory_bytes")
+    assert verdicts(compared(base, base))[key] is Verdict.PASS
+    assert verdicts(compared(base, head))[key] is Verdict.INCONCLUSIVE
+    known = Spreads(0.5, "measured by noise", memory=0.01)
+    found = {(row.case, row.metric): row for row in compared(base, head, known).rows}
+    assert found[key].verdict is Verdict.REGRESSION
+
+
+def test_the_spread_comes_from_noise_or_stored_runs_or_is_assumed(
+    tmp_path: Path,
+) -> None:
+    runs = [
+        speed_run(tmp_path, f"2026010{n}T000000Z_abcdef0_0000", {18: 1 + n / 50})
+        for n in range(1, 9)
+    ]
+    found = spreads_of(tmp_path, runs[0], runs[1])
+    assert found.source == "between stored runs of equal settings"
+    assert 0.02 < found.times < 0.1
+    alone = speed_run(tmp_path / "alone", "a")
+    assert spreads_of(tmp_path / "alone", alone, alone) == Spreads()
+
+
+def test_cases_of_one_run_are_one_line(tmp_path: Path) -> None:
+    base = speed_run(tmp_path, "a", variants=(18, 34, 50))
+    head = speed_run(tmp_path, "b", variants=(18,))
+    report = compared(base, head)
+    (row,) = [row for row in report.rows if row.verdict is Verdict.MISSING]
+    assert row.case == "2 cases"
+    assert row.because == "only in the base run: ResNet-34, ResNet-50"
+    assert report.exit_code is ExitCode.INCOMPLETE
+
+
+def test_a_case_that_failed_in_one_run_says_so(tmp_path: Path) -> None:
+    base = speed_run(tmp_path, "a")
+    head = speed_run(tmp_path, "b", failing={50: "no memory"})
+    (row,) = [
+        row for row in compared(base, head).rows if row.verdict is Verdict.MISSING
+    ]
+    assert (row.case, row.because) == ("ResNet-50", "failed in the head run")
 
 
 def test_two_experiments_are_not_comparable(tmp_path: Path) -> None:
-    base = stored(tmp_path / "a", [speed(18, 0.01)])
+    base = speed_run(tmp_path, "a")
     head = stored(tmp_path / "b", [training(0, 5.0)], experiment="degradation")
     with pytest.raises(NotComparableError, match="two of the same experiment"):
         compared(base, head)
-
-
-def test_a_cell_on_one_side_only_is_missing(tmp_path: Path) -> None:
-    base = stored(tmp_path / "a", [speed(18, 0.01), speed(50, 0.02)])
-    head = stored(tmp_path / "b", [speed(18, 0.01)])
-    report = compared(base, head)
-    assert verdicts(report)["variant=50", "forward_seconds"] is Verdict.MISSING
-    assert report.exit_code is ExitCode.INCOMPLETE
 
 
 def test_errors_are_paired_by_seed(tmp_path: Path) -> None:
@@ -164,15 +284,11 @@ def test_several_records_of_a_cell_are_told_apart(tmp_path: Path) -> None:
     assert [row.case for row in compared(run, run).rows] == ["layer=1", "layer=2"]
 
 
-def test_zero_has_no_ratio(tmp_path: Path) -> None:
-    base = stored(tmp_path / "a", [speed(18, 0.01, first_step_seconds=0.0)])
-    head = stored(tmp_path / "b", [speed(18, 0.01, first_step_seconds=1.0)])
-    found = verdicts(compared(base, head))
-    assert found["speed_samples", "first_step_seconds"] is Verdict.INCONCLUSIVE
+def test_a_run_against_itself_says_so(tmp_path: Path) -> None:
+    base = speed_run(tmp_path, "a")
     itself = compared(base, base)
-    assert itself.notices[-1] == "Run a is compared with itself."
-    same = verdicts(itself)
-    assert same["speed_samples", "first_step_seconds"] is Verdict.PASS
+    assert "Run a is compared with itself." in itself.notices
+    assert set(verdicts(itself).values()) == {Verdict.PASS}
 
 
 def test_a_label_holds_only_what_differs_within_its_kind_of_record() -> None:
@@ -184,9 +300,9 @@ def test_a_label_holds_only_what_differs_within_its_kind_of_record() -> None:
         ]
     )
     assert [*found.values()] == [
-        "record=speed variant=18",
-        "record=speed variant=34",
-        "record=ceiling",
+        "speed variant=18",
+        "speed variant=34",
+        "ceiling",
     ]
 
 
@@ -209,18 +325,11 @@ def test_rows_of_unlike_protocols_are_not_set_against_each_other(
         read_run(store_speed_run(tmp_path, name, protocol=protocol, **options))
         for name, protocol in (("own", None), ("timm", "timm"), ("again", "timm"))
     )
-    unlike = [
-        row for row in compared(own, timm).rows if row.metric == "inference_seconds"
-    ]
-    assert [row.verdict for row in unlike] == [Verdict.MISSING] * 2
-    said = {row.case: row.because for row in unlike}
-    (case,) = [case for case in said if "protocol=timm" in case]
-    assert said.pop(case) == "only in the head run"
-    assert list(said.values()) == ["only in the base run"]
-    alike = [
-        row for row in compared(timm, again).rows if row.metric == "inference_seconds"
-    ]
-    assert [row.verdict for row in alike] == [Verdict.PASS]
+    unlike = compared(own, timm)
+    assert any("protocol None → timm" in row.because for row in unlike.rows)
+    assert not [row for row in unlike.rows if row.metric == "inference_seconds"]
+    alike = verdicts(compared(timm, again))
+    assert alike["ResNet-18", "inference_seconds"] is Verdict.PASS
 
 
 def test_two_checks_are_compared_by_what_they_saw_of_the_head(
@@ -245,8 +354,8 @@ def test_two_checks_are_compared_by_what_they_saw_of_the_head(
 def test_another_machines_run_ends_with_not_comparable(
     repository: Path, output: Output
 ) -> None:
-    stored(RESULTS / "speed" / "a", [speed(18, 0.01)])
-    stored(RESULTS / "speed" / "b", [speed(18, 0.01)], machine_key="n")
+    speed_run(RESULTS, "a")
+    speed_run(RESULTS, "b", environment={**ENVIRONMENT, "machine_key": "n"})
     compare = CompareConfig(runs=("a", "b"), explain=True)
     assert run_compare(compare, output) is ExitCode.NOT_COMPARABLE
 
@@ -254,7 +363,7 @@ def test_another_machines_run_ends_with_not_comparable(
 def test_different_experiments_are_refused_in_the_output_too(
     repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stored(RESULTS / "speed" / "a", [speed(18, 0.01)])
+    speed_run(RESULTS, "a")
     stored(RESULTS / "degradation" / "b", [training(0, 5)], experiment="degradation")
     compare = CompareConfig(runs=("a", "b"), export_markdown=Path("-"))
     with pytest.raises(NotComparableError, match="same experiment"):
@@ -263,6 +372,6 @@ def test_different_experiments_are_refused_in_the_output_too(
 
 
 def test_a_run_of_an_unknown_experiment_is_refused(tmp_path: Path) -> None:
-    strange = stored(tmp_path / "a", [speed(18, 0.01)], experiment="alchemy")
+    strange = stored(tmp_path / "a", [training(0, 5.0)], experiment="alchemy")
     with pytest.raises(UsageError, match="is of alchemy"):
         shown(strange)

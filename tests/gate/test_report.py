@@ -89,19 +89,6 @@ def test_a_refusal_is_one_row() -> None:
     assert report.troubles == ["subject interface: not comparable, because no subject."]
 
 
-def test_many_rows_of_one_run_only_are_one_line() -> None:
-    reason = "only in the base run"
-    only = [Row(f"c{n}", "flops", Verdict.MISSING, reason) for n in range(6)]
-    report = Report(command="compare", rows=[*only, GONE])
-    assert report.troubles == [
-        "c:exact exact: missing, because gone.",
-        "6 rows all: missing, because only in the base run.",
-    ]
-    (table,) = tables_of(report)
-    assert [*table.frame["case"]] == ["c:exact", "6 rows"]
-    assert report.summary == "compare: 7 missing"
-
-
 def test_a_changed_quantity_is_not_collapsed() -> None:
     changed = Row(case="a:exact", metric="flops", verdict=Verdict.REGRESSION)
     assert collapsed([changed, SAME[1]]) == [changed, SAME[1]]

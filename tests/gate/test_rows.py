@@ -62,10 +62,10 @@ def test_a_row_for_each_quantity() -> None:
     assert worse == ["flops"]
 
 
-@pytest.mark.parametrize("case", ["net", "net:exact", "*"])
-def test_a_project_can_let_a_quantity_go(case: str) -> None:
+@pytest.mark.parametrize("limit", ["net:flops", "net:exact", "*:flops"])
+def test_a_project_can_let_a_quantity_go(limit: str) -> None:
     records = [side("base"), side("head", flops=3)]
-    rows = exact_rows(records, [f"{case}/flops/gate=0"])
+    rows = exact_rows(records, [f"{limit}=any"])
     assert {row.verdict for row in rows} == {Verdict.PASS}
 
 

@@ -1,8 +1,10 @@
+import re
 from typing import Any
 
 import pytest
 
 from resnet_bench.errors import UsageError
+from resnet_bench.gate.deciding import TimingRule
 from resnet_bench.gate.spec import (
     BaselineConfig,
     Case,
@@ -81,62 +83,99 @@ def test_the_gates_own_name_is_taken() -> None:
         parse_case("control:step")
 
 
-def test_a_threshold_names_case_metric_and_setting() -> None:
-    row = parse_threshold("resnet18:step/seconds/tolerated=0.2")
-    assert (row.case, row.metric, row.name, row.value) == (
-        "resnet18:step",
-        "seconds",
-        "tolerated",
-        0.2,
-    )
-    assert parse_threshold(row.text) == row
+@pytest.mark.parametrize(
+    ("text", "case", "what", "settings"),
+    [
+        (
+            "resnet50:step=8%",
+            "resnet50",
+            "step",
+            {"significant": 0.03, "regression": 0.08, "tolerated": 0.13},
+        ),
+        ("a:step=50us", "a", "step", {"smallest_seconds": 50e-6}),
+        ("*=0.2 ms", "*", None, {"smallest_seconds": 0.2e-3}),
+        ("a:flops=2%", "a", "flops", {"tolerated": 0.02}),
+        ("a:exact=any", "a", "exact", {"gate": 0.0}),
+        ("a:accuracy=1pp", "a", "accuracy", {"margin": 0.01}),
+        ("a:accuracy>=80%", "a", "accuracy", {"floor": 0.8}),
+    ],
+)
+def test_a_limit_is_written_as_one_says_it(
+    text: str, case: str, what: str | None, settings: dict[str, float]
+) -> None:
+    limit = parse_threshold(text)
+    assert (limit.case, limit.what) == (case, what)
+    assert limit.settings == pytest.approx(settings)
+
+
+def test_five_percent_is_the_rule_of_a_case_without_a_limit() -> None:
+    rule = TimingRule(**settings_for("a", "step", ("a=5%",)))
+    assert rule == TimingRule()
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    "text",
     [
-        ("seconds/tolerated=0.2", "CASE/METRIC/NAME"),
-        ("a/seconds/tolerated", "CASE/METRIC/NAME"),
-        ("a/watts/tolerated=1", "expected one of seconds"),
-        ("a/flops/floor=1", "flops has tolerated, gate"),
-        ("a/seconds/tolerated=much", "a number"),
-        ("a/seconds/tolerated=-1", "a number"),
-        ("a/seconds/tolerated=inf", "a number"),
+        "a:step",
+        "a:step=much",
+        "a:step=0.08",
+        "a:step=-1%",
+        "a:step=0%",
+        "a:step>=8%",
+        "a:flops=50us",
+        "a:output_checksum=1%",
+        "a:accuracy=80%",
+        "a:step=any",
     ],
 )
-def test_a_malformed_threshold_is_refused(text: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_a_limit_without_meaning_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected CASE:METHOD=8%"):
         parse_threshold(text)
 
 
-def test_a_named_case_beats_the_star() -> None:
-    rules = (
-        "a/seconds/tolerated=0.3",
-        "*/seconds/tolerated=0.2",
-        "*/seconds/regression=0.1",
-        "*/accuracy/floor=0.9",
-    )
-    assert settings_for("a", "seconds", rules) == {"tolerated": 0.3, "regression": 0.1}
-    assert settings_for("b", "seconds", rules) == {"tolerated": 0.2, "regression": 0.1}
-
-
-def test_thresholds_of_a_file_are_nested_tables() -> None:
-    table = {
-        "subject": "a:b",
-        "thresholds": {"*": {"flops": {"gate": False}, "seconds": {"tolerated": 1}}},
-    }
-    assert thresholds_in(table) == ("*/flops/gate=0.0", "*/seconds/tolerated=1.0")
-
-
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("old", "new"),
     [
-        ({"limits": {}}, r"\[check.limits\]: expected \[check.thresholds\]"),
-        ({"thresholds": {"a": 3}}, "expected a table"),
-        ({"thresholds": {"a": {"flops": 3}}}, "expected a table"),
-        ({"thresholds": {"a": {"watts": {"gate": 0}}}}, "expected one of seconds"),
+        ("a:step/seconds/regression=0.2", "a:step=20%"),
+        ("a:step/seconds/tolerated=0.25", "a:step=20%"),
+        ("*/seconds/smallest_seconds=0.0001", "*=100us"),
+        ("a:exact/flops/gate=0", "a:flops=any"),
+        ("a/flops/gate=1", "a:flops=0%"),
+        ("a/flops/tolerated=0.02", "a:flops=2%"),
+        ("*/accuracy/margin=0.02", "*:accuracy=2pp"),
+        ("a:accuracy/accuracy/floor=0.8", "a:accuracy>=80%"),
     ],
 )
-def test_other_tables_of_a_file_are_refused(table: dict[str, Any], said: str) -> None:
+def test_the_old_form_is_refused_with_the_new_one(old: str, new: str) -> None:
+    with pytest.raises(UsageError, match=f"now written {re.escape(new)}$"):
+        parse_threshold(old)
+    assert parse_threshold(new)
+
+
+def test_a_named_case_beats_the_star_and_a_named_method_the_case() -> None:
+    limits = ("a:step=30%", "a=10%", "*=20%", "*:accuracy>=90%")
+
+    def limit_of(case: str, what: str) -> float:
+        return settings_for(case, what, limits)["regression"]
+
+    assert limit_of("a", "step") == 0.3
+    assert limit_of("a", "forward") == 0.1
+    assert limit_of("b", "step") == 0.2
+    assert settings_for("b", "accuracy", limits) == {"floor": 0.9}
+
+
+def test_limits_of_a_file_are_a_list() -> None:
+    table = {"subject": "a:b", "threshold": ["*:flops=any", "*=8%"]}
+    assert thresholds_in(table) == ("*:flops=any", "*=8%")
+
+
+def test_tables_of_limits_are_refused_with_the_list() -> None:
+    old = {
+        "a:step": {"seconds": {"regression": 0.2, "tolerated": 0.25}},
+        "b:accuracy": {"accuracy": {"floor": 0.8}},
+    }
+    said = re.escape('now written threshold = ["a:step=20%", "b:accuracy>=80%"]')
     with pytest.raises(UsageError, match=said):
-        thresholds_in(table)
+        thresholds_in({"thresholds": old})
+    with pytest.raises(UsageError, match=r"\[check.limits\]: expected keys"):
+        thresholds_in({"limits": {}})

@@ -158,6 +158,8 @@ def store_speed_run(
     run: str,
     environment: Any = None,
     rounds: int = 8,
+    change: Change = unchanged,
+    failing: Mapping[Any, str] | None = None,
     **options: Any,
 ) -> Path:
     """Write a complete run below `results` and return its folder."""
@@ -167,7 +169,7 @@ def store_speed_run(
     del header["kind"], header["schema_version"]
     folder = results / "speed" / run
     with create_run(folder, header) as writer:
-        for line in lines_of(config, rounds, unchanged, {}):
+        for line in lines_of(config, rounds, change, failing or {}):
             kind, cell, attempt = (line.pop(key) for key in ("kind", "cell", "attempt"))
             if kind == "record":
                 writer.record(cell, attempt, line)

@@ -10,7 +10,7 @@ from resnet_bench.experiments.finetune.view.show import (
     share_images,
     show,
 )
-from resnet_bench.gate.compare import observations_of
+from resnet_bench.gate.observed import observations_of
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import markdown
 from resnet_bench.store.reading import Run
