@@ -7,6 +7,7 @@ from pathlib import Path
 
 from resnet_bench.errors import ExitCode, NotComparableError
 from resnet_bench.gate.baselines import commit_of
+from resnet_bench.gate.deciding import first_look
 from resnet_bench.gate.measuring import (
     Measurement,
     OpenCases,
@@ -51,6 +52,7 @@ def run_check(config: CheckConfig, output: Output) -> ExitCode:
                 seeds=config.seeds,
                 thresholds=config.thresholds,
                 open_cases=open_cases_of,
+                first_look=first_look,
                 budget=budget,
             )
             run = measured(wanted, output)
@@ -124,6 +126,7 @@ def report_of(run: Run) -> Report:
             "pairs": len(timings.pairs),
         },
         notices=[*_control_notice(timings), *_tree_notice(trees)],
+        too_few=timings.too_few,
     )
 
 

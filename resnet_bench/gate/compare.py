@@ -94,9 +94,9 @@ def compare_runs(
     left, right = observations_of(base), observations_of(head)
     changed = changed_settings(left, right)
     terms = Comparison(same, spreads, thresholds, changed if across else {})
-    common = [_matched(side, terms.changed) for side in (left, right)]
+    before, after = (_matched(side, terms.changed) for side in (left, right))
     rows = [
-        *_common_rows(*common, terms),
+        *_common_rows(before, after, terms),
         *_refused_rows(terms, changed),
         *(() if changed else _alone_rows(base, head, left, right)),
     ]
@@ -114,7 +114,7 @@ def compare_runs(
             "geometric_means": geometric_means(rows),
             "environment": differences(base.environment, head.environment),
         },
-        notices=[*_notices(base, head, terms, rows), *_newer_metrics(*common)],
+        notices=[*_notices(base, head, terms, rows), *_newer_metrics(before, after)],
         note=f"Interval: Hodges-Lehmann over the visits of a run, {spreads.note}.",
         counted="visits",
     )
@@ -168,9 +168,7 @@ def _common_rows(
     if not terms.same_machine:
         keys = [key for key in keys if left[key].measure.unit not in MACHINE_UNITS]
     labels = labels_of(json.loads(case) for case in dict.fromkeys(k[0] for k in keys))
-    return [
-        _row(labels[key[0]], key[1], left[key], right[key], terms) for key in keys
-    ]
+    return [_row(labels[key[0]], key[1], left[key], right[key], terms) for key in keys]
 
 
 def _refused_rows(terms: Comparison, changed: Changes) -> list[Row]:

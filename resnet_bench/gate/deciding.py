@@ -53,7 +53,7 @@ class Plan:
     """
 
     looks: tuple[int, ...] = (12, 16, 20)
-    false_alarm: float = 0.01
+    false_alarm: float = 0.05
     false_pass: float = 0.05
 
     @property
@@ -83,13 +83,40 @@ class Plan:
         return (*reached, measured)
 
 
-def plan_for(pairs: int) -> Plan:
-    """Return the plan of a check that measures at most `pairs` pairs.
+#: Beyond so many cases a check looks once more, after the last of these.
+FEW_CASES = 13
+LOOKS, LOOKS_OF_MANY = (12, 16, 20), (12, 16, 20, 24)
+
+
+def looks_of(cases: int) -> tuple[int, ...]:
+    """Return after how many pairs a check looks that is not told otherwise."""
+    return LOOKS if cases <= FEW_CASES else LOOKS_OF_MANY
+
+
+def most_pairs(cases: int) -> int:
+    """Return after how many pairs a check of so many cases ends by default."""
+    return looks_of(cases)[-1]
+
+
+def first_look(cases: int) -> int:
+    """Return the pairs before which no case can be told to be slower.
+
+    The least probability of a signed-rank test of n pairs is 2**-n; it has to reach
+    one case's share of one look's share of the false alarms.
+    """
+    looks = looks_of(cases)
+    shares = len(looks) * max(1, cases) / Plan.false_alarm
+    return max(looks[0], math.ceil(math.log2(shares)))
+
+
+def plan_for(pairs: int, cases: int = 1) -> Plan:
+    """Return the plan of a check of `cases` cases that measures at most `pairs` pairs.
 
     The last look is after the last pair.
     """
-    planned = tuple(look for look in Plan().looks if look < pairs)
-    return Plan(looks=(*planned, pairs))
+    first = first_look(cases)
+    planned = (first, *(look for look in looks_of(cases) if look > first))
+    return Plan(looks=(*(look for look in planned if look < pairs), pairs))
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,20 @@
 """Measuring for `check` and `noise`: what is exact first, then seeds, then pairs."""
 
 import contextlib
+import math
 import re
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from resnet_bench.errors import UsageError
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.execution.choice import make_executor
+from resnet_bench.gate.deciding import most_pairs
 from resnet_bench.gate.records import (
     ExactCell,
     Grid,
@@ -178,6 +180,20 @@ class Measurement:
     thresholds: tuple[str, ...]
     open_cases: Callable[[Run, Sequence[Case]], OpenCases]
     budget: Budget
+    first_look: Callable[[int], int] | None = None
+
+    def planned(self, cases: int) -> "Measurement":
+        """Return the same with the number of pairs that so many cases take.
+
+        Raises UsageError where fewer were asked for than the first look needs.
+        """
+        config = self.config
+        pairs = config.pairs or most_pairs(cases)
+        least = self.first_look(cases) if self.first_look else 0
+        if pairs < least:
+            accepted = f"at least {least} for {cases} cases"
+            raise UsageError.for_option("--pairs", pairs, accepted)
+        return replace(self, config=replace(config, pairs=pairs))
 
     @property
     def launches(self) -> Launches:
@@ -232,6 +248,7 @@ def measured(wanted: Measurement, output: Output) -> Run:
         asked = questions.enter_context(interview(launches))
         grid = Grid(_cases_of(wanted.config, asked), wanted.metrics)
         _refuse_unknown_thresholds(wanted.thresholds, grid, asked)
+        wanted = wanted.planned(len(grid.timed))
         if warning := load_warning(environment.result()):
             output.say(warning)
         recorder = _opened(wanted, wanted.beginning(grid, environment.result()))
@@ -354,8 +371,11 @@ def _record_pairs(
     run = recorder.run()
     pairs, undecided = pairs_of(run), wanted.open_cases(run, grid.timed)
 
+    most, timed = config.pairs or 0, len(grid.timed)
+    first = wanted.first_look(timed) if wanted.first_look else 0
+
     def open_cases(pairs: Pairs) -> Sequence[Case]:
-        return undecided(pairs) if len(pairs) < config.pairs else ()
+        return undecided(pairs) if len(pairs) < most else ()
 
     with nurseries(config.threads, libraries) as start_for:
 
@@ -368,6 +388,25 @@ def _record_pairs(
         for timings in measure_pairs(pairs, config.seed, measure, open_cases, budget):
             seconds = budget.clock() - last
             _keep(recorder, pair_cell(config, len(pairs) - 1), timings, seconds)
-            count = f"pair {len(pairs)} of at most {config.pairs}"
+            count = f"pair {len(pairs)} of at most {most}"
             output.say(f"{count} in {seconds:.1f} s")
+            if len(pairs) == PAIRS_THAT_TELL:
+                _refuse_a_short(budget, first, first - len(pairs), seconds)
             last = budget.clock()
+
+
+#: The first pair also starts what later ones are forked from; the second tells how
+#: long a pair takes.
+PAIRS_THAT_TELL = 2
+
+
+def _refuse_a_short(budget: Budget, first: int, missing: int, seconds: float) -> None:
+    """Raise UsageError where the rest to the first look would not end in time."""
+    if missing > 0 and not budget.allows(missing * seconds):
+        needed = budget.clock() - budget.began + missing * seconds
+        raise UsageError.for_option(
+            "--budget",
+            f"{budget.seconds:g}",
+            f"at least {math.ceil(needed * 1.1)} s, which {first} pairs take here; "
+            "nothing is decided before",
+        )

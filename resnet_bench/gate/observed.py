@@ -54,6 +54,9 @@ KNOWN_ONCE = (
     *TOLD_ONLY,
 )
 
+#: Parameters of a speed row that change nothing of what is measured in the same way.
+NO_SETTING = ("seed", "mode")
+
 Key = tuple[str, str]
 
 
@@ -81,9 +84,9 @@ def observations_of(run: Run) -> dict[Key, Observed]:
     """Return what a run observed, by case (its identity as JSON) and metric."""
     found: dict[Key, Observed] = {}
     if run.experiment == "speed":
-        for row in rows_of(run):
-            if row.status == "ok":
-                found |= _of_a_speed_row(row)
+        for timed in rows_of(run):
+            if timed.status == "ok":
+                found |= _of_a_speed_row(timed)
     counts = Counter((row["cell"], row["type"]) for row in run.records)
     for record_class, row in _rows(run):
         several = counts[row["cell"], row["type"]] > 1
@@ -102,14 +105,17 @@ def case_of(identity: Mapping[str, Any]) -> str:
 
 
 def _speed_identity(row: Measured) -> dict[str, Any]:
-    return {name: row.parameters.get(name) for name in ROW_FIELDS if name != "seed"}
+    names = [name for name in ROW_FIELDS if name not in NO_SETTING]
+    return {name: row.parameters.get(name) for name in names}
 
 
 def _of_a_speed_row(row: SpeedRow) -> dict[Key, Observed]:
     """Return what was measured of a row: a value per visit, and peaks by pass."""
     known = measures(SpeedSamples)
     sampled = [*map(phase_field, PHASES), *RATES]
-    values = {name: list(row.settled(name).values()) for name in sampled}
+    values: dict[str, list[Any]] = {
+        name: list(row.settled(name).values()) for name in sampled
+    }
     values |= {name: [row.known(name)] for name in KNOWN_ONCE}
     of = {name: known[name] for name in values}
     for kind in MEMORY_KINDS:
@@ -154,12 +160,16 @@ def _measured(
 
 def _rows(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
     """Yield the records besides the rows of a speed run."""
-    if run.experiment in EXPERIMENTS:
-        for record_class in EXPERIMENTS[run.experiment].records:
-            if record_class not in (SpeedSamples, PeakMemory):
-                yield from ((record_class, row) for row in run.rows(record_class))
+    if run.experiment not in EXPERIMENTS:
+        yield from _rows_of_a_check(run)
         return
-    # A check stands for its working tree: what it saw of the base is left out.
+    for record_class in EXPERIMENTS[run.experiment].records:
+        if record_class not in (SpeedSamples, PeakMemory):
+            yield from ((record_class, row) for row in run.rows(record_class))
+
+
+def _rows_of_a_check(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
+    """Yield what a check saw of its working tree, which it stands for."""
     for row in run.rows(PairTiming):
         if row["case"] != CONTROL.text:
             yield PairTiming, {**row, "base_seconds": None}
@@ -217,10 +227,7 @@ def labels_of(identities: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     telling = sorted({name for kind in alike for name in _differing(kind)})
     if len(kinds) > 1:
         telling = ["record", *telling]
-    return {
-        case_of(identity): _label(identity, telling)
-        for identity in everything
-    }
+    return {case_of(identity): _label(identity, telling) for identity in everything}
 
 
 def _differing(identities: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -248,5 +255,3 @@ def _label(identity: Mapping[str, Any], telling: Iterable[str]) -> str:
         if identity.get(name) is not None
     ]
     return " ".join(parts) or record
-
-

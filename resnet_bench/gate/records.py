@@ -158,7 +158,7 @@ class Grid:
                 for name in self.accuracy
                 for seed in range(seeds)
             ),
-            *(pair_cell(config, number) for number in range(config.pairs)),
+            *(pair_cell(config, number) for number in range(config.pairs or 0)),
         ]
 
 

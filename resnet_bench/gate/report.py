@@ -32,7 +32,8 @@ class Report:
     """The rows of a check or comparison, and what is to be known besides.
 
     `facts` go into the JSON object; `notices` are sentences for people; `note` says
-    how the intervals were made, `counted` what the samples of a time are.
+    how the intervals were made, `counted` what the samples of a time are. With
+    `too_few` of them an inconclusive row counts as not comparable, strict or not.
     """
 
     command: str
@@ -41,10 +42,13 @@ class Report:
     notices: Sequence[str] = ()
     note: str = "Interval: exact signed-rank over pairs of processes."
     counted: str = "pairs"
+    too_few: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
         """What the command ends with: the worst that any row asks for."""
+        if self.too_few:
+            return self.strict_exit_code
         return worst([row.exit_code for row in self.rows])
 
     @property
@@ -106,7 +110,7 @@ def shown_of(report: Report, *, explain: bool = False) -> Shown:
 
 
 def tables_of(report: Report) -> list[Table]:
-    """Return tables of times and of other ratios, if any, and one of everything else."""
+    """Return a table of times, one of other ratios, and one of everything else."""
     times = [row for row in report.rows if row.unit == "s"]
     ratios = [row for row in report.rows if row.unit != "s" and row.ratio]
     rest = [row for row in report.rows if row.unit != "s" and not row.ratio]
@@ -151,7 +155,7 @@ def _ratio_frame(report: Report, rows: Sequence[Row]) -> pd.DataFrame:
             "verdict": str(row.verdict),
             "base": row.base,
             "head": row.head,
-            **interval_columns("change_percent", _change(row.ratio)),
+            **_change(row.ratio),
             report.counted: row.ratio and row.ratio.samples,
         }
         for row in rows
@@ -159,12 +163,22 @@ def _ratio_frame(report: Report, rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(columns, dtype=object)
 
 
-def _change(ratio: Interval | None) -> Interval | None:
-    """Return a ratio as a change in percent."""
-    if ratio is None:
-        return None
-    changes = (100 * (each - 1) for each in (ratio.estimate, ratio.low, ratio.high))
-    return Interval(*changes, ratio.samples)
+def _change(ratio: Interval | None) -> dict[str, float | None]:
+    """Return a ratio as a change in percent, without bounds where one is unknown."""
+    if ratio is None or ratio.bounded:
+        change = ratio and Interval(
+            _percent(ratio.estimate),
+            _percent(ratio.low),
+            _percent(ratio.high),
+            ratio.samples,
+        )
+        return interval_columns("change_percent", change)
+    unknown = interval_columns("change_percent", None)
+    return {**unknown, "change_percent": _percent(ratio.estimate)}
+
+
+def _percent(ratio: float) -> float:
+    return 100 * (ratio - 1)
 
 
 def _others(rows: Sequence[Row]) -> Table:

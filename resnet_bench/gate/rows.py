@@ -79,7 +79,7 @@ def problem_verdict(problems: Mapping[str, str]) -> tuple[Verdict, str]:
     `problems` maps the side to its error.
     """
     if not problems:
-        return Verdict.FAILED, "the budget ended before the first pair"
+        return Verdict.INCONCLUSIVE, "the budget ended before the first pair"
     text = "; ".join(f"{side}: {problem}" for side, problem in problems.items())
     if len(problems) == 1:
         return Verdict.MISSING, f"on one side only, {text}"
@@ -256,6 +256,11 @@ class Timings:
         control = self.control
         return bool(control.base) and control_moved(control, self.plan, TimingRule())
 
+    @property
+    def too_few(self) -> bool:
+        """Whether measuring ended before the first look."""
+        return bool(self.rules) and len(self.pairs) < self.plan.looks[0]
+
     def rows(self) -> list[Row]:
         """Return a row per judged case that has pairs."""
         return [self._row(case, row) for case, row in self.decisions.items()]
@@ -294,7 +299,7 @@ def timings_of(run: Run, pairs: Pairs) -> Timings:
         case.text: TimingRule(**settings_for(case.name, case.method, thresholds))
         for case in map(parse_case, run.header["timed"])
     }
-    return Timings(pairs, rules, plan_for(run.config["pairs"]))
+    return Timings(pairs, rules, plan_for(run.config["pairs"], len(rules)))
 
 
 def check_rows(run: Run, timings: Timings) -> list[Row]:

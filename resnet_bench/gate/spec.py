@@ -83,14 +83,15 @@ MOST_SIGNIFICANT = 0.03
 PASS_MARGIN = 0.05
 
 #: The field of the rule that a limit changes, by what it is for, its sign and unit.
+OF_TIMES = {
+    "=%": "regression",
+    **{f"={unit}": "smallest_seconds" for unit in SECONDS_IN},
+}
 CHANGED = {
-    **dict.fromkeys(
-        (*TIMES, ""),
-        {"=%": "regression", **{f"={unit}": "smallest_seconds" for unit in SECONDS_IN}},
-    ),
+    **dict.fromkeys((*TIMES, ""), OF_TIMES),
     "memory": {"=%": "regression"},
     "accuracy": {"=pp": "margin", ">=%": "floor"},
-    **dict.fromkeys((*NUMBERS, "exact"), {"=%": "tolerated"}),
+    **{name: {"=%": "tolerated"} for name in (*NUMBERS, "exact")},
 }
 
 FORM = re.compile(r"(?P<case>.*[^>=])(?P<sign>>?=)(?P<limit>[^=]+)")
@@ -296,9 +297,10 @@ class SubjectConfig(ResultsOptions, ExportOptions):
         metavar="SECONDS",
         above=0,
     )
-    pairs: int = option(
-        20,
-        help=f"Most process pairs to measure (at least {FEWEST_PAIRS}).",
+    pairs: int | None = option(
+        None,
+        help=f"Most process pairs to measure, at least {FEWEST_PAIRS} [default: 20; 24 "
+        "beyond 13 cases].",
         minimum=FEWEST_PAIRS,
     )
     threads: int = option(1, help="Threads of each worker process.", minimum=1)

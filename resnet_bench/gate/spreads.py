@@ -43,8 +43,11 @@ class Spreads:
 
     @property
     def note(self) -> str:
-        """How far the intervals of times were widened, and how that is known."""
-        return f"widened by the {self.times:.1%} between two processes ({self.source})"
+        """How far the intervals were widened, and how that is known."""
+        times = f"widened by the {self.times:.1%} between two processes ({self.source})"
+        if self.memory is None:
+            return times
+        return f"{times}; of peaks, by the {self.memory:.1%} between repeated passes"
 
 
 def spreads_of(results: Path, base: Run, head: Run) -> Spreads:

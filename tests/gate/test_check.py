@@ -261,7 +261,7 @@ def test_a_moved_control_leaves_times_undecided(
 def test_a_spent_budget_leaves_times_undecided(
     repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_check(changed(budget=1e-6), output) is ExitCode.INCOMPLETE
+    assert run_check(changed(budget=1e-6), output) is ExitCode.NOT_COMPARABLE
     row = json.loads(capsys.readouterr().out)["rows"][0]
     assert row["because"] == "the budget ended before the first pair"
 
@@ -292,17 +292,29 @@ def test_a_worker_lost_among_the_pairs_ends_the_run_file(
     assert latest().status == "partial"
 
 
-def test_a_few_pairs_are_told_to_be_too_few(
+def test_a_budget_that_ends_before_the_first_look_is_not_comparable(
     repository: Path,
     output: Output,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(measuring, "_refuse_a_short", lambda *arguments: None)
     ticks = iter(range(10**6))
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
-    assert run_check(changed(metrics=("time",), budget=15.0), output) is ExitCode.OK
+    config = changed(metrics=("time",), budget=15.0)
+    assert run_check(config, output) is ExitCode.NOT_COMPARABLE
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert "pairs were measured, 12 are planned at least" in row["because"]
+
+
+def test_a_budget_too_short_for_the_first_look_is_refused_with_the_seconds(
+    repository: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
+    with pytest.raises(UsageError, match=r"--budget 15: expected at least \d+ s"):
+        run_check(changed(metrics=("time",), budget=15.0), output)
+    assert len(latest().rows(PairTiming)) == 4
 
 
 class Stopper:

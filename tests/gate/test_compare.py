@@ -142,9 +142,7 @@ def test_a_first_call_never_gates(tmp_path: Path) -> None:
     base = speed_run(tmp_path, "a")
     head = speed_run(tmp_path, "b", {}, {"first_step_seconds": 50.0})
     report = compared(base, head)
-    assert (
-        verdicts(report)["ResNet-50", "first_step_seconds"] is Verdict.NOT_JUDGED
-    )
+    assert verdicts(report)["ResNet-50", "first_step_seconds"] is Verdict.NOT_JUDGED
     assert report.exit_code is ExitCode.OK
 
 

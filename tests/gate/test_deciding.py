@@ -11,10 +11,13 @@ from resnet_bench.gate.deciding import (
     decide,
     decide_in_turn,
     detectable_effect,
+    first_look,
     judge,
+    most_pairs,
     open_cases,
     pair_spread,
     pairs_needed,
+    plan_for,
 )
 from resnet_bench.statistics.intervals import Interval
 
@@ -73,7 +76,7 @@ def test_every_case_gets_its_verdict_in_the_order_given() -> None:
 
 
 def test_many_cases_need_more_pairs_for_a_regression() -> None:
-    rules = {f"case{number}": RULE for number in range(20)}
+    rules = {f"case{number}": RULE for number in range(100)}
     at_twelve = decide({"case0": pairs(1.2, 12)}, rules, PLAN)
     at_sixteen = decide({"case0": pairs(1.2, 16)}, rules, PLAN)
     assert at_twelve["case0"].verdict is Verdict.INCONCLUSIVE
@@ -81,9 +84,9 @@ def test_many_cases_need_more_pairs_for_a_regression() -> None:
 
 
 def test_each_regression_found_makes_the_next_easier() -> None:
-    rules = {f"case{number}": RULE for number in range(14)}
+    rules = {f"case{number}": RULE for number in range(70)}
     alone = decide({"case0": pairs(1.2)}, rules, PLAN)
-    after_others = decide({"case0": pairs(1.2)}, rules, PLAN, regressions_before=4)
+    after_others = decide({"case0": pairs(1.2)}, rules, PLAN, regressions_before=20)
     assert alone["case0"].verdict is Verdict.INCONCLUSIVE
     assert after_others["case0"].verdict is Verdict.REGRESSION
 
@@ -169,3 +172,21 @@ def test_pairs_needed_are_those_that_detect() -> None:
 
 def test_an_effect_below_the_rule_is_never_found() -> None:
     assert pairs_needed(0.03, 0.07, RULE, PLAN) is None
+
+
+@pytest.mark.parametrize(
+    ("cases", "first", "looks"),
+    [
+        (1, 12, (12, 16, 20)),
+        (13, 12, (12, 16, 20)),
+        (34, 12, (12, 16, 20, 24)),
+        (200, 14, (14, 16, 20, 24)),
+    ],
+)
+def test_the_first_look_comes_when_it_can_decide(
+    cases: int, first: int, looks: tuple[int, ...]
+) -> None:
+    assert first_look(cases) == first
+    plan = plan_for(most_pairs(cases), cases)
+    assert plan.looks == looks
+    assert 2.0**-first <= plan.alarm_level / cases
