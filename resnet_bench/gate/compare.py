@@ -85,11 +85,7 @@ def compare_runs(
     `across` sets cases against each other whose settings differ between the runs;
     they are not judged. Raises NotComparableError for runs of different experiments.
     """
-    if base.experiment != head.experiment:
-        raise NotComparableError(
-            f"run {base.id} is of {base.experiment}, run {head.id} of "
-            f"{head.experiment}: expected two of the same experiment"
-        )
+    _refuse_two_experiments(base, head)
     same = base.machine_key is not None and base.machine_key == head.machine_key
     left, right = observations_of(base), observations_of(head)
     changed = changed_settings(left, right)
@@ -118,6 +114,14 @@ def compare_runs(
         note=f"Interval: Hodges-Lehmann over the visits of a run, {spreads.note}.",
         counted="visits",
     )
+
+
+def _refuse_two_experiments(base: Run, head: Run) -> None:
+    if base.experiment != head.experiment:
+        raise NotComparableError(
+            f"run {base.id} is of {base.experiment}, run {head.id} of "
+            f"{head.experiment}: expected two of the same experiment"
+        )
 
 
 def changed_settings(
