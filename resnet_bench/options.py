@@ -7,6 +7,7 @@ the config.
 
 import dataclasses
 import math
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -276,7 +277,8 @@ def _text(text: str) -> str:
 def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError(f"{text!r}: expected a path")
-    return Path(text)
+    # Path.expanduser would raise where there is no such user.
+    return Path(os.path.expanduser(text))  # noqa: PTH111
 
 
 _PARSERS: dict[type, Parse] = {

@@ -114,6 +114,18 @@ def test_a_bad_value_is_named_with_what_is_accepted(
     assert message in " ".join(read(*arguments).split())
 
 
+def test_a_persons_home_is_expanded_wherever_the_path_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/of")
+    assert read("--folder=~/a").folder == Path("/home/of/a")
+    assert read(RESNET_BENCH_FOLDER="~/a").folder == Path("/home/of/a")
+    assert read("--folder", "a/~").folder == Path("a/~")
+    assert read("--folder", "~nobody-of-this-name/a").folder == Path(
+        "~nobody-of-this-name/a"
+    )
+
+
 @given(st.lists(st.sampled_from(sorted(VARIANTS)), min_size=1))
 def test_lists_are_the_same_with_commas_and_repeated(depths: list[int]) -> None:
     joined = read("--variants", ",".join(map(str, depths)))

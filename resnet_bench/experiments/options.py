@@ -11,6 +11,9 @@ from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset, parse_vari
 from resnet_bench.engine.models.design import STEMS
 from resnet_bench.options import Options, check, option
 
+#: The data set that is a person's own folder.
+IMAGE_FOLDER = "imagefolder"
+
 #: torchvision's stem and stages halve the image five times.
 SMALLEST_IMAGE = 8
 
@@ -36,11 +39,33 @@ class DataOptions(Options):
         help=f"Data set: {', '.join(DATASETS)} (default: by profile).",
         parse=parse_dataset,
     )
-    data_dir: Path | None = option(None, help="Folder that holds the data set.")
+    data_dir: Path | None = option(
+        None,
+        help="Folder that holds the data set; without --dataset it is a folder of "
+        "images: CLASS/*, or train/CLASS/* and test/CLASS/*.",
+    )
     download: bool = option(False, help="Download the data set when it is not there.")
     skip_bad_images: bool = option(
         False, help="Leave out images that cannot be decoded, and count them."
     )
+
+    def dataset_or_folder(self, usual: str, *others: str) -> str:
+        """Return the data set's name: without one, a given folder is the data set.
+
+        It is not where `usual`, or one of `others` that the run reads, needs a folder.
+        """
+        if self.dataset is not None:
+            return self.dataset
+        folder_is_taken = any(not DATASETS[name].built_in for name in (usual, *others))
+        return usual if folder_is_taken or self.data_dir is None else IMAGE_FOLDER
+
+    def announce_folder(self) -> list[str]:
+        """Return what a folder of images holds, where there is one on this machine."""
+        if self.dataset != IMAGE_FOLDER or not (self.data_dir and self.data_dir.is_dir()):
+            return []
+        from resnet_bench.engine.image_folders import describe_image_folder
+
+        return describe_image_folder(self.data_dir)
 
 
 @dataclass(frozen=True, kw_only=True)

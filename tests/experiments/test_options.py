@@ -1,10 +1,12 @@
 """Options that experiments share, and what each of them refuses."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resnet_bench.errors import UsageError
+from resnet_bench.experiments.degradation.spec import Config as Degradation
 from resnet_bench.experiments.describe.spec import Config as Describe
 from resnet_bench.experiments.finetune.spec import Config as Finetune
 from resnet_bench.experiments.pretrain.spec import Config as Pretrain
@@ -52,3 +54,38 @@ def test_a_value_out_of_bounds_is_named_with_what_is_accepted(
 @pytest.mark.parametrize("config", [Describe, Finetune, Pretrain])
 def test_a_variant_given_twice_counts_once(config: type[Any]) -> None:
     assert config(variants=(34, 18, 34)).variants == (34, 18)
+
+
+PHOTOS = Path("photos")
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "expected"),
+    [
+        (Finetune, {}, "digits-5-9"),
+        (Finetune, {"data_dir": PHOTOS}, "imagefolder"),
+        (Finetune, {"data_dir": PHOTOS, "dataset": "cifar10"}, "cifar10"),
+        (Finetune, {"data_dir": PHOTOS, "source": "cifar10"}, "digits-5-9"),
+        (Pretrain, {}, "digits-0-4"),
+        (Pretrain, {"data_dir": PHOTOS}, "imagefolder"),
+        (Degradation, {}, "digits"),
+        (Degradation, {"data_dir": PHOTOS}, "imagefolder"),
+        (Degradation, {"data_dir": PHOTOS, "profile": "paper"}, "cifar10"),
+    ],
+)
+def test_a_folder_given_without_a_data_set_is_the_data_set(
+    config: type[Any], options: dict[str, Any], expected: str
+) -> None:
+    assert config(**options).dataset == expected
+
+
+@pytest.mark.parametrize("config", [Degradation, Finetune, Pretrain])
+def test_a_folder_of_images_is_announced(config: type[Any], tmp_path: Path) -> None:
+    for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (said,) = config(data_dir=tmp_path).announce_folder()
+    assert said.startswith(f"DATA: {tmp_path}: 4 images of 2 classes")
+    assert config(data_dir=tmp_path / "elsewhere").announce_folder() == []
+    assert config().announce_folder() == []

@@ -6,7 +6,6 @@ folders of a person's own images.
 
 import copy
 import pickle
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,16 +16,17 @@ import torch
 import torchvision
 import torchvision.transforms.v2.functional as transforms
 from torch import Tensor
-from torchvision.datasets.folder import default_loader
 from torchvision.transforms._presets import ImageClassification
 
 from resnet_bench.catalogue import DATASETS, parse_dataset
 from resnet_bench.engine.data.built_in import load_built_in
-from resnet_bench.engine.data.splits import (
-    ImageData,
-    Normalisation,
-    Split,
-    stratified_halves,
+from resnet_bench.engine.data.decoding import Decoded, decode_all
+from resnet_bench.engine.data.splits import ImageData, Normalisation, Split
+from resnet_bench.engine.image_folders import (
+    FEWEST_IMAGES,
+    ClassFolders,
+    legible,
+    list_image_folder,
 )
 from resnet_bench.errors import UsageError
 
@@ -60,7 +60,7 @@ CHUNK = 1024
 
 Sample = tuple[str | Path, int]
 
-#: Share of the images held out where a folder has no test half of its own.
+#: Share of each class held out where a folder has no test half of its own.
 TEST_SHARE = 0.2
 
 #: The published sizes of Imagenette, and the folder of each.
@@ -256,110 +256,44 @@ def load_files(
     return _image_data(name, names, [half.split for half in decoded], decoded)
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """The images that decoded, and how many did not."""
-
-    split: Split
-    skipped: int
-
-
-def decode(path: Path, side: int) -> Tensor:
-    """Return an image file as uint8 (3, side, side): short side fitted, then centred.
-
-    Raises UsageError that names a file which cannot be decoded.
-    """
-    try:
-        pixels = transforms.pil_to_tensor(default_loader(str(path)))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UsageError(
-            f"image {path} cannot be decoded ({' '.join(str(error).split())}): "
-            "repair or remove it, or give --skip-bad-images"
-        ) from error
-    fitted: Tensor = transforms.resize(pixels, [side], antialias=True)
-    square: Tensor = transforms.center_crop(fitted, [side, side])
-    return square
-
-
-def decode_all(samples: Sequence[Sample], side: int, skip_bad_images: bool) -> Decoded:
-    """Decode every image; with `skip_bad_images` the bad ones are counted instead."""
-    images, labels = [], []
-    for path, label in samples:
-        try:
-            images.append(decode(Path(path), side))
-        except UsageError:
-            if not skip_bad_images:
-                raise
-        else:
-            labels.append(label)
-    if not images:
-        raise UsageError("none of the images could be decoded")
-    split = Split(torch.stack(images), torch.tensor(labels))
-    return Decoded(split, len(samples) - len(images))
-
-
 def load_folder(folder: Path, side: int, skip_bad_images: bool) -> ImageData:
-    """Return the images of `train/CLASS/` and `test/CLASS/` (or `val/CLASS/`).
+    """Return the images of a person's own folder, as `list_image_folder` finds them.
 
-    Where there is no `train` folder, `CLASS/` folders are read and a fixed fifth of
-    each class is held out. Raises UsageError for a layout, a class or an image that
-    cannot be used.
+    Where it is not divided, a fixed fifth of each class is held out. Raises UsageError
+    for a layout, a class or an image that cannot be used.
     """
-    if not (folder / "train").is_dir():
-        return _load_undivided(folder, side, skip_bad_images)
-    held_out = next((n for n in ("test", "val") if (folder / n).is_dir()), None)
-    if held_out is None:
-        raise UsageError(f"--data-dir {folder} has train/ but neither test/ nor val/")
-    train, test = _samples(folder / "train"), _samples(folder / held_out)
-    if train.classes != test.classes:
-        raise UsageError(
-            f"--data-dir {folder}: train/ has the classes {', '.join(train.classes)}, "
-            f"{held_out}/ has {', '.join(test.classes)}"
-        )
-    _check_counts(folder / "train", train)
-    halves = [decode_all(h.samples, side, skip_bad_images) for h in (train, test)]
-    splits = [half.split for half in halves]
-    return _image_data("imagefolder", train.classes, splits, halves)
+    listed = list_image_folder(folder)
+    halves = [listed.train, *([listed.test] if listed.test else [])]
+    decoded = [decode_all(half.samples, side, skip_bad_images) for half in halves]
+    for half, images in zip(halves, decoded, strict=True):
+        least = 1 if listed.test else FEWEST_IMAGES
+        _check_decoded(half, images.split.labels, least)
+    splits = [images.split for images in decoded]
+    if listed.test is None:
+        splits = [splits[0].take(part) for part in _hold_out(splits[0].labels)]
+    return _image_data("imagefolder", listed.train.classes, splits, decoded)
 
 
-def _load_undivided(folder: Path, side: int, skip_bad_images: bool) -> ImageData:
-    listed = _samples(folder)
-    _check_counts(folder, listed)
-    whole = decode_all(listed.samples, side, skip_bad_images)
-    labels = whole.split.labels
-    held_out = max(len(listed.classes), round(TEST_SHARE * len(labels)))
-    halves = [whole.split.take(i) for i in stratified_halves(labels, held_out)]
-    return _image_data("imagefolder", listed.classes, halves, [whole])
-
-
-@dataclass(frozen=True)
-class _Listed:
-    classes: tuple[str, ...]
-    samples: list[Sample]
-
-
-def _samples(folder: Path) -> _Listed:
-    """List a class-per-folder tree the way torchvision's ImageFolder does."""
-    try:
-        dataset = torchvision.datasets.ImageFolder(folder)
-    except OSError as error:
-        raise UsageError(
-            f"--data-dir: {folder} must hold one folder of images per class "
-            f"({' '.join(str(error).split())})"
-        ) from error
-    return _Listed(tuple(dataset.classes), list(dataset.samples))
-
-
-def _check_counts(folder: Path, listed: _Listed) -> None:
-    """Refuse a class of one image, which can be neither divided nor learnt."""
-    counts = Counter(label for _, label in listed.samples)
-    for label, name in enumerate(listed.classes):
-        if counts[label] < 2:
+def _check_decoded(listed: ClassFolders, labels: Tensor, least: int) -> None:
+    """Refuse a class of which too few images could be decoded."""
+    counts = torch.bincount(labels, minlength=len(listed.classes)).tolist()
+    for name, count in zip(listed.classes, counts, strict=True):
+        if count < least:
             raise UsageError(
-                f"class folder {folder / name} holds one image: expected at least two"
+                f"class folder {legible(listed.folder)}/{name}: {count} of its images "
+                f"can be decoded: expected at least {least}"
             )
-    if len(listed.classes) < 2:
-        raise UsageError(f"{folder} holds one class: expected at least two")
+
+
+def _hold_out(labels: Tensor) -> list[Tensor]:
+    """Return sorted training and test indices, some of every class in both."""
+    order = Split(labels, labels).nested_order()
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        members = order[labels[order] == label]
+        count = max(1, round(TEST_SHARE * len(members)))
+        held_out[members[:count]] = True
+    return [torch.nonzero(half).flatten() for half in (~held_out, held_out)]
 
 
 def _image_data(

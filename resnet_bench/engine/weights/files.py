@@ -1,17 +1,23 @@
 """Files of weights: found or fetched, checked before they are used, and written."""
 
+import argparse
+import collections
 import contextlib
+import datetime
 import hashlib
 import pickle
 import re
 import socket
 import sys
+import types
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -19,16 +25,44 @@ from torch import Tensor
 from torchvision.models import ResNet, WeightsEnum, get_model_weights
 
 from resnet_bench.catalogue import VARIANTS
+from resnet_bench.engine.weights.matching import match, tensors_in
 from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
 
 #: torch.hub's convention: the beginning of the sha256 ends the file's name.
 _HASH_SUFFIX = re.compile(r"-([0-9a-f]{8,64})\.[^.]+$")
 
-#: Names under which trainers keep the state dict inside a checkpoint.
-_CONTAINERS = ("state_dict", "model_state_dict", "model", "network", "weights")
+#: What numpy calls to read its own scalars and arrays back.
+_NUMPY_READERS = {
+    "scalar": np.float64(0).__reduce__()[0],
+    "_reconstruct": np.empty(0).__reduce__()[0],
+}
 
-#: What data-parallel, compiling and self-supervised trainers put before each name.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "network.")
+#: Classes that hold values and run no code: trainers keep their settings in them.
+#: Paths are read as pure ones, which touch no file.
+_INERT: tuple[Any, ...] = (
+    argparse.Namespace,
+    types.SimpleNamespace,
+    collections.defaultdict,
+    datetime.datetime,
+    datetime.date,
+    datetime.timedelta,
+    datetime.timezone,
+    *((kind, f"builtins.{kind.__name__}") for kind in (dict, float, int, list, str)),
+    *(
+        (kind, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for kind in (PurePosixPath, PureWindowsPath)
+        for name in (kind.__name__, kind.__name__.removeprefix("Pure"))
+    ),
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdgFDGSUMm"},
+    *(
+        (reader, f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for name, reader in _NUMPY_READERS.items()
+    ),
+)
 
 _HEAD = "fc."
 _NO_ANSWER_SECONDS = 30.0
@@ -76,28 +110,59 @@ def imagenet_weights(variant: int, version: str, *, verify: bool) -> Weights:
     origin = f"imagenet:{version}" + ("" if verify else " (unverified)")
     with _readable(path), contextlib.redirect_stdout(sys.stderr):
         state = entry.get_state_dict(progress=False, weights_only=True)
-    return Weights(origin, sha256, state_dict_in(state, path))
+    return Weights(origin, sha256, dict(state))
 
 
-def file_weights(path: Path, *, verify: bool) -> Weights:
-    """Load weights from a safetensors file, or a pickle that holds nothing but data.
+def file_weights(path: Path, variant: int, *, verify: bool) -> Weights:
+    """Load a variant's weights from a safetensors file, or a pickle of data alone.
 
+    They are found by their names and shapes, whatever container and prefix they have.
     A hash in the file's name (`name-0123abcd.pth`) must fit unless `verify` is off.
-    Raises UsageError when the file is missing, InputOutputError when it is truncated,
-    has another hash, or is a pickle that would run code.
+    Raises UsageError when the file is missing or holds no tensors, InputOutputError
+    when it is truncated, has another hash, or is a pickle that would run code.
     """
     if not path.is_file():
         raise UsageError(f"--weights file:{path}: there is no such file")
     sha256 = sha256_of(path)
     if verify:
         check_hash(path, sha256)
-    content: Any
-    if path.suffix == ".safetensors":
-        content = load_tensors(path)
-    else:
-        with _readable(path):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    return Weights(f"file:{path.name}", sha256, state_dict_in(content, path))
+    plain = path.suffix == ".safetensors"
+    tensors = dict(tensors_in(load_tensors(path) if plain else _unpickled(path)))
+    if not tensors:
+        raise UsageError(f"{path}: it holds no state dict")
+    found = match(tensors, variant)
+    origin = f"file:{path.name}"
+    if found.others:
+        origin += f" (tensors of something else left out: {found.others})"
+    return Weights(origin, sha256, found.state)
+
+
+def _unpickled(path: Path) -> object:
+    """Load what torch.save wrote, unless it holds code; raises InputOutputError."""
+    if _is_torchscript(path):
+        call = f"torch.jit.load({path.name!r}, map_location='cpu')"
+        raise _not_a_state_dict(path, "a TorchScript program, not a state dict", call)
+    with _readable(path), torch.serialization.safe_globals(list(_INERT)):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether the file is an archive with the constants that only TorchScript has."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(n.endswith("/constants.pkl") for n in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _not_a_state_dict(path: Path, what: str, call: str) -> InputOutputError:
+    """Return the error that shows the two lines that make a state dict."""
+    made = f"{path.stem}-state-dict.pth"
+    return InputOutputError(
+        f"{path}: it is {what}; where you trust it, make one of it:\n"
+        f"    model = {call}\n"
+        f"    torch.save(model.state_dict(), {made!r})"
+    )
 
 
 def check_hash(path: Path, sha256: str) -> None:
@@ -120,20 +185,6 @@ def sha256_of(path: Path) -> str:
         raise InputOutputError(
             f"cannot read {path}: {error.strerror or error}"
         ) from error
-
-
-def state_dict_in(content: object, path: Path) -> dict[str, Tensor]:
-    """Find the state dict in a checkpoint and strip what trainers put before names.
-
-    Raises UsageError when there is none.
-    """
-    for name in _CONTAINERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    if not isinstance(content, Mapping) or not content:
-        raise UsageError(f"{path}: it holds no state dict")
-    state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-    return _without_prefixes(state)
 
 
 def load_backbone(network: ResNet, weights: Weights) -> None:
@@ -167,14 +218,6 @@ def _difference(name: str, wanted: Tensor | None, given: Tensor | None) -> str:
     return ""
 
 
-def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if state and all(name.startswith(prefix) for name in state):
-            stripped = {name[len(prefix) :]: value for name, value in state.items()}
-            return _without_prefixes(stripped)
-    return state
-
-
 def _download(entry: WeightsEnum, path: Path) -> None:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_NO_ANSWER_SECONDS)  # torch.hub itself waits for ever
@@ -206,6 +249,10 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _refused(path: Path, reason: str) -> InputOutputError:
+    if _holds_a_module(path):
+        call = f"torch.load({path.name!r}, map_location='cpu', weights_only=False)"
+        what = "a whole pickled model, which could run code, not a state dict"
+        return _not_a_state_dict(path, what, call)
     asked = re.search(r"GLOBAL (\S+)", reason)
     with path.open("rb") as file:
         is_pickle = file.read(1) == pickle.PROTO
@@ -216,6 +263,14 @@ def _refused(path: Path, reason: str) -> InputOutputError:
             "plain state dict with torch.save, or a safetensors file"
         )
     return _unreadable(path)
+
+
+def _holds_a_module(path: Path) -> bool:
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except (RuntimeError, ValueError, EOFError, OSError, LookupError):
+        return False
+    return any(name.startswith("torch.nn.modules.") for name in names)
 
 
 def _unreadable(path: Path) -> InputOutputError:

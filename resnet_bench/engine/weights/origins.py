@@ -60,14 +60,19 @@ def parse_weights(text: str) -> WeightsSource:
     if kind == "imagenet" and (detail or not colon):
         return _imagenet(text, detail or "V1")
     if kind == "file" and detail:
-        return WeightsSource("file", path=Path(detail))
+        return WeightsSource("file", path=_path(detail))
     if kind == "suite" and (detail or not colon):
-        return WeightsSource("suite", path=Path(detail) if detail else None)
+        return WeightsSource("suite", path=_path(detail) if detail else None)
     if text == "random":
         return WeightsSource("random")
     if text == "auto":
         return WeightsSource("auto")
     raise UsageError.for_option("--weights", text, ACCEPTED)
+
+
+def _path(text: str) -> Path:
+    # Path.expanduser would raise where there is no such user.
+    return Path(os.path.expanduser(text))  # noqa: PTH111
 
 
 def _imagenet(text: str, version: str) -> WeightsSource:
@@ -110,6 +115,6 @@ def cache_folder() -> Path:
     """
     own = os.environ.get(CACHE_VARIABLE)
     if own:
-        return Path(own)
+        return _path(own)
     shared = os.environ.get("XDG_CACHE_HOME")
     return (Path(shared) if shared else Path.home() / ".cache") / "resnet-bench"

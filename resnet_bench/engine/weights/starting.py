@@ -70,7 +70,8 @@ def starting_point(
         loaded = imagenet_weights(variant, source.version, verify=verify)
         return StartingPoint(weights=loaded)
     if source.kind == "file" and source.path is not None:
-        return StartingPoint(weights=file_weights(source.path, verify=verify))
+        found = file_weights(source.path, variant, verify=verify)
+        return StartingPoint(weights=found)
     if source.kind == "suite":
         checkpoint = suite_checkpoint(source, variant, recipe)
         return StartingPoint(
@@ -122,7 +123,8 @@ def network_input(
         fitting = stem_that_fits(STEMS[recipe.stem].kernel_size, wanted.name)
         return NetworkInput(stem=fitting, image_size=image_size or recipe.image_size)
     if source.kind == "file" and source.path is not None:
-        kernel = _kernel_size(file_weights(source.path, verify=verify))
+        weights = file_weights(source.path, variants[0], verify=verify)
+        kernel = _kernel_size(weights)
         found = stem_that_fits(kernel, stem)
         usual = None if found.name == "imagenet" else SMALL_IMAGE_DEFAULT
         return NetworkInput(stem=found, image_size=image_size or usual)

@@ -52,6 +52,10 @@ class Degradation(Experiment[Config, DegradationCell]):
 
         return prepare(config)
 
+    def announcements(self, config: Config) -> Sequence[str]:
+        """Say what a folder of images holds."""
+        return config.announce_folder()
+
     def rehearse(self, config: Config) -> None:
         """Load, or download if asked, the data and weights."""
         from resnet_bench.experiments.degradation.run import rehearse

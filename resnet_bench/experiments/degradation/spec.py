@@ -143,7 +143,7 @@ class Config(TrainingOptions):
             "depths": tuple(sorted(set(depths))),
             "seeds": sizes.seeds if self.seeds is None else self.seeds,
             "epochs": sizes.epochs if self.epochs is None else self.epochs,
-            "dataset": self.dataset or sizes.dataset,
+            "dataset": self.dataset_or_folder(sizes.dataset),
             "recipe": self.recipe or sizes.recipe,
         }
         for name, value in values.items():

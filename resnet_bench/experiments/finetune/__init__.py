@@ -55,8 +55,8 @@ class Finetune(Experiment[Config, FinetuneCell | PretrainCell]):
         return prepare(config)
 
     def announcements(self, config: Config) -> Sequence[str]:
-        """Say where the weights come from."""
-        return announce(config)
+        """Say where the weights come from, and what a folder of images holds."""
+        return [*announce(config), *config.announce_folder()]
 
     def rehearse(self, config: Config) -> None:
         """Load, or download if asked, the data and weights."""

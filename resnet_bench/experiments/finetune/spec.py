@@ -30,6 +30,8 @@ from resnet_bench.records import (
     transient,
 )
 
+USUAL_DATASET = "digits-5-9"
+
 STANDARD_FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 
 
@@ -71,8 +73,9 @@ class Config(TrainingOptions, NetworkOptions):
     dataset: str = inherited(
         TrainingOptions,
         "dataset",
-        "digits-5-9",
-        help=f"Target data set: {', '.join(DATASETS)}.",
+        None,
+        help=f"Target data set: {', '.join(DATASETS)} (default: {USUAL_DATASET}, or "
+        "the images in --data-dir).",
     )
     image_size: int | None = inherited(
         NetworkOptions,
@@ -168,6 +171,7 @@ class Config(TrainingOptions, NetworkOptions):
     def _fill_in(self) -> None:
         profile = PROFILES[self.profile]
         values = {
+            "dataset": self.dataset_or_folder(USUAL_DATASET, self.source),
             "strategy": tuple(dict.fromkeys(self.strategy or self._usual_strategies())),
             "seeds": profile.seeds if self.seeds is None else self.seeds,
             "epochs": profile.epochs if self.epochs is None else self.epochs,

@@ -36,6 +36,10 @@ class Pretrain(Experiment[Config, PretrainCell]):
 
         return prepare(config)
 
+    def announcements(self, config: Config) -> Sequence[str]:
+        """Say what a folder of images holds."""
+        return config.announce_folder()
+
     def rehearse(self, config: Config) -> None:
         """Load, or download if asked, the data and weights."""
         from resnet_bench.experiments.pretrain.run import rehearse

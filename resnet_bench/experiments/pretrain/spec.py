@@ -31,8 +31,9 @@ class Config(TrainingOptions, NetworkOptions):
     dataset: str = inherited(
         TrainingOptions,
         "dataset",
-        SourceRecipe.dataset,
-        help=f"Source: {', '.join(DATASETS)}.",
+        None,
+        help=f"Source: {', '.join(DATASETS)} (default: {SourceRecipe.dataset}, or the "
+        "images in --data-dir).",
     )
     image_size: int = inherited(NetworkOptions, "image_size", SourceRecipe.image_size)
     seeds: int = inherited(
@@ -45,8 +46,10 @@ class Config(TrainingOptions, NetworkOptions):
     profile: str = option("quick", help="How much to run.", choices=tuple(PROFILES))
 
     def __post_init__(self) -> None:
-        """Check every value and fill in the profile's epochs."""
+        """Check every value, fill in the data set and the profile's epochs."""
         super().__post_init__()
+        dataset = self.dataset_or_folder(SourceRecipe.dataset)
+        object.__setattr__(self, "dataset", dataset)
         if self.epochs is None:
             object.__setattr__(self, "epochs", PROFILES[self.profile])
 

@@ -264,6 +264,22 @@ def test_class_folders_alone_are_divided_the_same_way_each_time(
     assert data.sha256() == load(tmp_path).sha256()
 
 
+def test_a_rare_class_has_images_in_both_halves(tmp_path: Path) -> None:
+    write_class(tmp_path / "common", 40)
+    write_class(tmp_path / "rare", 2)
+    data = load(tmp_path)
+    assert torch.bincount(data.train.labels).tolist() == [32, 1]
+    assert torch.bincount(data.test.labels).tolist() == [8, 1]
+
+
+def test_a_class_left_without_images_by_bad_ones_is_named(tmp_path: Path) -> None:
+    write_class(tmp_path / "cats", 4)
+    write_class(tmp_path / "dogs", 2)
+    (tmp_path / "dogs" / "0.png").write_bytes(b"no image")
+    with pytest.raises(UsageError, match=r"dogs: 1 of its images can be decoded"):
+        load(tmp_path, skip=True)
+
+
 def test_a_class_folder_with_one_image_is_named(tmp_path: Path) -> None:
     write_class(tmp_path / "cats", 4)
     write_class(tmp_path / "dogs", 1)
@@ -274,12 +290,6 @@ def test_a_class_folder_with_one_image_is_named(tmp_path: Path) -> None:
 def test_one_class_is_no_task(tmp_path: Path) -> None:
     write_class(tmp_path / "cats", 4)
     with pytest.raises(UsageError, match="holds one class"):
-        load(tmp_path)
-
-
-def test_a_training_half_without_a_test_half_is_refused(tmp_path: Path) -> None:
-    write_class(tmp_path / "train" / "cats", 2)
-    with pytest.raises(UsageError, match="neither test/ nor val/"):
         load(tmp_path)
 
 
@@ -295,13 +305,6 @@ def test_a_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_an_empty_class_folder_is_refused(tmp_path: Path) -> None:
-    write_class(tmp_path / "cats", 2)
-    (tmp_path / "dogs").mkdir()
-    with pytest.raises(UsageError, match="dogs"):
-        load(tmp_path)
-
-
 def test_an_image_that_does_not_decode_is_named(tmp_path: Path) -> None:
     write_halves(tmp_path)
     bad = tmp_path / "train" / "cats" / "0.png"
@@ -310,15 +313,6 @@ def test_an_image_that_does_not_decode_is_named(tmp_path: Path) -> None:
         load(tmp_path)
     assert "--skip-bad-images" in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_a_cut_image_is_named(tmp_path: Path) -> None:
-    write_halves(tmp_path)
-    path = tmp_path / "train" / "dogs" / "1.png"
-    Image.effect_noise((64, 64), 50).save(path)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UsageError, match=r"1\.png cannot be decoded"):
-        load(tmp_path)
 
 
 def test_bad_images_are_left_out_and_counted_when_asked(tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
+import argparse
+import collections
 import io
 import os
 import pickle
+import types
 import urllib.error
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torchvision.models import ResNet
@@ -113,26 +118,96 @@ def test_v1_and_v2_have_files_of_their_own() -> None:
 # file
 
 
+def numbered(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of nn.Sequential(*network.children())."""
+    layers = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    numbers = {name: str(number) for number, name in enumerate((*layers, "", "fc"))}
+    parts = {name: name.split(".", 1) for name in state}
+    return {f"{numbers[a]}.{b}": state[name] for name, (a, b) in parts.items()}
+
+
+def prefixed(prefix: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def zeros_like(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+
+
+SETTINGS = {
+    "args": argparse.Namespace(lr=0.1, out=Path("runs"), when=datetime(2024, 1, 1)),
+    "config": types.SimpleNamespace(depth=18),
+    "best": np.float64(93.1),
+    "history": np.arange(3),
+    "counts": collections.defaultdict(list, {"a": [1]}),
+}
+QUEUE = torch.ones(8, 4)
+
+
 @pytest.mark.parametrize(
-    ("prefix", "container"),
+    ("others", "wrap"),
     [
-        ("", None),
-        ("module.", "state_dict"),
-        ("module._orig_mod.", "model"),
-        ("backbone.", None),
+        (0, lambda state: state),
+        (0, lambda state: {"state_dict": prefixed("module.", state), "epoch": 3}),
+        (0, lambda state: {"net": state, "acc": 93.1}),
+        (0, lambda state: {"a": {"b": prefixed("any.name._orig_mod.", state)}}),
+        (0, lambda state: {"model": state, **SETTINGS}),
+        (0, lambda state: {"backbone": numbered(state)}),
+        (2, lambda state: {**prefixed("encoder_q.", state), "queue": QUEUE, "t": QUEUE}),
+        (1, lambda state: {"model": state, "optimizer": {"state": {0: {"m": QUEUE}}}}),
+        (74, lambda state: {"student": state, "teacher": zeros_like(state)}),
     ],
 )
-def test_a_files_containers_and_prefixes_are_stripped(
-    prefix: str, container: str | None, tmp_path: Path
+def test_weights_are_found_in_any_container_under_any_prefix(
+    others: int, wrap: Any, state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
-    names = ("conv1.weight", "fc.weight")
-    content: Any = {prefix + name: torch.ones(1) for name in names}
     path = tmp_path / "net.pth"
-    torch.save({container: content, "epoch": 3} if container else content, path)
-    loaded = file_weights(path, verify=True)
-    assert loaded.origin == "file:net.pth"
+    torch.save(wrap(state), path)
+    loaded = file_weights(path, 18, verify=True)
+    left_out = f" (tensors of something else left out: {others})" if others else ""
+    assert loaded.origin == f"file:net.pth{left_out}"
     assert loaded.state is not None
-    assert set(loaded.state) == set(names)
+    assert loaded.state.keys() == state.keys()
+    assert all(torch.equal(loaded.state[name], state[name]) for name in state)
+
+
+def test_tensors_of_a_deeper_network_are_no_others(
+    state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({**state, "layer1.1.se.weight": QUEUE, "head.weight": QUEUE}, path)
+    loaded = file_weights(path, 18, verify=True)
+    with pytest.raises(UsageError, match=r"layer1\.1\.se\.weight is unknown"):
+        weights.load_backbone(small_network(), loaded)
+
+
+def test_a_whole_pickled_model_is_named_with_the_lines_that_help(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "whole.pth"
+    torch.save({"model": small_network()}, path)
+    with pytest.raises(InputOutputError, match="a whole pickled model") as caught:
+        file_weights(path, 18, verify=True)
+    assert str(caught.value).splitlines()[1:] == [
+        "    model = torch.load('whole.pth', map_location='cpu', weights_only=False)",
+        "    torch.save(model.state_dict(), 'whole-state-dict.pth')",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_is_named_with_the_lines_that_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = torch.nn.Linear(2, 2)
+    torch.jit.save(torch.jit.script(network), "script.pt")
+    with pytest.raises(InputOutputError, match="a TorchScript program") as caught:
+        file_weights(Path("script.pt"), 18, verify=True)
+    lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert lines[0].startswith("model = torch.jit.load('script.pt'")
+    exec("\n".join(lines), {"torch": torch})
+    made = torch.load("script-state-dict.pth", weights_only=True)
+    assert made.keys() == network.state_dict().keys()
 
 
 def test_a_safetensors_file_is_read(
@@ -140,7 +215,7 @@ def test_a_safetensors_file_is_read(
 ) -> None:
     path = tmp_path / "net.safetensors"
     save_tensors(path, state, {})
-    loaded = file_weights(path, verify=True)
+    loaded = file_weights(path, 18, verify=True)
     assert loaded.sha256 == weights.sha256_of(path)
     assert loaded.state is not None
     assert torch.equal(loaded.state["conv1.weight"], state["conv1.weight"])
@@ -148,7 +223,7 @@ def test_a_safetensors_file_is_read(
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no such file") as caught:
-        file_weights(tmp_path / "absent.pth", verify=True)
+        file_weights(tmp_path / "absent.pth", 18, verify=True)
     assert caught.value.exit_code is ExitCode.USAGE
 
 
@@ -156,14 +231,14 @@ def test_a_pickle_that_runs_code_is_refused_by_what_it_asks_for(tmp_path: Path) 
     path = tmp_path / "evil.pth"
     torch.save({"state_dict": RunsCode()}, path)
     with pytest.raises(InputOutputError, match=r"asks for \w+\.system and could run"):
-        file_weights(path, verify=True)
+        file_weights(path, 18, verify=True)
 
 
 def test_a_bare_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.pkl"
     path.write_bytes(pickle.dumps(RunsCode()))
     with pytest.raises(InputOutputError, match="refused, because it is a pickle"):
-        file_weights(path, verify=True)
+        file_weights(path, 18, verify=True)
 
 
 @pytest.mark.parametrize("kept", [0, 30, -100])
@@ -173,15 +248,15 @@ def test_a_truncated_file_is_refused(kept: int, tmp_path: Path) -> None:
     path = tmp_path / "cut.pth"
     path.write_bytes(buffer.getvalue()[:kept])
     with pytest.raises(InputOutputError, match="truncated, or not a file of weights"):
-        file_weights(path, verify=True)
+        file_weights(path, 18, verify=True)
 
 
 def test_a_file_whose_name_carries_another_hash_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net-0123abcd.pth"
     torch.save({"conv1.weight": torch.ones(1)}, path)
     with pytest.raises(InputOutputError, match="its name says 0123abcd"):
-        file_weights(path, verify=True)
-    assert file_weights(path, verify=False).state is not None
+        file_weights(path, 18, verify=True)
+    assert file_weights(path, 18, verify=False).state is not None
 
 
 @pytest.mark.parametrize("content", [[1, 2], {}, 5])
@@ -189,7 +264,7 @@ def test_a_file_without_a_state_dict_is_refused(content: Any, tmp_path: Path) ->
     path = tmp_path / "odd.pth"
     torch.save(content, path)
     with pytest.raises(UsageError, match="holds no state dict"):
-        file_weights(path, verify=True)
+        file_weights(path, 18, verify=True)
 
 
 # safetensors
@@ -219,7 +294,7 @@ def test_a_truncated_safetensors_file_is_named(kept: int, tmp_path: Path) -> Non
     save_tensors(path, TENSORS, {})
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputOutputError, match=r"cut\.safetensors: truncated"):
-        file_weights(path, verify=True)
+        file_weights(path, 18, verify=True)
 
 
 def test_a_missing_file_and_an_unwritable_folder_are_named(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.engine.weights.origins import WeightsSource, parse_weights
+from resnet_bench.engine.weights.origins import WeightsSource, cache_folder, parse_weights
 from resnet_bench.errors import UsageError
 
 
@@ -21,6 +21,14 @@ from resnet_bench.errors import UsageError
 )
 def test_every_documented_spelling_is_read(text: str, expected: WeightsSource) -> None:
     assert parse_weights(text) == expected
+
+
+def test_a_persons_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/of")
+    monkeypatch.setenv("RESNET_BENCH_CACHE", "~/cache")
+    assert parse_weights("file:~/net.pth").path == Path("/home/of/net.pth")
+    assert parse_weights("suite:~/a").path == Path("/home/of/a")
+    assert cache_folder() == Path("/home/of/cache")
 
 
 @pytest.mark.parametrize("text", ["auto", "imagenet:V1", "file:net.pth", "suite"])

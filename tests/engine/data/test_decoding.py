@@ -1,0 +1,147 @@
+"""Image files of every kind that Pillow reads, decoded as a person sees them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from resnet_bench.engine.data.decoding import decode, decode_all
+from resnet_bench.errors import UsageError
+
+SIDE = 8
+
+
+def decoded(image: Image.Image, path: Path, **options: Any) -> Tensor:
+    image.save(path, **options)
+    return decode(path, SIDE)
+
+
+def colour_of(image: Image.Image, path: Path, **options: Any) -> list[int]:
+    """Return red, green and blue in the middle."""
+    return decoded(image, path, **options)[:, SIDE // 2, SIDE // 2].tolist()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "bright"),
+    [(1, "left"), (2, "right"), (3, "right"), (6, "top"), (8, "bottom")],
+)
+def test_an_image_is_turned_as_its_exif_says(
+    orientation: int, bright: str, tmp_path: Path
+) -> None:
+    half = np.zeros((16, 16, 3), "uint8")
+    half[:, :8] = 255
+    image = Image.fromarray(half)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    pixels = decoded(image, tmp_path / "a.png", exif=exif)[0].float()
+    edges = {
+        "left": pixels[:, 0],
+        "right": pixels[:, -1],
+        "top": pixels[0],
+        "bottom": pixels[-1],
+    }
+    assert max(edges, key=lambda name: float(edges[name].mean())) == bright
+
+
+def test_damaged_exif_is_no_damaged_image(tmp_path: Path) -> None:
+    image = Image.new("RGB", (16, 16), (9, 9, 9))
+    assert colour_of(image, tmp_path / "a.png", exif=b"Exif\0\0MM\0*broken") == [9] * 3
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "expected"),
+    [
+        (np.full((9, 9), 1_500, "uint16"), "a.png", 6),
+        (np.full((9, 9), 35_000, "uint16"), "a.png", 136),
+        (np.full((9, 9), 35_000, "uint16"), "a.tif", 136),
+        (np.full((9, 9), 35_000, ">u2"), "a.tif", 136),
+        (np.full((9, 9), 35_000, "int32"), "a.tif", 136),
+        (np.full((9, 9), 2**30, "int32"), "a.tif", 128),
+        (np.full((9, 9), 0.5, "float32"), "a.tif", 128),
+        (np.full((9, 9), 40.0, "float32"), "a.tif", 40),
+        (np.full((9, 9), 1e9, "float32"), "a.tif", 255),
+    ],
+)
+def test_pixels_beyond_8_bits_are_scaled_by_the_range_of_their_kind(
+    values: np.ndarray[Any, Any], name: str, expected: int, tmp_path: Path
+) -> None:
+    assert colour_of(Image.fromarray(values), tmp_path / name) == [expected] * 3
+
+
+def palette(transparent: bool) -> Image.Image:
+    image = Image.new("P", (16, 16), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    if transparent:
+        image.info["transparency"] = 1
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "name", "expected"),
+    [
+        (palette(transparent=False), "a.png", [200, 100, 50]),
+        (palette(transparent=True), "a.png", [255, 255, 255]),
+        (palette(transparent=False), "a.gif", [200, 100, 50]),
+        (Image.new("1", (16, 16), 1), "a.png", [255, 255, 255]),
+        (Image.new("L", (16, 16), 70), "a.png", [70, 70, 70]),
+        (Image.new("LA", (16, 16), (70, 0)), "a.png", [255, 255, 255]),
+        (Image.new("RGBA", (16, 16), (10, 20, 30, 255)), "a.png", [10, 20, 30]),
+        (Image.new("RGBA", (16, 16), (0, 0, 0, 0)), "a.webp", [255, 255, 255]),
+        (Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "a.tif", [255, 0, 0]),
+    ],
+)
+def test_palettes_alpha_and_cmyk_become_colours(
+    image: Image.Image, name: str, expected: list[int], tmp_path: Path
+) -> None:
+    assert colour_of(image, tmp_path / name) == expected
+
+
+@pytest.mark.parametrize("form", ["JPEG", "GIF", "AVIF", "BMP"])
+def test_a_format_is_told_by_its_content(form: str, tmp_path: Path) -> None:
+    image = Image.new("RGB", (16, 16), (200, 30, 30))
+    red, green, _ = colour_of(image, tmp_path / "a.png", format=form)
+    assert red > 190 > 60 > green
+
+
+def write_bomb(path: Path) -> None:
+    Image.new("1", (20_000, 20_000)).save(path)
+
+
+def write_cut(path: Path) -> None:
+    Image.effect_noise((64, 64), 50).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def write_cut_header(path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(path, format="GIF")
+    path.write_bytes(path.read_bytes()[:11])
+
+
+def write_damaged(path: Path) -> None:
+    Image.effect_noise((64, 64), 50).save(path, format="TIFF", compression="tiff_lzw")
+    content = bytearray(path.read_bytes())
+    content[8:200] = b"\xff" * 192
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "write", [write_bomb, write_cut, write_cut_header, write_damaged]
+)
+def test_whatever_does_not_decode_is_named_or_left_out_and_counted(
+    write: Any, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.new("RGB", (16, 16)).save(good)
+    write(bad)
+    samples = [(good, 0), (bad, 1)]
+    with pytest.raises(UsageError, match=r"bad\.png cannot be decoded") as caught:
+        decode_all(samples, SIDE, skip_bad_images=False)
+    assert "--skip-bad-images" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    left = decode_all(samples, SIDE, skip_bad_images=True)
+    assert (len(left.split), left.skipped) == (1, 1)
+    assert torch.equal(left.split.labels, torch.tensor([0]))
