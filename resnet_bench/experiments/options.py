@@ -61,11 +61,12 @@ class DataOptions(Options):
 
     def announce_folder(self) -> list[str]:
         """Return what a folder of images holds, where there is one on this machine."""
-        if self.dataset != IMAGE_FOLDER or not (self.data_dir and self.data_dir.is_dir()):
+        folder = self.data_dir
+        if self.dataset != IMAGE_FOLDER or folder is None or not folder.is_dir():
             return []
         from resnet_bench.engine.image_folders import describe_image_folder
 
-        return describe_image_folder(self.data_dir)
+        return describe_image_folder(folder)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ def test_a_test_half_without_classes_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [("bus", "car", "train"), ("Test", "pass"), ("training", "validation", "x")]
+    "names", [("bus", "car", "train"), ("Test", "pass"), ("training", "valid", "x")]
 )
 def test_a_class_may_be_called_as_a_half_is(
     names: tuple[str, ...], tmp_path: Path

@@ -153,7 +153,7 @@ QUEUE = torch.ones(8, 4)
         (0, lambda state: {"a": {"b": prefixed("any.name._orig_mod.", state)}}),
         (0, lambda state: {"model": state, **SETTINGS}),
         (0, lambda state: {"backbone": numbered(state)}),
-        (2, lambda state: {**prefixed("encoder_q.", state), "queue": QUEUE, "t": QUEUE}),
+        (2, lambda state: {**prefixed("encoder_q.", state), "q": QUEUE, "t": QUEUE}),
         (1, lambda state: {"model": state, "optimizer": {"state": {0: {"m": QUEUE}}}}),
         (74, lambda state: {"student": state, "teacher": zeros_like(state)}),
     ],

@@ -2,7 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from resnet_bench.engine.weights.origins import WeightsSource, cache_folder, parse_weights
+from resnet_bench.engine.weights.origins import (
+    WeightsSource,
+    cache_folder,
+    parse_weights,
+)
 from resnet_bench.errors import UsageError
 
 
