@@ -118,4 +118,5 @@ def _eight_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     finite = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(0.0)
     greatest = float(finite.max())
     top = next((top for top in tops if greatest <= top), greatest)
-    return (finite * (255.0 / top)).round().astype(np.uint8)
+    scaled: np.ndarray[Any, Any] = (finite * (255.0 / top)).round().astype(np.uint8)
+    return scaled

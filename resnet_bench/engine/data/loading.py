@@ -289,7 +289,7 @@ def _hold_out(labels: Tensor) -> list[Tensor]:
     """Return sorted training and test indices, some of every class in both."""
     order = Split(labels, labels).nested_order()
     held_out = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
+    for label in range(int(labels.max()) + 1):
         members = order[labels[order] == label]
         count = max(1, round(TEST_SHARE * len(members)))
         held_out[members[:count]] = True

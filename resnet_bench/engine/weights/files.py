@@ -1,9 +1,8 @@
 """Files of weights: found or fetched, checked before they are used, and written."""
 
 import argparse
-import collections
 import contextlib
-import datetime
+import datetime as dt
 import hashlib
 import pickle
 import re
@@ -37,16 +36,22 @@ _NUMPY_READERS = {
     "_reconstruct": np.empty(0).__reduce__()[0],
 }
 
+
+def _plain_dictionary(_factory: object = None) -> dict[object, object]:
+    """Stand in for defaultdict, which torch refuses to fill."""
+    return {}
+
+
 #: Classes that hold values and run no code: trainers keep their settings in them.
 #: Paths are read as pure ones, which touch no file.
 _INERT: tuple[Any, ...] = (
     argparse.Namespace,
     types.SimpleNamespace,
-    collections.defaultdict,
-    datetime.datetime,
-    datetime.date,
-    datetime.timedelta,
-    datetime.timezone,
+    (_plain_dictionary, "collections.defaultdict"),
+    dt.datetime,
+    dt.date,
+    dt.timedelta,
+    dt.timezone,
     *((kind, f"builtins.{kind.__name__}") for kind in (dict, float, int, list, str)),
     *(
         (kind, f"{module}.{name}")

@@ -6,7 +6,7 @@ import pickle
 import types
 import urllib.error
 import urllib.request
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,9 @@ def zeros_like(state: dict[str, Any]) -> dict[str, Any]:
 
 
 SETTINGS = {
-    "args": argparse.Namespace(lr=0.1, out=Path("runs"), when=datetime(2024, 1, 1)),
+    "args": argparse.Namespace(
+        lr=0.1, out=Path("runs"), when=datetime(2024, 1, 1, tzinfo=UTC)
+    ),
     "config": types.SimpleNamespace(depth=18),
     "best": np.float64(93.1),
     "history": np.arange(3),
@@ -194,7 +196,7 @@ def test_a_whole_pickled_model_is_named_with_the_lines_that_help(
     ]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 def test_torchscript_is_named_with_the_lines_that_help(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
