@@ -28,6 +28,7 @@ MEASURING = frozenset(
     {
         "torch",
         "torchvision",
+        "PIL",  # what torchvision decodes images with
         "safetensors",
         "sklearn",
         "threadpoolctl",
@@ -67,7 +68,7 @@ TABLE = (
     Row("gate/default_subject.py", at_import=MEASURING),
     Row("execution/ray.py", at_import=frozenset({"ray"})),
     Row("execution/*", deferred=frozenset({"torch"})),
-    Row("engine/*", at_import=MEASURING | {"PIL"}, deferred=frozenset({"pynvml"})),
+    Row("engine/*", at_import=MEASURING, deferred=frozenset({"pynvml"})),
     Row("experiments/*/run.py", at_import=MEASURING),
     Row("experiments/degradation/studies/*", deferred=MEASURING),
     Row("experiments/*/measures/*", at_import=MEASURING),
