@@ -206,6 +206,15 @@ def test_a_configuration_file_sets_an_option_that_takes_a_list(
         assert "2 cells" in said(capsys).out
 
 
+def test_a_configuration_file_may_name_a_persons_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "resnet-bench.toml").write_text('results = "~/runs"\n')
+    assert cli.run(["toy"]) == ExitCode.OK
+    assert len(run_folders(tmp_path / "home" / "runs")) == 1
+
+
 def test_a_partial_run_is_resumed_with_its_own_options(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

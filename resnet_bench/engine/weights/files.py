@@ -161,12 +161,11 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _not_a_state_dict(path: Path, what: str, call: str) -> InputOutputError:
-    """Return the error that shows the two lines that make a state dict."""
+    """Return the error that shows the two statements that make a state dict."""
     made = f"{path.stem}-state-dict.pth"
     return InputOutputError(
-        f"{path}: it is {what}; where you trust it, make one of it:\n"
-        f"    model = {call}\n"
-        f"    torch.save(model.state_dict(), {made!r})"
+        f"{path}: it is {what}; where you trust it, make one of it in Python: "
+        f"model = {call}; torch.save(model.state_dict(), {made!r})"
     )
 
 
