@@ -259,7 +259,7 @@ def _row(
         row = _machine_row(Row(case, metric, Verdict.PASS), base, head, terms)
     else:
         row = _seeds_row(case, metric, base, head, terms)
-    if terms.changed:
+    if terms.changed and row.because != "identical":
         because = f"the settings differ: {_said(terms.changed)}"
     elif metric in TOLD_ONLY and row.verdict is not Verdict.PASS:
         because = "each run has one value, which decides nothing"

@@ -390,14 +390,14 @@ def _record_pairs(
             _keep(recorder, pair_cell(config, len(pairs) - 1), timings, seconds)
             count = f"pair {len(pairs)} of at most {most}"
             output.say(f"{count} in {seconds:.1f} s")
-            if len(pairs) == PAIRS_THAT_TELL:
-                _refuse_a_short(budget, first, first - len(pairs), seconds)
+            if share := SHARE_OF_LATER.get(len(pairs)):
+                _refuse_a_short(budget, first, first - len(pairs), share * seconds)
             last = budget.clock()
 
 
-#: The first pair also starts what later ones are forked from; the second tells how
-#: long a pair takes.
-PAIRS_THAT_TELL = 2
+#: What later pairs take at least of the first one's time, which also starts what the
+#: next ones are forked from and finds out the calls per leg, and of the second one's.
+SHARE_OF_LATER = {1: 1 / 3, 2: 0.9}
 
 
 def _refuse_a_short(budget: Budget, first: int, missing: int, seconds: float) -> None:

@@ -281,7 +281,7 @@ class Timings:
         spread = pair_spread(ratios)
         fewest = self.plan.looks[0]
         if spread is None or len(ratios) < fewest:
-            return f"; {len(ratios)} pairs were measured, {fewest} are planned at least"
+            return f"; pairs measured: {len(ratios)}, the first look is after {fewest}"
         rule, family = decision.rule, len(self.rules)
         least = detectable_effect(spread, len(ratios), rule, self.plan, family)
         needed = pairs_needed(rule.tolerated, spread, rule, self.plan, family)

@@ -304,7 +304,7 @@ def test_a_budget_that_ends_before_the_first_look_is_not_comparable(
     config = changed(metrics=("time",), budget=15.0)
     assert run_check(config, output) is ExitCode.NOT_COMPARABLE
     (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert "pairs were measured, 12 are planned at least" in row["because"]
+    assert "the first look is after 12" in row["because"]
 
 
 def test_a_budget_too_short_for_the_first_look_is_refused_with_the_seconds(
@@ -314,7 +314,7 @@ def test_a_budget_too_short_for_the_first_look_is_refused_with_the_seconds(
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
     with pytest.raises(UsageError, match=r"--budget 15: expected at least \d+ s"):
         run_check(changed(metrics=("time",), budget=15.0), output)
-    assert len(latest().rows(PairTiming)) == 4
+    assert len(latest().rows(PairTiming)) <= 4
 
 
 class Stopper:
