@@ -11,7 +11,7 @@ from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
-from resnet_bench.engine.ranks import Ranks, current
+from resnet_bench.engine.ranks import ALONE, Ranks, current
 from resnet_bench.engine.seeding import (
     compute_deterministically,
     derived_seed,
@@ -165,7 +165,9 @@ def _estimate_own(cells: list[FinetuneCell]) -> float:
     request = replace(_network_request(cell, len(data.classes)), variant=18)
     compute_deterministically(threads=1)
     on_device = data.to(devices.for_training(cell.place).name)
-    per_image = seconds_per_image(request, on_device, _settings(cell))
+    # Rank 0 estimates while the others wait: it must not wait for them.
+    settings = replace(_settings(cell), ranks=ALONE)
+    per_image = seconds_per_image(request, on_device, settings)
     return per_image * len(data.train) * sum(cell.cost for cell in cells)
 
 
