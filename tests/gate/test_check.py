@@ -15,6 +15,7 @@ from resnet_bench.errors import (
     NotComparableError,
     UsageError,
 )
+from resnet_bench.gate import check as gate_check
 from resnet_bench.gate import measuring
 from resnet_bench.gate.baselines import keep_baseline
 from resnet_bench.gate.check import run_check
@@ -315,6 +316,14 @@ def test_a_budget_too_short_for_the_first_look_is_refused_with_the_seconds(
     with pytest.raises(UsageError, match=r"--budget 15: expected at least \d+ s"):
         run_check(changed(metrics=("time",), budget=15.0), output)
     assert len(latest().rows(PairTiming)) <= 4
+
+
+def test_fewer_pairs_than_the_first_look_takes_are_refused(
+    repository: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_check, "first_look", lambda cases: 14)
+    with pytest.raises(UsageError, match="--pairs 12: expected at least 14 for 1"):
+        run_check(CONFIG, output)
 
 
 class Stopper:

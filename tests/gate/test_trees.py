@@ -186,6 +186,7 @@ def test_a_submodule_is_checked_out_too(with_submodule: Path) -> None:
     with checked_out(with_submodule, commit, ".") as base:
         assert (base.folder / "lib" / "code.py").read_text() == "x = 1\n"
     assert run_git(with_submodule / "lib", "status", "--porcelain") == "M code.py"
+    assert run_git(with_submodule, "worktree", "list").count("\n") == 0
 
 
 def test_a_submodules_missing_commit_is_told_how_to_be_fetched(
