@@ -36,6 +36,9 @@ DECODING_ERRORS = (
     Image.DecompressionBombError,
 )
 
+#: Beyond so many times its width an image's length is cut before it is resized.
+LONGEST = 16
+
 #: The greatest value of pixels beyond 8 bits. It is that of the kind and not of the
 #: image, so that a dark image stays darker than a bright one.
 WHOLE_NUMBER_TOPS = (65_535.0, 2.0**31 - 1)
@@ -65,9 +68,17 @@ def decode(path: Path, side: int) -> Tensor:
             f"image {legible(path)} cannot be decoded ({legible(reason)}): "
             "repair or remove it, or give --skip-bad-images"
         ) from error
-    fitted: Tensor = transforms.resize(pixels, [side], antialias=True)
+    fitted: Tensor = transforms.resize(_middle(pixels), [side], antialias=True)
     square: Tensor = transforms.center_crop(fitted, [side, side])
     return square
+
+
+def _middle(pixels: Tensor) -> Tensor:
+    """Cut the ends off a very long image, which would only be resized to be cropped."""
+    most = LONGEST * min(pixels.shape[1:])
+    size = [min(extent, most) for extent in pixels.shape[1:]]
+    middle: Tensor = transforms.center_crop(pixels, size)
+    return middle
 
 
 def decode_all(
@@ -115,8 +126,10 @@ def _upright(image: Image.Image) -> Image.Image:
 def _eight_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Scale pixels of 16 and 32 bits, or floats, from their kind's range to 0-255."""
     tops = FLOAT_TOPS if values.dtype.kind == "f" else WHOLE_NUMBER_TOPS
-    finite = np.nan_to_num(values.astype(np.float64), posinf=0.0).clip(0.0)
-    greatest = float(finite.max())
-    top = next((top for top in tops if greatest <= top), greatest)
-    scaled: np.ndarray[Any, Any] = (finite * (255.0 / top)).round().astype(np.uint8)
-    return scaled
+    scaled = values.astype(np.float32)
+    np.nan_to_num(scaled, copy=False, posinf=0.0)
+    np.clip(scaled, 0.0, None, out=scaled)
+    greatest = float(scaled.max())
+    scaled *= 255.0 / next((top for top in tops if greatest <= top), greatest)
+    rounded: np.ndarray[Any, Any] = np.rint(scaled, out=scaled).astype(np.uint8)
+    return rounded

@@ -7,6 +7,7 @@ import hashlib
 import pickle
 import re
 import socket
+import struct
 import sys
 import types
 import warnings
@@ -67,6 +68,22 @@ _INERT: tuple[Any, ...] = (
         for core in ("core", "_core")
         for name, reader in _NUMPY_READERS.items()
     ),
+)
+
+#: What torch.load raises for files that are cut or changed.
+_LOADING_ERRORS = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
 )
 
 _HEAD = "fc."
@@ -248,7 +265,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except pickle.UnpicklingError as error:
         raise _refused(path, str(error)) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except _LOADING_ERRORS as error:
         raise _unreadable(path) from error
 
 
@@ -272,7 +289,7 @@ def _refused(path: Path, reason: str) -> InputOutputError:
 def _holds_a_module(path: Path) -> bool:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (RuntimeError, ValueError, EOFError, OSError, LookupError):
+    except (*_LOADING_ERRORS, pickle.UnpicklingError):
         return False
     return any(name.startswith("torch.nn.modules.") for name in names)
 

@@ -1,5 +1,6 @@
 """Image files of every kind that Pillow reads, decoded as a person sees them."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,17 @@ def test_a_format_is_told_by_its_content(form: str, tmp_path: Path) -> None:
     image = Image.new("RGB", (16, 16), (200, 30, 30))
     red, green, _ = colour_of(image, tmp_path / "a.png", format=form)
     assert red > 190 > 60 > green
+
+
+def test_a_very_long_image_is_not_enlarged_as_a_whole(tmp_path: Path) -> None:
+    image = Image.new("RGB", (60_000, 2), (9, 9, 9))
+    image.paste((99, 99, 99), (29_900, 0, 30_100, 2))
+    image.save(tmp_path / "a.png")
+    before = time.perf_counter()
+    pixels = decode(tmp_path / "a.png", 224)
+    assert time.perf_counter() - before < 2  # as a whole: 3 x 224 x 6,720,000 pixels
+    assert pixels.shape == (3, 224, 224)
+    assert torch.equal(pixels, torch.full_like(pixels, 99))
 
 
 def write_bomb(path: Path) -> None:
