@@ -1,6 +1,5 @@
 """The command line: one command per experiment, and the readers."""
 
-import contextlib
 import difflib
 import os
 import sys
@@ -19,7 +18,7 @@ from resnet_bench.execution.ranks import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.interrupts import Stopping, Terminated
 from resnet_bench.options import build, click_options, given
-from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.output import DisplayOptions, Output, settle_streams, to_stderr
 
 PROGRAM = "resnet-bench"
 SHELLS = ("bash", "zsh", "fish")
@@ -217,9 +216,7 @@ def _tell_of_bugs(*, verbose: bool) -> None:
 
 def _complain(message: str) -> None:
     """Say what was wrong in one line, whatever the values quoted hold."""
-    message = " ".join(message.split())
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"error: {message}\n")
+    to_stderr(f"error: {' '.join(message.split())}")
 
 
 def _explain(error: click.ClickException) -> None:
@@ -262,6 +259,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    settle_streams()
     settle()
     _tell_of_bugs(verbose=False)
     Stopping().install()

@@ -1,7 +1,9 @@
 """What every command shares: where text goes, how much of it, in which colour."""
 
+import codecs
 import contextlib
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,65 @@ if TYPE_CHECKING:
 STDOUT = Path("-")
 
 COLORS = ("auto", "always", "never")
+
+#: What a terminal obeys or a reader cannot see: controls but line end and tab, marks
+#: that turn the direction of text, other line ends, and halves of characters.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    "\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Return a text with control characters shown as such: `\x1b` for an escape."""
+    return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+#: How streams that know few characters get the commonest others.
+SPELLED = {
+    "±": "+-",
+    "µ": "u",
+    "…": "...",
+    "→": "->",
+    "≥": ">=",
+    "≤": "<=",
+    "\u00d7": "x",
+    "—": "-",
+    "\u2013": "-",
+    "·": "|",
+    "∞": "inf",
+}
+
+#: The name under which Python calls `spelled`.
+SPELLING = "resnet-bench.spelled"
+
+
+def spelled(error: UnicodeError) -> tuple[str, int]:
+    """Return what is written for characters that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    told = (SPELLED.get(each) or ascii(each)[1:-1] for each in lacking)
+    return "".join(told), error.end
+
+
+def settle_streams() -> None:
+    """Make stdout and stderr fit to be written to, whatever the caller left of them.
+
+    A closed one is the null device from here on: a run file must not get its number.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    codecs.register_error(SPELLING, spelled)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=SPELLING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +128,8 @@ class Output:
         return sys.stderr.isatty() and not dumb and not self.display.quiet
 
     def write(self, text: str) -> None:
-        """Write a result to stdout, as it is."""
+        """Write a result to stdout, control characters shown as such."""
+        text = printable(text)
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
 
@@ -93,7 +155,7 @@ class Output:
             self.write(text)
             return
         try:
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
         self.say(f"wrote {path}")
@@ -101,15 +163,18 @@ class Output:
     def say(self, text: str) -> None:
         """Write a line about what is going on to stderr, unless quiet."""
         if not self.display.quiet:
-            _to_stderr(text)
+            to_stderr(text)
 
     def warn(self, text: str) -> None:
         """Write a warning to stderr, quiet or not."""
-        _to_stderr(f"warning: {text}")
+        to_stderr(f"warning: {text}")
 
 
-def _to_stderr(text: str) -> None:
-    """Write a line; a terminal that has gone does not end a measurement."""
+def to_stderr(text: str) -> None:
+    """Write a line, control characters shown as such.
+
+    A terminal that has gone does not end a measurement.
+    """
     with contextlib.suppress(OSError):
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(printable(text) + "\n")
         sys.stderr.flush()

@@ -1,7 +1,9 @@
 """The command line: what is typed, what is said, and the exit codes."""
 
 import json
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
-from tests.faults.programs import started, wait_for
+from tests.faults.programs import REPOSITORY, STARTER, started, wait_for
+from tests.toys.speed_runs import store_speed_run
 from tests.toys.toy import TOY, Toy
 
 
@@ -329,6 +332,44 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=60) == ExitCode.OK
+
+
+@pytest.mark.parametrize("closed", [">&-", "0<&- >&- 2>&-"])
+def test_a_run_ends_well_with_closed_streams(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "starter.py").write_text(STARTER)
+    words = [sys.executable, "starter.py", "toy"]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    ended = subprocess.run(shell, cwd=tmp_path, env=environment, check=False)
+    assert ended.returncode == ExitCode.OK
+    (folder,) = run_folders(tmp_path / "results")
+    assert read_run(folder).status == "complete"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_tables_reach_a_stream_that_knows_few_characters(
+    tmp_path: Path, encoding: str
+) -> None:
+    store_speed_run(tmp_path / "results", "r1", variants=(18,), mode="infer")
+    words = [sys.executable, "-m", "resnet_bench", "show", "--wide"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    ended = subprocess.run(
+        words, cwd=tmp_path, env=environment, check=False, capture_output=True
+    )
+    assert ended.stderr == b""
+    assert ended.returncode == ExitCode.OK
+    spread = {"ascii": "+-", "latin-1": "±"}
+    assert spread[encoding] in ended.stdout.decode(encoding)
+
+
+def test_an_error_shows_control_characters_as_such(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run(["show", "\x1b[31m"]) == ExitCode.USAGE
+    err = said(capsys).err
+    assert err.startswith("error: ")
+    assert "\x1b" not in err
 
 
 def test_no_command_shows_the_help_and_is_a_usage_error(

@@ -9,7 +9,13 @@ import pytest
 from resnet_bench.commands.progress import LiveDisplay, PlainDisplay, Tracker
 from resnet_bench.commands.run import RunRequest, Session
 from resnet_bench.execution.base import Recorded, Started
-from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.output import (
+    SPELLING,
+    DisplayOptions,
+    Output,
+    printable,
+    settle_streams,
+)
 from resnet_bench.present.exports import finite
 from resnet_bench.store.recording import Recorder
 from resnet_bench.store.writing import create_run
@@ -84,3 +90,37 @@ def test_a_terminal_gets_a_live_table(
 def test_json_gets_null_for_numbers_it_cannot_hold() -> None:
     told = {"a": [float("nan"), 1.0], "b": (float("inf"), "x")}
     assert finite(told) == {"a": [None, 1.0], "b": [None, "x"]}
+
+
+def test_control_characters_are_shown_as_such(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = Output(DisplayOptions())
+    hostile = "a\x1b]0;owned\x07\r\u202eb\ud800"
+    shown = "a\\x1b]0;owned\\x07\\r\\u202eb\\ud800\n"
+    output.write(hostile)
+    output.say(hostile)
+    output.warn(hostile)
+    out, err = capsys.readouterr()
+    assert out == shown
+    assert err == f"{shown}warning: {shown}"
+    assert printable("1 ± 2 µs\n\t永") == "1 ± 2 µs\n\t永"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("ascii", b"1 +- 2 us \\u6c38"),
+        ("latin-1", b"1 \xb1 2 \xb5s \\u6c38"),
+        ("utf-8", "1 ± 2 µs 永".encode()),
+    ],
+)
+def test_a_stream_that_knows_few_characters_gets_others(
+    encoding: str, written: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    settle_streams()
+    assert stream.errors == SPELLING
+    Output(DisplayOptions()).write("1 ± 2 µs 永")
+    assert stream.buffer.getvalue() == written + b"\n"

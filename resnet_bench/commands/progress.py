@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from resnet_bench.execution.base import Ended, Event, Recorded, Started
 from resnet_bench.experiments.base import Note
-from resnet_bench.output import Output
+from resnet_bench.output import Output, printable
 from resnet_bench.records import Cell
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ class LiveDisplay:
             description=tracker.left_in_words,
         )
         table = self._table() if self._table else None
-        state = Text(tracker.state_in_words, style="dim")
+        state = Text(printable(tracker.state_in_words), style="dim")
         parts = [self._bar, state, *([] if table is None else ["", table])]
         self._live.update(Group(*parts), refresh=True)
 
@@ -318,7 +318,7 @@ def trying(output: Output) -> Iterator[Note]:
 
     def note(text: str) -> None:
         line.start()
-        line.update(Text(text), refresh=True)
+        line.update(Text(printable(text)), refresh=True)
 
     try:
         yield note

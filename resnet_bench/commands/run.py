@@ -42,7 +42,7 @@ from resnet_bench.options import (
     option_fields,
     restore,
 )
-from resnet_bench.output import Output
+from resnet_bench.output import Output, to_stderr
 from resnet_bench.present.exports import check_exports, conclude
 from resnet_bench.present.shown import Shown
 from resnet_bench.records import Cell, to_json
@@ -417,7 +417,7 @@ class Session:
             with recorder, display:
                 run_cells(plan, recorder, executor, self._workers(plan), listen)
         except (KeyboardInterrupt, Terminated):
-            sys.stderr.write(recorder.how_to_go_on(self._command(plan)) + "\n")
+            to_stderr(recorder.how_to_go_on(self._command(plan)))
             raise
         for error, count in failures.items():
             if count > 1:
@@ -426,7 +426,7 @@ class Session:
     def _report_failure(self, label: str, event: Ended) -> None:
         self.output.warn(f"{label}: {event.error}")
         if event.detail and self.output.display.verbose >= 2:
-            sys.stderr.write(event.detail)
+            to_stderr(event.detail.rstrip("\n"))
 
     def _command(self, plan: Plan) -> str:
         """Return the command that goes on with a run, but for its id."""

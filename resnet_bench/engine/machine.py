@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from resnet_bench.engine import cpu
+from resnet_bench.git import GIT
 
 PACKAGES = ("torchvision", "numpy", "scipy", "scikit-learn", "pandas", "triton")
 
@@ -298,7 +299,7 @@ def describe_git(folder: Path) -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    return printed_by("git", "-C", str(folder), *arguments)
+    return printed_by(*GIT, "-C", str(folder), *arguments)
 
 
 def _system() -> dict[str, Any]:

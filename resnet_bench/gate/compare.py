@@ -22,6 +22,7 @@ from resnet_bench.gate.observed import (
     observations_of,
     unfinished_of,
 )
+from resnet_bench.gate.records import records_of
 from resnet_bench.gate.report import Report, emit, emit_refusal
 from resnet_bench.gate.rows import (
     AccuracyRule,
@@ -37,8 +38,9 @@ from resnet_bench.present.exports import check_exports
 from resnet_bench.present.machines import differences
 from resnet_bench.statistics.estimates import geometric_mean, time_interval
 from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS, Interval
+from resnet_bench.store.checking import checked_run
 from resnet_bench.store.folders import find_run
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import Run
 
 #: Units that depend on the machine; nothing is judged in them across machines.
 MACHINE_UNITS = frozenset({"s", "1/s", "B", "FLOP/s", "B/s"})
@@ -466,7 +468,8 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
 def named_run(results: Path, name: str, output: Output) -> Run:
     """Return the baseline or run of that name; a partial one is warned of."""
     place = run_file_of(results, name)
-    run = read_run(place if exists(results, name) else find_run(results, name))
+    found = place if exists(results, name) else find_run(results, name)
+    run = checked_run(found, records_of)
     if run.status != "complete":
         output.warn(f"run {run.id} is partial")
     return run

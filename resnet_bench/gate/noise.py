@@ -24,15 +24,16 @@ from resnet_bench.gate.measuring import (
     measured,
     starting_budget,
 )
-from resnet_bench.gate.records import SIDES, pairs_of
+from resnet_bench.gate.records import SIDES, pairs_of, records_of
 from resnet_bench.gate.spec import CONTROL, DEFAULT_SUBJECT, Case, NoiseConfig
 from resnet_bench.gate.trees import working_tree
 from resnet_bench.output import Output
 from resnet_bench.present import exports as printing
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
+from resnet_bench.store.checking import checked_run, naming
 from resnet_bench.store.folders import check_writable, run_folders
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import Run
 
 EXPERIMENT = "noise"
 
@@ -194,9 +195,11 @@ def known_process_spread(results: Path, machine_key: str | None) -> float | None
     """
     try:
         for folder in reversed(run_folders(results, EXPERIMENT)):
-            run = read_run(folder)
+            run = checked_run(folder, records_of)
             if machine_key is not None and run.machine_key == machine_key:
-                rows = [row for row in all_noise(run, ()) if row.case != CONTROL.text]
+                with naming(run):
+                    noise = all_noise(run, ())
+                rows = [row for row in noise if row.case != CONTROL.text]
                 return max((row.process_spread for row in rows), default=None)
     except InputOutputError:
         pass  # `list` names damaged runs

@@ -27,6 +27,7 @@ from resnet_bench.experiments.speed.view.rows import (
 from resnet_bench.gate.records import Accuracy, ExactMetrics, PairTiming
 from resnet_bench.gate.spec import CONTROL
 from resnet_bench.records import Measure, Record, measures
+from resnet_bench.store.checking import naming
 from resnet_bench.store.reading import Run
 
 #: A record with one of these is one of several looks at the same thing.
@@ -81,7 +82,15 @@ class Observed:
 
 
 def observations_of(run: Run) -> dict[Key, Observed]:
-    """Return what a run observed, by case (its identity as JSON) and metric."""
+    """Return what a run observed, by case (its identity as JSON) and metric.
+
+    Raises InputOutputError for a run of odd content.
+    """
+    with naming(run):
+        return _observations_of(run)
+
+
+def _observations_of(run: Run) -> dict[Key, Observed]:
     found: dict[Key, Observed] = {}
     if run.experiment == "speed":
         for timed in rows_of(run):

@@ -2,9 +2,11 @@
 
 import random
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.gate.deciding import PairedSeconds
 from resnet_bench.gate.spec import Case, SubjectConfig
 from resnet_bench.records import Better, Cell, Record, measured
@@ -121,6 +123,14 @@ class Accuracy(Record):
     accuracy: float | None = measured(unit="1", better="higher", default=None)
     fingerprint: str | None = _exact("neither")
     problem: str | None = None
+
+
+RECORDS = (Trial, PairTiming, ExactMetrics, Accuracy)
+
+
+def records_of(experiment: str) -> Sequence[type[Record]]:
+    """Return the types of an experiment's records, or of a `check` or `noise` run."""
+    return EXPERIMENTS[experiment].records if experiment in EXPERIMENTS else RECORDS
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from resnet_bench.errors import (
 from resnet_bench.gate.deciding import Verdict
 from resnet_bench.gate.rows import Row
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
-from resnet_bench.output import Output
+from resnet_bench.output import Output, printable
 from resnet_bench.present.exports import export, for_people, markdown_text, show
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table, interval_columns
@@ -241,7 +241,9 @@ def junit_of(report: Report) -> str:
     for name, element in JUNIT_COUNTS.items():
         suite.set(name, str(len(suite.findall(f"testcase/{element}"))))
     ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+    # XML holds no control character, not even escaped.
+    text = ET.tostring(suite, encoding="unicode", xml_declaration=True)
+    return printable(text) + "\n"
 
 
 #: How a workflow's log marks a row.

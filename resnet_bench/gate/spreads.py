@@ -11,8 +11,10 @@ from resnet_bench.experiments.speed.cells import MEMORY_KINDS
 from resnet_bench.experiments.speed.view.rows import SpeedRow, rows_of
 from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.gate.observed import case_of
+from resnet_bench.gate.records import records_of
+from resnet_bench.store.checking import checked_run
 from resnet_bench.store.folders import run_folders
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import Run
 
 #: Standard deviation of the log-ratio of two processes measured one after the
 #: other, on a shared two-core virtual machine; `noise` replaces it by this
@@ -74,7 +76,7 @@ def stored_runs(results: Path, head: Run) -> list[Run]:
     found: list[Run] = []
     for folder in reversed(run_folders(results, "speed")[-MOST_RUNS:]):
         try:
-            run = read_run(folder)
+            run = checked_run(folder, records_of)
         except InputOutputError:
             continue  # `list` names damaged runs
         if run.machine_key == head.machine_key and run.id != head.id:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_bench.errors import NotComparableError, UsageError
+from resnet_bench.git import GIT
 
 #: Set by git for its hooks, and meant for one repository and one index: a check that
 #: a hook starts must find its own.
@@ -35,11 +36,14 @@ class GitError(UsageError):
 
 
 def git(folder: Path, *arguments: str, **variables: str) -> str:
-    """Run git in `folder` and return what it prints; raises GitError."""
+    """Run git in `folder` and return what it prints; raises GitError.
+
+    Hooks and the file watcher of the repository are not run.
+    """
     inherited = {k: v for k, v in os.environ.items() if k not in HOOK_VARIABLES}
     try:
         answer = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            [*GIT, "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -97,9 +101,6 @@ SUBMODULE = "160000 "
 
 ADD = ("worktree", "add", "--detach", "--quiet")
 REMOVE = ("worktree", "remove", "--force")
-
-#: A project's own hook after a checkout has nothing to do with what is measured.
-WITHOUT_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def checked_out(folder: Path, commit: str, source: str) -> Iterator[Tree]:
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as scratch:
         place = Path(scratch) / "base"
         try:
-            git(folder, *WITHOUT_HOOKS, *ADD, str(place), commit)
+            git(folder, *ADD, str(place), commit)
             fill_submodules(folder, place, commit)
             inside = place / below / source
             if not inside.is_dir():

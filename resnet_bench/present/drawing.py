@@ -23,6 +23,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from resnet_bench.errors import InputOutputError
+from resnet_bench.output import printable
 from resnet_bench.present.theme import series_of
 
 PNG_DOTS_PER_INCH = 160
@@ -66,7 +67,7 @@ def svg_text(drawn: Figure) -> str:
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": SVG_SALT}):
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return compact(buffer.getvalue())
+    return printable(compact(buffer.getvalue()))
 
 
 def mark_series(drawn: Figure) -> None:
@@ -208,17 +209,22 @@ _NAMES = re.compile(r'(id="|href="#|url\(#)([^")]+)')
 def page_svg(drawn: Drawing, prefix: str) -> str:
     """Return a drawing's SVG element alone, with variables for its colours.
 
-    `prefix` keeps its ids apart from those of the page's other drawings.
+    `prefix` keeps its ids apart from those of the page's other drawings; ids are made
+    anew, of letters, digits and hyphens only.
     """
     text = drawn.svg[drawn.svg.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = _NAMES.sub(rf"\g<1>{prefix}-\g<2>", text)
+    text = _NAMES.sub(lambda found: f"{found[1]}{_id(f'{prefix}-{found[2]}')}", text)
     text = _STYLE.sub(_themed, text)
     text = re.sub(r">\s+<", "><", text)
     opening, rest = text.split(">", 1)
     opening = re.sub(r' (?:width|height)="[^"]*"', "", opening)
     label = f'<svg role="img" aria-label="{escape(drawn.description)}"'
     return f"{opening.replace('<svg', label)}>{rest}".strip()
+
+
+def _id(name: str) -> str:
+    return re.sub("[^A-Za-z0-9]+", "-", name)
 
 
 def _themed(found: re.Match[str]) -> str:

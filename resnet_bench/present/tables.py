@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from resnet_bench.output import printable
 from resnet_bench.present.numbers import rounded, rounded_short
 from resnet_bench.statistics.intervals import Interval
 
@@ -155,6 +156,7 @@ def header(table: Table, column: str) -> str:
     words = table.headers.get(column)
     if words is None:
         words = column.removesuffix(f"_{suffix_of(column)}").replace("_", " ")
+    words = printable(words)
     return f"{words}\n{unit}" if unit else words
 
 
@@ -197,13 +199,13 @@ def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
     """Return a row's value under `column` as it is shown to people."""
     value = row[column]
     if isinstance(value, (list, tuple)):
-        return Shown(", ".join(map(str, value)) or UNKNOWN)
+        return Shown(printable(", ".join(map(str, value))) or UNKNOWN)
     if is_missing(value):
         return Shown(UNKNOWN)
     if isinstance(value, bool):
         return Shown("yes" if value else "no")
     if not is_number(value):
-        return Shown(str(value))
+        return Shown(printable(str(value)))
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     if low is None or high is None or is_missing(low) or is_missing(high):
         rounds = row.get(f"{column}_rounds")
@@ -249,26 +251,36 @@ def _inline(value: Shown) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
-    flat = " ".join(text.split())
+    """Return text that Markdown shows as it is, on one line, controls as such."""
+    flat = " ".join(printable(text).split())
     for special in "\\|<>*_`":
         flat = flat.replace(special, f"\\{special}" if special != "<" else "&lt;")
     return flat.replace("](", "]\\(")
 
 
 def code(text: str) -> str:
-    """Return text as a Markdown code span, whatever backticks it holds."""
-    flat = " ".join(text.split())
+    """Return text as a Markdown code span, whatever backticks and controls it holds."""
+    flat = " ".join(printable(text).split())
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", flat)), default=0))
     return f"{fence} {flat} {fence}" if len(fence) > 1 else f"`{flat}`"
 
 
+#: What a text begins with that a spreadsheet takes for a formula.
+FORMULA = tuple("=+-@\t")
+
+
 def csv_text(table: Table) -> str:
-    """Return every column in SI units and full precision as CSV."""
+    """Return every column in SI units and full precision as CSV.
+
+    An apostrophe stands before a text that a spreadsheet would take for a formula.
+    """
     rows = [[_flat(value) for value in row.values()] for row in table.rows]
     frame = pd.DataFrame(rows, columns=table.frame.columns, dtype=object)
     return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _flat(value: Any) -> Any:
-    return ";".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+    text = ";".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+    if not isinstance(text, str):
+        return text
+    return printable(f"'{text}" if text.lstrip().startswith(FORMULA) else text)

@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from resnet_bench.output import printable
 from resnet_bench.present.tables import (
     Shown,
     Table,
@@ -115,10 +116,10 @@ def terminal_renderables(
     names = columns_shown(table, wide=wide)
     made = _made(table, console, names)
     return [
-        Text(table.title, style="bold"),
+        Text(printable(table.title), style="bold"),
         "",
         *(part for block in made for part in (block, "")),
-        *(Text(note, style="dim") for note in table.notes),
+        *(Text(printable(note), style="dim") for note in table.notes),
         *([""] if table.notes else []),
     ]
 

@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from resnet_bench.output import printable
+
 #: Okabe and Ito's colours (Color Universal Design, 2008), which stay apart under
 #: the three common kinds of colour blindness; each variant keeps its own.
 VARIANT_COLOURS = {
@@ -165,7 +167,11 @@ def _characters() -> frozenset[int]:
 
 
 def drawable(text: str) -> str:
-    """Return `text` with what the font cannot draw shown as a question mark."""
+    """Return `text` with what the font cannot draw shown as a question mark.
+
+    Control characters are shown as such.
+    """
     return "".join(
-        each if each == "\n" or ord(each) in _characters() else "?" for each in text
+        each if each == "\n" or ord(each) in _characters() else "?"
+        for each in printable(text)
     )

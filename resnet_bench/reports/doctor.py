@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from resnet_bench.output import printable
 from resnet_bench.present.machines import load_warning
 
 UNKNOWN = "unknown"
@@ -121,11 +122,11 @@ def report(environment: Mapping[str, Any]) -> Iterator[Text]:
     for title, lines in sections.items():
         yield Text(title, style="bold")
         for name, value in lines:
-            yield Text.assemble(f"  {name:<14}", value)
+            yield Text.assemble(f"  {name:<14}", printable(value))
     yield Text("Warnings", style="bold")
     found = list(warnings(environment))
     for warning in found:
-        yield Text.assemble("  ", (warning, "yellow"))
+        yield Text.assemble("  ", (printable(warning), "yellow"))
     if not found:
         yield Text("  none: this machine is quiet enough to measure", style="green")
 

@@ -1,5 +1,7 @@
 """The report as one HTML page: its parts as data, and how the templates are filled."""
 
+import base64
+import hashlib
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ import jinja2
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.base import Experiment
+from resnet_bench.output import printable
 from resnet_bench.present.drawing import Drawing, drawing, page_svg
 from resnet_bench.present.machines import environment_table
 from resnet_bench.present.tables import (
@@ -222,11 +225,7 @@ def timed_by_machine(views: Sequence[ShownRun]) -> list[Timed]:
 
 def _timed(views: Sequence[ShownRun], known: Accuracies) -> Timed:
     """Return what the runs of one machine timed."""
-    observed = [
-        each
-        for view in views
-        for each in observed_in(view.run, view.shown.json["rows"])
-    ]
+    observed = [each for view in views for each in observed_in(view.run, view.rows)]
     spread = views[0].others.process_spread
     return Timed(views[0].machine, candidates(observed, known, spread))
 
@@ -276,6 +275,19 @@ def html_page(page: Page, home: str = "") -> str:
         table, f"table-{next(numbers)}"
     )
     environment.filters["svg"] = page_svg
-    return environment.get_template("report.html").render(
-        page=page, variants=VARIANTS, home=home, documents=DOCUMENTS
+    script = environment.get_template("report.js").render()
+    text = environment.get_template("report.html").render(
+        page=page,
+        variants=VARIANTS,
+        home=home,
+        documents=DOCUMENTS,
+        script=script,
+        script_source=source_of(script),
     )
+    return printable(text)
+
+
+def source_of(script: str) -> str:
+    """Return what a page's policy calls a script that it allows, by its hash."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -342,5 +342,5 @@ def _observed(speed: Sequence[ShownRun], machine: Machine) -> list[Observed]:
         each
         for view in speed
         if view.run.machine_key == machine.key and view.device == machine.device
-        for each in observed_in(view.run, view.shown.json["rows"])
+        for each in observed_in(view.run, view.rows)
     ]

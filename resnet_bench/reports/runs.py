@@ -11,8 +11,10 @@ import pandas as pd
 from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.present.drawing import save_figure
+from resnet_bench.present.machines import environment_row
 from resnet_bench.present.tables import Table, csv_text, escaped, markdown
 from resnet_bench.reports.stored import ShownRun, StoredRuns
+from resnet_bench.store.checking import naming
 from resnet_bench.store.folders import find_run, run_folders
 from resnet_bench.store.reading import Run
 
@@ -103,7 +105,13 @@ def started_at(run_id: str) -> str | None:
 
 
 def listed(view: ShownRun) -> ListedRun:
-    """Return a run in one line."""
+    """Return a run in one line; raises InputOutputError for odd content."""
+    run = view.run
+    with naming(run):
+        return _listed(view)
+
+
+def _listed(view: ShownRun) -> ListedRun:
     run = view.run
     return ListedRun(
         run=run.id,
@@ -183,20 +191,44 @@ def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
     problems: list[str] = []
     for folder in dict.fromkeys(folders):
         try:
-            views.append(stored.read(folder))
-            problems += views[-1].run.problems
+            view = stored.read(folder)
+            listed(view)
+            with naming(view.run):
+                environment_row(view.run)
+            problems += view.run.problems
+            views.append(view)
         except InputOutputError as error:
             problems.append(str(error))
     shown: dict[str, list[ShownRun]] = {}
+    odd: dict[ShownRun, str] = {}
     for name, experiment in EXPERIMENTS.items():
         own = [view for view in reversed(views) if view.run.experiment == name]
-        if names:
-            shown[name] = sorted(own, key=plainness)
-        else:
-            newest = sorted(newest_of_each(own), key=plainness)
-            shown[name] = newest[: experiment.runs_on_page]
+        limit = None if names else experiment.runs_on_page
+        shown[name] = _in_full(own, limit, odd)
     shown = {name: group for name, group in shown.items() if group}
-    return Chosen(views, shown, problems)
+    fine = [view for view in views if view not in odd]
+    return Chosen(fine, shown, [*problems, *odd.values()])
+
+
+def _in_full(
+    views: Sequence[ShownRun], limit: int | None, odd: dict[ShownRun, str]
+) -> list[ShownRun]:
+    """Return the runs of one experiment that are shown in full, each drawn.
+
+    Without a `limit` these are all, otherwise the newest of each question. One that
+    cannot be shown goes to `odd` with the reason, and the next takes its place.
+    """
+    while True:
+        left = [view for view in views if view not in odd]
+        chosen = sorted(left if limit is None else newest_of_each(left), key=plainness)
+        before = len(odd)
+        for view in chosen[:limit]:
+            try:
+                _ = view.drawings
+            except InputOutputError as error:
+                odd[view] = str(error)
+        if len(odd) == before:
+            return chosen[:limit]
 
 
 def newest_of_each(views: Sequence[ShownRun]) -> list[ShownRun]:

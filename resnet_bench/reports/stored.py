@@ -4,18 +4,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.base import OtherRuns, StepCost
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.gate import check, noise
 from resnet_bench.gate.noise import known_process_spread
+from resnet_bench.gate.records import records_of
 from resnet_bench.present.drawing import Drawing, drawing
 from resnet_bench.present.machines import machine_title
 from resnet_bench.present.shown import Shown
+from resnet_bench.store.checking import check_records, checked_run, naming
 from resnet_bench.store.folders import run_folders
-from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.reading import Run
 
 #: The views of runs that belong to no experiment.
 GATE = {check.EXPERIMENT: check.show, noise.EXPERIMENT: noise.show}
@@ -29,9 +32,12 @@ class StoredRuns:
         self._read: dict[Path, ShownRun] = {}
 
     def read(self, folder: Path) -> "ShownRun":
-        """Return the run of a folder; raises InputOutputError where it is damaged."""
+        """Return the run of a folder; raises InputOutputError where it is damaged.
+
+        So it does where records are not as their types declare.
+        """
         if folder not in self._read:
-            self._read[folder] = ShownRun(read_run(folder), self)
+            self._read[folder] = ShownRun(checked_run(folder, records_of), self)
         return self._read[folder]
 
     def readable(self, experiment: str) -> Iterator["ShownRun"]:
@@ -85,20 +91,33 @@ class ShownRun:
 
     @cached_property
     def shown(self) -> Shown:
-        """What the run shows; raises UsageError for an unknown experiment."""
+        """What the run shows.
+
+        Raises UsageError for an unknown experiment, InputOutputError for odd content.
+        """
         name = self.run.experiment
-        if name in EXPERIMENTS:
-            return EXPERIMENTS[name].show(self.run, self.others)
-        if name in GATE:
-            return GATE[name](self.run)
+        with naming(self.run):
+            if name in EXPERIMENTS:
+                return EXPERIMENTS[name].show(self.run, self.others)
+            if name in GATE:
+                return GATE[name](self.run)
         known = ", ".join([*EXPERIMENTS, *GATE])
         raise UsageError(f"run {self.run.id} is of {name}: expected one of {known}")
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows that the run shows; none where it cannot be, as `report` says."""
+        try:
+            return list(self.shown.json["rows"])
+        except InputOutputError:
+            return []
+
     @cached_property
     def drawings(self) -> list[Drawing]:
-        """The run's figures, drawn."""
-        figures = self.shown.figures
-        return [drawing(name, figure) for name, figure in figures.items()]
+        """The run's figures, drawn; raises InputOutputError for odd content."""
+        shown = self.shown
+        with naming(self.run):
+            return [drawing(name, each) for name, each in shown.figures.items()]
 
 
 class OtherStoredRuns(OtherRuns):
@@ -123,14 +142,15 @@ class OtherStoredRuns(OtherRuns):
 
 
 def shown(run: Run) -> Shown:
-    """Return what a run shows; raises UsageError for an unknown experiment."""
+    """Return what a run shows; raises as `ShownRun.shown` and for odd records."""
+    check_records(run, records_of(run.experiment))
     return ShownRun(run).shown
 
 
 def _costs_of(speed: ShownRun, device: str) -> dict[int, StepCost]:
     """Return each variant's first residual row on the kind of device."""
     found: dict[int, StepCost] = {}
-    for row in speed.shown.json["rows"]:
+    for row in speed.rows:
         same = row["device"].partition(":")[0] == device.partition(":")[0]
         plain = row["shortcut"] not in (None, "residual")
         # Another project's rules stand for another time.

@@ -77,6 +77,9 @@ def _checksum(text: bytes) -> bytes:
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _WRAPPER = "_number"
 
+#: Lists and mappings within each other; what is written needs fewer than ten.
+DEEPEST = 64
+
 
 def _plain(value: Any) -> Any:
     """Wrap the floats that JSON has no notation for."""
@@ -90,14 +93,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _restored(value: Any) -> Any:
+def _restored(value: Any, depth: int = 0) -> Any:
+    if depth > DEEPEST:
+        raise DamagedLineError("it is nested too deeply")
     if isinstance(value, dict):
         name = value.get(_WRAPPER)
         if value.keys() == {_WRAPPER} and isinstance(name, str) and name in _NOT_FINITE:
             return _NOT_FINITE[name]
-        return {key: _restored(item) for key, item in value.items()}
+        return {key: _restored(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_restored(item) for item in value]
+        return [_restored(item, depth + 1) for item in value]
     return value
 
 
@@ -114,10 +119,23 @@ REQUIRED: dict[str, dict[str, Types]] = {
 
 #: What it may have; null counts as absent.
 OPTIONAL: dict[str, dict[str, Types]] = {
-    "run": {"config": dict, "environment": dict, "cells": dict, "nodes": dict},
+    "run": {
+        "config": dict,
+        "environment": dict,
+        "cells": dict,
+        "nodes": dict,
+        "argv": list,
+        "commit": str,
+        "dirty": bool,
+        "trees": dict,
+    },
     "cell": {"error": str, "seconds": (int, float), "group": int, "node": str},
     "resume": {"environment": dict, "nodes": dict},
 }
+
+
+#: A run's id, which names a folder and stands in commands, links and pages.
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def check_line(line: Mapping[str, Any], name: str) -> None:
@@ -132,7 +150,17 @@ def check_line(line: Mapping[str, Any], name: str) -> None:
         value = line.get(field)
         if value is not None and not isinstance(value, types):
             raise InputOutputError(f"{name}: a line of kind {kind} has an odd {field}")
-    if kind == "run" and not _are_cells(line.get("cells") or {}):
+    if kind == "run":
+        _check_header(line, name)
+
+
+def _check_header(line: Mapping[str, Any], name: str) -> None:
+    if not RUN_ID.fullmatch(line["run"]):
+        raise InputOutputError(f"{name}: {line['run']!r} is no id of a run")
+    machine = (line.get("environment") or {}).get("machine_key")
+    if machine is not None and not isinstance(machine, str):
+        raise InputOutputError(f"{name}: a line of kind run has an odd machine_key")
+    if not _are_cells(line.get("cells") or {}):
         raise InputOutputError(f"{name}: a line of kind run has odd cells")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from resnet_bench.errors import InputOutputError
 from resnet_bench.records import Record
 from resnet_bench.store.format import (
+    RUN_ID,
     DamagedLineError,
     check_line,
     decode,
@@ -106,15 +107,28 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Read the run in `folder` (or the run file itself).
+    """Read the run in `folder` (or the run file itself), whose id is its folder's name.
 
     A torn end is left out and noted. Raises InputOutputError when the file is
     missing, damaged before its end, or of a newer schema.
     """
     path = run_file(folder) if folder.is_dir() else folder
     content = read_lines(path)
-    lines = upgraded(content.lines, str(path))
-    return assemble(path.parent, lines, content.problems)
+    header, *rest = upgraded(content.lines, str(path))
+    return assemble(path.parent, [_named(header, path), *rest], content.problems)
+
+
+def _named(header: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the first line with the folder's name as the run's id, if it can be one.
+
+    Where a folder was copied its name tells which of two runs is meant. A file under
+    another name, such as a baseline's, keeps its id.
+    """
+    name = path.resolve().parent.name
+    if path.name in (RUN_FILE, PACKED_RUN_FILE) and RUN_ID.fullmatch(name):
+        check_line(header, str(path))
+        return {**header, "run": name}
+    return header
 
 
 def run_file(folder: Path) -> Path:

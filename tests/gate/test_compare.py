@@ -362,7 +362,7 @@ def test_different_experiments_are_refused_in_the_output_too(
     repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
     speed_run(RESULTS, "a")
-    stored(RESULTS / "degradation" / "b", [training(0, 5)], experiment="degradation")
+    stored(RESULTS / "degradation" / "b", [], experiment="degradation")
     compare = CompareConfig(runs=("a", "b"), export_markdown=Path("-"))
     with pytest.raises(NotComparableError, match="same experiment"):
         run_compare(compare, output)

@@ -1,8 +1,10 @@
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from resnet_bench.engine.machine import describe_git
 from resnet_bench.errors import NotComparableError, UsageError
 from resnet_bench.gate.trees import (
     PREFIX,
@@ -123,13 +125,22 @@ def test_an_unknown_file_that_changes_is_another_tree(repository: Path) -> None:
     assert working_tree(repository, ".", RESULTS).content != before.content
 
 
-def test_a_projects_hook_does_not_run_for_the_base(repository: Path) -> None:
-    hook = repository / ".git" / "hooks" / "post-checkout"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\ntouch hook-ran\n")
-    hook.chmod(0o755)
-    with checked_out(repository, resolve(repository, "HEAD"), ".") as base:
-        assert not (base.folder / "hook-ran").exists()
+def test_no_program_that_the_repository_names_is_run(
+    repository: Path, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    program = repository / ".git" / "hooks" / "post-checkout"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\necho $0 >> {ran}\n")
+    program.chmod(0o755)
+    shutil.copy(program, program.with_name("post-index-change"))
+    run_git(repository, "config", "core.fsmonitor", str(program))
+    with checked_out(repository, resolve(repository, "HEAD"), "."):
+        working_tree(repository, ".", RESULTS)
+    describe_git(repository)
+    assert not ran.exists()
+    run_git(repository, "status")
+    assert ran.exists()
 
 
 def test_the_work_tree_of_a_killed_check_is_removed_by_the_next(

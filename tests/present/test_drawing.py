@@ -55,6 +55,17 @@ def test_ids_of_two_figures_of_a_page_differ() -> None:
     assert set(used) <= ids[0]
 
 
+def test_control_characters_of_a_figure_are_shown_as_such() -> None:
+    text = svg_text(example("a \x1b[1m"))
+    assert "a \\x1b[1m" in text
+    assert "\x1b" not in text
+
+
+def test_ids_of_a_page_are_made_anew() -> None:
+    text = page_svg(EXAMPLE, 'x_"><script>')
+    assert "script" not in re.sub("x-script-", "", text)
+
+
 def test_neutral_colours_follow_the_page_and_series_are_marked() -> None:
     text = page_svg(EXAMPLE, "a")
     assert "var(--paper)" in text

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from resnet_bench.present import tables
 from resnet_bench.present.tables import Table
+from resnet_bench.present.terminal import print_table
 
 
 def table(*rows: dict[str, Any], **changes: Any) -> Table:
@@ -145,3 +147,30 @@ def test_whole_numbers_stay_whole_in_csv_beside_unknown_ones() -> None:
 def test_lists_are_joined_in_csv() -> None:
     made = table({"flags": ["noisy", "throttled"]})
     assert tables.csv_text(made) == "flags\nnoisy;throttled\n"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1 %", "@x", "\t=1", " =1"])
+def test_a_text_is_no_formula_in_csv(text: str) -> None:
+    made = table({"model": text, "flags": [text, "b"], "change": -0.5})
+    (row,) = csv.DictReader(io.StringIO(tables.csv_text(made)))
+    assert row == {"model": f"'{text}", "flags": f"'{text};b", "change": "-0.5"}
+
+
+def test_control_characters_are_shown_as_such() -> None:
+    bell = "a\x1b[2Jb"
+    made = table(
+        {"model": bell, "flags": [bell]},
+        title=bell,
+        notes=[bell],
+        headers={"flags": bell},
+    )
+    console = Console(file=io.StringIO(), width=80)
+    print_table(made, console)
+    for text in (
+        console.file.getvalue(),  # type: ignore[attr-defined]
+        tables.markdown(made).replace("\\\\", "\\"),
+    ):
+        assert text.count("a\\x1b[2Jb") == 5
+        assert "\x1b" not in text
+    assert "\x1b" not in tables.csv_text(made)
+    assert tables.code(bell) == "`a\\x1b[2Jb`"

@@ -1,3 +1,5 @@
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,8 +14,9 @@ from resnet_bench.reports import page as pages
 from resnet_bench.reports.page import Page, documents_from, html_page, page_of
 from resnet_bench.reports.runs import choose_runs, publish
 from resnet_bench.reports.stored import ShownRun
-from resnet_bench.store.reading import read_run
-from tests.toys.page_runs import store_everything, store_spoiled
+from resnet_bench.store.format import encode
+from resnet_bench.store.reading import read_lines, read_run
+from tests.toys.page_runs import FORMAT, store_everything, store_spoiled
 from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 
 OUTPUT = Output(DisplayOptions(quiet=True))
@@ -277,6 +280,57 @@ def test_strings_of_every_field_are_shown_as_text(text: str, tmp_path: Path) -> 
     outside_code = re.sub(r"(`+).*?\1", "", page)
     assert "<script" not in outside_code
     assert "<img" not in outside_code
+
+
+def string_fields(value: Any, name: str = "") -> set[str]:
+    """Return the names of all fields that hold strings."""
+    if isinstance(value, dict):
+        return {
+            name for key, each in value.items() for name in string_fields(each, key)
+        }
+    if isinstance(value, (list, tuple)):
+        return {at for each in value for at in string_fields(each, name)}
+    return {name} if isinstance(value, str) else set()
+
+
+def with_field(value: Any, field: str, text: str, name: str = "") -> Any:
+    """Return run content with `text` in every string of one field."""
+    if isinstance(value, dict):
+        return {key: with_field(each, field, text, key) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [with_field(each, field, text, name) for each in value]
+    return value + text if isinstance(value, str) and name == field else value
+
+
+def mutated(results: Path, field: str, text: str) -> Path:
+    """Store a run with `text` in one field of every line, checksums and all."""
+    path = store_small(results, FIRST) / "run.jsonl"
+    lines = [with_field(line, field, text) for line in read_lines(path).lines]
+    path.write_bytes(b"".join(encode(line, n) for n, line in enumerate(lines)))
+    return path
+
+
+def test_no_word_of_the_format_becomes_an_element(tmp_path: Path, text: str) -> None:
+    known = set(Outline(text).tags)
+    lines = read_lines(store_small(tmp_path, FIRST) / "run.jsonl").lines
+    fields = (string_fields(lines) & FORMAT) - {"kind"}
+    assert {"run", "experiment", "type", "device"} <= fields
+    for field in sorted(fields):
+        results = tmp_path / field
+        mutated(results, field, f"\"'></script>{HOSTILE}<img src=x>")
+        store_small(results, SECOND)
+        make_report(ReportConfig(results=results, runs=(FIRST, SECOND)), OUTPUT)
+        outline = Outline((results / "report.html").read_text())
+        assert set(outline.tags) <= known, field
+        assert outline.tags.count("script") == 1, field
+
+
+def test_the_policy_allows_the_pages_own_script_only(text: str) -> None:
+    policy = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)[0]
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = hashlib.sha256(script.encode()).digest()
+    source = f"'sha256-{base64.b64encode(digest).decode()}'"
+    assert f"script-src {source};" in policy
 
 
 def test_a_page_inside_of_the_project_links_to_the_tutorial(everything: Page) -> None:

@@ -1,18 +1,24 @@
 """Stored runs: listed, published beside their files, and chosen for a report."""
 
+import copy
 import dataclasses
 import io
 import json
+import math
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from resnet_bench.commands.list import ListConfig, list_runs
-from resnet_bench.errors import ExitCode, InputOutputError
+from resnet_bench.errors import ExitCode, InputOutputError, ResnetBenchError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.base import OtherRuns
+from resnet_bench.gate.compare import named_run
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.present import theme
 from resnet_bench.present.shown import Shown
@@ -26,11 +32,12 @@ from resnet_bench.reports.runs import (
     publish,
     started_at,
 )
-from resnet_bench.reports.stored import ShownRun
-from resnet_bench.store.reading import Run
+from resnet_bench.reports.stored import ShownRun, StoredRuns
+from resnet_bench.store.format import encode
+from resnet_bench.store.reading import Run, read_lines
 from resnet_bench.store.writing import create_run
 from tests.toys.page_runs import speed_run, store
-from tests.toys.speed_runs import ENVIRONMENT
+from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 from tests.toys.toy import Toy
 
 FIRST = "20260102T030405Z_abcdef0_1111"
@@ -112,6 +119,86 @@ def test_the_list_as_json_is_one_object(
     (row,) = json.loads(capsys.readouterr().out)["runs"]
     assert row["run"] == FIRST
     assert row["commit"] == "abcdef0"
+
+
+def values_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where each value of some content stands, of a list the first only."""
+    yield path
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from values_in(each, (*path, key))
+    if isinstance(value, list) and value:
+        yield from values_in(value[0], (*path, 0))
+
+
+def put(value: Any, path: tuple[Any, ...], odd: Any) -> None:
+    for step in path[:-1]:
+        value = value[step]
+    if odd is MISSING:
+        del value[path[-1]]
+    else:
+        value[path[-1]] = odd
+
+
+MISSING = object()
+ODD: tuple[Any, ...] = (
+    MISSING,
+    None,
+    math.nan,
+    -1,
+    0,
+    10**400,
+    "x",
+    "$",
+    [],
+    [[]],
+    {},
+    {"a": {}},
+    True,
+)
+
+
+def test_odd_content_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    """A value here and there of a run file is what it should not be."""
+    folder = store_speed_run(tmp_path, RUN_ID, rounds=3, variants=(18,), mode="infer")
+    path = folder / "run.jsonl"
+    lines = read_lines(path).lines
+    kinds = [line.get("type") or line["kind"] for line in lines]
+    firsts = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
+    places = [
+        (number, place)
+        for number in firsts
+        for place in list(values_in(lines[number]))[1:]
+    ]
+    places = random.Random(0).sample(places, 80)
+    refused = 0
+    for count, (number, place) in enumerate(places):
+        changed = copy.deepcopy(lines)
+        put(changed[number], place, ODD[count % len(ODD)])
+        path.write_bytes(b"".join(encode(line, n) for n, line in enumerate(changed)))
+        try:
+            _ = StoredRuns(tmp_path).read(folder).shown
+        except ResnetBenchError:
+            refused += 1
+        list_of_runs(tmp_path)
+    assert 0 < refused < len(places)
+
+
+def test_an_odd_run_is_left_out_of_a_report(tmp_path: Path) -> None:
+    store_speed_run(tmp_path, RUN_ID, variants=(18,), mode="infer")
+    odd = store_speed_run(tmp_path, "20990101T000000Z_a_b", variants=(18,))
+    path = odd / "run.jsonl"
+    lines = read_lines(path).lines
+    del next(line for line in lines if line["kind"] == "record")["own_seconds"]
+    path.write_bytes(b"".join(encode(line, n) for n, line in enumerate(lines)))
+    chosen = choose_runs(tmp_path, ())
+    assert [view.run.id for view in chosen.listed] == [RUN_ID]
+    assert [view.run.id for view in chosen.shown["speed"]] == [RUN_ID]
+    assert "lacks own_seconds" in chosen.problems[0]
+    (problem,) = [row.problem for row in list_of_runs(tmp_path) if row.problem]
+    assert "20990101T000000Z_a_b" in problem
+    with pytest.raises(InputOutputError, match="lacks own_seconds"):
+        named_run(tmp_path, odd.name, Output(DisplayOptions()))
 
 
 def test_a_run_id_tells_when_it_began() -> None:

@@ -55,7 +55,7 @@ def test_step_costs_are_those_of_speed_runs_of_the_same_machine(
     }
     folders = [run.folder for run in runs.values()]
     monkeypatch.setattr(reports, "run_folders", lambda *_: folders)
-    monkeypatch.setattr(reports, "read_run", lambda folder: runs[folder.name])
+    monkeypatch.setattr(reports, "checked_run", lambda folder, _: runs[folder.name])
     monkeypatch.setattr(Speed, "show", lambda _, r, __: Shown({"rows": rows[r.id]}, []))
     run = stored(tmp_path / "finetune" / "r1")
     newest, older = ShownRun(run).others.step_costs

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,29 @@ def test_a_line_without_its_fields_is_refused(tmp_path: Path) -> None:
     (tmp_path / RUN_FILE).write_bytes(header + encode({"kind": "cell"}, 1))
     with pytest.raises(InputOutputError, match="lacks 'cell'"):
         read_run(tmp_path)
+
+
+def test_a_line_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(100):
+        deep = [deep]
+    line = encode({"kind": "run", "schema_version": 1, **HEADER, "x": deep}, 0)
+    (tmp_path / RUN_FILE).write_bytes(line)
+    with pytest.raises(InputOutputError, match="nested too deeply"):
+        read_run(tmp_path)
+
+
+def test_an_id_that_could_not_name_a_folder_is_refused(tmp_path: Path) -> None:
+    header = {"kind": "run", "schema_version": 1, **HEADER, "run": 'x_"><script>'}
+    (tmp_path / "copy.jsonl").write_bytes(encode(header, 0))
+    with pytest.raises(InputOutputError, match="is no id of a run"):
+        read_run(tmp_path / "copy.jsonl")
+
+
+def test_the_id_of_a_run_is_the_name_of_its_folder(tmp_path: Path) -> None:
+    assert read_run(written(tmp_path / "copied")).id == "copied"
+    shutil.copy(tmp_path / "copied" / RUN_FILE, tmp_path / "kept.jsonl")
+    assert read_run(tmp_path / "kept.jsonl").id == "r1"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ FORMAT = frozenset(
     {
         *("type", "cell", "run", "experiment", "kind", "moment", "damage", "task"),
         *("shortcut", "studies", "study", "part", "parts", "strategy", "measure"),
-        *("rung", "device", "mode", "breakdown", "source_key"),
+        *("rung", "device", "mode", "breakdown", "source_key", "pooling"),
     }
 )
 
