@@ -4,11 +4,13 @@ An experiment's config inherits the groups it needs. Where its default differs i
 declares the option again with `inherited`.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset, parse_variants
 from resnet_bench.engine.models.design import STEMS
+from resnet_bench.errors import UsageError
 from resnet_bench.options import Options, check, option
 
 #: The data set that is a person's own folder.
@@ -18,12 +20,20 @@ IMAGE_FOLDER = "imagefolder"
 SMALLEST_IMAGE = 8
 
 
+def parse_device(text: str) -> str:
+    """Read the name of a device, which may not be there; raises UsageError for none."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", text):
+        raise UsageError.for_option("--device", text, "auto, cpu, cuda or cuda:N")
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceOptions(Options):
     """Where an experiment computes, and with which random numbers."""
 
     device: str = option(
         "auto",
+        parse=parse_device,
         metavar="auto|cpu|cuda|cuda:N",
         help="Where to run; auto prefers CUDA.",
     )
