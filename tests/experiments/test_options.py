@@ -9,6 +9,7 @@ from resnet_bench.errors import UsageError
 from resnet_bench.experiments.degradation.spec import Config as Degradation
 from resnet_bench.experiments.describe.spec import Config as Describe
 from resnet_bench.experiments.finetune.spec import Config as Finetune
+from resnet_bench.experiments.options import parse_device
 from resnet_bench.experiments.pretrain.spec import Config as Pretrain
 
 TRAINING: list[tuple[str, Any, str]] = [
@@ -89,3 +90,14 @@ def test_a_folder_of_images_is_announced(config: type[Any], tmp_path: Path) -> N
     assert said.startswith(f"DATA: {tmp_path}: 4 images of 2 classes")
     assert config(data_dir=tmp_path / "elsewhere").announce_folder() == []
     assert config().announce_folder() == []
+
+
+def test_a_device_may_be_elsewhere_but_is_named_as_torch_names_it() -> None:
+    names = ["auto", "cpu", "cuda", "cuda:7"]
+    assert [parse_device(name) for name in names] == names
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:a", "cuda:²", "ú:\x9c", "CPU"])
+def test_another_name_of_a_device_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="expected auto, cpu, cuda or cuda:N"):
+        parse_device(name)
