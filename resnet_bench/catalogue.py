@@ -36,10 +36,6 @@ VARIANTS = {
     )
 }
 
-#: Depths of the CIFAR family that He et al. 2015 report (section 4.2, Table 6),
-#: with 8 below them for the tutorial's "20 layers beat 10".
-CIFAR_DEPTHS = (8, 20, 32, 44, 56, 110, 1202)
-
 
 def parse_variants(text: str) -> tuple[int, ...]:
     """Read `18`, `resnet18`, `ResNet-18` or `all` as depths of VARIANTS.

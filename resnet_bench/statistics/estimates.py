@@ -112,18 +112,6 @@ def geometric_mean(samples: Samples) -> float:
     return float(np.exp(logarithms(samples).mean()))
 
 
-def ratio_interval(
-    numerators: Samples, denominators: Samples, confidence: float = 0.95
-) -> Interval:
-    """Return the geometric mean of paired ratios with its interval.
-
-    The pairs are values of the same round, so that a slow minute of the machine
-    divides out; the interval is Student's t on the logarithms.
-    """
-    differences = paired(logarithms(numerators), logarithms(denominators))
-    return exponential(mean_interval(differences, confidence))
-
-
 def geometric_interval(samples: Samples) -> Interval:
     """Return the geometric mean of positive samples with a t interval on logarithms."""
     return exponential(mean_interval(logarithms(samples)))

@@ -32,8 +32,8 @@ class Degradation(Experiment[Config, DegradationCell]):
         "start from the same weights and see the same batches; only the shortcuts are "
         "switched.",
         "The error that claims use is the clean training error of the last step: "
-        "whole training set, no augmentation, fixed weights, evaluation mode, batch- "
-        "norm statistics recomputed exactly. Never the best epoch.",
+        "whole training set, no augmentation, fixed weights, evaluation mode, "
+        "batch-norm statistics recomputed exactly. Never the best epoch.",
         "The test set is read once, at the end. Its sampling error is Wilson's "
         "interval.",
         "Intervals are Student's t over seeds, plain and residual paired. A "

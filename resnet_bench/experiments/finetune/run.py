@@ -11,7 +11,7 @@ from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
-from resnet_bench.engine.ranks import ALONE, Ranks, current
+from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.seeding import (
     compute_deterministically,
     derived_seed,
@@ -129,22 +129,26 @@ def run(cell: FinetuneCell | PretrainCell, ranks: Ranks) -> Iterator[Record]:
     seed_everything(cell.seed)
     start = _start(cell)
     data = load_target(_target(cell)).to(device.name)
-    fitted = _fit_with_peak(cell, start, data, device)
+    fitted = _fit_with_peak(cell, start, data, device, ranks)
     yield from _epochs(fitted)
     yield _result(cell, start, data, fitted, device)
 
 
 def _fit_with_peak(
-    cell: FinetuneCell, start: StartingPoint, data: ImageData, device: Device
+    cell: FinetuneCell,
+    start: StartingPoint,
+    data: ImageData,
+    device: Device,
+    ranks: Ranks,
 ) -> Fitted:
     """Fit, and note the most memory: a training's own, without evaluation, on CUDA."""
     if not device.is_cuda:
         outcome: list[Fitted] = []
-        peak = peak_of(lambda: outcome.append(_fit(cell, start, data)))
+        peak = peak_of(lambda: outcome.append(_fit(cell, start, data, ranks)))
         return replace(outcome[0], peak_bytes=peak.peak_bytes)
     device.cuda.reset_peak_memory_stats(device.index)
     before = device.cuda.memory_allocated(device.index)
-    fitted = _fit(cell, start, data)
+    fitted = _fit(cell, start, data, ranks)
     most = fitted.peak_bytes or device.cuda.max_memory_allocated(device.index)
     return replace(fitted, peak_bytes=(most - before) or None)
 
@@ -166,8 +170,7 @@ def _estimate_own(cells: list[FinetuneCell]) -> float:
     compute_deterministically(threads=1)
     on_device = data.to(devices.for_training(cell.place).name)
     # Rank 0 estimates while the others wait: it must not wait for them.
-    settings = replace(_settings(cell), ranks=ALONE)
-    per_image = seconds_per_image(request, on_device, settings)
+    per_image = seconds_per_image(request, on_device, _settings(cell, ALONE))
     return per_image * len(data.train) * sum(cell.cost for cell in cells)
 
 
@@ -205,7 +208,9 @@ def _start(cell: FinetuneCell) -> StartingPoint:
     return start if row.pretrained else replace(start, weights=RANDOM)
 
 
-def _fit(cell: FinetuneCell, start: StartingPoint, data: ImageData) -> Fitted:
+def _fit(
+    cell: FinetuneCell, start: StartingPoint, data: ImageData, ranks: Ranks
+) -> Fitted:
     if cell.strategy == RAW_PIXELS:
         return fit_pixels(data)
     if cell.strategy == RANDOM_PROBE or STRATEGIES[cell.strategy].fits_features:
@@ -218,7 +223,7 @@ def _fit(cell: FinetuneCell, start: StartingPoint, data: ImageData) -> Fitted:
         lambda: _network(cell, start.weights, data),
         strategy,
         data,
-        _settings(cell, extra or 0),
+        _settings(cell, ranks, extra or 0),
         cell.training.learning_rates,
         cell.checkpoint / f"{cell.key}.pt" if cell.checkpoint else None,
     )
@@ -239,7 +244,7 @@ def _network(cell: FinetuneCell, weights: Weights, data: ImageData) -> ResNet:
     return network.to(cell.place)
 
 
-def _settings(cell: FinetuneCell, source_steps: int = 0) -> FitSettings:
+def _settings(cell: FinetuneCell, ranks: Ranks, source_steps: int = 0) -> FitSettings:
     training = cell.training
     usual = STRATEGIES.get(cell.strategy, STRATEGIES[SCRATCH]).learning_rate
     rates = training.learning_rates or (usual,)
@@ -252,7 +257,7 @@ def _settings(cell: FinetuneCell, source_steps: int = 0) -> FitSettings:
         autocast=torch.bfloat16 if training.amp else None,
         channels_last=training.channels_last,
         compiled=training.compiled,
-        ranks=current(),
+        ranks=ranks,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from resnet_bench.engine.devices import Device
-from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.training import finetuning
 from resnet_bench.engine.training.evaluation import judge
 from resnet_bench.engine.training.fits import Fitted
@@ -399,5 +399,5 @@ def test_peak_memory_on_cuda_is_that_of_the_training_where_it_is_known(
     monkeypatch.setattr(finetune, "_fit", fit)
     cell, start, data = (cast(Any, None) for _ in range(3))
     device = Device("cuda", 0, cuda)
-    found = finetune._fit_with_peak(cell, start, data, device)
+    found = finetune._fit_with_peak(cell, start, data, device, ALONE)
     assert found.peak_bytes == expected
