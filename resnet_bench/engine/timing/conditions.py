@@ -12,9 +12,6 @@ import torch
 
 from resnet_bench.engine.cpu import usable_cores
 
-#: Share of a visit that the process may wait for a core before it is flagged.
-WAITING_SHARE = 0.1
-
 #: Why a GPU's clock is held down, by the driver's bit (nvml.h, nvmlClocksEventReasons).
 #: Being idle and a clock that its user set are no reasons here.
 REASONS = {
@@ -160,6 +157,7 @@ class Watch:
         gpu: Index of the GPU in use, None on the CPU.
         cores: Cores that the process may use.
         now: Tells the seconds that have passed, of any start.
+        most_waiting: Share of a visit that threads may wait for a core, unflagged.
     """
 
     threads: int
@@ -168,6 +166,7 @@ class Watch:
     waiting: Callable[[], float | None] = waiting_seconds
     look: Callable[[int], GpuState] = gpu_state
     now: Callable[[], float] = time.monotonic
+    most_waiting: float = 0.1
     _waited: float | None = None
     _seen: list[GpuState] = field(default_factory=list)
     _looked: float = -math.inf
@@ -190,7 +189,7 @@ class Watch:
         """Return what was seen in a visit that took so long."""
         share = self._waiting_share(seconds)
         self._look()
-        found = (self._too_many_threads(), _crowded(share), self._held_back())
+        found = (self._too_many_threads(), self._crowded(share), self._held_back())
         return Watched(
             conditions=tuple(each for each in found if each is not None),
             waiting_share=share,
@@ -217,6 +216,12 @@ class Watch:
             return None
         return (waited - self._waited) / (seconds * self.threads)
 
+    def _crowded(self, waiting_share: float | None) -> Condition | None:
+        if waiting_share is None or waiting_share <= self.most_waiting:
+            return None
+        waited = f"threads waited for a core for more than {self.most_waiting:.0%}"
+        return Condition("oversubscribed", f"{waited} of a visit")
+
     def _look(self) -> None:
         if self.gpu is not None:
             self._seen.append(self.look(self.gpu))
@@ -227,10 +232,3 @@ class Watch:
         if not reasons:
             return None
         return Condition("throttled", f"GPU held back by {', '.join(reasons)}")
-
-
-def _crowded(waiting_share: float | None) -> Condition | None:
-    if waiting_share is None or waiting_share <= WAITING_SHARE:
-        return None
-    note = f"threads waited for a core for more than {WAITING_SHARE:.0%} of a visit"
-    return Condition("oversubscribed", note)

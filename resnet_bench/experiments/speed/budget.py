@@ -12,6 +12,7 @@ from resnet_bench.execution.base import Event, Recorded
 from resnet_bench.experiments.speed.cells import (
     NOISE_PHASES,
     NOISY_SPREAD,
+    crowded,
     phase_field,
 )
 
@@ -33,21 +34,27 @@ DECISIVE = (
 
 @dataclass
 class _Cell:
-    """What is known of one cell: its visits' values by field, and what visits took."""
+    """What is known of one cell: its visits' values by field, and what visits took.
+
+    Visits that other work disturbed are known by their seconds alone.
+    """
 
     values: dict[str, list[float]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
+    disturbed_seconds: list[float] = field(default_factory=list)
     spread: float = math.inf
 
     @property
     def visits(self) -> int:
-        """How often the cell was visited."""
+        """How often the cell was visited without disturbance."""
         return len(self.seconds)
 
     @property
     def visit_seconds(self) -> float:
         """How long another visit takes; the first one built the network, too."""
-        return fmean(self.seconds[1:] or self.seconds or [0.0])
+        return fmean(
+            self.seconds[1:] or self.seconds or self.disturbed_seconds or [0.0]
+        )
 
     def add(self, values: Mapping[str, float], seconds: float) -> None:
         """Add a visit; `spread` is then the widest relative one of all fields."""
@@ -108,8 +115,12 @@ class RunBudget:
     def hear(self, event: Event) -> None:
         """Note what a visit brought and how long it took."""
         if isinstance(event, Recorded):
-            values = dict(_values(event.content))
-            self._known[event.key].add(values, self.now() - self._asked)
+            seconds = self.now() - self._asked
+            cell = self._known[event.key]
+            if crowded(event.content):
+                cell.disturbed_seconds.append(seconds)
+            else:
+                cell.add(dict(_values(event.content)), seconds)
 
     def _begin(self, living: Sequence[str]) -> None:
         """Take in a group of cells; the first round follows the grid."""

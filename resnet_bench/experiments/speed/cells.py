@@ -38,6 +38,9 @@ STEP_PARTS = TRAIN_PHASES[:-1]
 NOISE_PHASES = ("forward", "backward", "step", "inference")
 NOISY_SPREAD = 0.05
 
+#: A visit whose threads waited for a core for more of its time was disturbed.
+WAITING_SHARE = 0.1
+
 #: What memory is measured of, and by which cell.
 MEMORY_KINDS = {"train": MEMORY_TRAIN, "inference": MEMORY_INFERENCE}
 
@@ -366,3 +369,8 @@ class OutOfMemory(Record):
     ends_cell: ClassVar[bool] = True
     status: str = "oom"
     message: str
+
+
+def crowded(visit: Mapping[str, Any]) -> bool:
+    """Return whether other work took a core from a visit, as far as is known."""
+    return (visit.get("waiting_share") or 0.0) > WAITING_SHARE

@@ -20,6 +20,7 @@ class Machine:
     random: Random = field(default_factory=lambda: Random(1))
     time: float = 0.0
     visits: dict[str, int] = field(default_factory=dict)
+    disturbed: int = 0
 
     def now(self) -> float:
         return self.time
@@ -31,6 +32,8 @@ class Machine:
         content: dict[str, Any] = {"type": "other"}
         if key in self.noise:
             content["step_seconds"] = [self.seconds[key] * factor]
+        if self.visits[key] <= self.disturbed:
+            content["waiting_share"] = 0.5
         return Recorded(key, 1, content)
 
 
@@ -63,6 +66,12 @@ def test_quiet_cells_are_visited_six_times_and_no_more() -> None:
     machine = Machine({"a": 1.0, "b": 2.0}, {"a": 0.001, "b": 0.001})
     carried_out(machine, budget_for(machine, 1_000.0), ["a", "b"])
     assert machine.visits == {"a": FIRST_VISITS, "b": FIRST_VISITS}
+
+
+def test_a_disturbed_visit_does_not_count() -> None:
+    machine = Machine({"a": 1.0, "b": 1.0}, {"a": 0.0, "b": 0.0}, disturbed=2)
+    carried_out(machine, budget_for(machine, 100.0), ["a", "b"])
+    assert machine.visits == {"a": FIRST_VISITS + 2, "b": FIRST_VISITS + 2}
 
 
 def test_time_goes_to_the_cell_that_needs_it() -> None:

@@ -37,6 +37,22 @@ def test_a_time_has_one_value_per_visit_and_bounds_from_six_on(
         assert (interval.samples, interval.bounded) == (rounds, rounds == 6)
 
 
+@pytest.mark.parametrize(("disturbed", "left_out"), [(2, 2), (4, 0)])
+def test_few_disturbed_visits_are_left_out_and_many_flag_the_row(
+    make_run: MakeRun, disturbed: int, left_out: int
+) -> None:
+    def crowded(cell: SpeedCell, record: Record) -> Record:
+        if record.get("round", disturbed) >= disturbed or "notes" not in record:
+            return record
+        seen = {"waiting_share": 0.4, "flags": ["oversubscribed"]}
+        return {**record, **seen, "step_seconds": [9.0]}
+
+    row = only_row(make_run(variants=(18,), rounds=9, change=crowded))
+    assert (row.left_out, len(row.visits)) == (left_out, 9 - left_out)
+    assert ("oversubscribed" in row.flags) == (left_out == 0)
+    assert (9.0 in row.samples("step_seconds")) == (left_out == 0)
+
+
 def test_rows_follow_the_grid_with_their_memory_and_ceiling(make_run: MakeRun) -> None:
     rows = rows_of(make_run(variants=(50, 18), batch_size=(2, 4)))
     named = [(row.identity, row.parameters["batch_size"]) for row in rows]

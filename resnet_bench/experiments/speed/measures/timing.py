@@ -36,6 +36,7 @@ from resnet_bench.engine.timing.workload import (
 )
 from resnet_bench.experiments.speed.cells import (
     BREAKDOWNS,
+    WAITING_SHARE,
     BreakdownSamples,
     CeilingSamples,
     ScalingSamples,
@@ -129,7 +130,7 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     observed = devices.settle(device, threads=cell.threads, tf32=cell.tf32)
     if cell.keep_memory:
         keep_freed_memory()
-    watch = Watch(cell.threads, device.index)
+    watch = Watch(cell.threads, device.index, most_waiting=WAITING_SHARE)
     clock = device.clock
     with cold_compile_cache() if cell.compiled else nullcontext():
         watch.begin()

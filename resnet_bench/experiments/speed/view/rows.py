@@ -16,11 +16,13 @@ from resnet_bench.experiments.speed.cells import (
     STEP_PARTS,
     TIME,
     TRAIN_PHASES,
+    WAITING_SHARE,
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
     SpeedSamples,
     ceiling_of,
+    crowded,
     phase_field,
     row_of,
     title_of,
@@ -37,13 +39,14 @@ from resnet_bench.statistics.estimates import (
     trend_of,
 )
 from resnet_bench.statistics.intervals import (
+    SAMPLES_FOR_ORDER_STATISTICS,
     Interval,
     median_interval,
 )
 from resnet_bench.store.reading import Run
 
-#: A row whose threads waited for a core for more of the time was disturbed.
-WAITING_SHARE = 0.1
+#: Of more disturbed visits than this share none is left out, and the row is flagged.
+MOST_LEFT_OUT = 1 / 3
 
 #: Phases whose ratio to the first row's is taken.
 RATIO_PHASES = ("forward", "backward", "step", "inference")
@@ -110,13 +113,14 @@ class SpeedRow(Measured):
     """One setting of one model, with everything that was observed of it.
 
     `status` is "ok", "failed", "oom" or "missing"; `visits` are its SpeedSamples in
-    the order of rounds; `memory` its PeakMemory by kind of pass, in the order of
-    repeats; `ceilings` the intervals of what the machine can do, by kind; `error`
-    says why it failed.
+    the order of rounds, without `left_out` ones that other work disturbed; `memory`
+    its PeakMemory by kind of pass, in the order of repeats; `ceilings` the intervals
+    of what the machine can do, by kind; `error` says why it failed.
     """
 
     status: str
     visits: Sequence[Visit] = ()
+    left_out: int = 0
     memory: Mapping[str, Sequence[Visit]] = field(default_factory=dict)
     ceilings: Mapping[str, Interval] = field(default_factory=dict)
     error: str | None = None
@@ -322,11 +326,13 @@ def rows_of(run: Run) -> list[SpeedRow]:
         **dict.fromkeys(full, "oom"),
         **dict.fromkeys(failed, "failed"),
     }
+    kept = {key: _undisturbed(each) for key, each in visits.items()}
     return [
         SpeedRow(
             parameters=parameters,
             status=status.get(key, MISSING),
-            visits=visits.get(key, ()),
+            visits=kept.get(key, ()),
+            left_out=len(visits.get(key, ())) - len(kept.get(key, ())),
             memory=memory.get(row_of(parameters), {}),
             ceilings=ceilings.get(ceiling_of(parameters), {}),
             error=failed.get(key) or full.get(key),
@@ -346,6 +352,13 @@ def _latest(rows: Sequence[Visit]) -> dict[str, list[Visit]]:
         if row["attempt"] == last[row["cell"]]:
             grouped.setdefault(row["cell"], []).append(row)
     return grouped
+
+
+def _undisturbed(visits: Sequence[Visit]) -> Sequence[Visit]:
+    """Return the visits without disturbed ones, where these are few."""
+    kept = [visit for visit in visits if not crowded(visit)]
+    few = len(visits) - len(kept) <= MOST_LEFT_OUT * len(visits)
+    return kept if few and len(kept) >= SAMPLES_FOR_ORDER_STATISTICS else visits
 
 
 def _memory(run: Run) -> dict[tuple[Any, ...], dict[str, list[Visit]]]:

@@ -192,6 +192,7 @@ def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, An
         },
         **(step.json if step else {}),
         "flags": row.flags,
+        "left_out_visits": row.left_out,
         "verdict": row.verdict,
         "error": row.error,
     }
@@ -267,6 +268,10 @@ def _notices(rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]:
     """Return sentences about conditions that were seen while measuring."""
     disturbed = [row for row in rows if row.disturbed]
     said = [_disturbance(disturbed, rows)] if disturbed else []
+    left_out = sum(row.left_out for row in rows)
+    if left_out:
+        of = left_out + sum(len(row.visits) for row in rows)
+        said.append(f"other work took a core in {left_out} of {of} visits: left out")
     said += each_once(
         (row, note)
         for row in rows
