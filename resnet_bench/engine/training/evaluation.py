@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -68,10 +69,20 @@ def predict(model: nn.Module, split: Split, normalisation: Normalisation) -> Ten
         return torch.cat([model(normalisation.apply(batch)) for batch in batches])
 
 
+def right_answers(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return of each of N images whether it was answered rightly; NaN is wrong."""
+    return (logits.argmax(1) == labels) & logits.isfinite().all(1)
+
+
+def packed(right: Tensor) -> str:
+    """Return a bit per image, the first one highest, in hexadecimal."""
+    return np.packbits(right.cpu().numpy()).tobytes().hex()
+
+
 def judge(logits: Tensor, labels: Tensor) -> Evaluation:
     """Hold logits (N, classes) against labels (N,); NaN counts as wrong."""
     logits = logits.float()
-    right = (logits.argmax(1) == labels) & logits.isfinite().all(1)
+    right = right_answers(logits, labels)
     loss = float(cross_entropy(logits, labels))
     return Evaluation(
         images=len(labels),

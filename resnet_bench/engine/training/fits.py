@@ -28,6 +28,7 @@ from resnet_bench.engine.training.evaluation import (
     EVALUATION_BATCH,
     Evaluation,
     judge,
+    packed,
     predict,
 )
 from resnet_bench.engine.training.finetuning import (
@@ -77,9 +78,7 @@ class Fitted:
     @property
     def right_answers(self) -> str | None:
         """A bit per tested image, the first one highest, in hexadecimal."""
-        if self.right is None:
-            return None
-        return np.packbits(self.right.numpy()).tobytes().hex()
+        return None if self.right is None else packed(self.right)
 
     def seconds_to(self, target_percent: float) -> float | None:
         """Training time at the first evaluation that reached the target."""

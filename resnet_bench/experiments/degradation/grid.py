@@ -1,7 +1,7 @@
 """The grid from which studies ask for networks: treatments, sizes, depths."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from resnet_bench.experiments.degradation.records import DegradationCell, Shortcut
@@ -54,35 +54,32 @@ MIDDLE_DEPTH = 56
 SHORTCUTS: tuple[Shortcut, Shortcut] = ("plain", "residual")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """A longer training: `multiple` times the steps, for these depths and seeds."""
-
-    multiple: int
-    depths: tuple[int, ...]
-    seeds: int
+#: The depths that longer budgets train again.
+BUDGET_DEPTHS = (20, 56)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """Defaults of one size of the experiment.
 
-    `gradient_depths` are those at which the gradients study also trains
-    without batch norm and with zero gamma. `treated_seeds` limits the seeds of every
-    network that is not "standard". `extreme_depth` is the thousand study's
-    deepest network, at `extreme_width` channels (16 is the paper's) and
-    `extreme_seeds` seeds.
+    `seeds` are those of networks whose training is judged, `seeds_of` exceptions by
+    shortcut and depth; `other_seeds` those of what looks inside networks, treats them
+    or trains them for longer. `budgets` are multiples of the steps. `gradient_depths`
+    are those at which the gradients study also trains without batch norm and with
+    zero gamma. `extreme_depth` is the thousand study's deepest network, at
+    `extreme_width` channels (16 is the paper's) and `extreme_seeds` seeds.
     """
 
     depths: tuple[int, ...]
     seeds: int
+    other_seeds: int
     epochs: int
     studies: tuple[str, ...]
+    seeds_of: Mapping[tuple[Shortcut, int], int] = field(default_factory=dict)
     dataset: str = "digits"
     recipe: str = "one-cycle"
-    budgets: tuple[Budget, ...] = ()
-    gradient_depths: tuple[int, ...] = (20, 56)
-    treated_seeds: int = 3
+    budgets: tuple[int, ...] = ()
+    gradient_depths: tuple[int, ...] = ()
     extreme_depth: int = 1202
     extreme_width: int = 8
     extreme_seeds: int = 1
@@ -101,11 +98,10 @@ def middle_depth(depths: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class Grid:
-    """What the studies are planned from: a bare cell, sizes and seeds."""
+    """What the studies are planned from: a bare cell with the first seed, and sizes."""
 
     base: DegradationCell
     sizes: Profile
-    seeds: Sequence[int]
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -121,6 +117,11 @@ class Grid:
     def middle(self) -> int:
         """The depth of the studies that treat the network."""
         return middle_depth(self.depths)
+
+    @property
+    def other_seeds(self) -> int:
+        """The seeds of networks whose training is not what is judged."""
+        return self.sizes.other_seeds
 
     def networks(
         self,
@@ -138,8 +139,10 @@ class Grid:
             learning_rate=changes.learning_rate or self.base.learning_rate,
         )
         if treatment != "standard":
-            seeds = self.sizes.treated_seeds
-        for seed in self.seeds[:seeds]:
-            for depth in depths:
-                for shortcut in shortcuts:
+            seeds = self.other_seeds
+        for depth in depths:
+            for shortcut in shortcuts:
+                usual = self.sizes.seeds_of.get((shortcut, depth), self.sizes.seeds)
+                for number in range(usual if seeds is None else seeds):
+                    seed = self.base.seed + number
                     yield replace(treated, seed=seed, depth=depth, shortcut=shortcut)

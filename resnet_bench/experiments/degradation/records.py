@@ -100,7 +100,8 @@ class TrainingResult(Record):
     `train_error_recalibrated_percent` (whole training set, no augmentation, eval
     mode, after exact batch-norm recalibration) is the endpoint that claims use;
     test figures are taken with the same recalibrated network, once. A diverged
-    network stands at chance in every error and has no losses. `observed_tf32` says
+    network stands at chance in every error and has no losses. `right_test_answers` is a
+    bit per test image, the first one highest, in hexadecimal. `observed_tf32` says
     whether torch let CUDA round float32 products to TF32.
     """
 
@@ -123,6 +124,7 @@ class TrainingResult(Record):
     seconds: float = measured(unit="s", better="lower")
     step_seconds: float = measured(unit="s", better="lower")
     observed_tf32: bool = False
+    right_test_answers: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

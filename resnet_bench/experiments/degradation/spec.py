@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from resnet_bench.engine.models.design import is_cifar_depth, nearest_cifar_depths
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.grid import Budget, Grid, Profile
+from resnet_bench.experiments.degradation.grid import Grid, Profile
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies import STUDIES, planned
 from resnet_bench.experiments.options import TrainingOptions
@@ -14,8 +14,9 @@ from resnet_bench.records import device_parameters
 
 PROFILES = {
     "quick": Profile(
-        depths=(8, 20, 32, 56),
-        seeds=3,
+        depths=(8, 20, 56),
+        seeds=5,
+        other_seeds=3,
         epochs=10,
         studies=(
             "depth",
@@ -28,23 +29,32 @@ PROFILES = {
         # Here even those without batch norm train, in a third of depth 20's time.
         gradient_depths=(8,),
     ),
-    # Long budgets cost most, so they have fewer seeds; every row shows how many.
     "standard": Profile(
         depths=(8, 20, 32, 44, 56, 110),
-        seeds=5,
+        seeds=8,
+        other_seeds=5,
+        # Some of their seeds train and some do not.
+        seeds_of={("plain", 32): 11, ("residual", 110): 11},
         epochs=40,
-        studies=tuple(STUDIES),
-        budgets=(
-            Budget(multiple=4, depths=(20, 56), seeds=3),
-            Budget(multiple=16, depths=(20, 56), seeds=2),
-        ),
+        studies=tuple(name for name in STUDIES if name != "thousand"),
+        budgets=(4,),
+        gradient_depths=(20, 56),
+    ),
+    "real": Profile(
+        depths=(20, 56),
+        seeds=5,
+        other_seeds=5,
+        epochs=1,
+        studies=("depth", "gradients", "lesion"),
+        dataset="fashionmnist",
     ),
     # 164 epochs of 390 full batches are 64k iterations (He et al. 2015, section 4.2).
     "paper": Profile(
         depths=(20, 32, 44, 56, 110),
         seeds=5,
+        other_seeds=5,
         epochs=164,
-        studies=("depth", "overfitting", "gradients", "lesion", "thousand"),
+        studies=("depth", "overfitting", "gradients", "lesion"),
         dataset="cifar10",
         recipe="paper",
         extreme_width=16,
@@ -95,6 +105,12 @@ class Config(TrainingOptions):
         None,
         help="Epochs of one budget (default: by profile).",
     )
+    budgets: tuple[int, ...] = option(
+        (),
+        help="Longer trainings of depths 20 and 56, in multiples of the steps: 4,16 "
+        "(default: by profile).",
+        minimum=2,
+    )
     family: str = option(
         "cifar",
         help="Networks: the CIFAR family (6n + 2) or torchvision's 18 and 34.",
@@ -141,7 +157,6 @@ class Config(TrainingOptions):
         values = {
             "study": tuple(dict.fromkeys(studies)),
             "depths": tuple(sorted(set(depths))),
-            "seeds": sizes.seeds if self.seeds is None else self.seeds,
             "epochs": sizes.epochs if self.epochs is None else self.epochs,
             "dataset": self.dataset_or_folder(sizes.dataset),
             "recipe": self.recipe or sizes.recipe,
@@ -171,6 +186,7 @@ def expand(config: Config) -> list[DegradationCell]:
     base = DegradationCell(
         dataset=config.dataset or config.sizes.dataset,
         family="imagenet" if config.family == "imagenet" else "cifar",
+        seed=config.seed,
         width=config.width,
         epochs=config.epochs or config.sizes.epochs,
         recipe=config.recipe or config.sizes.recipe,
@@ -183,8 +199,20 @@ def expand(config: Config) -> list[DegradationCell]:
         download=config.download,
         skip_bad_images=config.skip_bad_images,
     )
-    sizes = dataclasses.replace(config.sizes, depths=config.depths)
-    return planned(Grid(base, sizes, config.all_seeds), config.study)
+    return planned(Grid(base, _sizes(config)), config.study)
+
+
+def _sizes(config: Config) -> Profile:
+    """Return the profile as options change it; every network has `--seeds` seeds."""
+    sizes = dataclasses.replace(
+        config.sizes,
+        depths=config.depths,
+        budgets=config.budgets or config.sizes.budgets,
+    )
+    if config.seeds is None:
+        return sizes
+    seeds = config.seeds
+    return dataclasses.replace(sizes, seeds=seeds, other_seeds=seeds, seeds_of={})
 
 
 def _image_size(config: Config) -> int | None:

@@ -87,6 +87,15 @@ def test_a_study_that_was_not_asked_for_yields_nothing() -> None:
     }
 
 
+def test_which_test_images_were_answered_rightly_is_kept() -> None:
+    found = result(small_cell())
+    assert found.right_test_answers is not None
+    right = bin(int(found.right_test_answers, 16)).count("1")
+    assert 100 * (1 - right / found.test_images) == pytest.approx(
+        found.test_error_percent
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Glance(Record):
     """What a study of a test saw, and when."""

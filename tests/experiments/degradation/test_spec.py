@@ -33,10 +33,11 @@ def cells(**options: object) -> list[DegradationCell]:
         ({"epochs": 0}, "--epochs 0: expected a whole number from 1"),
         ({"batch_size": 1}, "--batch-size 1"),
         ({"width": 0}, "--width 0"),
+        ({"budgets": (1,)}, "--budgets 1: expected a whole number from 2"),
         ({"seed": -1}, "--seed -1"),
         ({"lr": 0.0}, "--lr 0.0"),
         ({"image_size": 3}, "--image-size 3"),
-        ({"profile": "huge"}, "--profile huge: expected quick, standard, paper"),
+        ({"profile": "huge"}, "--profile huge: expected quick, standard, real"),
         ({"family": "imagenet", "depths": (50,)}, "--depths 50: expected 18, 34"),
         ({"family": "imagenet", "study": ("thousand",)}, "--study thousand"),
     ],
@@ -57,17 +58,47 @@ def test_studies_are_read_by_name_and_all_means_all() -> None:
 
 
 def test_a_profile_fills_in_what_was_not_given() -> None:
-    config = Config(profile="standard", seeds=2)
+    config = Config(profile="standard")
     assert config.depths == PROFILES["standard"].depths
     assert config.epochs == 40
-    assert config.seeds == 2
     assert Config(profile="paper").dataset == "cifar10"
+
+
+def seeds_of(grid: list[DegradationCell], **wanted: object) -> dict[object, int]:
+    """Count the seeds of standard networks by shortcut and depth."""
+    usual = {"task": "train", "treatment": "standard", "train_images": None}
+    return Counter(
+        (cell.shortcut, cell.depth)
+        for cell in grid
+        if all(getattr(cell, name) == v for name, v in (usual | wanted).items())
+    )
 
 
 def test_the_quick_profile_is_the_one_of_the_design() -> None:
     config = Config()
-    assert (config.depths, config.seeds, config.epochs) == ((8, 20, 32, 56), 3, 10)
+    assert (config.depths, config.epochs) == ((8, 20, 56), 10)
     assert config.study == PROFILES["quick"].studies
+    grid = expand(config)
+    assert set(seeds_of(grid).values()) == {5}
+    looked_into = [cell for cell in grid if "lesion" in cell.studies]
+    assert set(seeds_of(looked_into).values()) == {3}
+
+
+def test_networks_that_train_in_some_seeds_have_more_of_them() -> None:
+    grid = cells(profile="standard")
+    seeds = seeds_of(grid, budget=1)
+    assert seeds.pop(("plain", 32)) == seeds.pop(("residual", 110)) == 11
+    assert set(seeds.values()) == {8}
+    longer = seeds_of(grid, budget=4)
+    assert longer == {(s, d): 5 for s in ("plain", "residual") for d in (20, 56)}
+    assert {cell.budget for cell in grid} == {1, 4}
+
+
+def test_seeds_that_were_asked_for_hold_for_every_network() -> None:
+    grid = cells(profile="standard", seeds=2, budgets=(4, 16))
+    assert set(seeds_of(grid, budget=1).values()) == {2}
+    assert set(seeds_of(grid, budget=16).values()) == {2}
+    assert set(Counter(c.treatment for c in grid if c.depth == 56).values()) >= {2, 4}
 
 
 def test_every_network_is_trained_once_however_many_studies_want_it() -> None:
@@ -78,14 +109,14 @@ def test_every_network_is_trained_once_however_many_studies_want_it() -> None:
         if (cell.shortcut, cell.depth, cell.seed, cell.treatment)
         == ("plain", 56, 0, "standard")
     ]
-    assert [cell.budget for cell in plain] in ([16, 4, 1], [1, 4, 16])
+    assert sorted(cell.budget for cell in plain) == [1, 4]
     once = next(cell for cell in plain if cell.budget == 1)
     assert {"depth", "gradients", "lesion", "controls"} <= set(once.studies)
     assert len({cell.key for cell in grid}) == len(grid)
 
 
 def test_shortcuts_are_paired_by_depth_seed_and_budget() -> None:
-    grid = cells(profile="standard", study=("depth",))
+    grid = cells(profile="standard", study=("depth",), seeds=2)
     count = Counter((c.depth, c.seed, c.budget, c.treatment) for c in grid)
     assert set(count.values()) == {2}
 

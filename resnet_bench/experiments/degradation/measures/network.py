@@ -25,7 +25,15 @@ from resnet_bench.engine.models.small_maps import compute_small_maps_densely
 from resnet_bench.engine.models.work import parameter_count
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.seeding import generator, seed_everything
-from resnet_bench.engine.training.evaluation import Evaluation, evaluate, recalibrate
+from resnet_bench.engine.training.evaluation import (
+    Evaluation,
+    evaluate,
+    judge,
+    packed,
+    predict,
+    recalibrate,
+    right_answers,
+)
 from resnet_bench.engine.training.trainer import Trainer, TrainingPlan, schedule_for
 from resnet_bench.experiments.degradation.grid import TREATMENTS
 from resnet_bench.experiments.degradation.records import (
@@ -159,7 +167,7 @@ def finite(value: float | torch.Tensor) -> float | None:
 def finish(subject: Subject) -> TrainingResult:
     """Evaluate a trained network, recalibrating its batch norm on the way."""
     if subject.trainer.diverged:
-        return _result(subject, None, None, None)
+        return _result(subject, None, None)
     normalisation = subject.data.normalisation
     running = evaluate(subject.model, subject.train, normalisation)
     subject.recalibration_images = recalibrate(
@@ -167,18 +175,15 @@ def finish(subject: Subject) -> TrainingResult:
     )
     exact = evaluate(subject.model, subject.train, normalisation)
     subject.learned = exact.error_percent < _chance_percent(subject) / 2
-    test = evaluate(subject.model, subject.data.test, normalisation)
-    return _result(subject, running, exact, test)
+    return _result(subject, running, exact)
 
 
 def _result(
-    subject: Subject,
-    running: Evaluation | None,
-    exact: Evaluation | None,
-    test: Evaluation | None,
+    subject: Subject, running: Evaluation | None, exact: Evaluation | None
 ) -> TrainingResult:
     trainer = subject.trainer
     chance = _chance_percent(subject)
+    test, right = _test(subject) if exact else (None, None)
     return TrainingResult(
         diverged=trainer.diverged,
         diverged_at_step=trainer.diverged_at_step,
@@ -199,7 +204,16 @@ def _result(
         seconds=trainer.seconds,
         step_seconds=trainer.seconds / max(1, trainer.step),
         observed_tf32=choose(subject.cell.place).rounds_to_tf32,
+        right_test_answers=right,
     )
+
+
+def _test(subject: Subject) -> tuple[Evaluation, str]:
+    """Return how the network does on the test set, and of each image whether well."""
+    test = subject.data.test
+    logits = predict(subject.model, test, subject.data.normalisation)
+    right = right_answers(logits.float(), test.labels)
+    return judge(logits, test.labels), packed(right)
 
 
 def _chance_percent(subject: Subject) -> float:

@@ -32,7 +32,7 @@ class Study:
 
         A network that several studies need is trained once.
         """
-        return grid.networks(grid.depths)
+        return grid.networks(grid.depths, seeds=grid.other_seeds)
 
     def completed(self, cell: DegradationCell, grid: Grid) -> DegradationCell:
         """Return a cell that it looks at with what it must know of the grid."""

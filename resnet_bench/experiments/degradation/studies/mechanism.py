@@ -57,9 +57,9 @@ class Gradients(Study):
 
     def networks(self, grid: Grid) -> Iterator[DegradationCell]:
         """Yield every depth; some without batch norm or with zero gamma."""
-        yield from grid.networks(grid.depths)
-        if grid.base.family == "cifar":
-            wanted = grid.sizes.gradient_depths
+        yield from super().networks(grid)
+        wanted = grid.sizes.gradient_depths
+        if wanted and grid.base.family == "cifar":
             depths = [depth for depth in wanted if depth in grid.depths]
             depths = depths or [grid.reference]
             yield from grid.networks(depths, treatment="no-batch-norm")
@@ -88,7 +88,7 @@ class Identity(Study):
 
     def networks(self, grid: Grid) -> Iterator[DegradationCell]:
         """Yield the reference depth."""
-        yield from grid.networks([grid.reference])
+        yield from grid.networks([grid.reference], seeds=grid.other_seeds)
 
     def extra_steps(self, cell: DegradationCell) -> float:
         """Return what the further training of two networks costs."""

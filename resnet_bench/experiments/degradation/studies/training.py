@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from resnet_bench.experiments.degradation.grid import FEW_IMAGES, Grid
+from resnet_bench.experiments.degradation.grid import BUDGET_DEPTHS, FEW_IMAGES, Grid
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies.base import Study
 
@@ -18,10 +18,10 @@ class Depth(Study):
     def networks(self, grid: Grid) -> Iterator[DegradationCell]:
         """Yield every depth, and those of the longer budgets again."""
         yield from grid.networks(grid.depths)
-        for budget in grid.sizes.budgets:
-            depths = [depth for depth in budget.depths if depth in grid.depths]
-            for cell in grid.networks(depths, seeds=budget.seeds):
-                yield replace(cell, budget=budget.multiple)
+        depths = [depth for depth in BUDGET_DEPTHS if depth in grid.depths]
+        for multiple in grid.sizes.budgets:
+            for cell in grid.networks(depths, seeds=grid.other_seeds):
+                yield replace(cell, budget=multiple)
 
 
 class Overfitting(Study):
@@ -78,7 +78,7 @@ class OtherShortcuts(Study):
 
     def networks(self, grid: Grid) -> Iterator[DegradationCell]:
         """Yield the ends, and residual networks with every treatment."""
-        yield from grid.networks([grid.middle])
+        yield from grid.networks([grid.middle], seeds=grid.other_seeds)
         for treatment in self.treatments:
             yield from grid.networks([grid.middle], ("residual",), treatment)
 
@@ -92,6 +92,6 @@ class Controls(Study):
 
     def networks(self, grid: Grid) -> Iterator[DegradationCell]:
         """Yield both without remedy, and plain networks with each."""
-        yield from grid.networks([grid.middle])
+        yield from grid.networks([grid.middle], seeds=grid.other_seeds)
         for treatment in self.treatments:
             yield from grid.networks([grid.middle], ("plain",), treatment)
