@@ -56,8 +56,9 @@ def parse_variants(text: str) -> tuple[int, ...]:
 class Dataset:
     """A data set that can be named, with what its folder must hold.
 
-    `channels` and `image_size` describe the images as stored (`None`: they vary);
-    `expected` says what `--data-dir` must contain.
+    `channels` and `image_size` describe the images as stored (`None`: they vary),
+    `train_images` counts those for training, for estimates of time; `expected` says
+    what `--data-dir` must contain.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Dataset:
     classes: int | None
     channels: int
     image_size: int | None
+    train_images: int | None
     expected: str = ""
 
     @property
@@ -76,23 +78,26 @@ class Dataset:
 DATASETS = {
     row.name: row
     for row in (
-        Dataset("digits", "digits (UCI test half)", 10, 1, 8),
-        Dataset("digits-0-4", "digits 0-4", 5, 1, 8),
-        Dataset("digits-5-9", "digits 5-9", 5, 1, 8),
-        Dataset("photo-digits", "digits on photographs", 10, 3, 32),
-        Dataset("photo-digits-0-4", "digits 0-4 on photographs", 5, 3, 32),
-        Dataset("photo-digits-5-9", "digits 5-9 on photographs", 5, 3, 32),
-        Dataset("cifar10", "CIFAR-10", 10, 3, 32, "cifar-10-batches-py/"),
-        Dataset("cifar100", "CIFAR-100", 100, 3, 32, "cifar-100-python/"),
-        Dataset("fashionmnist", "FashionMNIST", 10, 1, 28, "FashionMNIST/raw/"),
-        Dataset("imagenette", "Imagenette", 10, 3, None, "imagenette2/"),
-        Dataset("flowers102", "Flowers102", 102, 3, None, "flowers-102/"),
-        Dataset("oxfordiiitpet", "Oxford-IIIT Pet", 37, 3, None, "oxford-iiit-pet/"),
+        Dataset("digits", "digits (UCI test half)", 10, 1, 8, 1437),
+        Dataset("digits-0-4", "digits 0-4", 5, 1, 8, 720),
+        Dataset("digits-5-9", "digits 5-9", 5, 1, 8, 717),
+        Dataset("photo-digits", "digits on photographs", 10, 3, 32, 16_000),
+        Dataset("photo-digits-0-4", "digits 0-4 on photographs", 5, 3, 32, 8_000),
+        Dataset("photo-digits-5-9", "digits 5-9 on photographs", 5, 3, 32, 8_000),
+        Dataset("cifar10", "CIFAR-10", 10, 3, 32, 50_000, "cifar-10-batches-py/"),
+        Dataset("cifar100", "CIFAR-100", 100, 3, 32, 50_000, "cifar-100-python/"),
+        Dataset("fashionmnist", "FashionMNIST", 10, 1, 28, 60_000, "FashionMNIST/raw/"),
+        Dataset("imagenette", "Imagenette", 10, 3, None, 9_469, "imagenette2/"),
+        Dataset("flowers102", "Flowers102", 102, 3, None, 1_020, "flowers-102/"),
+        Dataset(
+            "oxfordiiitpet", "Oxford-IIIT Pet", 37, 3, None, 3_680, "oxford-iiit-pet/"
+        ),
         Dataset(
             "imagefolder",
             "image folder",
             None,
             3,
+            None,
             None,
             "train/CLASS/*.png and test/CLASS/*.png",
         ),

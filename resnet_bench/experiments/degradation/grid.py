@@ -66,8 +66,10 @@ class Profile:
     shortcut and depth; `other_seeds` those of what looks inside networks, treats them
     or trains them for longer. `budgets` are multiples of the steps. `gradient_depths`
     are those at which the gradients study also trains without batch norm and with
-    zero gamma. `extreme_depth` is the thousand study's deepest network, at
-    `extreme_width` channels (16 is the paper's) and `extreme_seeds` seeds.
+    zero gamma. `harder` names a data set on which the shallowest plain network and the
+    reference are trained, too, and for how many epochs. `extreme_depth` is the thousand
+    study's deepest network, at `extreme_width` channels (16 is the paper's) and
+    `extreme_seeds` seeds.
     """
 
     depths: tuple[int, ...]
@@ -80,6 +82,7 @@ class Profile:
     recipe: str = "one-cycle"
     budgets: tuple[int, ...] = ()
     gradient_depths: tuple[int, ...] = ()
+    harder: tuple[str, int] | None = None
     extreme_depth: int = 1202
     extreme_width: int = 8
     extreme_seeds: int = 1

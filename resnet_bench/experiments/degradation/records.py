@@ -9,9 +9,16 @@ between shortcuts and verdicts are derived when reading.
 from dataclasses import dataclass
 from typing import Literal
 
+from resnet_bench.catalogue import DATASETS
 from resnet_bench.records import Cell, Record, device_name, measured, transient
 
 Shortcut = Literal["plain", "residual"]
+
+#: Side in pixels to which images that come in all sizes are scaled.
+DEFAULT_SIDE = 64
+
+#: Training images that an estimate of time assumes of a person's own folder.
+UNKNOWN_IMAGES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,31 +73,34 @@ class DegradationCell(Cell):
         """Name the network, its seed and what is unusual about it."""
         if self.task != "train":
             return self.task
-        extras = [self.treatment] if self.treatment != "standard" else []
+        extras = [self.dataset] if self.dataset != "digits" else []
+        extras += [self.treatment] if self.treatment != "standard" else []
         extras += [f"x{self.budget}"] if self.budget > 1 else []
         extras += [f"{self.train_images} images"] if self.train_images else []
         return " ".join([f"{self.shortcut}-{self.depth} seed {self.seed}", *extras])
 
     @property
     def step_seconds(self) -> float:
-        """About the seconds of one step on one core, for images of known size.
+        """About the seconds of one step on one core.
 
         A layer of a step of 128 digits takes 0.4 ms plus 0.65 ms that grow with the
         square of the width; very deep networks leave the caches. Measured.
         """
         milliseconds = 0.4 + 0.65 * (self.width / 16) ** 2
-        pixels = ((self.image_size or 8) / 8) ** 2
+        side = self.image_size or DATASETS[self.dataset].image_size or DEFAULT_SIDE
         layers = (self.depth + 1) * (1 + self.depth / 1200)
-        return milliseconds / 1000 * layers * pixels * self.batch_size / 128
+        batch = self.batch_size / 128
+        return milliseconds / 1000 * layers * (side / 8) ** 2 * batch
 
     @property
     def cost(self) -> float:
-        """About the seconds that the cell takes on one core with the built-in data."""
+        """About the seconds that the cell takes on one core with data of known size."""
         if self.task != "train":
             return 1.0
-        steps = 1437 // self.batch_size * self.epochs * self.budget
-        # Evaluation takes about as long as ten steps.
-        return 0.5 + (steps + 10 + self.study_steps) * self.step_seconds
+        images = DATASETS[self.dataset].train_images or UNKNOWN_IMAGES
+        # Evaluation takes about as long as an epoch.
+        steps = images // self.batch_size * (self.epochs * self.budget + 1)
+        return 0.5 + (steps + self.study_steps) * self.step_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,9 +40,9 @@ def rehearse(config: Config) -> None:
 
     Raises UsageError or InputOutputError before anything is trained.
     """
-    trained = [cell for cell in expand(config) if cell.task == "train"]
-    if trained:
-        load_data(data_request(trained[0]))
+    trained = {data_request(cell) for cell in expand(config) if cell.task == "train"}
+    for request in trained:
+        load_data(request)
 
 
 def run(cell: DegradationCell, ranks: Ranks) -> Iterator[Record]:

@@ -39,6 +39,7 @@ PROFILES = {
         studies=tuple(name for name in STUDIES if name != "thousand"),
         budgets=(4,),
         gradient_depths=(20, 56),
+        harder=("photo-digits", 5),
     ),
     "real": Profile(
         depths=(20, 56),
@@ -208,6 +209,7 @@ def _sizes(config: Config) -> Profile:
         config.sizes,
         depths=config.depths,
         budgets=config.budgets or config.sizes.budgets,
+        harder=config.sizes.harder if config.dataset == config.sizes.dataset else None,
     )
     if config.seeds is None:
         return sizes

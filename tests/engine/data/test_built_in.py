@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from resnet_bench.catalogue import DATASETS
 from resnet_bench.engine.data.built_in import (
     TRAINING_DIGITS,
     load_built_in,
@@ -53,3 +54,8 @@ def test_part_of_the_digits_goes_by_its_name(name: str, classes: str) -> None:
     data = load_built_in(name)
     assert (data.name, "".join(data.classes)) == (name, classes)
     assert int(data.train.labels.max()) == len(classes) - 1
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-0-4", "digits-5-9"])
+def test_the_catalogue_counts_the_training_images(name: str) -> None:
+    assert DATASETS[name].train_images == len(load_built_in(name).train)

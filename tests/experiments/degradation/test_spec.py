@@ -67,6 +67,7 @@ def test_a_profile_fills_in_what_was_not_given() -> None:
 def seeds_of(grid: list[DegradationCell], **wanted: object) -> dict[object, int]:
     """Count the seeds of standard networks by shortcut and depth."""
     usual = {"task": "train", "treatment": "standard", "train_images": None}
+    usual |= {"dataset": "digits"}
     return Counter(
         (cell.shortcut, cell.depth)
         for cell in grid
@@ -117,8 +118,24 @@ def test_every_network_is_trained_once_however_many_studies_want_it() -> None:
 
 def test_shortcuts_are_paired_by_depth_seed_and_budget() -> None:
     grid = cells(profile="standard", study=("depth",), seeds=2)
+    grid = [cell for cell in grid if cell.dataset == "digits"]
     count = Counter((c.depth, c.seed, c.budget, c.treatment) for c in grid)
     assert set(count.values()) == {2}
+
+
+def test_the_standard_profile_trains_two_plain_networks_on_harder_data() -> None:
+    def harder(**options: object) -> set[tuple[str, int]]:
+        grid = cells(profile="standard", study=("depth",), **options)
+        other = [cell for cell in grid if cell.dataset == "photo-digits"]
+        return {(cell.shortcut, cell.depth) for cell in other}
+
+    assert harder() == {("plain", 8), ("plain", 20)}
+    assert harder(dataset="cifar10") == harder(family="imagenet") == set()
+
+
+def test_a_larger_data_set_is_expected_to_take_longer() -> None:
+    small, large = (DegradationCell(dataset=d) for d in ("digits", "fashionmnist"))
+    assert large.cost > 400 * small.cost
 
 
 def test_all_studies_have_cells_and_all_treatments_are_known() -> None:

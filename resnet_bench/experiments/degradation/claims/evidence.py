@@ -43,30 +43,35 @@ class Network:
 
 
 class Evidence:
-    """A run, asked for one quantity of one network at a time."""
+    """A run on one of its data sets, asked for one quantity of one network at a time.
 
-    def __init__(self, run: Run) -> None:
+    The data set is the run's own unless another one is named.
+    """
+
+    def __init__(self, run: Run, dataset: str | None = None) -> None:
         self.run = run
+        self.dataset = dataset or str(run.config["dataset"])
+        self.cells = [c for c in run.grid.values() if c["dataset"] == self.dataset]
         self._rows: dict[str, list[dict[str, Any]]] = {}
 
     def rows(self, record: type[Record]) -> list[dict[str, Any]]:
-        """Return the run's rows of a record class."""
+        """Return the rows of a record class."""
         name = record.type_name()
         if name not in self._rows:
-            self._rows[name] = self.run.rows(name)
+            rows = self.run.rows(name)
+            self._rows[name] = [r for r in rows if r["dataset"] == self.dataset]
         return self._rows[name]
+
+    @property
+    def harder(self) -> "Evidence | None":
+        """What the run says of its harder data; None where it has none."""
+        names = {cell["dataset"] for cell in self.run.grid.values()} - {self.dataset}
+        return Evidence(self.run, min(names)) if names else None
 
     @property
     def studies(self) -> set[str]:
         """The studies that the run was asked for."""
-        return {
-            name for cell in self.run.grid.values() for name in cell.get("studies", ())
-        }
-
-    @property
-    def dataset(self) -> str:
-        """The name of the data set."""
-        return str(self.run.config["dataset"])
+        return {name for cell in self.cells for name in cell.get("studies", ())}
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -92,25 +97,24 @@ class Evidence:
     @property
     def extreme(self) -> int:
         """The deepest network of the whole run."""
-        return max(int(cell["depth"]) for cell in self.run.grid.values())
+        return max(int(cell["depth"]) for cell in self.cells)
 
     @property
     def few_images_depth(self) -> int:
         """The depth of the network that learned a few images by heart."""
-        grid = self.run.grid.values()
-        depths = {cell["depth"] for cell in grid if cell.get("train_images")}
+        depths = {cell["depth"] for cell in self.cells if cell.get("train_images")}
         return max(depths, default=self.reference)
 
     @property
     def multiples(self) -> tuple[int, ...]:
         """The longer budgets of the run, in multiples of the plain one."""
-        budgets = {cell["budget"] for cell in self.run.grid.values()}
+        budgets = {cell["budget"] for cell in self.cells}
         return tuple(sorted(budgets - {1}))
 
     def budget_depths(self, multiple: int) -> list[int]:
         """Return the depths that a longer budget trains, ascending."""
-        grid = self.run.grid.values()
-        return sorted({cell["depth"] for cell in grid if cell["budget"] == multiple})
+        cells = self.cells
+        return sorted({cell["depth"] for cell in cells if cell["budget"] == multiple})
 
     @property
     def steps(self) -> int | None:

@@ -37,6 +37,7 @@ from resnet_bench.engine.training.evaluation import (
 from resnet_bench.engine.training.trainer import Trainer, TrainingPlan, schedule_for
 from resnet_bench.experiments.degradation.grid import TREATMENTS
 from resnet_bench.experiments.degradation.records import (
+    DEFAULT_SIDE,
     CurvePoint,
     DegradationCell,
     TrainingResult,
@@ -44,9 +45,6 @@ from resnet_bench.experiments.degradation.records import (
 
 #: Points of a training's curve that are kept.
 CURVE_POINTS = 200
-
-#: Side in pixels of images that come in all sizes.
-DEFAULT_SIDE = 64
 
 
 def data_request(cell: DegradationCell) -> DataRequest:

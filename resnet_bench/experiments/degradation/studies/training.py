@@ -9,19 +9,30 @@ from resnet_bench.experiments.degradation.studies.base import Study
 
 
 class Depth(Study):
-    """Plain and residual at every depth, and again with longer budgets."""
+    """Plain and residual at every depth; longer budgets; harder data."""
 
     name = "depth"
     question = "does training error grow with depth, and do shortcuts stop it?"
     takes_imagenet = True
 
     def networks(self, grid: Grid) -> Iterator[DegradationCell]:
-        """Yield every depth, and those of the longer budgets again."""
+        """Yield every depth, some with longer budgets, and some on harder data."""
         yield from grid.networks(grid.depths)
         depths = [depth for depth in BUDGET_DEPTHS if depth in grid.depths]
         for multiple in grid.sizes.budgets:
             for cell in grid.networks(depths, seeds=grid.other_seeds):
                 yield replace(cell, budget=multiple)
+        yield from self._harder(grid)
+
+    def _harder(self, grid: Grid) -> Iterator[DegradationCell]:
+        """Yield two plain networks on data that the shallow one cannot fit at once."""
+        if grid.sizes.harder is None or grid.base.family != "cifar":
+            return
+        dataset, epochs = grid.sizes.harder
+        depths = sorted({min(grid.depths), grid.reference})
+        for cell in grid.networks(depths, ("plain",), seeds=grid.other_seeds):
+            # Digits have a right way round.
+            yield replace(cell, dataset=dataset, epochs=epochs, augmentation="none")
 
 
 class Overfitting(Study):

@@ -90,9 +90,8 @@ def material(run: Run) -> Material:
 def setting(evidence: Evidence) -> str:
     """Return data, budget, seeds, machine and origin of the weights, for titles."""
     named = DATASETS.get(evidence.dataset)
-    cells = evidence.run.grid.values()
-    seeds = len({cell["seed"] for cell in cells})
-    device = next(iter(cells), {}).get("device", "cpu")
+    seeds = len({cell["seed"] for cell in evidence.cells})
+    device = next(iter(evidence.cells), {}).get("device", "cpu")
     parts = [
         named.title if named else evidence.dataset,
         "no steps yet" if evidence.steps is None else f"{evidence.steps:,} steps",
