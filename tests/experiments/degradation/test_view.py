@@ -311,8 +311,7 @@ def test_every_published_row_says_what_differs() -> None:
 
 
 def test_the_papers_recipe_on_its_data_is_the_same_protocol() -> None:
-    run = synthetic_run()
-    run.header["config"] = {**run.config, "dataset": "cifar10", "recipe": "paper"}
+    run = synthetic_run(dataset="cifar10", recipe="paper")
     assert set(shown(run).published[0].frame["same_protocol"]) == {"yes"}
 
 
