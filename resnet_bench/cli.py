@@ -16,7 +16,7 @@ from resnet_bench.configuration import read_configuration, refuse_unknown_variab
 from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.execution.ranks import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.interrupts import Stopping, Terminated
+from resnet_bench.interrupts import Stopping, Terminated, told
 from resnet_bench.options import build, click_options, given
 from resnet_bench.output import DisplayOptions, Output, settle_streams, to_stderr
 
@@ -238,12 +238,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         _explain(error)
         return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted")
-        return ExitCode.INTERRUPTED
-    except Terminated:
-        _complain("terminated")
-        return ExitCode.TERMINATED
+    except (KeyboardInterrupt, Terminated, click.Abort) as stopped:
+        return told(stopped)
     except BrokenPipeError:
         # The reader of stdout left (`| head`); Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -259,10 +255,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    sys.exit(Stopping().code_of(run_here))
+
+
+def run_here() -> int:
+    """Run the command line of this process and return the exit code."""
     settle_streams()
     settle()
     _tell_of_bugs(verbose=False)
-    Stopping().install()
     code = run(sys.argv[1:])
     let_rank_0_speak(code)
-    sys.exit(code)
+    return code

@@ -1,20 +1,29 @@
-"""What Ctrl-C and SIGTERM do, and when they have to wait."""
+"""What Ctrl-C, SIGTERM and SIGHUP do, and when they have to wait."""
 
+import atexit
+import contextlib
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-BOTH = frozenset({signal.SIGINT, signal.SIGTERM})
+from resnet_bench.errors import ExitCode
+
+STOPPING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+#: What a terminal sends to all that runs in it: children leave it to their parent.
+FROM_TERMINAL = frozenset({signal.SIGINT, signal.SIGHUP})
 
 #: How long closing may take before another signal is heard.
 CLOSING_SECONDS = 10.0
 
 
 @contextmanager
-def held(signals: frozenset[signal.Signals] = BOTH) -> Iterator[None]:
+def held(signals: frozenset[signal.Signals] = STOPPING) -> Iterator[None]:
     """Keep signals pending while the block runs; they arrive right after it.
 
     Processes started inside inherit the mask: they never see these signals.
@@ -27,12 +36,12 @@ def held(signals: frozenset[signal.Signals] = BOTH) -> Iterator[None]:
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived; like KeyboardInterrupt, nothing below catches it."""
+    """SIGTERM or SIGHUP arrived; like KeyboardInterrupt, nothing below catches it."""
 
 
 def meaning_of(number: int) -> BaseException:
     """Return what a signal raises: KeyboardInterrupt or Terminated."""
-    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+    return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
 
 
 class Stopping:
@@ -52,14 +61,16 @@ class Stopping:
         self._deaf_until = -math.inf
 
     def install(self) -> None:
-        """Handle Ctrl-C and SIGTERM of this process from now on."""
-        for number in BOTH:
-            signal.signal(number, self.hear)
+        """Handle the signals in this process; `nohup` keeps SIGHUP away from it."""
+        for number in STOPPING:
+            ignored = signal.getsignal(number) is signal.SIG_IGN
+            if not (ignored and number == signal.SIGHUP):
+                signal.signal(number, self.hear)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle Ctrl-C and SIGTERM of this process while the block runs."""
-        before = {number: signal.getsignal(number) for number in BOTH}
+        """Handle the signals in this process while the block runs."""
+        before = {number: signal.getsignal(number) for number in STOPPING}
         self.install()
         try:
             yield
@@ -74,3 +85,35 @@ class Stopping:
             return
         self._deaf_until = now + CLOSING_SECONDS
         raise self._meaning(number)
+
+    def code_of(self, work: Callable[[], int]) -> int:
+        """Do the work and return the code to exit with now: its own, or a signal's.
+
+        No later signal changes it: until Python takes modules down one ends the process
+        with this code; from then on, when Python would let it kill the process, it is
+        ignored.
+        """
+        atexit.register(_ignore)
+        self.install()
+        try:
+            code = work()
+        except (KeyboardInterrupt, Terminated) as stopped:
+            code = told(stopped)
+        for number in STOPPING:
+            signal.signal(number, lambda *_: os._exit(code))
+        return code
+
+
+def _ignore() -> None:
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def told(stopped: BaseException) -> ExitCode:
+    """Say in one line that a signal ended the command; return the exit code."""
+    terminated = isinstance(stopped, Terminated)
+    # The terminal may have gone, which is what SIGHUP says.
+    with contextlib.suppress(AttributeError, OSError):
+        sys.stderr.write(f"error: {'terminated' if terminated else 'interrupted'}\n")
+        sys.stderr.flush()
+    return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED

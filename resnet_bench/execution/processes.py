@@ -34,7 +34,7 @@ from resnet_bench.execution.base import (
     record_content,
     run_once,
 )
-from resnet_bench.interrupts import held
+from resnet_bench.interrupts import FROM_TERMINAL, held
 from resnet_bench.records import Cell, Record
 
 #: What the fork server imports before the first child.
@@ -52,9 +52,6 @@ LEAVE_SECONDS = 5.0
 #: How long to wait before a child is started once more, in seconds.
 RESTART_PAUSES = (0.05, 0.5)
 
-#: Children never see Ctrl-C: what it means is for the parent alone to decide.
-INTERRUPT = frozenset({signal.SIGINT})
-
 
 # Inside a child. Messages to the parent are tuples: ("record", content), ("end",),
 # ("failed", error, detail), ("value", result), ("error", exception class, message).
@@ -63,12 +60,13 @@ INTERRUPT = frozenset({signal.SIGINT})
 def _settle(lifeline: Connection, gpus: str | None) -> None:
     """Make the child end with its parent, see its GPUs, and keep stdout for results.
 
-    The parent alone decides what Ctrl-C means. A thread that sleeps in a read
-    costs nothing; when the parent is gone, however it died, the read ends. A fork
+    The parent alone decides what a terminal's signals mean. A thread that sleeps in a
+    read costs nothing; when the parent is gone, however it died, the read ends. A fork
     server knows only the GPUs that its first child was to see.
     """
     set_variables({GPUS: gpus})
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in FROM_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.dup2(sys.stderr.fileno() if _has_descriptor(sys.stderr) else 2, 1)
 
@@ -236,7 +234,7 @@ def _start(process: Any) -> None:
     """Start a process; a fork server that has just died is replaced."""
     for pause in (*RESTART_PAUSES, None):
         try:
-            with held(INTERRUPT):
+            with held(FROM_TERMINAL):
                 process.start()
         except (EOFError, OSError) as error:
             if pause is None:
@@ -316,7 +314,7 @@ class ProcessExecutor:
             self._context.set_forkserver_preload([*PRELOADED, *modules])
             # Starting the tracker lets SIGINT through again: it must be up before.
             resource_tracker.ensure_running()
-            with held(INTERRUPT):
+            with held(FROM_TERMINAL):
                 forkserver.ensure_running()
 
     def call(

@@ -23,7 +23,7 @@ from resnet_bench.execution.base import (
     machine_environment,
 )
 from resnet_bench.execution.inline import InlineExecutor
-from resnet_bench.interrupts import Stopping, meaning_of
+from resnet_bench.interrupts import STOPPING, Stopping, meaning_of
 
 if TYPE_CHECKING:
     from torch.distributed.launcher.api import LaunchConfig
@@ -171,8 +171,8 @@ def follow() -> ExitCode:
 
     A signal ends it at once: closing the run file is rank 0's affair.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_DFL)
     try:
         return RankedExecutor().follow()
     except (ResnetBenchError, RuntimeError) as error:

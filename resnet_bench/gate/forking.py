@@ -91,8 +91,9 @@ class Parent:
 
 def main(number: str, program: str) -> None:
     """Fork workers of the program until the socket of that number closes."""
-    # The driver alone decides what Ctrl-C means, and closes the socket.
+    # The driver alone decides what a terminal's signals mean, and closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     Parent(socket.socket(fileno=int(number)), program).serve()
 
 

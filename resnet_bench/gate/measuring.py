@@ -49,7 +49,7 @@ from resnet_bench.gate.workers import (
     workers,
 )
 from resnet_bench.interrupts import Terminated
-from resnet_bench.output import Output
+from resnet_bench.output import Output, to_stderr
 from resnet_bench.present.machines import load_warning
 from resnet_bench.records import Cell, Record, to_json
 from resnet_bench.store.folders import find_run
@@ -259,7 +259,7 @@ def measured(wanted: Measurement, output: Output) -> Run:
                 questions.close()
                 _record_pairs(recorder, wanted, grid, libraries, output)
         except (KeyboardInterrupt, Terminated):
-            output.say(recorder.how_to_go_on(command_of(sys.argv[1:])))
+            to_stderr(recorder.how_to_go_on(command_of(sys.argv[1:])))
             raise
     return recorder.run()
 

@@ -281,8 +281,9 @@ def report_error(replies: TextIO) -> Callable[..., None]:
 
 def main(number: str, tree: str, subject: str, threads: str, seed: str) -> None:
     """Serve the subject of one tree until the socket of that number closes."""
-    # The driver alone decides what Ctrl-C means, and closes the socket.
+    # The driver alone decides what a terminal's signals mean, and closes the socket.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end = socket.socket(fileno=int(number))
     requests = end.makefile("r", encoding="utf-8")
     replies = end.makefile("w", encoding="utf-8")

@@ -1,6 +1,7 @@
 """The tool with the toy experiment in a process of its own, to be ill-treated."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 STARTER = """
-from resnet_bench.cli import main
+from resnet_bench.__main__ import main
 from resnet_bench.experiments import EXPERIMENTS
 from tests.toys.toy import TIMED_TOY, TOY
 
@@ -43,6 +44,8 @@ def python(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[st
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # The tests may run under `nohup`.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
         **options,
     )
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,60 @@ def test_no_process_outlives_a_killed_tool_and_what_ended_is_kept(
     assert len(run.rows("toy_sample")) == 2
 
 
+def catches(process: subprocess.Popen[str], number: signal.Signals) -> bool:
+    """Say whether a process has a handler of its own for a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (caught,) = (line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("first_seconds", [0.0, 1.0])
+def test_ctrl_c_again_and_again_ends_with_the_promised_code_and_line(
+    first_seconds: float, tmp_path: Path
+) -> None:
+    process = started(tmp_path, "toy", "--behaviours", "sleep", "--size", "1000")
+    wait_for(lambda: catches(process, signal.SIGTERM))
+    time.sleep(first_seconds)
+    while process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.001)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert [line for line in err.splitlines() if line.startswith("error")] == [
+        "error: interrupted"
+    ]
+    assert "Traceback" not in err
+    wait_for(lambda: not members(process.pid))
+
+
+def test_a_hangup_closes_the_run_file_and_says_how_to_resume(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    behaviours = f"count,forever:{marker}"
+    arguments = ("toy", "--behaviours", behaviours, "--jobs", "1")
+    process = started(tmp_path, *arguments)
+    wait_for(lambda: is_written(marker))
+    os.killpg(process.pid, signal.SIGHUP)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.TERMINATED
+    assert "--resume" in err
+    assert err.splitlines()[-1] == "error: terminated"
+    wait_for(lambda: not members(process.pid), seconds=10)
+    (folder,) = run_folders(tmp_path / "results")
+    last = (folder / "run.jsonl").read_text().splitlines()[-1]
+    assert '"kind":"end"' in last
+    assert '"status":"terminated"' in last
+    assert len(read_run(folder).rows("toy_sample")) == 2
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stopping().installed():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.slow
 def test_a_stopped_session_and_its_children_close_the_run_file(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
@@ -79,14 +135,10 @@ def test_the_second_signal_waits_until_closing_has_had_its_time() -> None:
 
 
 def test_installed_handlers_hear_both_signals() -> None:
-    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        Stopping().install()
-        with pytest.raises(Terminated):
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])
+    with Stopping().installed(), pytest.raises(Terminated):
+        signal.raise_signal(signal.SIGTERM)
+    with Stopping().installed(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_held_signal_arrives_after_the_block() -> None:
