@@ -1,4 +1,7 @@
-"""`check`: an older revision and the working tree, measured in alternation."""
+"""`check`: the working tree and its base, measured in alternation.
+
+The base is an older revision, or the same tree under another Python.
+"""
 
 import contextlib
 import math
@@ -14,7 +17,8 @@ from resnet_bench.gate.measuring import (
     measured,
     starting_budget,
 )
-from resnet_bench.gate.records import Pairs, Side, pairs_of
+from resnet_bench.gate.noise import one_tree
+from resnet_bench.gate.records import Pairs, Side, Versions, pairs_of, versions_of
 from resnet_bench.gate.report import (
     Report,
     emit,
@@ -43,7 +47,8 @@ def run_check(config: CheckConfig, output: Output) -> ExitCode:
     check_exports(config, output)
     budget = starting_budget(config.budget)
     try:
-        with both_trees(config) as trees:
+        provided = one_tree if config.against_python else both_trees
+        with provided(config) as trees:
             wanted = Measurement(
                 experiment=EXPERIMENT,
                 config=config,
@@ -86,7 +91,7 @@ def base_commit(here: Path, config: CheckConfig) -> str:
     if config.baseline:
         return resolve(here, commit_of(config.results, config.baseline))
     raise NotComparableError(
-        "no baseline: give --against REV, or save one with "
+        "no baseline: give --against REV or --against-python PATH, or save one with "
         "'resnet-bench baseline save NAME' and give --baseline NAME"
     )
 
@@ -114,7 +119,7 @@ def show(run: Run) -> Shown:
 def report_of(run: Run) -> Report:
     """Return the report of a stored check."""
     timings = timings_of(run, pairs_of(run))
-    trees = run.header["trees"]
+    trees, versions = run.header["trees"], versions_of(run)
     return Report(
         command=EXPERIMENT,
         rows=check_rows(run, timings),
@@ -125,7 +130,11 @@ def report_of(run: Run) -> Report:
             "machine_key": run.machine_key,
             "pairs": len(timings.pairs),
         },
-        notices=[*_control_notice(timings), *_tree_notice(trees)],
+        notices=[
+            *_control_notice(timings),
+            *(_versions_notice(versions) if versions else _tree_notice(trees)),
+        ],
+        versions=versions,
         too_few=timings.too_few,
     )
 
@@ -145,3 +154,12 @@ def _control_notice(timings: Timings) -> list[str]:
 def _tree_notice(trees: Mapping[str, Mapping[str, str | None]]) -> list[str]:
     base, head = trees["base"]["content"], trees["head"]["content"]
     return ["Both trees hold the same files."] if base and base == head else []
+
+
+def _versions_notice(versions: Versions) -> list[str]:
+    changed = [
+        f"{name} {before or 'none'} → {versions['head'].get(name) or 'none'}"
+        for name, before in versions["base"].items()
+        if before != versions["head"].get(name)
+    ]
+    return [f"Environments: {', '.join(changed) or 'the same versions'}."]

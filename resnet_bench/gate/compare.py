@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from resnet_bench.errors import ExitCode, NotComparableError
+from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.gate.baselines import exists, run_file_of
 from resnet_bench.gate.deciding import TimingRule, Verdict, judge
 from resnet_bench.gate.observed import (
@@ -31,11 +31,18 @@ from resnet_bench.gate.rows import (
     exact_verdict,
     judge_accuracy,
 )
-from resnet_bench.gate.spec import CompareConfig, settings_for
+from resnet_bench.gate.spec import (
+    ANY_CASE,
+    LIMITED,
+    CompareConfig,
+    parse_threshold,
+    settings_for,
+)
 from resnet_bench.gate.spreads import Spreads, spreads_of
 from resnet_bench.output import Output
 from resnet_bench.present.exports import check_exports
 from resnet_bench.present.machines import differences
+from resnet_bench.records import Measure
 from resnet_bench.statistics.estimates import geometric_mean, time_interval
 from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS, Interval
 from resnet_bench.store.checking import checked_run
@@ -81,11 +88,13 @@ def compare_runs(
     spreads: Spreads,
     *,
     across: bool = False,
+    asked: Sequence[str] = (),
 ) -> Report:
     """Return the rows of every metric that both runs observed.
 
     `across` sets cases against each other whose settings differ between the runs;
-    they are not judged. Raises NotComparableError for runs of different experiments.
+    they are not judged. Raises NotComparableError for runs of different experiments,
+    UsageError for a limit of those `asked` that nothing in both runs has.
     """
     _refuse_two_experiments(base, head)
     same = base.machine_key is not None and base.machine_key == head.machine_key
@@ -93,6 +102,7 @@ def compare_runs(
     changed = changed_settings(left, right)
     terms = Comparison(same, spreads, thresholds, changed if across else {})
     before, after = (_matched(side, terms.changed) for side in (left, right))
+    _refuse_idle_limits(asked, before, after)
     rows = [
         *_common_rows(before, after, terms),
         *_refused_rows(terms, changed),
@@ -173,8 +183,49 @@ def _common_rows(
     keys = [key for key in left if key in right]
     if not terms.same_machine:
         keys = [key for key in keys if left[key].measure.unit not in MACHINE_UNITS]
-    labels = labels_of(json.loads(case) for case in dict.fromkeys(k[0] for k in keys))
+    labels = _labels_of(keys)
     return [_row(labels[key[0]], key[1], left[key], right[key], terms) for key in keys]
+
+
+def _labels_of(keys: Sequence[Key]) -> dict[str, str]:
+    return labels_of(json.loads(case) for case in dict.fromkeys(k[0] for k in keys))
+
+
+def _refuse_idle_limits(
+    limits: Sequence[str], left: Mapping[Key, Observed], right: Mapping[Key, Observed]
+) -> None:
+    keys = [key for key in left if key in right]
+    labels = _labels_of(keys)
+    known = [_limited_as(labels[key[0]], key[1], left[key].measure) for key in keys]
+    for limit in map(parse_threshold, limits):
+        if known and not any(limit.applies(*each) for each in known):
+            cases = _few(case for case, _ in known)
+            judged = dict.fromkeys(what for _, what in known if what in LIMITED)
+            raise UsageError.for_option(
+                "--threshold",
+                limit.text,
+                f"a case of {cases} or {ANY_CASE}, and one of {', '.join(judged)}",
+            )
+
+
+def _limited_as(case: str, metric: str, measure: Measure) -> tuple[str, str]:
+    """Return the case and the quantity that a limit for this metric names."""
+    if measure.unit == "B":
+        return case, "memory"
+    if not measure.exact and measure.unit not in MACHINE_UNITS:
+        return case, "accuracy"
+    name, _, _ = metric.partition(" of ")
+    what = LIMITED_AS.get(name, name).removesuffix("_seconds")
+    if what == "seconds":  # a check's case names its method
+        case, _, what = case.partition(":")
+    return case, what
+
+
+def _few(names: Iterable[str]) -> str:
+    """Write the first names with commas, and dots where there are more."""
+    listed = list(dict.fromkeys(names))
+    more = ", …" if len(listed) > MOST_NAMES else ""
+    return ", ".join(listed[:MOST_NAMES]) + more
 
 
 def _refused_rows(terms: Comparison, changed: Changes) -> list[Row]:
@@ -241,9 +292,7 @@ def _alone(
 def _alone_row(cases: Sequence[str], because: str) -> Row:
     if len(cases) == 1:
         return Row(cases[0], "all", Verdict.MISSING, because)
-    names = ", ".join(dict.fromkeys(cases[:MOST_NAMES]))
-    more = ", …" if len(cases) > MOST_NAMES else ""
-    because = f"{because}: {names}{more}"
+    because = f"{because}: {_few(cases)}"
     return Row(f"{len(cases):,} cases", "all", Verdict.MISSING, because)
 
 
@@ -253,8 +302,8 @@ def _row(
     """Return the row of one metric; across settings it is told and not judged."""
     if base.measure.exact:
         before, after = base.values[0], head.values[0]
-        limited = LIMITED_AS.get(metric, metric)
-        settings = settings_for(case, limited, terms.thresholds)
+        limited = _limited_as(case, metric, base.measure)
+        settings = settings_for(*limited, terms.thresholds)
         judged = exact_verdict(base.measure, before, after, settings)
         row = Row(case, metric, *judged, before, after)
     elif base.measure.unit in MACHINE_UNITS:
@@ -286,7 +335,7 @@ def _machine_row(row: Row, base: Observed, head: Observed, terms: Comparison) ->
     ratio = between(base.values, head.values, terms.spreads)
     row = dataclasses.replace(row, ratio=ratio)
     verdict, because = _undecided(row, base, head, terms.spreads) or _judged(
-        row, base.measure.better, terms
+        row, base.measure, terms
     )
     return dataclasses.replace(row, verdict=verdict, because=because)
 
@@ -312,15 +361,13 @@ def _undecided(
     return None
 
 
-def _judged(row: Row, better: str, terms: Comparison) -> tuple[Verdict, str]:
-    case, what = row.case, LIMITED_AS.get(row.metric, row.metric)
-    what = "memory" if row.unit == "B" else what.removesuffix("_seconds")
-    if what == "seconds":  # a check's case names its method
-        case, _, what = case.partition(":")
-    rule = TimingRule(**settings_for(case, what, terms.thresholds))
+def _judged(row: Row, measure: Measure, terms: Comparison) -> tuple[Verdict, str]:
+    limited = _limited_as(row.case, row.metric, measure)
+    rule = TimingRule(**settings_for(*limited, terms.thresholds))
     seconds = float(row.base or 0) if row.unit == "s" else math.inf
     ratio = row.ratio or Interval(1.0, 0.0, math.inf, 0)
-    decision = judge(ratio if better == "lower" else ratio.inverse, seconds, rule)
+    slower = ratio if measure.better == "lower" else ratio.inverse
+    decision = judge(slower, seconds, rule)
     return decision.verdict, decision.because
 
 
@@ -456,7 +503,12 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
     spreads = spreads_of(config.results, base, head)
     try:
         report = compare_runs(
-            base, head, config.thresholds, spreads, across=config.across
+            base,
+            head,
+            config.thresholds,
+            spreads,
+            across=config.across,
+            asked=config.threshold,
         )
     except NotComparableError as error:
         emit_refusal("compare", error, config, output)

@@ -32,6 +32,7 @@ from resnet_bench.gate.spec import (
     CONTROL,
     FREE_TO_CHANGE,
     METHODS,
+    STORED_ONLY,
     Case,
     SubjectConfig,
     parse_threshold,
@@ -117,8 +118,11 @@ def live_pair(
     Raises WorkerError when one of them fails.
     """
     with workers(launches, order.first_started, start) as both:
-        opened(both)
-        sides = {side: LiveSide(side, worker) for side, worker in both.items()}
+        opened(both, launches)
+        sides = {
+            side: LiveSide(side, worker, launches[side].place)
+            for side, worker in both.items()
+        }
         return [
             measure_case(case, order, sides, pairs.loops(case))
             for case in (*cases, CONTROL)
@@ -204,12 +208,20 @@ class Measurement:
         config = self.config
         settings = (config.subject, config.threads, config.seed, config.budget + 60)
         return {
-            side: Launch(tree.folder, *settings) for side, tree in self.trees.items()
+            side: Launch(tree.folder, *settings, tree.python)
+            for side, tree in self.trees.items()
         }
 
-    def beginning(self, grid: Grid, environment: Mapping[str, Any]) -> Beginning:
+    def beginning(
+        self, grid: Grid, environment: Mapping[str, Any], asked: Interview
+    ) -> Beginning:
         """Return what the run file begins with."""
-        trees = {side: tree.facts for side, tree in self.trees.items()}
+        trees: dict[str, dict[str, Any]] = {
+            side: tree.facts for side, tree in self.trees.items()
+        }
+        if self.config.against_python:
+            for side, versions in asked.versions().items():
+                trees[side]["versions"] = dict(versions)
         head = self.trees["head"]
         cells = grid.cells(self.config, self.seeds)
         return Beginning(
@@ -251,7 +263,7 @@ def measured(wanted: Measurement, output: Output) -> Run:
         wanted = wanted.planned(len(grid.timed))
         if warning := load_warning(environment.result()):
             output.say(warning)
-        recorder = _opened(wanted, wanted.beginning(grid, environment.result()))
+        recorder = _opened(wanted, wanted.beginning(grid, environment.result(), asked))
         try:
             with recorder:
                 _answer(recorder, asked, grid, wanted)
@@ -306,12 +318,20 @@ def _cases_of(config: SubjectConfig, asked: Interview) -> tuple[Case, ...]:
 def _refuse_unknown_thresholds(
     thresholds: Sequence[str], grid: Grid, asked: Interview
 ) -> None:
-    """Raise UsageError for a rule whose case neither tree has: it would do nothing."""
+    """Raise UsageError for a limit that would do nothing.
+
+    Neither tree has its case, or no check measures what it is for.
+    """
     known = dict.fromkeys([*asked.names, *(case.name for case in grid.cases)])
     for rule in map(parse_threshold, thresholds):
         if rule.case not in (*known, ANY_CASE):
             raise UsageError.for_option(
                 "--threshold", rule.text, f"a case of {', '.join(known)}, or {ANY_CASE}"
+            )
+        if rule.what in STORED_ONLY:
+            raise UsageError(
+                f"--threshold {rule.text}: no check measures {rule.what}, 'compare' "
+                "judges it: expected forward, step, accuracy or exact"
             )
 
 
@@ -377,7 +397,7 @@ def _record_pairs(
     def open_cases(pairs: Pairs) -> Sequence[Case]:
         return undecided(pairs) if len(pairs) < most else ()
 
-    with nurseries(config.threads, libraries) as start_for:
+    with nurseries(launches, libraries) as start_for:
 
         def measure(
             order: PairOrder, cases: Sequence[Case], so_far: Pairs

@@ -1,8 +1,11 @@
 """`noise`: the working tree against itself, so that every difference is noise."""
 
+import contextlib
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -24,9 +27,16 @@ from resnet_bench.gate.measuring import (
     measured,
     starting_budget,
 )
-from resnet_bench.gate.records import SIDES, pairs_of, records_of
-from resnet_bench.gate.spec import CONTROL, DEFAULT_SUBJECT, Case, NoiseConfig
-from resnet_bench.gate.trees import working_tree
+from resnet_bench.gate.records import Side, pairs_of, records_of, versions_of
+from resnet_bench.gate.report import versions_table
+from resnet_bench.gate.spec import (
+    CONTROL,
+    DEFAULT_SUBJECT,
+    Case,
+    NoiseConfig,
+    SubjectConfig,
+)
+from resnet_bench.gate.trees import Tree, interpreter, working_tree
 from resnet_bench.output import Output
 from resnet_bench.present import exports as printing
 from resnet_bench.present.shown import Shown
@@ -36,6 +46,11 @@ from resnet_bench.store.folders import check_writable, run_folders
 from resnet_bench.store.reading import Run
 
 EXPERIMENT = "noise"
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+#: The folders in which Python keeps installed packages.
+INSTALLED = ("site-packages", "dist-packages")
 
 #: Two pairs hold one step from a process to the next; a spread needs two steps.
 FEWEST_FOR_A_SPREAD = 3
@@ -50,27 +65,41 @@ def run_noise(config: NoiseConfig, output: Output) -> ExitCode:
     check_writable(config.results)
     printing.check_exports(config, output)
     budget = starting_budget(config.budget)
-    tree = working_tree(folder_of(config), config.source, config.results)
-    wanted = Measurement(
-        experiment=EXPERIMENT,
-        config=config,
-        trees=dict.fromkeys(SIDES, tree),
-        metrics=("time",),
-        seeds=0,
-        thresholds=(),
-        open_cases=all_cases,
-        budget=budget,
-    )
-    run = measured(wanted, output)
+    with one_tree(config) as trees:
+        wanted = Measurement(
+            experiment=EXPERIMENT,
+            config=config,
+            trees=trees,
+            metrics=("time",),
+            seeds=0,
+            thresholds=(),
+            open_cases=all_cases,
+            budget=budget,
+        )
+        run = measured(wanted, output)
     printing.show(show(run), config, output)
     output.say(f"wrote {run.folder}")
     return ExitCode.OK
 
 
-def folder_of(config: NoiseConfig) -> Path:
-    """Return where the subject lies: here, or this package for its own subject."""
-    package = Path(__file__).resolve().parents[2]
-    return package if config.subject == DEFAULT_SUBJECT else Path.cwd()
+@contextlib.contextmanager
+def one_tree(config: SubjectConfig) -> Iterator[Mapping[Side, Tree]]:
+    """Provide the same tree as both sides, the base under the other Python if any.
+
+    It is the current folder, or what holds this package for its own subject. Raises
+    UsageError and NotComparableError for an interpreter that can't be used.
+    """
+    python = config.against_python and interpreter(config.against_python)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path.cwd()
+        if config.subject == DEFAULT_SUBJECT:
+            folder = PACKAGE.parent
+            if python and PACKAGE.parent.name in INSTALLED:
+                # Beside it lie this Python's packages, which are not the other's.
+                folder = Path(scratch).resolve()
+                shutil.copytree(PACKAGE, folder / PACKAGE.name)
+        tree = working_tree(folder, config.source, config.results)
+        yield {"base": replace(tree, python=python), "head": tree}
 
 
 def all_cases(run: Run, timed: Sequence[Case]) -> OpenCases:
@@ -142,9 +171,14 @@ def show(run: Run) -> Shown:
     found = all_noise(run, effects)
     facts = {"command": EXPERIMENT, "run": run.id, "machine_key": run.machine_key}
     too_few = f"A spread needs {FEWEST_FOR_A_SPREAD} pairs: measure longer (--budget)."
+    versions = versions_of(run)
     return Shown(
-        json={**facts, "rows": [asdict(row) for row in found]},
-        tables=[noise_table(run, found, effects)],
+        json={
+            **facts,
+            **({"versions": versions} if versions else {}),
+            "rows": [asdict(row) for row in found],
+        },
+        tables=[noise_table(run, found, effects), *versions_table(versions)],
         conclusion=[] if found else [too_few],
     )
 
@@ -152,6 +186,7 @@ def show(run: Run) -> Shown:
 def noise_table(run: Run, found: Sequence[Noise], effects: Sequence[float]) -> Table:
     """Return the noise as a table, a row per case."""
     rows = [_table_row(row) for row in found]
+    where = "under two Pythons" if versions_of(run) else "on both sides"
     needed = [f"pairs for {100 * effect:g} %" for effect in effects]
     columns = [
         "case",
@@ -164,7 +199,7 @@ def noise_table(run: Run, found: Sequence[Noise], effects: Sequence[float]) -> T
     ]
     return Table(
         name="noise",
-        title=f"Identical code on both sides, machine {run.machine_key}",
+        title=f"Identical code {where}, machine {run.machine_key}",
         frame=pd.DataFrame(rows, columns=columns, dtype=object),
         narrow=[*columns[:5], *needed[-3:]],
         notes=[

@@ -2,7 +2,7 @@
 
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -224,3 +224,14 @@ def pairs_of(run: Run) -> Pairs:
         timing = PairTiming(**{name: row[name] for name in names})
         by_number.setdefault(row["pair"], []).append(timing)
     return Pairs([by_number[number] for number in sorted(by_number)])
+
+
+#: What the Python of each side computes with, by name; None for what it lacks.
+Versions = Mapping[Side, Mapping[str, str | None]]
+
+
+def versions_of(run: Run) -> Versions:
+    """Return what each side's Python computes with; nothing if it is the same one."""
+    trees = run.header["trees"]
+    found = {side: trees[side].get("versions") for side in SIDES}
+    return {side: versions for side, versions in found.items() if versions}

@@ -18,6 +18,7 @@ from resnet_bench.errors import (
     worst,
 )
 from resnet_bench.gate.deciding import Verdict
+from resnet_bench.gate.records import Versions
 from resnet_bench.gate.rows import Row
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
 from resnet_bench.output import Output, printable
@@ -34,6 +35,7 @@ class Report:
     `facts` go into the JSON object; `notices` are sentences for people; `note` says
     how the intervals were made, `counted` what the samples of a time are. With
     `too_few` of them an inconclusive row counts as not comparable, strict or not.
+    `versions` are those of two environments.
     """
 
     command: str
@@ -43,6 +45,7 @@ class Report:
     note: str = "Interval: exact signed-rank over pairs of processes."
     counted: str = "pairs"
     too_few: bool = False
+    versions: Versions = field(default_factory=dict)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -110,7 +113,7 @@ def shown_of(report: Report, *, explain: bool = False) -> Shown:
 
 
 def tables_of(report: Report) -> list[Table]:
-    """Return a table of times, one of other ratios, and one of everything else."""
+    """Return tables of times, other ratios, everything else, and the versions."""
     times = [row for row in report.rows if row.unit == "s"]
     ratios = [row for row in report.rows if row.unit != "s" and row.ratio]
     rest = [row for row in report.rows if row.unit != "s" and not row.ratio]
@@ -118,7 +121,22 @@ def tables_of(report: Report) -> list[Table]:
         *([_times(report, times)] if times else []),
         *([_ratios(report, ratios)] if ratios else []),
         *([_others(rest)] if rest else []),
+        *versions_table(report.versions),
     ]
+
+
+def versions_table(versions: Versions) -> list[Table]:
+    """Return one table of what two environments compute with, or none."""
+    names = dict.fromkeys(name for side in versions.values() for name in side)
+    rows = [
+        {"library": name, **{side: found.get(name) for side, found in versions.items()}}
+        for name in names
+        if any(found.get(name) for found in versions.values())
+    ]
+    if not rows:
+        return []
+    frame = pd.DataFrame(rows, dtype=object)
+    return [Table("versions", "Environments", frame, narrow=list(frame.columns))]
 
 
 def _times(report: Report, rows: Sequence[Row]) -> Table:
@@ -232,6 +250,12 @@ def junit_of(report: Report) -> str:
     compared is an error; each with its reason.
     """
     suite = ET.Element("testsuite", name=f"resnet-bench {report.command}")
+    if report.versions:
+        properties = ET.SubElement(suite, "properties")
+    for side, versions in report.versions.items():
+        for name, version in versions.items():
+            fact = {"name": f"{side} {name}", "value": version or "none"}
+            ET.SubElement(properties, "property", fact)
     for row in report.rows:
         case = ET.SubElement(suite, "testcase", classname=row.case, name=row.metric)
         if element := JUNIT_ELEMENTS.get(row.verdict):
@@ -254,6 +278,7 @@ ANNOTATIONS = {
     Verdict.NOT_COMPARABLE: "error",
     Verdict.INCONCLUSIVE: "warning",
     Verdict.IMPROVEMENT: "notice",
+    Verdict.NOT_JUDGED: "notice",
 }
 
 

@@ -1,7 +1,7 @@
 """The rows of a check: one verdict for each case and metric."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from resnet_bench.gate.deciding import (
     pairs_needed,
     plan_for,
 )
-from resnet_bench.gate.records import ExactMetrics, Pairs
+from resnet_bench.gate.records import ExactMetrics, Pairs, versions_of
 from resnet_bench.gate.spec import CONTROL, FEWEST_SEEDS, parse_case, settings_for
 from resnet_bench.records import Measure, measures
 from resnet_bench.statistics.estimates import paired_difference_interval
@@ -115,15 +115,38 @@ def exact_verdict(
 
 
 def exact_rows(
-    records: Sequence[Mapping[str, Any]], thresholds: Sequence[str]
+    records: Sequence[Mapping[str, Any]],
+    thresholds: Sequence[str],
+    *,
+    two_environments: bool = False,
 ) -> list[Row]:
-    """Return a row per case and quantity, from the records of both sides."""
+    """Return a row per case and quantity, from the records of both sides.
+
+    What `two_environments` make of the same code is told and judged only by a limit.
+    """
+    judge = told_verdict if two_environments else exact_verdict
     cases = dict.fromkeys(row["case"] for row in records)
-    return [row for case in cases for row in _case_rows(case, records, thresholds)]
+    return [
+        row for case in cases for row in _case_rows(case, records, thresholds, judge)
+    ]
+
+
+def told_verdict(
+    measure: Measure, base: Any, head: Any, settings: Mapping[str, float]
+) -> tuple[Verdict, str]:
+    """Return the verdict on a quantity of the same code under other libraries."""
+    if settings or base == head:
+        return exact_verdict(measure, base, head, settings)
+    numbers = measure.better != "neither" and None not in (base, head)
+    change = f" by {head - base:+,}" if numbers else ""
+    return Verdict.NOT_JUDGED, f"differs{change} between the libraries"
 
 
 def _case_rows(
-    case: str, records: Sequence[Mapping[str, Any]], thresholds: Sequence[str]
+    case: str,
+    records: Sequence[Mapping[str, Any]],
+    thresholds: Sequence[str],
+    judge: Callable[..., tuple[Verdict, str]],
 ) -> list[Row]:
     sides = {row["side"]: row for row in records if row["case"] == case}
     name = f"{case}:exact"
@@ -133,7 +156,7 @@ def _case_rows(
     for metric, measure in measures(ExactMetrics).items():
         base, head = sides["base"][metric], sides["head"][metric]
         settings = settings_for(case, metric, thresholds)
-        judged = exact_verdict(measure, base, head, settings)
+        judged = judge(measure, base, head, settings)
         rows.append(Row(name, metric, *judged, base=base, head=head))
     return rows
 
@@ -310,7 +333,11 @@ def check_rows(run: Run, timings: Timings) -> list[Row]:
     lost = [case for case in run.header["timed"] if case not in known]
     rows += [not_measured(case, run.rows("trial")) for case in lost]
     if "exact" in run.config["metrics"]:
-        rows += exact_rows(run.rows(ExactMetrics), thresholds)
+        rows += exact_rows(
+            run.rows(ExactMetrics),
+            thresholds,
+            two_environments=bool(versions_of(run)),
+        )
     return rows + accuracy_rows(run, thresholds)
 
 

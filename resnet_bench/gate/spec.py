@@ -59,15 +59,19 @@ def parse_case(text: str) -> Case:
     return Case(name, method)
 
 
-#: What a time can be of: the methods of a case, and the phases of a speed run.
-TIMES = ("forward", "loss", "backward", "optimizer", "step", "inference")
+#: What a time can be of: the methods of a case, the phases of a speed run, a training.
+TIMES = ("forward", "loss", "backward", "optimizer", "step", "inference", "training")
 
 #: Quantities without noise; the last two are no numbers, so they change or do not.
 NUMBERS = ("parameters", "flops", "forward_operations", "backward_operations")
-EXACT = (*NUMBERS, "state_dict_keys", "output_checksum")
+SPEED_NUMBERS = ("multiply_adds", "activations", "elements_moved")
+EXACT = (*NUMBERS, *SPEED_NUMBERS, "state_dict_keys", "output_checksum")
 
 #: What a limit can be set for; without one of them it is for every time of the case.
 LIMITED = (*TIMES, "memory", "accuracy", "exact", *EXACT)
+
+#: Of these, what only stored runs have: `compare` judges it, `check` cannot.
+STORED_ONLY = {*TIMES, "memory", *SPEED_NUMBERS} - {"forward", "step"}
 
 #: Matches every case.
 ANY_CASE = "*"
@@ -91,7 +95,7 @@ CHANGED = {
     **dict.fromkeys((*TIMES, ""), OF_TIMES),
     "memory": {"=%": "regression"},
     "accuracy": {"=pp": "margin", ">=%": "floor"},
-    **{name: {"=%": "tolerated"} for name in (*NUMBERS, "exact")},
+    **{name: {"=%": "tolerated"} for name in (*NUMBERS, *SPEED_NUMBERS, "exact")},
 }
 
 FORM = re.compile(r"(?P<case>.*[^>=])(?P<sign>>?=)(?P<limit>[^=]+)")
@@ -141,6 +145,7 @@ def parse_threshold(text: str) -> Threshold:
     if found is None:
         raise UsageError.for_option("--threshold", text, EXPECTED)
     case, separator, what = found["case"].rpartition(":")
+    what = what.removesuffix("_seconds")  # as tables call a time
     if not separator or what not in LIMITED:
         case, what = found["case"], ""
     settings = _settings(what, found["sign"], found["limit"])
@@ -284,6 +289,12 @@ class SubjectConfig(ResultsOptions, ExportOptions):
         help="Folder of the tree that the subject is imported from.",
         metavar="DIR",
     )
+    against_python: Path | None = option(
+        None,
+        help="Measure the same tree under this Python too: an interpreter, or the "
+        "folder of a virtual environment.",
+        metavar="PATH",
+    )
     cases: tuple[str, ...] = option(
         (),
         help="Cases as NAME:forward, NAME:step, NAME:exact or NAME:accuracy; "
@@ -329,7 +340,7 @@ class SubjectConfig(ResultsOptions, ExportOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig(RuleOptions, SubjectConfig):
-    """`check`: the working tree against an older revision."""
+    """`check`: the working tree against an older revision, or another Python."""
 
     against: str | None = option(
         None,
@@ -352,8 +363,10 @@ class CheckConfig(RuleOptions, SubjectConfig):
     def __post_init__(self) -> None:
         """Check the values; raises UsageError."""
         super().__post_init__()
-        if self.against and self.baseline:
-            raise UsageError("--against and --baseline: expected one of the two")
+        bases = ("against", "baseline", "against_python")
+        given = [f"--{name.replace('_', '-')}" for name in bases if getattr(self, name)]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)}: expected one of them")
 
     @property
     def exports(self) -> dict[str, Path]:
@@ -363,7 +376,7 @@ class CheckConfig(RuleOptions, SubjectConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig(SubjectConfig):
-    """`noise`: the working tree against itself."""
+    """`noise`: the working tree against itself, or under two Pythons."""
 
     effects: tuple[float, ...] = option(
         (0.05, 0.10, 0.15, 0.25),

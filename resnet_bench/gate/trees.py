@@ -105,16 +105,18 @@ REMOVE = ("worktree", "remove", "--force")
 
 @dataclass(frozen=True)
 class Tree:
-    """A checked-out tree: the folder to import from, and what it holds.
+    """A checked-out tree: the folder to import from, what it holds, what runs it.
 
     `content` is git's hash of all files, those not committed yet included, and
-    `committed` the one of the commit; both are unknown outside git.
+    `committed` the one of the commit; both are unknown outside git. `python` is an
+    interpreter other than this process's.
     """
 
     folder: Path
     commit: str | None = None
     content: str | None = None
     committed: str | None = None
+    python: Path | None = None
 
     @property
     def facts(self) -> dict[str, str | None]:
@@ -257,3 +259,51 @@ def remove_abandoned(folder: Path) -> None:
         if owner and not psutil.pid_exists(int(owner[1])):
             git(folder, *REMOVE, str(place))
             shutil.rmtree(place.parent, ignore_errors=True)
+
+
+#: What an interpreter is asked before anything else; every Python understands it.
+ASKED = "import sys; print('Python %d.%d' % sys.version_info[:2])"
+
+#: The oldest Python that the worker's program runs under: it is started with -P.
+OLDEST_PYTHON = (3, 11)
+
+#: No interpreter takes so long to say its version.
+PATIENCE_SECONDS = 60
+
+
+def interpreter(place: Path) -> Path:
+    """Return the Python at `place`, which may be the folder of an environment.
+
+    A link is not followed: where it lies decides what the interpreter imports. Raises
+    UsageError where there is none, NotComparableError for one that is too old.
+    """
+    inside = (place / "bin" / "python", place / "Scripts" / "python.exe")
+    found = next((path for path in (*inside, place) if path.is_file()), None)
+    version = found and re.fullmatch(r"Python (\d+)\.(\d+)", _answer_of(found))
+    if not (found and version):
+        raise UsageError.for_option(
+            "--against-python",
+            place,
+            "a Python interpreter, or the folder of a virtual environment",
+        )
+    if tuple(map(int, version.groups())) < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        raise NotComparableError(
+            f"--against-python {place}: is {version[0]}, expected {oldest} or later"
+        )
+    return found.absolute()
+
+
+def _answer_of(program: Path) -> str:
+    """Return what a program prints that is asked as Python is; nothing if it fails."""
+    try:
+        answer = subprocess.run(
+            [program.absolute(), "-c", ASKED],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PATIENCE_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.decode(errors="replace").strip()

@@ -11,6 +11,8 @@ import hashlib
 import importlib
 import json
 import os
+import platform
+import re
 import signal
 import socket
 import statistics
@@ -37,6 +39,14 @@ CONTROL_SIZE = 192
 
 #: The folders of installed packages, by the name of one of them.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+#: Where PyTorch's description of its build names what it computes with.
+BUILD = {
+    "BLAS": r"BLAS_INFO=(\w+)",
+    "MKL": r"Math Kernel Library Version (\S+?)(?:-Product)?\s",
+    "oneDNN": r"MKL-DNN v(\S+)",
+    "OpenMP": r"OpenMP (\d+)",
+}
 
 PROGRAM = frozenset({"__main__", "__mp_main__"})
 
@@ -82,6 +92,20 @@ class Worker:
         names = module_files(installed=True)
         packages = dict.fromkeys(name.partition(".")[0] for name in names)
         return {"libraries": [*packages, *LATE.intersection(names)]}
+
+    def versions(self) -> dict[str, str | None]:
+        """Return the versions of Python, PyTorch and what it computes with."""
+        build = torch.__config__.show()
+        found = {name: re.search(form, build) for name, form in BUILD.items()}
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        return {
+            "Python": platform.python_version(),
+            "PyTorch": str(torch.__version__),
+            "CUDA": torch.version.cuda,
+            "HIP": torch.version.hip,
+            "cuDNN": None if cudnn is None else str(cudnn),
+            **{name: row and row[1] for name, row in found.items()},
+        }
 
     def load(self, name: str) -> Any:
         """Return the case's object, built from the seed; it lives until the next."""

@@ -53,7 +53,8 @@ class SilentWorkerError(ResnetBenchError):
 class Launch:
     """What starts a worker: the folder to import from, the subject, the threads.
 
-    A worker that has not answered within `patience` seconds hangs.
+    A worker that has not answered within `patience` seconds hangs. `python` is an
+    interpreter other than this process's.
     """
 
     tree: Path
@@ -61,6 +62,12 @@ class Launch:
     threads: int
     seed: int
     patience: float | None = None
+    python: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """What errors call the place that the worker measures."""
+        return f"environment {self.python}" if self.python else "tree"
 
     @property
     def arguments(self) -> list[str]:
@@ -83,12 +90,13 @@ Start = Callable[[Launch, socket.socket, IO[str]], End]
 
 def spawn(launch: Launch, end: socket.socket, log: IO[str]) -> End:
     """Start a worker's program anew, at `end` of its socket."""
-    process = _run(WORKER, end, launch.arguments, log, launch.threads)
+    program = [launch.python or sys.executable, "-P", WORKER]
+    process = _run(program, end, launch.arguments, log, launch.threads)
     return functools.partial(_ended, process)
 
 
 def _run(
-    program: Path,
+    program: Sequence[object],
     end: socket.socket,
     arguments: Sequence[str],
     log: IO[str],
@@ -97,7 +105,7 @@ def _run(
     """Start a program that gets the number of its socket and its arguments."""
     number = end.fileno()
     return subprocess.Popen(
-        [sys.executable, "-P", str(program), str(number), *arguments],
+        [*map(str, program), str(number), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
@@ -222,7 +230,8 @@ class Nursery(Process):
                 socket.AF_UNIX, socket.SOCK_SEQPACKET
             )
             with theirs:
-                self._process = _run(FORKING, theirs, [str(WORKER)], self._log, threads)
+                program = [sys.executable, "-P", FORKING]
+                self._process = _run(program, theirs, [str(WORKER)], self._log, threads)
             closing.callback(self._process.wait)
             # When it closes, the process ends its children, then itself.
             closing.enter_context(self._socket)
@@ -254,17 +263,20 @@ class Nursery(Process):
 
 @contextlib.contextmanager
 def nurseries(
-    threads: int, libraries: Sequence[str]
+    launches: Mapping[Side, Launch], libraries: Sequence[str]
 ) -> Iterator[Callable[[int], Start]]:
     """Provide what starts the workers of a pair, by its number.
 
-    Where forking is not safe, each worker starts by itself.
+    Where forking is not safe, and under two interpreters, which no process can fork,
+    each worker starts by itself.
     """
+    threads = launches["base"].threads
+    alone = sys.platform != "linux" or any(row.python for row in launches.values())
     with contextlib.ExitStack() as stack:
         current: dict[int, Start] = {}
 
         def start_for(pair: int) -> Start:
-            if sys.platform != "linux":
+            if alone:
                 return spawn
             group = pair // PAIRS_PER_NURSERY
             if group not in current:
@@ -289,6 +301,7 @@ class LiveSide:
 
     side: Side
     worker: WorkerProcess
+    place: str = "tree"
 
     def prepare(self, case: Case) -> float:
         """Build and warm up the case; return its seconds per call."""
@@ -303,7 +316,7 @@ class LiveSide:
             reply = self.worker.ask(do, name=case.name, method=case.method, **further)
         except WorkerError as error:
             raise WorkerError(
-                f"{case.text} of the {self.side} tree: {error}"
+                f"{case.text} of the {self.side} {self.place}: {error}"
             ) from error
         return float(reply["seconds"])
 
@@ -327,7 +340,9 @@ def workers(
         yield both
 
 
-def opened(both: Mapping[Side, WorkerProcess]) -> dict[Side, Mapping[str, Any]]:
+def opened(
+    both: Mapping[Side, WorkerProcess], launches: Mapping[Side, Launch]
+) -> dict[Side, Mapping[str, Any]]:
     """Wait until both subjects are imported; return what each offers.
 
     Raises NotComparableError when a tree has no subject of this protocol.
@@ -337,8 +352,10 @@ def opened(both: Mapping[Side, WorkerProcess]) -> dict[Side, Mapping[str, Any]]:
         try:
             offers[side] = both[side].receive()
         except WorkerError as error:
+            remedy = _remedy(side, launches["base"], error)
             raise NotComparableError(
-                f"the {side} tree has no usable subject: {error}{_remedy(side, error)}"
+                f"the {side} {launches[side].place} has no usable subject: "
+                f"{error}{remedy}"
             ) from error
         _refuse_a_foreign(side, offers[side])
     return offers
@@ -348,10 +365,12 @@ def opened(both: Mapping[Side, WorkerProcess]) -> dict[Side, Mapping[str, Any]]:
 LACKING = ("ModuleNotFoundError", "ImportError", "FileNotFoundError")
 
 
-def _remedy(side: Side, error: WorkerError) -> str:
-    """Return what helps a base tree without what was built in the working tree."""
+def _remedy(side: Side, base: Launch, error: WorkerError) -> str:
+    """Return what helps a base without what the working tree or this Python has."""
     if side == "head" or not any(name in str(error) for name in LACKING):
         return ""
+    if base.python:
+        return f" ('{base.python} -m pip install' adds packages)"
     return (
         " (it holds what is committed, no file that git ignores: commit what was "
         "built, or let the subject build it on import)"
@@ -398,7 +417,7 @@ class Interview:
         self._launches = launches
         self._stack = stack
         self._workers = stack.enter_context(workers(launches))
-        self.offers = opened(self._workers)
+        self.offers = opened(self._workers, launches)
 
     def ask(self, do: str, **arguments: object) -> dict[Side, Mapping[str, Any]]:
         """Return each side's reply, `{"problem": …}` from one that failed."""
@@ -431,6 +450,10 @@ class Interview:
         found = self.ask("libraries")
         base, head = (found[side].get("libraries", []) for side in SIDES)
         return [name for name in base if name in head]
+
+    def versions(self) -> dict[Side, Mapping[str, Any]]:
+        """Return the versions of Python, PyTorch and what it computes with."""
+        return self.ask("versions")
 
     def trials(self, case: Case) -> list[Trial]:
         """Return whether the case runs on each side."""

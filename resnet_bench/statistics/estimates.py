@@ -178,6 +178,10 @@ def signed_rank_bound(samples: int, confidence: float = 0.95) -> int:
     return int(np.searchsorted(np.cumsum(counts), allowed, side="right"))
 
 
+#: Each sample with itself and every later one, as two rows of indices.
+_pairs_of = functools.cache(np.triu_indices)
+
+
 def hodges_lehmann(differences: Samples, confidence: float = 0.95) -> Interval:
     """Return the Hodges-Lehmann estimate with the exact signed-rank interval.
 
@@ -186,7 +190,7 @@ def hodges_lehmann(differences: Samples, confidence: float = 0.95) -> Interval:
     number of samples that can carry the confidence (6 at 95 %).
     """
     values = finite(differences)
-    rows, columns = np.triu_indices(values.size)
+    rows, columns = _pairs_of(values.size)
     averages = np.sort((values[rows] + values[columns]) / 2)
     estimate = float(np.median(averages))
     rank = signed_rank_bound(values.size, confidence)

@@ -25,8 +25,9 @@ class Beginning:
     """What the first line of a run file says, but for its id and argv.
 
     A run is gone on with only by one that begins alike: the same experiment, cells,
-    contents of its `trees`, config but for the options in `free_to_change`, and, where
-    times of one run are set against each other (`one_machine`), the same machine.
+    contents and versions of its `trees`, config but for the options in
+    `free_to_change`, and, where times of one run are set against each other
+    (`one_machine`), the same machine.
     `further` holds what else the line says; `nodes` the environments of a cluster.
     """
 
@@ -38,7 +39,7 @@ class Beginning:
     dirty: bool | None
     one_machine: bool
     nodes: Values = field(default_factory=dict)
-    trees: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    trees: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     further: Values = field(default_factory=dict)
     free_to_change: Set[str] = frozenset()
 
@@ -203,10 +204,12 @@ def refuse_a_different(beginning: Beginning, run: Run) -> None:
 
 def _refuse_another_tree(beginning: Beginning, run: Run) -> None:
     for side, tree in beginning.trees.items():
-        if run.header["trees"][side]["content"] != tree["content"]:
-            raise UsageError(
-                f"run {run.id} measured another {side} tree: start a new run"
-            )
+        stored = run.header["trees"][side]
+        for name, said in (("content", "tree"), ("versions", "environment")):
+            if stored.get(name) != tree.get(name):
+                raise UsageError(
+                    f"run {run.id} measured another {side} {said}: start a new run"
+                )
 
 
 def _refuse_another_machine(beginning: Beginning, run: Run) -> None:

@@ -10,6 +10,8 @@ from resnet_bench.gate.workers import Launch, Start, WorkerError, spawn
 
 NOISE = random.Random(0)
 
+VERSIONS = {"Python": "3.12.1", "PyTorch": "2.14.1"}
+
 
 def pace(subject: Mapping[str, Any], name: str, method: str) -> dict[str, Any]:
     if name == "control":
@@ -24,6 +26,8 @@ def reply_to(subject: Mapping[str, Any], do: str, **arguments: Any) -> dict[str,
         return {**offer, "cases": [], **subject.get("open", {})}
     if do == "libraries":
         return {"libraries": ["torch"]}
+    if do == "versions":
+        return {**VERSIONS, **subject.get("versions", {})}
     name = arguments["name"]
     if do in ("prepare", "leg"):
         return pace(subject, name, arguments["method"])
@@ -42,10 +46,15 @@ def reply_to(subject: Mapping[str, Any], do: str, **arguments: Any) -> dict[str,
 
 
 class FakeWorker:
-    """Stands for a WorkerProcess, in this process."""
+    """Stands for a WorkerProcess, in this process.
+
+    What is different under another Python is under `elsewhere`.
+    """
 
     def __init__(self, launch: Launch, start: Start = spawn) -> None:
         self.subject = json.loads((launch.tree / "subject.json").read_text())
+        if launch.python:
+            self.subject |= self.subject.get("elsewhere", {})
         self.reply: dict[str, Any] | None = None
         self.error = ""
 
@@ -61,7 +70,8 @@ class FakeWorker:
         except KeyError as error:
             self.reply, self.error = None, f"KeyError: {error}"
         if self.subject.get("dies_at") == do:
-            self.reply, self.error = None, "killed for the test"
+            words = self.subject.get("last_words", "killed for the test")
+            self.reply, self.error = None, words
 
     def receive(self) -> dict[str, Any]:
         if self.reply is None:

@@ -199,6 +199,15 @@ def test_a_rule_for_a_case_that_nobody_has_is_refused(
         run_check(changed(threshold=(rule,)), output)
 
 
+@pytest.mark.parametrize("rule", ["a:loss=8%", "*:memory=8%", "a:activations=1%"])
+def test_a_limit_that_no_check_measures_is_refused(
+    repository: Path, output: Output, rule: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{re.escape(rule)}: no check measures"):
+        run_check(changed(threshold=(rule,)), output)
+    assert not Path("results/check").exists()
+
+
 def test_a_refusal_is_one_line_to_a_person(
     repository: Path,
     write: Write,

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,27 @@ def test_a_row_that_is_not_ok_decides_nothing(tmp_path: Path) -> None:
     row = rows["ResNet-50", "step_seconds"]
     assert row.verdict is Verdict.INCONCLUSIVE
     assert row.because == "the head row is throttled"
+
+
+@pytest.mark.parametrize("what", ["step_seconds", "multiply_adds", "memory", "loss"])
+def test_a_limit_is_for_any_quantity_that_is_judged(tmp_path: Path, what: str) -> None:
+    base, head = speed_run(tmp_path, "a"), speed_run(tmp_path, "b")
+    assert compared(base, head, asked=[f"*:{what}=8%"]).exit_code is ExitCode.OK
+
+
+@pytest.mark.parametrize("limit", ["resnet34:step=8%", "*:training=8%", "*:foo=8%"])
+def test_a_limit_that_nothing_has_is_refused(tmp_path: Path, limit: str) -> None:
+    base, head = speed_run(tmp_path, "a"), speed_run(tmp_path, "b")
+    with pytest.raises(UsageError, match=f"{re.escape(limit)}: expected a case of "):
+        compared(base, head, asked=[limit])
+
+
+def test_more_multiply_adds_are_tolerated_up_to_a_limit(tmp_path: Path) -> None:
+    base = speed_run(tmp_path, "a", further={"multiply_adds": 1000})
+    head = speed_run(tmp_path, "b", further={"multiply_adds": 1015})
+    assert compared(base, head).exit_code is ExitCode.REGRESSION
+    for limits in (["*:multiply_adds=2%"], ["*:exact=2%"]):
+        assert compare_runs(base, head, limits, KNOWN).exit_code is ExitCode.OK
 
 
 def test_a_first_call_never_gates(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,8 @@ from resnet_bench.gate.spec import (
         ({"threads": 0}, "--threads"),
         ({"seed": -1}, "--seed"),
         ({"seeds": 4}, "--seeds 4: expected a whole number from 5"),
-        ({"against": "main", "baseline": "v1"}, "one of the two"),
+        ({"against": "main", "baseline": "v1"}, "and --baseline: expected one of"),
+        ({"against": "main", "against_python": Path("v")}, "and --against-python: exp"),
     ],
 )
 def test_a_check_refuses_what_it_cannot_do(values: dict[str, Any], said: str) -> None:
@@ -95,6 +97,8 @@ def test_the_gates_own_name_is_taken() -> None:
         ("a:step=50us", "a", "step", {"smallest_seconds": 50e-6}),
         ("*=0.2 ms", "*", None, {"smallest_seconds": 0.2e-3}),
         ("a:flops=2%", "a", "flops", {"tolerated": 0.02}),
+        ("a:activations=2%", "a", "activations", {"tolerated": 0.02}),
+        ("a:training_seconds=0.2ms", "a", "training", {"smallest_seconds": 0.2e-3}),
         ("a:exact=any", "a", "exact", {"gate": 0.0}),
         ("a:accuracy=1pp", "a", "accuracy", {"margin": 0.01}),
         ("a:accuracy>=80%", "a", "accuracy", {"floor": 0.8}),

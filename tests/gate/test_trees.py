@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from resnet_bench.gate.trees import (
     GitError,
     checked_out,
     git,
+    interpreter,
     resolve,
     working_tree,
 )
@@ -213,3 +215,41 @@ def test_a_submodules_missing_commit_is_told_how_to_be_fetched(
         checked_out(with_submodule, commit, "."),
     ):
         pass
+
+
+def program(place: Path, text: str) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(f"#!/bin/sh\n{text}\n")
+    place.chmod(0o755)
+    return place
+
+
+def test_an_interpreter_is_found_in_its_environment_and_no_link_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = program(tmp_path / "venv" / "bin" / "python", "echo Python 3.12")
+    link = tmp_path / "link"
+    link.symlink_to(python)
+    monkeypatch.chdir(tmp_path)
+    assert interpreter(Path("venv")) == python
+    assert interpreter(Path("link")) == link
+    assert interpreter(Path(sys.executable)) == Path(sys.executable)
+
+
+@pytest.mark.parametrize("text", ["exit 1", "true", "echo bash 5.2", "exec /nowhere"])
+def test_what_is_no_interpreter_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="expected a Python interpreter, or the"):
+        interpreter(program(tmp_path / "program", text))
+
+
+def test_a_place_without_an_interpreter_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program")
+    for place in (tmp_path, tmp_path / "text", tmp_path / "nowhere"):
+        with pytest.raises(UsageError, match=f"--against-python {place}: expected"):
+            interpreter(place)
+
+
+def test_an_old_python_is_not_comparable(tmp_path: Path) -> None:
+    old = program(tmp_path / "python", "echo Python 2.7")
+    with pytest.raises(NotComparableError, match=r"is Python 2.7, expected 3.11"):
+        interpreter(old)

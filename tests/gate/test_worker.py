@@ -1,5 +1,6 @@
 import io
 import json
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from resnet_bench.engine.machine import describe_libraries
 from resnet_bench.gate.worker import (
     CONTROL,
     Worker,
@@ -70,6 +72,14 @@ def test_opening_tells_what_the_subject_offers(worker: Worker) -> None:
     assert offer["api"] == 1
     assert offer["inside"] is True
     assert offer["cases"] == ["net"]
+
+
+def test_versions_are_those_of_this_process(worker: Worker) -> None:
+    versions, known = worker.versions(), describe_libraries()
+    assert versions["Python"] == platform.python_version()
+    for name in ("CUDA", "cuDNN", "BLAS", "MKL", "oneDNN", "OpenMP"):
+        assert versions[name] == known[name.lower()]
+    assert versions["PyTorch"] == torch.__version__
 
 
 def test_a_module_of_another_place_is_told(tmp_path: Path) -> None:

@@ -141,15 +141,28 @@ def test_a_nursery_that_was_killed_is_told(launch: Launch) -> None:
 
 @LINUX
 def test_a_nursery_serves_a_few_pairs(launch: Launch) -> None:
-    with nurseries(launch.threads, []) as start_for:
+    with nurseries({"base": launch, "head": launch}, []) as start_for:
         first = start_for(0)
         assert start_for(3) == first
         assert start_for(4) != first
 
 
 def test_where_forking_is_not_safe_every_worker_is_spawned(
-    monkeypatch: pytest.MonkeyPatch,
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    with nurseries(1, []) as start_for:
+    other = dataclasses.replace(launch, python=Path(sys.executable))
+    with nurseries({"base": other, "head": launch}, []) as start_for:
         assert start_for(0) is spawn
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with nurseries({"base": launch, "head": launch}, []) as start_for:
+        assert start_for(0) is spawn
+
+
+def test_a_worker_runs_under_the_interpreter_asked_for(
+    launch: Launch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nOMP_NUM_THREADS=7 exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    with WorkerProcess(dataclasses.replace(launch, python=python)) as worker:
+        assert worker.ask("leg")["threads"] == "7"
