@@ -17,7 +17,14 @@ from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.execution.ranks import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.interrupts import Stopping, Terminated, told
-from resnet_bench.options import build, click_options, given
+from resnet_bench.options import (
+    HEADINGS,
+    OUTPUT,
+    Options,
+    build,
+    click_options,
+    given,
+)
 from resnet_bench.output import DisplayOptions, Output, settle_streams, to_stderr
 
 PROGRAM = "resnet-bench"
@@ -39,6 +46,23 @@ class Command(click.Command):
             refuse_unknown_variables(os.environ, _variables)
             extra["default_map"] = self._defaults()
         return super().make_context(info_name, args, parent, **extra)
+
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the options under their headings, what is run first."""
+        groups: dict[str, list[tuple[str, str]]] = {
+            heading: [] for heading in (Options.heading, *HEADINGS)
+        }
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            heading = getattr(parameter, "heading", None) or OUTPUT
+            if record is not None:
+                groups.setdefault(heading, []).append(record)
+        for heading, records in groups.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
 
     def _defaults(self) -> dict[str, Any]:
         """Return the file's values, in a list for an option that may be repeated."""

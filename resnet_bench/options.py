@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -64,6 +64,13 @@ class Bounds:
 
 NO_BOUNDS = Bounds()
 
+#: Headings of the help, in its order; others come first.
+MEASURED = "How it is measured"
+DATA = "Data and weights"
+WHERE = "Where and how it runs"
+OUTPUT = "Output"
+HEADINGS = (MEASURED, DATA, WHERE, OUTPUT)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
@@ -77,6 +84,7 @@ class Declaration:
     argument: bool = False
     bare: str | None = None
     count: bool = False
+    heading: str | None = None
     bounds: Bounds = NO_BOUNDS
 
     def check(self, flag: str, value: object) -> None:
@@ -99,7 +107,12 @@ class Declaration:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """A config that is checked when it is made; raises UsageError."""
+    """A config that is checked when it is made; raises UsageError.
+
+    `heading` is what the help puts above the options that a class declares.
+    """
+
+    heading: ClassVar[str] = "What is run"
 
     def __post_init__(self) -> None:
         """Check every value against the choices and bounds declared with its option."""
@@ -119,6 +132,7 @@ def option(
     argument: bool = False,
     bare: str | None = None,
     count: bool = False,
+    heading: str | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
@@ -132,6 +146,7 @@ def option(
     one value or a tuple of values) and raises UsageError or ValueError. `flags` adds
     spellings such as `-b`. `argument` makes it a positional argument, `bare` is the
     value of the option given without one; `count` adds up how often it is given.
+    `heading` puts it under another heading of the help than its class's.
     `minimum` and `maximum` are the least and greatest accepted number, `above` and
     `below` the bounds that are not themselves accepted; `Options` checks them.
     """
@@ -144,6 +159,7 @@ def option(
         argument=argument,
         bare=bare,
         count=count,
+        heading=heading,
         bounds=Bounds(minimum, maximum, above, below),
     )
     return dataclasses.field(default=default, metadata={"option": declaration})
@@ -195,7 +211,19 @@ def declaration_of(field: dataclasses.Field[Any]) -> Declaration:
     return declaration
 
 
-class _Item(click.ParamType[Any]):
+class Option(click.Option):
+    """An option that knows its heading in the help."""
+
+    heading: str | None = None
+
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:  # click before 8.4 takes no subscript
+    _ParamType = click.ParamType
+
+
+class _Item(_ParamType):
     """Reads one value, or one comma-separated list, in the field's own terms."""
 
     def __init__(self, field_type: type, declared: Declaration) -> None:
@@ -311,10 +339,26 @@ def _environment_names(command: str, field_name: str) -> list[str]:
 def click_options(config_class: type, command: str) -> list[click.Parameter]:
     """Derive a command's click parameters from its config's fields."""
     hints = typing.get_type_hints(config_class)
-    return [
-        _click_parameter(field, hints[name], command)
-        for name, field in option_fields(config_class).items()
+    parameters = []
+    for name, field in option_fields(config_class).items():
+        parameter = _click_parameter(field, hints[name], command)
+        if isinstance(parameter, Option):
+            parameter.heading = _heading(config_class, field)
+        parameters.append(parameter)
+    return parameters
+
+
+def _heading(config_class: type, field: dataclasses.Field[Any]) -> str:
+    """Return the heading that the field was given, or that of its first class."""
+    declared = declaration_of(field).heading
+    if declared:
+        return declared
+    declaring = [
+        each
+        for each in config_class.__mro__
+        if field.name in vars(each).get("__annotations__", {})
     ]
+    return str(vars(declaring[-1]).get("heading", Options.heading))
 
 
 def _click_parameter(
@@ -324,11 +368,11 @@ def _click_parameter(
     name = flag_name(field.name)
     if declared.count:
         names = [*declared.flags, name]
-        return click.Option(names, count=True, default=None, help=declared.help)
+        return Option(names, count=True, default=None, help=declared.help)
     environment = _environment_names(command, field.name)
     if annotation is bool:
         both = f"{name}/--no-{name[2:]}" if field.default else name
-        return click.Option(
+        return Option(
             [*declared.flags, both],
             default=None,
             is_flag=True,
@@ -340,7 +384,7 @@ def _click_parameter(
         nargs = -1 if item.is_list else 1
         return click.Argument([field.name], nargs=nargs, type=item, required=False)
     bare: dict[str, Any] = {"is_flag": False, "flag_value": declared.bare}
-    return click.Option(
+    return Option(
         [*declared.flags, name, field.name],
         type=item,
         multiple=item.is_list,
@@ -402,6 +446,8 @@ def restore(config_class: type, stored: Mapping[str, Any]) -> dict[str, Any]:
 class ResultsOptions(Options):
     """Where runs live; the same on every command."""
 
+    heading = OUTPUT
+
     results: Path = option(
         Path("results"), flags=("-o",), help="Folder in which runs are kept."
     )
@@ -410,6 +456,8 @@ class ResultsOptions(Options):
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(Options):
     """In which forms a result is given."""
+
+    heading = OUTPUT
 
     json: bool = option(False, help="Print the result as one JSON object.")
     export_json: Path | None = option(

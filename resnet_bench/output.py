@@ -7,10 +7,10 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from resnet_bench.errors import InputOutputError
-from resnet_bench.options import option
+from resnet_bench.options import OUTPUT, option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,6 +83,8 @@ def settle_streams() -> None:
 @dataclass(frozen=True, kw_only=True)
 class DisplayOptions:
     """How much is said, and in which colour."""
+
+    heading: ClassVar[str] = OUTPUT
 
     quiet: bool = option(False, flags=("-q",), help="Say nothing but the result.")
     verbose: int = option(

@@ -90,6 +90,7 @@ TABLE = (
 # From high to low: a place imports its own line and those below it, never one above.
 ORDER = (
     ("cli.py", "__main__.py"),
+    ("__init__.py",),  # what notebooks import
     ("commands/*",),
     ("reports/*",),
     ("gate/*",),

@@ -214,3 +214,21 @@ def test_the_worst_exit_code_wins() -> None:
     codes = [ExitCode.NOT_COMPARABLE, ExitCode.INCOMPLETE, ExitCode.REGRESSION]
     assert worst(codes) is ExitCode.REGRESSION
     assert worst([]) is ExitCode.OK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared(Options):
+    heading = "Shared things"
+    place: str = option("here", help="Place.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headed(Shared):
+    place: str = inherited(Shared, "place", "there")
+    what: int = option(1, help="What.")
+    how: int = option(1, help="How.", heading="Ways")
+
+
+def test_an_option_stands_under_the_heading_of_the_class_that_declared_it() -> None:
+    headings = {each.name: each.heading for each in click_options(Headed, "x")}  # type: ignore[attr-defined]
+    assert headings == {"place": "Shared things", "what": "What is run", "how": "Ways"}

@@ -13,6 +13,13 @@ from resnet_bench.output import Output
 class ListConfig(ResultsOptions):
     """`list`: the stored runs."""
 
+    experiment: str | None = option(
+        None,
+        argument=True,
+        metavar="[EXPERIMENT]",
+        help="Only its runs.",
+    )
+
     json: bool = option(False, help="Print one JSON object.")
     wide: bool = option(False, help="Show every column.")
 
@@ -22,13 +29,16 @@ def list_runs(config: ListConfig, output: Output) -> ExitCode:
     from resnet_bench.present.terminal import print_table
     from resnet_bench.reports.runs import list_of_runs, listing_table
 
-    rows = list_of_runs(config.results)
+    rows = list_of_runs(config.results, config.experiment)
     if config.json:
         output.write(json.dumps({"runs": [asdict(row) for row in rows]}))
         return ExitCode.OK
     if not rows:
+        of = f" of {config.experiment}" if config.experiment else ""
+        first = config.experiment or "speed"
         output.say(
-            f"no runs in {config.results} yet: 'resnet-bench speed' makes the first"
+            f"no runs{of} in {config.results} yet: 'resnet-bench {first}' makes the "
+            "first"
         )
         return ExitCode.OK
     print_table(listing_table(rows), output.console(), wide=config.wide)
@@ -38,4 +48,4 @@ def list_runs(config: ListConfig, output: Output) -> ExitCode:
     return ExitCode.OK
 
 
-LIST = Reader(ListConfig, list_runs, ("list", "list -o results --json"))
+LIST = Reader(ListConfig, list_runs, ("list", "list speed --json"))

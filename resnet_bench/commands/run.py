@@ -5,8 +5,9 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from resnet_bench.commands.progress import (
@@ -34,6 +35,7 @@ from resnet_bench.execution.ranks import follow, launch, rank_of, this_command
 from resnet_bench.experiments.base import Experiment, Note
 from resnet_bench.interrupts import Terminated
 from resnet_bench.options import (
+    WHERE,
     ExportOptions,
     ResultsOptions,
     check,
@@ -67,6 +69,8 @@ WITHOUT_RESULT = frozenset({"failed", "oom"})
 @dataclass(frozen=True, kw_only=True)
 class RunRequest(ResultsOptions, ExportOptions):
     """What every experiment can be asked besides its own options."""
+
+    heading = WHERE
 
     dry_run: bool = option(
         False, help="List the cells and the estimated time, run nothing."
@@ -290,13 +294,18 @@ class Session:
             check_exports(self.request, self.output)
         executor = make_executor(self.request.executor, self.request.place)
         try:
-            return self._with(executor, config, folder)
+            if self.experiment.kept:
+                return self._with(executor, config, folder)
+            with TemporaryDirectory() as aside:
+                request = replace(self.request, results=Path(aside))
+                return replace(self, request=request)._with(executor, config, folder)
         finally:
             executor.close()
 
     def _with(self, executor: Executor, config: Any, folder: Path | None) -> ExitCode:
         executor.warm(self.experiment.preload)
-        self.output.say(f"{self.experiment.name}: preparing")
+        if self.experiment.kept:
+            self.output.say(f"{self.experiment.name}: preparing")
         dry = self.request.dry_run
         if not dry:
             import_what_shows()
@@ -318,7 +327,7 @@ class Session:
             else start(plan.beginning, self.request.results, self.argv)
         )
         self._run(plan, recorder, executor)
-        return self._finish(read_run(recorder.folder))
+        return self._finish(read_run(recorder.folder), write=self.experiment.kept)
 
     def _warn_of_load(self, plan: Plan) -> None:
         """Say before times are taken that other programs may disturb them."""
@@ -448,6 +457,8 @@ class Session:
         return usable_cores() if on_cpu else 1
 
     def _display(self, tracker: Tracker, recorder: Recorder) -> Display:
+        if not self.experiment.kept:
+            return PlainDisplay(tracker, say=lambda line: None)
         if not self.output.interactive:
             return PlainDisplay(tracker, self.output.say)
         console = self.output.console(sys.stderr)

@@ -1,7 +1,6 @@
 """`resnet-bench show`: a stored run again."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode
@@ -10,9 +9,6 @@ from resnet_bench.output import Output
 from resnet_bench.present.exports import show
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import read_run
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +19,7 @@ class ShowConfig(ResultsOptions, ExportOptions):
         "latest",
         argument=True,
         metavar="[RUN]",
-        help="A run id, its beginning, a folder, or latest.",
+        help="A run id, its beginning, a folder, latest, or latest~1: the one before.",
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset, parse_variants
 from resnet_bench.engine.models.design import STEMS
 from resnet_bench.errors import UsageError
-from resnet_bench.options import Options, check, option
+from resnet_bench.options import DATA, MEASURED, WHERE, Options, check, option
 
 #: The data set that is a person's own folder.
 IMAGE_FOLDER = "imagefolder"
@@ -31,18 +31,24 @@ def parse_device(text: str) -> str:
 class DeviceOptions(Options):
     """Where an experiment computes, and with which random numbers."""
 
+    heading = WHERE
+
     device: str = option(
         "auto",
         parse=parse_device,
         metavar="auto|cpu|cuda|cuda:N",
         help="Where to run; auto prefers CUDA.",
     )
-    seed: int = option(0, help="The first seed.", minimum=0, maximum=2**63 - 1)
+    seed: int = option(
+        0, help="The first seed.", heading=MEASURED, minimum=0, maximum=2**63 - 1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions(Options):
     """The data set and how it is read."""
+
+    heading = DATA
 
     dataset: str | None = option(
         None,
@@ -82,6 +88,8 @@ class DataOptions(Options):
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(DeviceOptions, DataOptions):
     """On what networks are trained, how often and how long."""
+
+    heading = MEASURED
 
     seeds: int | None = option(
         None, help="Trainings of each network (default: by profile).", minimum=1

@@ -73,8 +73,7 @@ def write(path: Path, text: str) -> Path:
 
 
 DAMAGED = "damaged"
-# A run id begins with the time: a column for it would not fit 80 characters.
-NARROW = ("run", "experiment", "status", "machine", "cells")
+NARROW = ("run", "when", "status", "cells", "command")
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,7 @@ class ListedRun:
     records: int | None = None
     machine_key: str | None = None
     commit: str | None = None
+    command: str | None = None
     problem: str | None = None
 
 
@@ -124,14 +124,15 @@ def _listed(view: ShownRun) -> ListedRun:
         records=len(run.records),
         machine_key=run.machine_key,
         commit=run.header.get("commit"),
+        command=view.command.removeprefix("resnet-bench "),
     )
 
 
-def list_of_runs(results: Path) -> list[ListedRun]:
-    """Return every run below `results`, oldest first, damaged ones included."""
+def list_of_runs(results: Path, experiment: str | None = None) -> list[ListedRun]:
+    """Return every run (of one experiment), oldest first, damaged ones included."""
     stored = StoredRuns(results)
     rows = []
-    for folder in run_folders(results):
+    for folder in run_folders(results, experiment):
         try:
             rows.append(listed(stored.read(folder)))
         except InputOutputError as error:

@@ -1,7 +1,7 @@
 """Stored runs as they are shown, each read and shown once."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,17 @@ class ShownRun:
 
         Raises UsageError for an unknown experiment, InputOutputError for odd content.
         """
-        name = self.run.experiment
         with naming(self.run):
-            if name in EXPERIMENTS:
-                return EXPERIMENTS[name].show(self.run, self.others)
-            if name in GATE:
-                return GATE[name](self.run)
+            made = self._show()
+        about = {"command": self.command, "environment": self.run.environment}
+        return replace(made, json={**made.json, **about})
+
+    def _show(self) -> Shown:
+        name = self.run.experiment
+        if name in EXPERIMENTS:
+            return EXPERIMENTS[name].show(self.run, self.others)
+        if name in GATE:
+            return GATE[name](self.run)
         known = ", ".join([*EXPERIMENTS, *GATE])
         raise UsageError(f"run {self.run.id} is of {name}: expected one of {known}")
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -10,6 +11,9 @@ from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.store.reading import PACKED_RUN_FILE, RUN_FILE, run_file
 
 NAMES = (RUN_FILE, PACKED_RUN_FILE)
+
+#: The newest run, or the Nth before it.
+LATEST = re.compile(r"latest(~\d{1,6})?")
 
 
 def new_run_id(commit: str | None) -> str:
@@ -52,8 +56,9 @@ def _by_name(folder: Path) -> str:
 def find_run(results: Path, name: str, experiment: str | None = None) -> Path:
     """Return the folder of the run that `name` means.
 
-    `name` is a run id, its unique beginning or end, `latest`, or a path to a run
-    folder or run file. Raises UsageError when there is none or more than one.
+    `name` is a run id, its unique beginning or end, `latest`, `latest~N` for the Nth
+    before it, or a path to a run folder or run file. Raises UsageError when there is
+    none or more than one.
     """
     path = Path(name)
     if path.name in NAMES and path.is_file():
@@ -61,8 +66,9 @@ def find_run(results: Path, name: str, experiment: str | None = None) -> Path:
     if run_file(path).is_file():
         return path
     folders = run_folders(results, experiment)
-    if name == "latest":
-        found = folders[-1:]
+    if LATEST.fullmatch(name):
+        before = int(name.partition("~")[2] or 0)
+        found = folders[-1 - before :][:1] if before < len(folders) else []
     else:
         found = [f for f in folders if f.name.startswith(name) or f.name.endswith(name)]
         found = [f for f in found if f.name == name] or found

@@ -20,7 +20,7 @@ class Describe(Experiment[Config, DescribeCell]):
     title = "Architecture"
     config = Config
     records = RECORDS
-    runs_on_page = 1
+    kept = False
     examples = (
         "describe 18 50",
         "describe 50 --head 10 --image-size 96 --plain",

@@ -30,7 +30,7 @@ class Config(NetworkOptions):
         minimum=2,
     )
     plain: bool = option(False, help="Show the twin without shortcuts as well.")
-    lenet: bool = option(True, help="Show LeNet-5 beside them.")
+    lenet: bool = option(False, help="Show LeNet-5 beside them.")
     profile: str = option(
         "quick",
         help="Both show the same: nothing here takes time.",

@@ -18,7 +18,7 @@ from resnet_bench.experiments.speed.cells import (
     SpeedSamples,
 )
 from resnet_bench.experiments.speed.settings import PROFILES, PROTOCOLS
-from resnet_bench.options import inherited, kept, option
+from resnet_bench.options import MEASURED, inherited, kept, option
 
 DTYPES = ("float32", "bfloat16", "float16")
 #: Short names that people use, and what they stand for.
@@ -150,15 +150,20 @@ class Config(DeviceOptions, VariantOptions):
         choices=tuple(PROTOCOLS),
         help="Follow another project's rules of what is inside a time, how many calls "
         "and which statistic, to compare with its figures.",
+        heading=MEASURED,
     )
     threads: tuple[int, ...] = option(
         (),
         minimum=1,
         help="CPU threads [default: physical cores that affinity and the container's "
         "quota leave].",
+        heading=MEASURED,
     )
     mode: str = option(
-        "both", choices=MODES, help="Time training steps, inference or both."
+        "both",
+        choices=MODES,
+        help="Time training steps, inference or both.",
+        heading=MEASURED,
     )
     precision: float | None = option(
         None,
@@ -167,17 +172,20 @@ class Config(DeviceOptions, VariantOptions):
         below=1,
         help="Stop once the 95 % interval of every time is within this fraction of it "
         "[default: 0.02].",
+        heading=MEASURED,
     )
     budget: float | None = option(
         None,
         above=0,
         help="Seconds for the whole run, from the first worker to the last sample "
         "[default: 90 for three rows on the CPU, 45 on CUDA; more for more rows].",
+        heading=MEASURED,
     )
     profile: str = option(
         "standard",
         choices=tuple(PROFILES),
         help="Sets --precision and --budget where they are not given.",
+        heading=MEASURED,
     )
     seed: int = inherited(
         DeviceOptions, "seed", 0, help="Seed of weights, images and targets."

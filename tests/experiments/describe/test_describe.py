@@ -22,7 +22,7 @@ def stored(config: Config) -> Run:
 
 @pytest.fixture(scope="module")
 def seen() -> Shown:
-    config = Config(variants=(18, 50), head=10, plain=True, image_size=64)
+    config = Config(variants=(18, 50), head=10, plain=True, lenet=True, image_size=64)
     return show(stored(describe.prepare(config)), OtherRuns())
 
 
@@ -66,12 +66,12 @@ def test_lenet_is_said_to_take_one_size_only(seen: Shown) -> None:
     lenet = seen.tables[-2]
     assert "takes 32 px only" in lenet.notes[0]
     assert lenet.frame["map"].tolist()[4] is None
-    at_32 = show(stored(Config(variants=(18,), image_size=32)), OtherRuns())
+    at_32 = show(stored(Config(variants=(18,), lenet=True, image_size=32)), OtherRuns())
     assert at_32.tables[-1].notes == []
 
 
-def test_lenet_and_the_head_can_be_left_out() -> None:
-    run = stored(Config(variants=(18,), lenet=False, image_size=32))
+def test_lenet_and_the_head_are_shown_only_when_asked_for() -> None:
+    run = stored(Config(variants=(18,), image_size=32))
     assert len(show(run, OtherRuns()).tables) == 2
 
 
