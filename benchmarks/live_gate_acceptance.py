@@ -4,12 +4,12 @@
     python benchmarks/live_gate_acceptance.py --output acceptance.jsonl --most 4
     python benchmarks/live_gate_acceptance.py --output acceptance.jsonl --most 0
 
-Takes up to 30 minutes of a quiet machine: 3 checks of a second commit whose forward pass
-works 30 % more, 20 of unchanged code and 10 with a quarter more work, one small case and
-at most 60 s each, then one extra ReLU and one missing shortcut by exact metrics alone.
-Every outcome is appended to the output; a later call goes on with what is missing,
-`--most` of them. The figures are printed, and written beside the output as Markdown. Ends
-with 1 when anything seen so far misses what the gate promises.
+Takes up to 30 minutes of a quiet machine: 3 checks of a second commit whose forward
+pass works 30 % more, 20 of unchanged code and 10 with a quarter more work, one small
+case and at most 60 s each, then one extra ReLU and one missing shortcut by exact
+metrics alone. Every outcome is appended to the output; a later call goes on with what
+is missing, `--most` of them. The figures are printed, and written beside the output as
+Markdown. Ends with 1 when anything seen so far misses what the gate promises.
 """
 
 import argparse
