@@ -1,4 +1,4 @@
-"""`resnet-bench doctor`: this machine, and what spoils measurements on it."""
+"""`resnet-bench doctor`: this machine, and what disturbs measurements on it."""
 
 import json
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ READERS: Rows[Reader] = Rows(
     ),
     Row(
         "doctor",
-        "Describe this machine and warn of what spoils measurements.",
+        "Describe this machine and warn of what disturbs measurements.",
         f"{HOME}.doctor:DOCTOR",
     ),
     Row(

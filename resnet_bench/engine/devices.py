@@ -7,7 +7,11 @@ from typing import Any
 
 import torch
 
-from resnet_bench.engine.machine import flushes_denormals
+from resnet_bench.engine.machine import (
+    HAS_PRECISION_NAMES,
+    float32_precision,
+    flushes_denormals,
+)
 from resnet_bench.engine.timing.clock import Clock, EventClock, WallClock
 from resnet_bench.errors import UsageError
 
@@ -142,8 +146,9 @@ def set_float32_precision(*, tf32: bool) -> None:
     Some versions warn of the older one.
     """
     precision = "tf32" if tf32 else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = precision
-    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    if HAS_PRECISION_NAMES:
+        torch.backends.cuda.matmul.fp32_precision = precision
+        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -172,11 +177,7 @@ def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
 
 
 def _rounds_to_tf32() -> bool:
-    settings = (
-        torch.backends.cuda.matmul.fp32_precision,
-        torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
-    )
-    return "tf32" in settings
+    return "tf32" in float32_precision().values()
 
 
 def check_dtype(device: Device, name: str) -> None:

@@ -75,6 +75,9 @@ VARIABLES = (
 
 PACKAGE_FOLDER = Path(__file__).resolve().parent.parent
 
+#: Whether torch has the newer names of float32 precision, as from 2.9 on.
+HAS_PRECISION_NAMES = hasattr(torch.backends.cudnn, "conv")
+
 
 def collect() -> dict[str, Any]:
     """Return everything about this machine and process, ready for JSON.
@@ -145,17 +148,30 @@ def installed_version(package: str) -> str | None:
         return None
 
 
+def float32_precision() -> dict[str, str]:
+    """Return how CUDA rounds float32 in products and in convolutions.
+
+    "none" leaves the choice to torch's general setting, which is IEEE float32.
+    """
+    if HAS_PRECISION_NAMES:
+        return {
+            "cuda_matmul": torch.backends.cuda.matmul.fp32_precision,
+            "cudnn_convolution": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        }
+    older = {
+        "cuda_matmul": torch.backends.cuda.matmul.allow_tf32,
+        "cudnn_convolution": torch.backends.cudnn.allow_tf32,
+    }
+    return {name: "tf32" if allowed else "ieee" for name, allowed in older.items()}
+
+
 def describe_torch() -> dict[str, Any]:
     """Return the settings of PyTorch in this process that change speed or results."""
     return {
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "float32_precision": {
-            # "none" leaves the choice to the general setting, which is IEEE float32.
-            "cuda_matmul": torch.backends.cuda.matmul.fp32_precision,
-            "cudnn_convolution": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
-        },
+        "float32_precision": float32_precision(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "cudnn_deterministic": torch.backends.cudnn.deterministic,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),

@@ -197,7 +197,7 @@ def launch(count: int, command: Sequence[str]) -> ExitCode:
     one ends badly. Raises ResnetBenchError that names a rank which died while rank 0
     had not ended, KeyboardInterrupt and Terminated after the ranks were ended.
     """
-    # Torch tells of every signal that it hands on, and of every address without a name.
+    # Torch logs every signal that it hands on, and of every address without a name.
     logging.disable()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from torch.distributed.elastic.multiprocessing import SignalException

@@ -1,4 +1,4 @@
-"""`doctor`: this machine on a page, what spoils measurements on it, and the extras."""
+"""`doctor`: this machine on a page, what disturbs measurements on it, and the extras."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def warnings(environment: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for everything here that spoils a measurement."""
+    """Yield a sentence for everything here that disturbs a measurement."""
     yield from _busy(environment)
     yield from _clocks(environment["cpu"])
     yield from _threads(environment)

@@ -19,7 +19,7 @@ from resnet_bench.store.format import (
 )
 
 RUN_FILE = "run.jsonl"
-#: What `gzip run.jsonl` makes of it: a run that is to be kept, not to go on.
+#: What `gzip run.jsonl` makes of it: an archived run, which is not resumed.
 PACKED_RUN_FILE = "run.jsonl.gz"
 
 

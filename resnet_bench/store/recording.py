@@ -142,7 +142,7 @@ class Recorder:
     def how_to_go_on(self, command: str) -> str:
         """Return a sentence for who stopped `command`."""
         return (
-            "stopped; what is finished is kept. Go on: "
+            "Interrupted; finished cells are saved. Resume with: "
             f"{command} --resume {self.folder.name}"
         )
 

@@ -1,1 +1,1 @@
-"""Taking times, and what spoils them."""
+"""Taking times, and what disturbs them."""

@@ -1,4 +1,4 @@
-"""What spoils a measurement while it is taken: too few cores, a throttling GPU."""
+"""What disturbs a measurement: too few cores, a throttling GPU."""
 
 import math
 import time

@@ -92,7 +92,7 @@ def train_or_reuse(run: SourceRun, folder: Path) -> Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return what a checkpoint tells of itself.
+    """Return what a checkpoint says of itself.
 
     Raises UsageError when the file is missing or was not written by `pretrain`.
     """

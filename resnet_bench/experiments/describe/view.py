@@ -39,7 +39,7 @@ HEAD_NOTE = (
 
 @dataclass(frozen=True)
 class Network:
-    """What a run tells of one network."""
+    """What a run says of one network."""
 
     counts: Row
     stages: Sequence[Row]

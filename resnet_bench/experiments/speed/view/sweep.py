@@ -1,4 +1,4 @@
-"""Sweeps over one setting: images per second, and where more gives hardly more."""
+"""Sweeps over one setting: images per second, and where throughput levels off."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ def sweep_table(sweeps: Sequence[Sweep]) -> Table | None:
     distinct = {name: _distinct(sweeps, name) for name in SWEPT}
     return Table(
         name="sweeps",
-        title="Where more gives hardly more",
+        title="Where throughput levels off",
         frame=pd.DataFrame(
             [_line(sweep, distinct[sweep.name]) for sweep in sweeps], dtype=object
         ),
