@@ -1,4 +1,4 @@
-"""`doctor`: this machine on a page, what disturbs measurements on it, and the extras."""
+"""`doctor`: this machine on a page, what disturbs measurements, and the extras."""
 
 from __future__ import annotations
 
