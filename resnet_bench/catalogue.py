@@ -58,7 +58,7 @@ class Dataset:
 
     `channels` and `image_size` describe the images as stored (`None`: they vary),
     `train_images` counts those for training, for estimates of time; `expected` says
-    what `--data-dir` must contain.
+    what `--data-dir` must contain, `installed` is where a package of the system puts it.
     """
 
     name: str
@@ -68,12 +68,16 @@ class Dataset:
     image_size: int | None
     train_images: int | None
     expected: str = ""
+    installed: str = ""
 
     @property
     def built_in(self) -> bool:
         """Whether it comes with scikit-learn and needs no folder."""
         return not self.expected
 
+
+#: The data set that is a person's own folder.
+IMAGE_FOLDER = "imagefolder"
 
 DATASETS = {
     row.name: row
@@ -86,14 +90,23 @@ DATASETS = {
         Dataset("photo-digits-5-9", "digits 5-9 on photographs", 5, 3, 32, 8_000),
         Dataset("cifar10", "CIFAR-10", 10, 3, 32, 50_000, "cifar-10-batches-py/"),
         Dataset("cifar100", "CIFAR-100", 100, 3, 32, 50_000, "cifar-100-python/"),
-        Dataset("fashionmnist", "FashionMNIST", 10, 1, 28, 60_000, "FashionMNIST/raw/"),
+        Dataset(
+            "fashionmnist",
+            "FashionMNIST",
+            10,
+            1,
+            28,
+            60_000,
+            "FashionMNIST/raw/ or its four .gz files",
+            "/usr/share/datasets/fashion-mnist",  # Debian's dataset-fashion-mnist
+        ),
         Dataset("imagenette", "Imagenette", 10, 3, None, 9_469, "imagenette2/"),
         Dataset("flowers102", "Flowers102", 102, 3, None, 1_020, "flowers-102/"),
         Dataset(
             "oxfordiiitpet", "Oxford-IIIT Pet", 37, 3, None, 3_680, "oxford-iiit-pet/"
         ),
         Dataset(
-            "imagefolder",
+            IMAGE_FOLDER,
             "image folder",
             None,
             3,

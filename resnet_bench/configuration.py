@@ -4,6 +4,7 @@ Keys beside a table are for every command that has such an option; the table
 `[speed]` (or `[tool.resnet-bench.speed]`, in either file) is for that command.
 """
 
+import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -82,6 +83,12 @@ class Configuration:
         near = nearest(_plain(key.split(".")[-1]), accepted)
         names = [name.replace("_", "-") for name in near]
         raise UsageError(f"{self.path}: unknown key {key}: expected {', '.join(names)}")
+
+
+def expanded(text: str) -> Path:
+    """Return a path as a person writes it: `~` is their home, where there is one."""
+    # Path.expanduser would raise where there is no such user.
+    return Path(os.path.expanduser(text))  # noqa: PTH111
 
 
 def nearest(name: str, accepted: Iterable[str]) -> list[str]:

@@ -7,7 +7,6 @@ the config.
 
 import dataclasses
 import math
-import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
-from resnet_bench.configuration import VARIABLE_PREFIX
+from resnet_bench.configuration import VARIABLE_PREFIX, expanded
 from resnet_bench.errors import UsageError
 
 Config = TypeVar("Config")
@@ -305,8 +304,7 @@ def _text(text: str) -> str:
 def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError(f"{text!r}: expected a path")
-    # Path.expanduser would raise where there is no such user.
-    return Path(os.path.expanduser(text))  # noqa: PTH111
+    return expanded(text)
 
 
 _PARSERS: dict[type, Parse] = {

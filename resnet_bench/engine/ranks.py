@@ -14,6 +14,9 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 #: how long ranks may wait while rank 0 reads and writes files.
 PATIENCE = dt.timedelta(hours=2)
 
+#: Images that each rank must get of a batch for it to be shared.
+FEWEST_IMAGES = 2
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -48,8 +51,11 @@ class Ranks:
         return cast(Module, parallel)
 
     def shard(self, batch: Tensor) -> Tensor:
-        """Return this rank's part of a batch; all of one too small to be shared."""
-        if len(batch) < self.world_size:
+        """Return this rank's part of a batch; all of one too small to be shared.
+
+        Batch norm learns nothing from a single image, and torch refuses it.
+        """
+        if len(batch) < FEWEST_IMAGES * self.world_size:
             return batch
         return batch[self.rank :: self.world_size]
 
@@ -59,7 +65,7 @@ class Ranks:
         `mine` is how many of the `batch` images this rank has: parts differ when
         the batch does not divide evenly.
         """
-        return 1.0 if batch < self.world_size else mine * self.world_size / batch
+        return 1.0 if mine == batch else mine * self.world_size / batch
 
     def total(self, value: float) -> float:
         """Return the sum of a number over the ranks."""

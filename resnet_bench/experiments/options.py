@@ -8,13 +8,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset, parse_variants
+from resnet_bench.catalogue import (
+    DATASETS,
+    IMAGE_FOLDER,
+    VARIANTS,
+    parse_dataset,
+    parse_variants,
+)
 from resnet_bench.engine.models.design import STEMS
 from resnet_bench.errors import UsageError
 from resnet_bench.options import DATA, MEASURED, WHERE, Options, check, option
-
-#: The data set that is a person's own folder.
-IMAGE_FOLDER = "imagefolder"
 
 #: torchvision's stem and stages halve the image five times.
 SMALLEST_IMAGE = 8

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from resnet_bench.engine.data.splits import Split
+from resnet_bench.engine.data.splits import Batch, Split
 from resnet_bench.engine.seeding import generator
 
 Augmentation = Literal["none", "crop", "crop-flip"]
@@ -33,12 +33,14 @@ class Draws:
     """Which images of a split are taken, and how each is shifted and flipped.
 
     `indices` (N); `shifts` (2, N) counts the pixels from the padded image's top and
-    left edge, None without a crop; `flips` (N) is None without flips.
+    left edge, None without a crop; `flips` (N) is None without flips. Images that are
+    streamed are cropped and flipped as they are decoded, by `crops` (5, N).
     """
 
     indices: Tensor
     shifts: Tensor | None = None
     flips: Tensor | None = None
+    crops: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -110,6 +112,7 @@ class BatchOrder:
         self.batch_size = batch_size
         self.batches = steps_per_epoch(self.images, batch_size, keep_last)
         self.augmentation = augmentation
+        self._split = split
         self._device = split.labels.device
         self._choices = 2 * _margin(*split.images.shape[2:]) + 1
         self._order = generator(seed, "batches")
@@ -125,7 +128,9 @@ class BatchOrder:
     def next(self) -> Draws:
         """Return the next batch's draws, on the split's device."""
         if self.at_epoch_end:
-            self._epoch = self._draw().to(self._device)
+            drawn = self._draw()
+            self._split.foresee(self._batches_of(drawn))
+            self._epoch = drawn.to(self._device)
             self.taken = 0
         start = self.taken * self.batch_size
         self.taken += 1
@@ -134,7 +139,7 @@ class BatchOrder:
     def example(self) -> Draws:
         """Return the draws of a batch that is no part of an epoch: nothing is drawn."""
         first = torch.arange(min(self.batch_size, self.images))
-        if self.augmentation == "none":
+        if self.augmentation == "none" or self._split.streamed:
             return Draws(first).to(self._device)
         still = torch.full((2, len(first)), self._choices // 2)
         flips = torch.zeros_like(first, dtype=torch.bool)
@@ -147,6 +152,10 @@ class BatchOrder:
         order = order[: self.batches * self.batch_size]
         if self.augmentation == "none":
             return Draws(order)
+        if self._split.streamed:
+            return Draws(
+                order, crops=torch.rand((5, len(order)), generator=self._changes)
+            )
         shifts, flips = [], []
         for batch in torch.split(order, self.batch_size):
             size = (2, len(batch))
@@ -154,6 +163,11 @@ class BatchOrder:
             if self.augmentation == "crop-flip":
                 flips.append(torch.rand(len(batch), generator=self._changes) < 0.5)
         return Draws(order, torch.cat(shifts, 1), torch.cat(flips) if flips else None)
+
+    def _batches_of(self, drawn: Draws) -> list[Batch]:
+        starts = range(0, len(drawn), self.batch_size)
+        parts = (drawn.part(start, start + self.batch_size) for start in starts)
+        return [(part.indices, part.crops) for part in parts]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epoch's draws, the position in it and the random states."""

@@ -1,20 +1,18 @@
 """From image files to pixels: upright, in colour, 8 bits, square."""
 
+import math
 import struct
 import warnings
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torchvision.transforms.v2.functional as transforms
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.image_folders import legible, readable_formats
 from resnet_bench.errors import UsageError
 
@@ -39,6 +37,10 @@ DECODING_ERRORS = (
 #: Beyond so many times its width an image's length is cut before it is resized.
 LONGEST = 16
 
+#: Of a random piece: the least share of the image's area, and the widest shape.
+SMALLEST_AREA = 0.08
+WIDEST = 4 / 3
+
 #: The greatest value of pixels beyond 8 bits. It is that of the kind and not of the
 #: image, so that a dark image stays darker than a bright one.
 WHOLE_NUMBER_TOPS = (65_535.0, 2.0**31 - 1)
@@ -46,31 +48,73 @@ FLOAT_TOPS = (1.0, 255.0, 65_535.0)
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """The images that decoded, and how many did not."""
+class Square:
+    """How an image becomes a square: its short side scaled, then the middle cut out.
 
-    split: Split
-    skipped: int
+    Both in pixels; torchvision's transforms for ImageNet scale to more than they cut.
+    """
+
+    scaled: int
+    side: int
 
 
-def decode(path: Path, side: int) -> Tensor:
-    """Return an image file as uint8 (3, side, side): short side fitted, then centred.
+@dataclass(frozen=True)
+class Crop:
+    """A random piece of an image, and whether it is mirrored.
+
+    `draws` are numbers of 0 to 1 for area, shape, top, left and mirror: a piece of 8 to
+    100 % of the area and of 3:4 to 4:3 (Szegedy et al. 2014, arXiv 1409.4842, section
+    6; torchvision's RandomResizedCrop), so that the same draws give the same piece.
+    """
+
+    draws: tuple[float, float, float, float, float]
+
+    def apply(self, pixels: Tensor, side: int) -> Tensor:
+        """Return the piece of an image (C, H, W) as (C, side, side)."""
+        height, width = pixels.shape[1:]
+        area, shape, top, left, mirror = self.draws
+        wanted = height * width * (SMALLEST_AREA + (1 - SMALLEST_AREA) * area)
+        ratio = math.exp(math.log(WIDEST) * (2 * shape - 1))
+        size = [
+            max(1, min(extent, round(math.sqrt(part))))
+            for extent, part in ((height, wanted / ratio), (width, wanted * ratio))
+        ]
+        place = [
+            int(share * (extent - part + 1))
+            for share, extent, part in zip(
+                (top, left), (height, width), size, strict=True
+            )
+        ]
+        piece: Tensor = transforms.resized_crop(
+            pixels, *place, *size, [side, side], antialias=True
+        )
+        return piece.flip(2) if mirror < 0.5 else piece
+
+
+def decode(path: Path, square: Square, crop: Crop | None = None) -> Tensor:
+    """Return an image file as uint8 (3, side, side), or a random piece of it.
 
     Raises UsageError that names a file which cannot be decoded.
     """
+    _silence_pillow()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata and large images
-            pixels = transforms.pil_to_tensor(_open(path))
+        pixels = _middle(transforms.pil_to_tensor(_open(path)))
     except DECODING_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(
             f"image {legible(path)} cannot be decoded ({legible(reason)}): "
             "repair or remove it, or give --skip-bad-images"
         ) from error
-    fitted: Tensor = transforms.resize(_middle(pixels), [side], antialias=True)
-    square: Tensor = transforms.center_crop(fitted, [side, side])
-    return square
+    if crop is not None:
+        return crop.apply(pixels, square.side)
+    fitted: Tensor = transforms.resize(pixels, [square.scaled], antialias=True)
+    middle: Tensor = transforms.center_crop(fitted, [square.side] * 2)
+    return middle
+
+
+def _silence_pillow() -> None:
+    """Let Pillow not warn of odd metadata and large images, in any thread."""
+    warnings.filterwarnings("ignore", module=r"PIL\b")
 
 
 def _middle(pixels: Tensor) -> Tensor:
@@ -79,25 +123,6 @@ def _middle(pixels: Tensor) -> Tensor:
     size = [min(extent, most) for extent in pixels.shape[1:]]
     middle: Tensor = transforms.center_crop(pixels, size)
     return middle
-
-
-def decode_all(
-    samples: Sequence[tuple[str | Path, int]], side: int, skip_bad_images: bool
-) -> Decoded:
-    """Decode every image; with `skip_bad_images` the bad ones are counted instead."""
-    images, labels = [], []
-    for path, label in samples:
-        try:
-            images.append(decode(Path(path), side))
-        except UsageError:
-            if not skip_bad_images:
-                raise
-        else:
-            labels.append(label)
-    if not images:
-        raise UsageError("none of the images could be decoded")
-    split = Split(torch.stack(images), torch.tensor(labels))
-    return Decoded(split, len(samples) - len(images))
 
 
 def _open(path: Path) -> Image.Image:

@@ -6,6 +6,7 @@ folders of a person's own images.
 
 import copy
 import pickle
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,16 +19,14 @@ import torchvision.transforms.v2.functional as transforms
 from torch import Tensor
 from torchvision.transforms._presets import ImageClassification
 
-from resnet_bench.catalogue import DATASETS, parse_dataset
+from resnet_bench.catalogue import DATASETS, IMAGE_FOLDER, parse_dataset
+from resnet_bench.engine.cache import cache_folder
 from resnet_bench.engine.data.built_in import load_built_in
-from resnet_bench.engine.data.decoding import Decoded, decode_all
+from resnet_bench.engine.data.decoding import Square
+from resnet_bench.engine.data.fashion_mnist import CLASSES, read_fashion_mnist
+from resnet_bench.engine.data.image_files import Halves, fits_memory, read_halves
 from resnet_bench.engine.data.splits import ImageData, Normalisation, Split
-from resnet_bench.engine.image_folders import (
-    FEWEST_IMAGES,
-    ClassFolders,
-    legible,
-    list_image_folder,
-)
+from resnet_bench.engine.image_folders import list_image_folder
 from resnet_bench.errors import UsageError
 
 #: What torchvision's loaders raise for files that are absent, cut or changed.
@@ -40,6 +39,7 @@ LOADER_ERRORS = (
     IndexError,
     AssertionError,
     pickle.UnpicklingError,
+    zlib.error,
 )
 
 #: What torchvision's errors advise, in the terms of its own parameters.
@@ -49,7 +49,6 @@ DOWNLOAD_HINT = "You can use download=True to download it"
 ARRAY_DATASETS = {
     "cifar10": torchvision.datasets.CIFAR10,
     "cifar100": torchvision.datasets.CIFAR100,
-    "fashionmnist": torchvision.datasets.FashionMNIST,
 }
 
 #: Side in pixels of images that come in all sizes, unless another is asked for.
@@ -79,6 +78,7 @@ class DataRequest:
     `channels` 3 repeats a single channel. `preprocess` is what torchvision's
     `weights.transforms()` returns; it replaces the resizing, and its mean and
     deviation the data's own. `data_dir` holds what torchvision's loader expects.
+    `streamed` leaves image files undecoded until a batch needs them.
     """
 
     name: str
@@ -88,6 +88,15 @@ class DataRequest:
     channels: int | None = None
     preprocess: ImageClassification | None = None
     skip_bad_images: bool = False
+    streamed: bool = False
+
+    @property
+    def square(self) -> Square:
+        """How image files become squares."""
+        if self.preprocess is None:
+            side = self.image_size or DEFAULT_SIDE
+            return Square(side, side)
+        return Square(self.preprocess.resize_size[0], self.preprocess.crop_size[0])
 
 
 def load_data(request: DataRequest) -> ImageData:
@@ -98,6 +107,8 @@ def load_data(request: DataRequest) -> ImageData:
     image that does not decode.
     """
     name = parse_dataset(request.name)
+    if name in FILE_DATASETS or name == IMAGE_FOLDER:
+        return _load_files(name, request)
     data = _read(name, request)
     if request.channels == 3 and data.channels == 1:
         data = _changed(data, lambda images: images.expand(-1, 3, -1, -1).contiguous())
@@ -112,17 +123,16 @@ def _read(name: str, request: DataRequest) -> ImageData:
     if DATASETS[name].built_in:
         return load_built_in(name)
     folder = _existing_folder(name, request)
-    if name in ARRAY_DATASETS:
-        return load_arrays(name, folder, request.download)
-    side = request.image_size or DEFAULT_SIDE
-    if name == "imagefolder":
-        return load_folder(folder, side, request.skip_bad_images)
-    return load_files(name, folder, request.download, side, request.skip_bad_images)
+    if name == "fashionmnist":
+        return load_fashion_mnist(folder, request.download)
+    return load_arrays(name, folder, request.download)
 
 
 def _existing_folder(name: str, request: DataRequest) -> Path:
     row = DATASETS[name]
     if request.data_dir is None:
+        if row.installed and Path(row.installed).is_dir():
+            return Path(row.installed)
         raise UsageError(
             f"{row.title} needs --data-dir: the folder that holds {row.expected}"
         )
@@ -190,7 +200,7 @@ def _reading(name: str, folder: Path) -> Iterator[None]:
 
 
 def load_arrays(name: str, folder: Path, download: bool) -> ImageData:
-    """Return CIFAR-10, CIFAR-100 or FashionMNIST as uint8 tensors."""
+    """Return CIFAR-10 or CIFAR-100 as uint8 tensors."""
     build = ARRAY_DATASETS[name]
     with _reading(name, folder):
         both = [build(folder, train=half, download=download) for half in (True, False)]
@@ -199,10 +209,17 @@ def load_arrays(name: str, folder: Path, download: bool) -> ImageData:
 
 
 def _split(dataset: Any) -> Split:
-    """CIFAR keeps (N, H, W, 3) arrays, FashionMNIST (N, H, W) tensors."""
-    images = torch.as_tensor(dataset.data)
-    images = images.unsqueeze(1) if images.dim() == 3 else images.permute(0, 3, 1, 2)
+    images = torch.as_tensor(dataset.data).permute(0, 3, 1, 2)
     return Split(images.contiguous(), torch.as_tensor(dataset.targets).long())
+
+
+def load_fashion_mnist(folder: Path, download: bool) -> ImageData:
+    """Return Fashion-MNIST as uint8 tensors, gzipped files read as they are."""
+    with _reading("fashionmnist", folder):
+        if download:
+            torchvision.datasets.FashionMNIST(folder, download=True)
+        halves = read_fashion_mnist(folder)
+    return _image_data("fashionmnist", CLASSES, halves)
 
 
 @dataclass(frozen=True)
@@ -240,49 +257,94 @@ FILE_DATASETS = {
 }
 
 
-def load_files(
-    name: str, folder: Path, download: bool, side: int, skip_bad_images: bool
-) -> ImageData:
-    """Return a data set of image files, decoded to squares of `side` pixels."""
+@dataclass(frozen=True)
+class FileListing:
+    """The image files of a data set: their halves, and the names of their classes."""
+
+    classes: tuple[str, ...]
+    halves: tuple[Sequence[Sample], Sequence[Sample]]
+
+
+def list_files(request: DataRequest) -> FileListing:
+    """List a data set's image files, decoding none; raises UsageError."""
+    name = parse_dataset(request.name)
+    folder = _existing_folder(name, request)
+    if name == IMAGE_FOLDER:
+        return _list_folder(folder)
     row = FILE_DATASETS[name]
     with _reading(name, folder):
-        datasets = [
-            row.build(folder, split=half, download=download) for half in row.halves
-        ]
-        samples = [list(row.samples(dataset)) for dataset in datasets]
-    decoded = [decode_all(half, side, skip_bad_images) for half in samples]
+        train, test = (
+            row.build(folder, split=half, download=request.download)
+            for half in row.halves
+        )
+        halves = (list(row.samples(train)), list(row.samples(test)))
     # Imagenette gives each class several names; the first one is the usual.
-    names = [c[0] if isinstance(c, tuple) else c for c in datasets[0].classes]
-    return _image_data(name, names, [half.split for half in decoded], decoded)
+    names = (c[0] if isinstance(c, tuple) else c for c in train.classes)
+    return FileListing(tuple(names), halves)
 
 
-def load_folder(folder: Path, side: int, skip_bad_images: bool) -> ImageData:
-    """Return the images of a person's own folder, as `list_image_folder` finds them.
-
-    Where it is not divided, a fixed fifth of each class is held out. Raises UsageError
-    for a layout, a class or an image that cannot be used.
-    """
+def _list_folder(folder: Path) -> FileListing:
+    """List a person's own folder; without halves a fifth of each class is held out."""
     listed = list_image_folder(folder)
-    halves = [listed.train, *([listed.test] if listed.test else [])]
-    decoded = [decode_all(half.samples, side, skip_bad_images) for half in halves]
-    for half, images in zip(halves, decoded, strict=True):
-        least = 1 if listed.test else FEWEST_IMAGES
-        _check_decoded(half, images.split.labels, least)
-    splits = [images.split for images in decoded]
-    if listed.test is None:
-        splits = [splits[0].take(part) for part in _hold_out(splits[0].labels)]
-    return _image_data("imagefolder", listed.train.classes, splits, decoded)
+    samples = listed.train.samples
+    if listed.test is not None:
+        return FileListing(listed.train.classes, (samples, listed.test.samples))
+    train, test = _hold_out(torch.tensor([label for _, label in samples]))
+    halves = ([samples[i] for i in train], [samples[i] for i in test])
+    return FileListing(listed.train.classes, halves)
 
 
-def _check_decoded(listed: ClassFolders, labels: Tensor, least: int) -> None:
+def outgrows_memory(request: DataRequest) -> bool:
+    """Whether a data set's images, decoded, would not leave enough memory to train.
+
+    Only files are counted; nothing is decoded or downloaded. What is not there yet is
+    taken to fit.
+    """
+    if request.name not in (*FILE_DATASETS, IMAGE_FOLDER):
+        return False
+    try:
+        listed = list_files(replace(request, download=False))
+    except UsageError:
+        return False
+    return not fits_memory(sum(map(len, listed.halves)), request.square.side)
+
+
+def _load_files(name: str, request: DataRequest) -> ImageData:
+    listed = list_files(request)
+    halves = read_halves(
+        listed.halves,
+        request.square,
+        cache_folder() / "images",
+        streamed=request.streamed,
+        skip_bad_images=request.skip_bad_images,
+    )
+    if name == IMAGE_FOLDER:
+        _check_classes(listed.classes, halves)
+    own = halves.normalisation
+    wanted = request.preprocess
+    return ImageData(
+        name=name,
+        classes=listed.classes,
+        train=halves.train,
+        test=halves.test,
+        normalisation=Normalisation(tuple(wanted.mean), tuple(wanted.std))
+        if wanted
+        else own,
+        skipped_images=len(halves.known.bad),
+        twins=len(halves.known.twins),
+    )
+
+
+def _check_classes(classes: Sequence[str], halves: Halves) -> None:
     """Refuse a class of which too few images could be decoded."""
-    counts = torch.bincount(labels, minlength=len(listed.classes)).tolist()
-    for name, count in zip(listed.classes, counts, strict=True):
-        if count < least:
-            raise UsageError(
-                f"class folder {legible(listed.folder)}/{name}: {count} of its images "
-                f"can be decoded: expected at least {least}"
-            )
+    for half, name in ((halves.train, "training"), (halves.test, "test")):
+        counts = torch.bincount(half.labels, minlength=len(classes)).tolist()
+        for one, count in zip(classes, counts, strict=True):
+            if not count:
+                raise UsageError(
+                    f"class {one}: none of its {name} images can be decoded: "
+                    "expected at least one"
+                )
 
 
 def _hold_out(labels: Tensor) -> list[Tensor]:
@@ -300,7 +362,6 @@ def _image_data(
     name: str,
     classes: Iterable[str],
     halves: Sequence[Split],
-    decoded: Sequence[Decoded] = (),
 ) -> ImageData:
     train, test = halves
     return ImageData(
@@ -309,7 +370,6 @@ def _image_data(
         train=train,
         test=test,
         normalisation=Normalisation.of(train.images),
-        skipped_images=sum(part.skipped for part in decoded),
     )
 
 

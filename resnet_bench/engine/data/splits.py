@@ -1,7 +1,7 @@
 """Images and labels as resident tensors, with subsets that nest."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -10,13 +10,36 @@ from torch import Tensor
 
 from resnet_bench.engine.seeding import generator
 
+#: Indices of the images of a batch (N), and the draws of their crops (5, N) if any.
+Batch = tuple[Tensor, Tensor | None]
+
 
 @dataclass(frozen=True)
 class Split:
-    """Images (N, C, H, W), uint8 or float of 0 to 1, with int64 labels (N,)."""
+    """Images (N, C, H, W), uint8 or float of 0 to 1, with int64 labels (N,).
+
+    Of images that are not in memory `images` says shape, type and nothing else: what
+    they show comes from `batches` and `drawn`.
+    """
 
     images: Tensor
     labels: Tensor
+
+    @property
+    def streamed(self) -> bool:
+        """Whether images are decoded when they are needed."""
+        return False
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Yield all images in their order, `size` at a time."""
+        return iter(torch.split(self.images, size))
+
+    def drawn(self, indices: Tensor, crops: Tensor | None = None) -> Tensor:
+        """Return images by their indices; `crops` is for those that are streamed."""
+        return self.images[indices]
+
+    def foresee(self, batches: Sequence[Batch]) -> None:
+        """Be told which batches will be drawn next, in which order."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,7 +59,7 @@ class Split:
             positions[label] = position
         labels = positions.to(self.labels.device)[self.labels]
         kept = torch.nonzero(labels >= 0).flatten()
-        return Split(self.images[kept], labels[kept])
+        return replace(self.take(kept), labels=labels[kept])
 
     def nested_order(self, seed: int = 0) -> Tensor:
         """Return the indices in an order whose every beginning is stratified.
@@ -121,11 +144,17 @@ def unit_range(images: Tensor) -> Tensor:
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
+def is_grey(images: Tensor) -> bool:
+    """Whether all channels of the images (N, C, H, W) are copies of one."""
+    return bool((images == images[:, :1]).all())
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
     """A data set in memory with its fixed training and test halves.
 
-    `skipped_images` counts images that did not decode and were left out. Test images
+    `skipped_images` counts images that did not decode and were left out, `twins` test
+    images whose pixels a training image has too. Test images
     with one number in `test_origins` (N,) show the same original: they err together.
     """
 
@@ -135,6 +164,7 @@ class ImageData:
     test: Split
     normalisation: Normalisation
     skipped_images: int = 0
+    twins: int = 0
     test_origins: Tensor | None = None
 
     @property
@@ -168,9 +198,11 @@ class ImageData:
         """Return the hash of all pixels, labels and class names."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for half in (self.train, self.test):
-            for piece in (half.images, half.labels):
-                digest.update(repr((tuple(piece.shape), str(piece.dtype))).encode())
-                digest.update(piece.cpu().contiguous().numpy().tobytes())
+            images, labels = half.batches(1024), iter([half.labels])
+            for whole, parts in ((half.images, images), (half.labels, labels)):
+                digest.update(repr((tuple(whole.shape), str(whole.dtype))).encode())
+                for part in parts:
+                    digest.update(part.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 

@@ -84,11 +84,15 @@ def _share_of(data: ImageData, request: TargetRequest) -> Split:
 
 
 def _load(request: TargetRequest) -> ImageData:
+    return load_data(prepared(request))
+
+
+def prepared(request: TargetRequest) -> TargetRequest:
+    """Return the request with torchvision's own transforms, for ImageNet's weights."""
     if not request.imagenet:
-        return load_data(request)
+        return request
     preprocess = imagenet_preprocess(request.imagenet, request.image_size)
-    side = preprocess.resize_size[0]
-    return load_data(replace(request, image_size=side, preprocess=preprocess))
+    return replace(request, preprocess=preprocess)
 
 
 def _load_permuted(request: TargetRequest) -> ImageData:

@@ -12,8 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from resnet_bench.engine.data.splits import Normalisation, Split
 
-#: Images per forward pass.
+#: Images per forward pass, and pixels of one channel: larger images go in smaller
+#: batches, or ResNet-18 would take 5 GB for 512 of 224 px.
 EVALUATION_BATCH = 512
+EVALUATION_PIXELS = 512 * 64 * 64
 
 #: Bins of the expected calibration error (Guo et al. 2017, arXiv 1706.04599).
 CALIBRATION_BINS = 15
@@ -65,7 +67,8 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 def predict(model: nn.Module, split: Split, normalisation: Normalisation) -> Tensor:
     """Return logits (N, classes) in eval mode; the model's mode is put back."""
     with in_eval_mode(model):
-        batches = torch.split(split.images, EVALUATION_BATCH)
+        fitting = EVALUATION_PIXELS // split.images[0, 0].numel()
+        batches = split.batches(max(1, min(EVALUATION_BATCH, fitting)))
         return torch.cat([model(normalisation.apply(batch)) for batch in batches])
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.batches import augmentation_for, steps_per_epoch
+from resnet_bench.engine.data.splits import is_grey
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.training.evaluation import BatchNorm, Evaluation, evaluate
@@ -228,8 +229,7 @@ def _with_validation(data: ImageData, seed: int) -> ImageData:
 
 def _stored_channels(data: ImageData) -> int:
     """Return 1 when all channels are copies of one: grey images have no flips."""
-    images = data.train.images[:64]
-    return 1 if bool((images == images[:, :1]).all()) else data.channels
+    return 1 if is_grey(next(data.train.batches(64))) else data.channels
 
 
 def _resume(trainer: Trainer, state_file: Path) -> None:

@@ -22,7 +22,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models import ResNet
 
 from resnet_bench.engine.data import ImageData
-from resnet_bench.engine.data.splits import Normalisation, Split
+from resnet_bench.engine.data.splits import Normalisation, Split, is_grey
 from resnet_bench.engine.models.resnets import trainable_parameters
 from resnet_bench.engine.training.evaluation import (
     EVALUATION_BATCH,
@@ -166,9 +166,9 @@ def pixels(split: Split, normalisation: Normalisation) -> Tensor:
 
     Of channels that are copies of each other one is kept.
     """
-    grey = bool((split.images == split.images[:, :1]).all())
+    grey = all(is_grey(batch) for batch in split.batches(EVALUATION_BATCH))
     pieces = []
-    for piece in torch.split(split.images, EVALUATION_BATCH):
+    for piece in split.batches(EVALUATION_BATCH):
         images = normalisation.apply(piece)[:, : 1 if grey else None]
         if max(images.shape[2:]) > LARGEST_PIXEL_SIDE:
             images = adaptive_avg_pool2d(images, LARGEST_PIXEL_SIDE)

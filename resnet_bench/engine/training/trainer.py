@@ -313,9 +313,7 @@ class Trainer:
         if self._replay is not None:
             self._replay.record(*example.tensors.values())
         else:
-            leave_as_it_was(
-                lambda: self._step(*example.tensors.values()), self._changed
-            )
+            leave_as_it_was(lambda: self._step(**example.tensors), self._changed)
             self.optimizer.zero_grad(set_to_none=True)
         self._synchronise()
 
@@ -329,8 +327,10 @@ class Trainer:
     def _take_step(self) -> None:
         self._set_rate(self.plan.schedule.rate(self.step, self.warm))
         draws = self.order.next()
-        step = self._step if self._replay is None else self._replay
-        loss, errors = step(*draws.tensors.values())
+        if self._replay is None:
+            loss, errors = self._step(**draws.tensors)
+        else:
+            loss, errors = self._replay(*draws.tensors.values())
         place = self.order.taken - 1
         self._losses[place].copy_(loss)
         self._errors[place].copy_(errors)
@@ -347,9 +347,10 @@ class Trainer:
         indices: Tensor,
         shifts: Tensor | None = None,
         flips: Tensor | None = None,
+        crops: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Train on a batch; returns its loss and how many answers were wrong."""
-        images, labels = self._batch(Draws(indices, shifts, flips))
+        images, labels = self._batch(Draws(indices, shifts, flips, crops))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(
             images.device.type, self.plan.autocast, enabled=bool(self.plan.autocast)
@@ -363,7 +364,8 @@ class Trainer:
         return loss.detach(), (logits.detach().argmax(1) != labels).sum()
 
     def _batch(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        images = self.normalisation.apply(self.split.images[draws.indices])
+        drawn = self.split.drawn(draws.indices, draws.crops)
+        images = self.normalisation.apply(drawn)
         # Ranks draw for the whole batch, so that each image is what it would be alone.
         images = self.ranks.shard(draws.augment(images))
         if self.plan.channels_last:

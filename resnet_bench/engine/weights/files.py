@@ -11,7 +11,6 @@ import struct
 import sys
 import types
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -25,7 +24,12 @@ from torch import Tensor
 from torchvision.models import ResNet, WeightsEnum, get_model_weights
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.engine.weights.matching import match, tensors_in
+from resnet_bench.engine.weights.checking import (
+    archive_entries,
+    check_size,
+    check_tensors,
+)
+from resnet_bench.engine.weights.matching import match, shapes, tensors_in
 from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
 
 #: torch.hub's convention: the beginning of the sha256 ends the file's name.
@@ -141,10 +145,12 @@ def file_weights(path: Path, variant: int, *, verify: bool) -> Weights:
     They are found by their names and shapes, whatever container and prefix they have.
     A hash in the file's name (`name-0123abcd.pth`) must fit unless `verify` is off.
     Raises UsageError when the file is missing or holds no tensors, InputOutputError
-    when it is truncated, has another hash, or is a pickle that would run code.
+    when it is truncated, has another hash, is a pickle that would run code, or holds
+    what no network can be computed with.
     """
     if not path.is_file():
         raise UsageError(f"--weights file:{path}: there is no such file")
+    check_size(path)
     sha256 = sha256_of(path)
     if verify:
         check_hash(path, sha256)
@@ -153,6 +159,7 @@ def file_weights(path: Path, variant: int, *, verify: bool) -> Weights:
     if not tensors:
         raise UsageError(f"{path}: it holds no state dict")
     found = match(tensors, variant)
+    check_tensors(path, found.state, shapes(variant))
     origin = f"file:{path.name}"
     if found.others:
         origin += f" (tensors of something else left out: {found.others})"
@@ -161,20 +168,12 @@ def file_weights(path: Path, variant: int, *, verify: bool) -> Weights:
 
 def _unpickled(path: Path) -> object:
     """Load what torch.save wrote, unless it holds code; raises InputOutputError."""
-    if _is_torchscript(path):
+    # Only TorchScript has an archive of constants.
+    if any(n.filename.endswith("/constants.pkl") for n in archive_entries(path)):
         call = f"torch.jit.load({path.name!r}, map_location='cpu')"
         raise _not_a_state_dict(path, "a TorchScript program, not a state dict", call)
     with _readable(path), torch.serialization.safe_globals(list(_INERT)):
         return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Whether the file is an archive with the constants that only TorchScript has."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(n.endswith("/constants.pkl") for n in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
 
 
 def _not_a_state_dict(path: Path, what: str, call: str) -> InputOutputError:

@@ -14,6 +14,9 @@ from resnet_bench.catalogue import VARIANTS
 #: Containers within containers that a checkpoint may have.
 DEEPEST = 8
 
+#: Parts of torchvision's longest names: layer2.0.downsample.0.weight.
+MOST_PARTS = 5
+
 
 @dataclass(frozen=True)
 class Matched:
@@ -23,19 +26,27 @@ class Matched:
     others: int
 
 
-def tensors_in(content: object, depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+def tensors_in(content: object) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor of a checkpoint, its name with those of its containers.
 
     Parts of a name that begin with an underscore are left out: what compiles or
-    shards a network puts them between its own (`_orig_mod`).
+    shards a network puts them between its own (`_orig_mod`). A container that stands
+    in several places is read in the first one.
     """
-    if not isinstance(content, Mapping) or depth > DEEPEST:
+    return _tensors_in(content, 0, set())
+
+
+def _tensors_in(
+    content: object, depth: int, seen: set[int]
+) -> Iterator[tuple[str, Tensor]]:
+    if not isinstance(content, Mapping) or depth > DEEPEST or id(content) in seen:
         return
+    seen.add(id(content))
     for key, value in content.items():
         own = ".".join(part for part in str(key).split(".") if part[:1] != "_")
         if isinstance(value, Tensor):
             yield own, value
-        for name, tensor in tensors_in(value, depth + 1):
+        for name, tensor in _tensors_in(value, depth + 1, seen):
             yield f"{own}.{name}" if own else name, tensor
 
 
@@ -63,7 +74,7 @@ def _votes(
 ) -> Counter[str]:
     """Count for each prefix the names that fit, and once more the shapes that do."""
     votes: Counter[str] = Counter()
-    wanted = _shapes(variant)
+    wanted = shapes(variant)
     for name, tensor in tensors.items():
         for own in _endings(name):
             if own in own_names:
@@ -73,10 +84,10 @@ def _votes(
 
 
 def _endings(name: str) -> Iterator[str]:
-    """Yield the name, then what is left of it without its first parts."""
-    while name:
-        yield name
-        name = name.partition(".")[2]
+    """Yield the endings of a name that are no longer than a network's own names."""
+    parts = name.rsplit(".", MOST_PARTS)[-MOST_PARTS:]
+    for start in range(len(parts)):
+        yield ".".join(parts[start:])
 
 
 def _below(
@@ -97,7 +108,7 @@ def _spellings(variant: int) -> Sequence[Mapping[str, str]]:
 
     Both map what stands in a file to the network's own name.
     """
-    names = _shapes(variant)
+    names = shapes(variant)
     numbers = {part: str(n) for n, part in enumerate(_parts(variant))}
     numbered = {
         ".".join([numbers[name.partition(".")[0]], name.partition(".")[2]]): name
@@ -118,5 +129,6 @@ def _parts(variant: int) -> list[str]:
     return [name for name, _ in _network(variant).named_children()]
 
 
-def _shapes(variant: int) -> dict[str, torch.Size]:
+def shapes(variant: int) -> dict[str, torch.Size]:
+    """Return the shapes of torchvision's network by the names of its tensors."""
     return {name: t.shape for name, t in _network(variant).state_dict().items()}

@@ -6,12 +6,11 @@ Plain data without torch.
 import dataclasses
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from resnet_bench.configuration import CACHE_VARIABLE
+from resnet_bench.configuration import expanded
 from resnet_bench.errors import UsageError
 
 Kind = Literal["auto", "imagenet", "file", "suite", "random"]
@@ -60,19 +59,14 @@ def parse_weights(text: str) -> WeightsSource:
     if kind == "imagenet" and (detail or not colon):
         return _imagenet(text, detail or "V1")
     if kind == "file" and detail:
-        return WeightsSource("file", path=_path(detail))
+        return WeightsSource("file", path=expanded(detail))
     if kind == "suite" and (detail or not colon):
-        return WeightsSource("suite", path=_path(detail) if detail else None)
+        return WeightsSource("suite", path=expanded(detail) if detail else None)
     if text == "random":
         return WeightsSource("random")
     if text == "auto":
         return WeightsSource("auto")
     raise UsageError.for_option("--weights", text, ACCEPTED)
-
-
-def _path(text: str) -> Path:
-    # Path.expanduser would raise where there is no such user.
-    return Path(os.path.expanduser(text))  # noqa: PTH111
 
 
 def _imagenet(text: str, version: str) -> WeightsSource:
@@ -106,15 +100,3 @@ class SourceRecipe:
         """The checkpoint's name in the cache folder."""
         head = f"resnet{self.variant}_{self.dataset}_seed{self.seed}"
         return f"{head}_{self.fingerprint}.safetensors"
-
-
-def cache_folder() -> Path:
-    """Return the user's cache folder for checkpoints.
-
-    RESNET_BENCH_CACHE, else resnet-bench in XDG_CACHE_HOME, else in ~/.cache.
-    """
-    own = os.environ.get(CACHE_VARIABLE)
-    if own:
-        return _path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "resnet-bench"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from resnet_bench.engine.cache import cache_folder
 from resnet_bench.engine.models.design import STEMS, Stem, stem_that_fits
 from resnet_bench.engine.weights.files import (
     RANDOM,
@@ -13,7 +14,6 @@ from resnet_bench.engine.weights.files import (
 from resnet_bench.engine.weights.origins import (
     SourceRecipe,
     WeightsSource,
-    cache_folder,
 )
 from resnet_bench.engine.weights.suite import Checkpoint, read_checkpoint
 from resnet_bench.errors import UsageError

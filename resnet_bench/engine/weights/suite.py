@@ -1,11 +1,9 @@
 """Source-task checkpoints: trained once, kept in the cache, checked on loading."""
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 from torch import Tensor
 from torchvision.models import ResNet
 
+from resnet_bench.engine.cache import locked
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
@@ -84,7 +83,7 @@ def train_or_reuse(run: SourceRun, folder: Path) -> Checkpoint:
     the source data, InputOutputError for the folder or an altered file.
     """
     path = folder / run.recipe.file_name
-    with _locked(path):
+    with locked(path):
         reused = path.exists()
         if not reused:
             _train(run, path)
@@ -184,21 +183,5 @@ def _train_network(network: ResNet, run: SourceRun, data: ImageData) -> dict[str
 
 def check_folder(folder: Path) -> None:
     """Make the folder and a file in it; raises InputOutputError when that fails."""
-    with _locked(folder / "writable"):
+    with locked(folder / "writable"):
         (folder / "writable.lock").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the file's lock; it is given up with the process, however that ends."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("w")
-    except OSError as error:
-        raise InputOutputError(
-            f"cannot write checkpoints to {path.parent} ({error.strerror or error}): "
-            "set RESNET_BENCH_CACHE to another folder"
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

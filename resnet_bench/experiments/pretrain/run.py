@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_bench.engine import devices
+from resnet_bench.engine.cache import cache_folder
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.models.resnets import NetworkRequest
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically, seed_everything
 from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image
-from resnet_bench.engine.weights.origins import cache_folder
 from resnet_bench.engine.weights.suite import (
     SourceRun,
     check_folder,

@@ -10,15 +10,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from resnet_bench.engine.data.decoding import decode, decode_all
+from resnet_bench.engine.data.decoding import Crop, Square, decode
 from resnet_bench.errors import UsageError
 
 SIDE = 8
+SQUARE = Square(SIDE, SIDE)
 
 
 def decoded(image: Image.Image, path: Path, **options: Any) -> Tensor:
     image.save(path, **options)
-    return decode(path, SIDE)
+    return decode(path, SQUARE)
 
 
 def colour_of(image: Image.Image, path: Path, **options: Any) -> list[int]:
@@ -113,7 +114,7 @@ def test_a_very_long_image_is_not_enlarged_as_a_whole(tmp_path: Path) -> None:
     image.paste((99, 99, 99), (29_900, 0, 30_100, 2))
     image.save(tmp_path / "a.png")
     before = time.perf_counter()
-    pixels = decode(tmp_path / "a.png", 224)
+    pixels = decode(tmp_path / "a.png", Square(224, 224))
     assert time.perf_counter() - before < 2  # as a whole: 3 x 224 x 6,720,000 pixels
     assert pixels.shape == (3, 224, 224)
     assert torch.equal(pixels, torch.full_like(pixels, 99))
@@ -143,17 +144,55 @@ def write_damaged(path: Path) -> None:
 @pytest.mark.parametrize(
     "write", [write_bomb, write_cut, write_cut_header, write_damaged]
 )
-def test_whatever_does_not_decode_is_named_or_left_out_and_counted(
+def test_whatever_does_not_decode_is_named_in_one_line(
     write: Any, tmp_path: Path
 ) -> None:
-    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
-    Image.new("RGB", (16, 16)).save(good)
-    write(bad)
-    samples = [(good, 0), (bad, 1)]
+    write(tmp_path / "bad.png")
     with pytest.raises(UsageError, match=r"bad\.png cannot be decoded") as caught:
-        decode_all(samples, SIDE, skip_bad_images=False)
+        decode(tmp_path / "bad.png", SQUARE)
     assert "--skip-bad-images" in str(caught.value)
     assert "\n" not in str(caught.value)
-    left = decode_all(samples, SIDE, skip_bad_images=True)
-    assert (len(left.split), left.skipped) == (1, 1)
-    assert torch.equal(left.split.labels, torch.tensor([0]))
+
+
+def quarters(path: Path, size: tuple[int, int]) -> Path:
+    """Save an image whose left half is dark, and its right half bright."""
+    image = Image.new("RGB", size, (20, 20, 20))
+    image.paste((220, 220, 220), (size[0] // 2, 0, *size))
+    image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 16), (9, 40)])
+def test_random_pieces_have_the_side_asked_for_and_follow_their_draws(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    path = quarters(tmp_path / "a.png", size)
+    for draws in torch.rand((50, 5)).tolist():
+        piece = decode(path, SQUARE, Crop(tuple(draws)))
+        assert piece.shape == (3, SIDE, SIDE)
+        assert torch.equal(piece, decode(path, SQUARE, Crop(tuple(draws))))
+        mirrored = decode(path, SQUARE, Crop((*draws[:4], (draws[4] + 0.5) % 1)))
+        assert torch.equal(mirrored, piece.flip(2))
+
+
+def test_a_whole_piece_is_the_image(tmp_path: Path) -> None:
+    path = quarters(tmp_path / "a.png", (16, 16))
+    piece = decode(path, SQUARE, Crop((1.0, 0.5, 0.0, 0.0, 0.9)))
+    assert torch.equal(piece, decode(path, SQUARE))
+
+
+def test_a_small_piece_has_about_the_least_area(tmp_path: Path) -> None:
+    """The left of 100 px is dark: a piece of 28 px there has no bright pixel."""
+    path = quarters(tmp_path / "a.png", (100, 100))
+    left = decode(path, SQUARE, Crop((0.0, 0.5, 0.5, 0.0, 0.9)))
+    right = decode(path, SQUARE, Crop((0.0, 0.5, 0.5, 0.99, 0.9)))
+    assert int(left.max()) == 20
+    assert int(right.min()) == 220
+
+
+def test_scaling_to_more_than_is_cut_leaves_the_border_out(tmp_path: Path) -> None:
+    image = Image.new("RGB", (32, 32), "white")
+    image.paste("black", (4, 4, 28, 28))
+    image.save(tmp_path / "a.png")
+    assert int(decode(tmp_path / "a.png", Square(32, 24)).max()) == 0
+    assert int(decode(tmp_path / "a.png", Square(24, 24)).max()) == 255

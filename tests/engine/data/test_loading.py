@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import hashlib
 import pickle
 import struct
@@ -14,6 +16,7 @@ import torch
 import torchvision
 from PIL import Image
 
+from resnet_bench.catalogue import DATASETS
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.errors import UsageError
 
@@ -109,17 +112,76 @@ def write_fashionmnist(folder: Path) -> Path:
     return base
 
 
-def test_fashionmnist_is_read_by_torchvisions_loader(tmp_path: Path) -> None:
-    write_fashionmnist(tmp_path)
-    request = DataRequest(name="FashionMNIST", data_dir=tmp_path, channels=3)
-    data = load_data(request)
+def gzipped(base: Path) -> Path:
+    for path in base.iterdir():
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    return base
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("flat", [False, True])
+def test_fashionmnist_is_read_plain_or_gzipped_wherever_it_lies(
+    packed: bool, flat: bool, tmp_path: Path
+) -> None:
+    base = write_fashionmnist(tmp_path)
+    pixels = np.frombuffer((base / "train-images-idx3-ubyte").read_bytes()[16:], "u1")
+    if packed:
+        gzipped(base)
+    folder = base if flat else tmp_path
+    data = load_data(DataRequest(name="FashionMNIST", data_dir=folder, channels=3))
     assert data.train.images.shape == (12, 3, 28, 28)
+    assert np.array_equal(data.train.images[:, 1].numpy().ravel(), pixels)
+    assert data.test.labels.tolist() == list(range(10))
     assert data.classes[0] == "T-shirt/top"
 
 
-def test_a_cut_fashionmnist_file_is_one_line(tmp_path: Path) -> None:
+def test_fashionmnist_of_the_systems_package_needs_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = gzipped(write_fashionmnist(tmp_path))
+    row = dataclasses.replace(DATASETS["fashionmnist"], installed=str(base))
+    monkeypatch.setitem(DATASETS, "fashionmnist", row)
+    assert len(load_data(DataRequest(name="fashionmnist")).train) == 12
+
+
+def idx(count: int, *sizes: int, content: bytes = b"") -> bytes:
+    return (
+        struct.pack(f">4B{1 + len(sizes)}I", 0, 0, 8, 1 + len(sizes), count, *sizes)
+        + content
+    )
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (idx(12, 28, 28, content=bytes(50)), "does not hold the 12 images"),
+        (idx(12, 28, 28, content=bytes(10**8)), "does not hold the 12 images"),
+        (idx(2**32 - 1, 28, 28), "tells of 4294967295 images"),
+        (idx(0, 28, 28), "tells of 0 images"),
+        (idx(12, 32, 32), r"holds arrays of \[32, 32\]"),
+        (idx(12), "of another kind"),
+        (b"", "is cut"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_fashionmnist_file_is_one_line(
+    content: bytes, said: str, packed: bool, tmp_path: Path
+) -> None:
     path = write_fashionmnist(tmp_path) / "train-images-idx3-ubyte"
-    path.write_bytes(path.read_bytes()[:50])
+    path.write_bytes(content)
+    if packed:
+        gzipped(path.parent)
+    with pytest.raises(UsageError, match=f"FashionMNIST/raw/.*{said}") as caught:
+        load_data(DataRequest(name="fashionmnist", data_dir=tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [5, 30, -9, -1])
+def test_a_gzipped_file_that_is_cut_is_one_line(kept: int, tmp_path: Path) -> None:
+    path = gzipped(write_fashionmnist(tmp_path)) / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UsageError, match="FashionMNIST/raw/"):
         load_data(DataRequest(name="fashionmnist", data_dir=tmp_path))
 
@@ -276,7 +338,9 @@ def test_a_class_left_without_images_by_bad_ones_is_named(tmp_path: Path) -> Non
     write_class(tmp_path / "cats", 4)
     write_class(tmp_path / "dogs", 2)
     (tmp_path / "dogs" / "0.png").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"dogs: 1 of its images can be decoded"):
+    with pytest.raises(
+        UsageError, match=r"class dogs: none of its \w+ images can be decoded"
+    ):
         load(tmp_path, skip=True)
 
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from resnet_bench.engine.cache import cache_folder
 from resnet_bench.engine.weights.origins import (
     WeightsSource,
-    cache_folder,
     parse_weights,
 )
 from resnet_bench.errors import UsageError

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from resnet_bench.engine.cache import cache_folder, locked
 from resnet_bench.engine.weights import suite as suite_checkpoints
 from resnet_bench.engine.weights.files import (
     load_tensors,
@@ -12,7 +13,7 @@ from resnet_bench.engine.weights.files import (
     save_tensors,
     sha256_of,
 )
-from resnet_bench.engine.weights.origins import SourceRecipe, cache_folder
+from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.engine.weights.suite import (
     Checkpoint,
     SourceRun,
@@ -128,7 +129,7 @@ def test_a_second_process_waits_for_the_first_ones_checkpoint(tmp_path: Path) ->
         "    print('waits')\n"
     )
     command = [sys.executable, "-c", code, f"{path}.lock"]
-    with suite_checkpoints._locked(path):
+    with locked(path):
         inside = subprocess.run(command, capture_output=True, text=True, check=True)
     after = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (inside.stdout, after.stdout) == ("waits\n", "")
