@@ -58,7 +58,8 @@ class Dataset:
 
     `channels` and `image_size` describe the images as stored (`None`: they vary),
     `train_images` counts those for training, for estimates of time; `expected` says
-    what `--data-dir` must contain, `installed` is where a package of the system puts it.
+    what `--data-dir` must contain, `installed` is where a system's
+    package puts it.
     """
 
     name: str

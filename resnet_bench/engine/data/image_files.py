@@ -127,8 +127,9 @@ class _Listing:
     skip_bad_images: bool
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return (len(self.samples), 3, self.square.side, self.square.side)
+    def shape(self) -> torch.Size:
+        side = self.square.side
+        return torch.Size((len(self.samples), 3, side, side))
 
     def fingerprint(self) -> str:
         """Return what differs for other files, other labels apart, or other pixels."""

@@ -338,9 +338,7 @@ def test_a_class_left_without_images_by_bad_ones_is_named(tmp_path: Path) -> Non
     write_class(tmp_path / "cats", 4)
     write_class(tmp_path / "dogs", 2)
     (tmp_path / "dogs" / "0.png").write_bytes(b"no image")
-    with pytest.raises(
-        UsageError, match=r"class dogs: none of its \w+ images can be decoded"
-    ):
+    with pytest.raises(UsageError, match=r"class dogs: none of its \w+ images"):
         load(tmp_path, skip=True)
 
 
