@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -263,8 +262,9 @@ class _Entry:
 
     def _remove_old(self) -> None:
         """Remove pixels that nobody has used for a week, and unfinished ones."""
+        now = (self.folder / f"{self.name}.lock").stat().st_mtime
         for path in self.folder.glob("*.pixels"):
-            if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+            if now - path.stat().st_mtime > KEPT_SECONDS:
                 path.unlink(missing_ok=True)
         (self.folder / f"{self.name}.unfinished").unlink(missing_ok=True)
 
