@@ -35,13 +35,17 @@ def held(signals: frozenset[signal.Signals] = STOPPING) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C was pressed: no KeyboardInterrupt that somebody's code made up."""
+
+
 class Terminated(BaseException):
     """SIGTERM or SIGHUP arrived; like KeyboardInterrupt, nothing below catches it."""
 
 
 def meaning_of(number: int) -> BaseException:
-    """Return what a signal raises: KeyboardInterrupt or Terminated."""
-    return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+    """Return what a signal raises: Interrupted or Terminated."""
+    return Interrupted() if number == signal.SIGINT else Terminated()
 
 
 class Stopping:

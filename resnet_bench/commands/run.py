@@ -179,7 +179,7 @@ def make_plan(
 
     Raises UsageError when the config asks for what that machine cannot do.
     """
-    resolved = executor.call(experiment.prepare, config)
+    resolved = experiment.prepared(config, executor)
     if not dry:
         resolved = experiment.fitted(resolved, executor, note)
     environment = executor.call(machine_environment)

@@ -146,12 +146,16 @@ class Executor(Protocol):
         """Begin to load what cells will import."""
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         """Return what the function returns where cells run.
 
         It is pickled by reference and imports there what it needs. A
-        ResnetBenchError raised there is raised here.
+        ResnetBenchError raised there is raised here. A child that has not answered
+        after `patience` seconds is ended; what runs in this process is not.
         """
 
     def nodes(self) -> dict[str, Any]:

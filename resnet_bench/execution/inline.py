@@ -39,7 +39,10 @@ class InlineExecutor:
         """Modules are imported when they are first needed."""
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         """Call the function in this process."""
         return function(*arguments)
@@ -79,7 +82,7 @@ def _attempt(job: Job, task: Task, ranks: "Ranks") -> Iterator[Event]:
             yield recorded
             if job.schedule == "rounds" and not _wants_more(job, recorded, ranks):
                 break
-    except Exception as problem:  # noqa: BLE001 - a cell's failure is a result
+    except (Exception, SystemExit) as problem:  # noqa: BLE001 - a failure is a result
         error, detail = describe_failure(problem), traceback.format_exc()
     seconds = time.perf_counter() - begin
     yield Ended(

@@ -4,6 +4,7 @@ Such a child builds ResNet-18 and runs three steps in 0.7 s; a spawned one needs
 5 s (two cores). Where forkserver does not exist, spawn takes its place.
 """
 
+import math
 import multiprocessing
 import os
 import signal
@@ -48,6 +49,9 @@ VISIT = "visit"
 
 #: How long children may take to leave after they were told to, in seconds.
 LEAVE_SECONDS = 5.0
+
+#: How long a child that should answer is waited for at a time, in seconds.
+LOOK_SECONDS = 1.0
 
 #: How long to wait before a child is started once more, in seconds.
 RESTART_PAUSES = (0.05, 0.5)
@@ -109,7 +113,7 @@ def answer_call(
         result = function(*arguments)
     except ResnetBenchError as error:
         _tell(pipe, "error", type(error), str(error))
-    except Exception as error:  # noqa: BLE001 - the parent reports it
+    except BaseException as error:  # noqa: BLE001 - the parent reports it
         _tell(pipe, "failed", describe_failure(error), traceback.format_exc())
     else:
         _tell(pipe, "value", result)
@@ -137,7 +141,7 @@ def run_cell(
             _tell(pipe, "record", record_content(record))
             if record.ends_cell:
                 break
-    except Exception as error:  # noqa: BLE001 - a cell's failure is a result
+    except BaseException as error:  # noqa: BLE001 - a cell's failure is a result
         _tell(pipe, "failed", describe_failure(error), traceback.format_exc())
     else:
         _tell(pipe, "end")
@@ -184,19 +188,28 @@ class Child:
         theirs.close()
         lifeline.close()
 
-    def receive(self) -> tuple[Any, ...]:
+    def receive(self, patience: float | None = None) -> tuple[Any, ...]:
         """Return the next message; how the child ended if it says nothing more.
 
-        ("died", error, None) stands for a death that was not the child's own doing.
+        ("died", error, None) stands for a death that was not the child's own doing,
+        ("left", error, None) for one that was, or for no message in time.
         """
         try:
+            if patience is not None and not self._speaks(patience):
+                self.process.kill()
+                return ("left", f"no answer for {patience:.0f} s: it hangs", None)
             message: tuple[Any, ...] = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(LEAVE_SECONDS)
             code = self.process.exitcode
-            kind = "died" if code is None or code < 0 else "failed"
+            kind = "died" if code is None or code < 0 else "left"
             return (kind, describe_exit(code), None)
         return message
+
+    def _speaks(self, patience: float) -> bool:
+        """Wait for a message, while this process itself is not stopped."""
+        looks = math.ceil(patience / LOOK_SECONDS)
+        return any(self.pipe.poll(patience / looks) for _ in range(looks))
 
     def visit(self) -> None:
         """Let a waiting generator take its next step."""
@@ -250,9 +263,9 @@ def _start(process: Any) -> None:
 def describe_exit(code: int | None) -> str:
     """Say how a child ended that reported nothing itself."""
     if code is None:
-        return "the child closed its pipe without a word"
+        return "the child closed its pipe without an error message"
     if code >= 0:
-        return f"the child left with exit code {code}"
+        return f"the child exited with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
     hint = " (out of memory is the usual cause)" if -code == signal.SIGKILL else ""
     return f"the child was ended by {name}{hint}"
@@ -318,12 +331,15 @@ class ProcessExecutor:
                 forkserver.ensure_running()
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         """Call the function in a child; its ResnetBenchError is raised here."""
         answering = Child(self._context, answer_call, function, arguments)
         try:
-            kind, *content = answering.receive()
+            kind, *content = answering.receive(patience)
         finally:
             answering.close()
         if kind == "value":
@@ -332,8 +348,11 @@ class ProcessExecutor:
         if kind == "error":
             error_class, message = content
             raise error_class(message)
-        failure = ChildDiedError if kind == "died" else ResnetBenchError
-        raise failure(f"{name_of(function)} failed: {content[0]}")
+        if kind == "died":
+            raise ChildDiedError(f"{function.__name__}: {content[0]}")
+        if kind == "left":
+            raise ResnetBenchError(f"{function.__name__}: {content[0]}")
+        raise ResnetBenchError(f"{name_of(function)} failed: {content[0]}")
 
     def nodes(self) -> dict[str, Any]:
         """Cells run on this machine alone."""

@@ -108,7 +108,10 @@ class RankedExecutor:
         """Modules are imported when they are first needed."""
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         """Call the function in rank 0."""
         return self._inline.call(function, *arguments)

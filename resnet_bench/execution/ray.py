@@ -288,7 +288,10 @@ class RayExecutor:
         return {name: answer for name, answer in answers.items() if answer}
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         """Call the function on a node that cells may run on.
 

@@ -91,6 +91,10 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
         """Return the config as it is carried out here; raises UsageError."""
         return config
 
+    def prepared(self, config: ConfigT, executor: Executor) -> ConfigT:
+        """Prepare where cells run; raises UsageError."""
+        return executor.call(self.prepare, config)
+
     def fitted(self, config: ConfigT, executor: Executor, note: Note) -> ConfigT:
         """Return the config with what only trying tells; `note` is told of each try."""
         return config

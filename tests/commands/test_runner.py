@@ -51,7 +51,10 @@ class ToyExecutor(InlineExecutor):
     """Runs inline, and knows no machine but the one above."""
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         if function is machine_environment:
             return ENVIRONMENT  # type: ignore[return-value]

@@ -220,7 +220,7 @@ if __name__ == "__main__":
 
 
 def test_exits_are_described() -> None:
-    assert "without a word" in describe_exit(None)
+    assert "without an error message" in describe_exit(None)
     assert "SIGTERM" in describe_exit(-15)
     assert "ended by 99" in describe_exit(-99)
 

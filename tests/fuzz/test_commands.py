@@ -52,7 +52,10 @@ class RefusingExecutor(InlineExecutor):
     """Runs no cell, and takes every config as it is."""
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         answer: Any = arguments[0] if arguments else None
         if function.__name__ == "machine_environment":

@@ -1,10 +1,12 @@
 """Networks built by name: torchvision's ResNets, plain twins, people's own models."""
 
+import contextlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +21,9 @@ from resnet_bench.engine.models.work import device_of
 from resnet_bench.engine.seeding import derived_seed
 from resnet_bench.engine.weights.files import RANDOM, Weights, load_backbone
 from resnet_bench.errors import UsageError
+from resnet_bench.interrupts import Interrupted, Terminated
 
 Builder = Callable[[], nn.Module]
-
-#: What the code of a stranger may raise; Ctrl-C and the like are none of it.
-ANY_MISTAKE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
 
 OPTION = "--model"
 FORM = "PACKAGE.MODULE:FUNCTION"
@@ -208,10 +195,8 @@ def model_builder(name: str) -> Builder:
     function = _function(name, module_name, function_name)
 
     def build() -> nn.Module:
-        try:
+        with _any_mistake(partial(_wrong, name, "a function that can be called")):
             model: object = function()
-        except ANY_MISTAKE as error:
-            raise _wrong(name, "a function that can be called", error) from error
         if not isinstance(model, nn.Module):
             found = type(model).__name__
             raise UsageError.for_option(
@@ -226,11 +211,8 @@ def _function(name: str, module_name: str, function_name: str) -> Builder:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
+    with _any_mistake(partial(_wrong, name, "a module that can be imported")):
         module = importlib.import_module(module_name)
-    except (*ANY_MISTAKE, SystemExit) as error:
-        # A script without the usual guard leaves when it is imported.
-        raise _wrong(name, "a module that can be imported", error) from error
     function: Builder | None = getattr(module, function_name, None)
     if not callable(function):
         accepted = f"a function {function_name} in {module_name}"
@@ -247,9 +229,24 @@ def _check_needs_nothing(name: str, function: Builder) -> None:
         raise UsageError.for_option(OPTION, name, accepted) from error
 
 
+@contextlib.contextmanager
+def _any_mistake(refusal: Callable[[BaseException], UsageError]) -> Iterator[None]:
+    """Refuse whatever a stranger's code raises in the block, `sys.exit` included."""
+    try:
+        yield
+    except (Interrupted, Terminated):
+        raise
+    except BaseException as error:
+        raise refusal(error) from error
+
+
 def _wrong(name: str, accepted: str, error: BaseException) -> UsageError:
-    cause = " ".join(f"{type(error).__name__}: {error}".split())
-    return UsageError.for_option(OPTION, name, f"{accepted} ({cause})")
+    return UsageError.for_option(OPTION, name, f"{accepted} ({_cause(error)})")
+
+
+def _cause(error: BaseException) -> str:
+    """Return an error of somebody's code in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def check_images(
@@ -262,11 +259,8 @@ def check_images(
     """
     shape = (batch_size, 3, image_size, image_size)
     images = torch.zeros(shape, device=device_of(model))
-    try:
-        with torch.no_grad():
-            output = model.train(training)(images)
-    except ANY_MISTAKE as error:
-        raise _refused(error, name, batch_size, image_size) from error
+    with _any_mistake(partial(_refused, name, batch_size, image_size)), torch.no_grad():
+        output = model.train(training)(images)
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         found = tuple(getattr(output, "shape", ())) or type(output).__name__
         accepted = f"a model that returns a tensor (images, classes), not {found}"
@@ -274,7 +268,7 @@ def check_images(
 
 
 def _refused(
-    error: BaseException, name: str, batch_size: int, image_size: int
+    name: str, batch_size: int, image_size: int, error: BaseException
 ) -> UsageError:
     if "more than 1 value per channel" in str(error):
         return UsageError.for_option(
@@ -283,7 +277,6 @@ def _refused(
             f"at least {batch_size + 1} at --image-size {image_size} in training: "
             f"the batch norm of {name} needs more than one value per channel",
         )
-    cause = " ".join(str(error).split())
     return UsageError.for_option(
-        "--image-size", image_size, f"a size that {name} can take ({cause})"
+        "--image-size", image_size, f"a size that {name} can take ({_cause(error)})"
     )

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.execution.base import Executor, Rounds, Visits
 from resnet_bench.experiments.base import (
     MEMORY_SHARE,
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from resnet_bench.engine.ranks import Ranks
     from resnet_bench.present.shown import Shown
     from resnet_bench.present.tables import Table
+
+#: How long a person's own model may take to be built and tried, in seconds.
+PREPARE_SECONDS = 300.0
 
 
 def gpu_bytes_left(device: str) -> int:
@@ -71,6 +75,19 @@ class Speed(Experiment[Config, SpeedCell]):
         from resnet_bench.experiments.speed.run import prepare
 
         return prepare(config)
+
+    def prepared(self, config: Config, executor: Executor) -> Config:
+        """Prepare where cells run; a model that ends or stops the child is refused."""
+        if not config.model:
+            return super().prepared(config, executor)
+        try:
+            return executor.call(self.prepare, config, patience=PREPARE_SECONDS)
+        except UsageError:
+            raise
+        except ResnetBenchError as error:
+            names = ",".join(config.model)
+            accepted = f"a model that can be built and called ({error})"
+            raise UsageError.for_option("--model", names, accepted) from error
 
     def fitted(self, config: Config, executor: Executor, note: Note) -> Config:
         """Find the largest batches where `--batch-size auto` asks for them."""

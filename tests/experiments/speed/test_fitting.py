@@ -63,7 +63,10 @@ class Machine(InlineExecutor):
         self.tried: list[int] = []
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         (cell,) = cast(tuple[Any], arguments)
         self.tried.append(cell.batch_size or 0)
@@ -217,7 +220,10 @@ class Limited(InlineExecutor):
     isolates = True
 
     def call(
-        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+        self,
+        function: Callable[[*Arguments], Result],
+        *arguments: *Arguments,
+        patience: float | None = None,
     ) -> Result:
         (cell,) = cast(tuple[Any], arguments)
         return cast(Result, self.children.call(limited.fits, cell))
