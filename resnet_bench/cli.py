@@ -285,8 +285,12 @@ def main() -> NoReturn:
 def run_here() -> int:
     """Run the command line of this process and return the exit code."""
     settle_streams()
-    settle()
     _tell_of_bugs(verbose=False)
+    try:
+        settle()
+    except UsageError as error:
+        _complain(str(error))
+        return ExitCode.USAGE
     code = run(sys.argv[1:])
     let_rank_0_speak(code)
     return code

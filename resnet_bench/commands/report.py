@@ -49,32 +49,57 @@ def make_report(config: ReportConfig, output: Output) -> ExitCode:
     INCOMPLETE. Raises UsageError when there is no run to show, InputOutputError
     when a file cannot be written.
     """
-    from resnet_bench.reports.blocks import page_filled, results_page
-    from resnet_bench.reports.page import documents_from, html_page, page_of
-    from resnet_bench.reports.runs import choose_runs, publish, write
+    from resnet_bench.reports.runs import choose_runs, write
+    from resnet_bench.reports.stored import StoredRuns
+    from resnet_bench.store.checking import OddContentError
 
-    chosen = choose_runs(config.results, config.runs)
+    stored = StoredRuns(config.results)
+    odd: dict[Path, str] = {}
+    while True:
+        chosen = choose_runs(stored, config.runs, odd)
+        _refuse_nothing(config, chosen, output)
+        try:
+            texts = _rendered(config, chosen)
+            break
+        except OddContentError as error:
+            # It fails only when it is drawn with others: the rest is shown without it.
+            odd[error.folder] = str(error)
     for problem in chosen.problems:
         output.warn(problem)
-    _refuse_nothing(config, chosen)
     if config.refresh:
         for view in chosen.complete:
-            publish(view)
             output.say(f"wrote tables and figures in {view.run.folder}")
-    page = page_of(chosen)
-    target = config.html or config.results / PAGE_NAME
-    written = {target: html_page(page, documents_from(target))}
-    if config.html is None:
-        written[config.results / MARKDOWN_NAME] = results_page(page, config.results)
-    for path in config.readme:
-        written[path] = page_filled(path, chosen.complete)
-    for path, text in written.items():
+    for path, text in texts.items():
         output.say(f"wrote {write(path, text)}")
     return ExitCode.INCOMPLETE if chosen.problems else ExitCode.OK
 
 
-def _refuse_nothing(config: ReportConfig, chosen: "Chosen") -> None:
+def _rendered(config: ReportConfig, chosen: "Chosen") -> dict[Path, str]:
+    """Return the text of each page; with `refresh`, write the runs' own files.
+
+    Raises OddContentError for a run that cannot be shown after all.
+    """
+    from resnet_bench.reports.blocks import page_filled, results_page
+    from resnet_bench.reports.page import documents_from, html_page, page_of
+    from resnet_bench.reports.runs import publish
+
+    if config.refresh:
+        for view in chosen.complete:
+            publish(view)
+    page = page_of(chosen)
+    target = config.html or config.results / PAGE_NAME
+    texts = {target: html_page(page, documents_from(target))}
+    if config.html is None:
+        texts[config.results / MARKDOWN_NAME] = results_page(page, config.results)
+    for path in config.readme:
+        texts[path] = page_filled(path, chosen.complete)
+    return texts
+
+
+def _refuse_nothing(config: ReportConfig, chosen: "Chosen", output: Output) -> None:
     if not chosen.listed and chosen.problems:
+        for problem in chosen.problems:
+            output.warn(problem)
         raise InputOutputError(f"no run in {config.results} can be read")
     if not chosen.listed:
         raise UsageError(

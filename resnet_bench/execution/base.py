@@ -253,9 +253,13 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{function.__module__}.{function.__qualname__}"
 
 
+#: Characters of an error's text that are kept.
+LONGEST_FAILURE = 1000
+
+
 def describe_failure(error: BaseException) -> str:
     """Return one line: our own message as it is, others with their type."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split())[:LONGEST_FAILURE]
     if isinstance(error, ResnetBenchError):
         return text
-    return f"{type(error).__name__}: {text[:500]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

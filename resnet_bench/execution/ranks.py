@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from resnet_bench.errors import ExitCode, ResnetBenchError
+from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
 from resnet_bench.execution.base import (
     HERE,
     Arguments,
@@ -44,10 +44,21 @@ DESCRIBE, LEAVE = "describe", "leave"
 
 
 def rank_of(environment: Mapping[str, str]) -> int | None:
-    """Return the rank that the environment gives this process; None when alone."""
-    if int(environment.get("WORLD_SIZE", "1")) < 2 or "RANK" not in environment:
+    """Return the rank that the environment gives this process; None when alone.
+
+    Raises UsageError for a variable that is no number.
+    """
+    if _number(environment, "WORLD_SIZE", 1) < 2 or "RANK" not in environment:
         return None
-    return int(environment["RANK"])
+    return _number(environment, "RANK", 0)
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(name, str(default))
+    if not (value.isascii() and value.isdigit()):
+        accepted = "a whole number, as torchrun sets it"
+        raise UsageError.for_option(name, repr(value), accepted)
+    return int(value)
 
 
 def settle() -> None:
@@ -59,7 +70,7 @@ def settle() -> None:
     rank = rank_of(os.environ)
     if rank is None:
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local = _number(os.environ, "LOCAL_RANK", 0)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = visible.split(",") if visible else []
     mine = devices[local] if local < len(devices) else str(local)

@@ -91,11 +91,13 @@ def located(address: str | None, resolve: Callable[[str], str | None]) -> str:
 def knock(address: str) -> None:
     """Raise OSError where no Ray can be: Ray itself would wait for minutes.
 
-    Behind TLS only the connection is tried.
+    Behind TLS only the connection is tried. Raises ValueError for what is no address.
     """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not (colon and port.isdigit()):
+    if address in ("auto", "local"):
         return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isascii() and port.isdigit()):
+        raise ValueError("expected auto or HOST:PORT")
     with socket.create_connection((host, int(port)), KNOCK_SECONDS) as door:
         if os.environ.get("RAY_USE_TLS", "0") == "0":
             door.sendall(OPENING)
@@ -438,7 +440,7 @@ def _connect(address: str | None) -> bool:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
             f"--ray-address {address}: no Ray cluster to be reached there ({reason})"

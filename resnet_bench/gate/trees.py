@@ -45,7 +45,9 @@ def git(folder: Path, *arguments: str, **variables: str) -> str:
         answer = subprocess.run(
             [*GIT, "-C", str(folder), *arguments],
             capture_output=True,
-            text=True,
+            # Names of files are bytes, and may begin with a space.
+            encoding="utf-8",
+            errors="surrogateescape",
             check=False,
             env={**inherited, "LC_ALL": "C", **variables},
             # Ctrl-C is this process's to handle; git must end what it began.
@@ -55,7 +57,7 @@ def git(folder: Path, *arguments: str, **variables: str) -> str:
         raise GitError(f"git cannot be run: {error.strerror or error}") from error
     if answer.returncode:
         raise GitError(_reason(arguments[0], answer.stderr.strip() or "no message"))
-    return answer.stdout.strip()
+    return answer.stdout.removesuffix("\n")
 
 
 def _reason(command: str, message: str) -> str:
@@ -160,7 +162,8 @@ def _with_untracked(tracked: str, top: Path, names: Sequence[str]) -> str:
     digest = hashlib.sha1(tracked.encode(), usedforsecurity=False)
     for name in sorted(names):
         status = (top / name).lstat()
-        digest.update(f"{name} {status.st_size} {status.st_mtime_ns}\0".encode())
+        facts = f" {status.st_size} {status.st_mtime_ns}\0"
+        digest.update(os.fsencode(name) + facts.encode())
     return digest.hexdigest()
 
 
@@ -172,7 +175,7 @@ def working_tree(folder: Path, source: str, results: Path) -> Tree:
     place = _source(folder, source)
     try:
         found = git(folder, "rev-parse", "--show-toplevel", "HEAD", "HEAD^{tree}")
-        name, commit, committed = found.splitlines()
+        name, commit, committed = found.rsplit("\n", 2)
         top = Path(name).resolve()
         content = content_of(top, _inside(top, folder / results))
     except GitError:

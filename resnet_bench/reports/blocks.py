@@ -17,6 +17,7 @@ from resnet_bench.present.tables import code, escaped, markdown
 from resnet_bench.reports.page import Page, Section
 from resnet_bench.reports.runs import FIGURES_FOLDER, plainest, relative
 from resnet_bench.reports.stored import ShownRun
+from resnet_bench.store.checking import naming
 from resnet_bench.store.reading import Run
 
 
@@ -49,7 +50,8 @@ def _section(section: Section, results: Path) -> str:
 def _run(view: ShownRun, results: Path) -> str:
     lines = [f"Run `{view.run.id}`{view.status_mark}: {code(view.command)}"]
     lines += [f"- {escaped(notice)}" for notice in view.shown.sentences]
-    lines += [markdown(table) for table in view.shown.tables]
+    with naming(view.run):
+        lines += [markdown(table) for table in view.shown.tables]
     lines += [
         image(view.run, drawing.name, drawing.title, results)
         for drawing in view.drawings
@@ -119,7 +121,8 @@ def _parts(what: str, views: Sequence[ShownRun], base: Path) -> list[str]:
     if figure:
         shown = image(view.run, figure, figure.replace("-", " "), base)
     else:
-        shown = "".join(markdown(table).strip() for table in view.shown.tables[:1])
+        with naming(view.run):
+            shown = "".join(markdown(each).strip() for each in view.shown.tables[:1])
     return [shown, _origin(view, base)] if shown else []
 
 
@@ -129,8 +132,9 @@ def _claim_lines(names: str, views: Sequence[ShownRun], base: Path) -> list[str]
     own = [view for view in views if view.run.experiment == CLAIMS_OF]
     largest = sorted(own, key=lambda view: (len(view.run.grid), view.run.id))
     for view in reversed(largest):
-        claims = view.shown.json["claims"]
-        found = [row for name in wanted for row in claims if row["name"] == name]
+        with naming(view.run):
+            claims = view.shown.json["claims"]
+            found = [row for name in wanted for row in claims if row["name"] == name]
         if found:
             return ["\n".join(map(_claim_line, found)), _origin(view, base)]
     return []

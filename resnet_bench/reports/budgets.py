@@ -1,5 +1,6 @@
 """Which variant for which budget of time: one rule for `recommend` and the report."""
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from resnet_bench.reports.pooling import (
     spread_between,
 )
 from resnet_bench.statistics.intervals import Interval
+from resnet_bench.store.checking import OddContentError, naming
 from resnet_bench.store.reading import Run
 
 #: torchvision's accuracies are for this image size.
@@ -73,14 +75,20 @@ def finetuned_accuracies(runs: Iterable[Run]) -> dict[int, Accuracy]:
     Of one run only: accuracies on two tasks are not set against each other.
     """
     for run in runs:
-        whole = [each for each in groups_of(run) if _counts(each)]
-        if whole:
-            dataset = str(run.config.get("dataset") or "the run's images")
-            found: dict[int, Accuracy] = {}
-            for group in sorted(whole, key=lambda each: -each.accuracy.estimate):
-                found.setdefault(int(group.variant or 0), _found(group, dataset))
-            return found
+        # `report` names odd runs.
+        with contextlib.suppress(OddContentError), naming(run):
+            if found := _best_of(run):
+                return found
     return {}
+
+
+def _best_of(run: Run) -> dict[int, Accuracy]:
+    dataset = str(run.config.get("dataset") or "the run's images")
+    whole = [each for each in groups_of(run) if _counts(each)]
+    found: dict[int, Accuracy] = {}
+    for group in sorted(whole, key=lambda each: -each.accuracy.estimate):
+        found.setdefault(int(group.variant or 0), _found(group, dataset))
+    return found
 
 
 def _counts(group: Group) -> bool:

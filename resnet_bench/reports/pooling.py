@@ -13,6 +13,7 @@ from resnet_bench.experiments.speed.view.rows import SWITCHES
 from resnet_bench.gate.compare import DEVIATIONS
 from resnet_bench.gate.spreads import ASSUMED_PROCESS_SPREAD
 from resnet_bench.statistics.intervals import Interval
+from resnet_bench.store.checking import naming
 from resnet_bench.store.reading import Run
 
 #: A row of a speed run, as its JSON holds it.
@@ -53,7 +54,15 @@ class Observed:
 
 
 def observed_in(run: Run, rows: Iterable[Row]) -> list[Observed]:
-    """Return the rows of a run with what decides whether they may be pooled."""
+    """Return the rows of a run with what decides whether they may be pooled.
+
+    Raises OddContentError.
+    """
+    with naming(run):
+        return _observed_in(run, rows)
+
+
+def _observed_in(run: Run, rows: Iterable[Row]) -> list[Observed]:
     known = run.environment
     libraries = known.get("libraries") or {}
     software = {

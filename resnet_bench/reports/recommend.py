@@ -1,5 +1,6 @@
 """`recommend`: the most accurate ResNet within a budget, from this machine's runs."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ from resnet_bench.reports.budgets import (
 )
 from resnet_bench.reports.pooling import Observed, Row, observed_in
 from resnet_bench.reports.stored import ShownRun, StoredRuns
+from resnet_bench.store.checking import OddContentError
 
 
 @dataclass(frozen=True)
@@ -337,10 +339,10 @@ def known_accuracies(
 
 
 def _observed(speed: Sequence[ShownRun], machine: Machine) -> list[Observed]:
-    """Return every row of this machine's device."""
-    return [
-        each
-        for view in speed
-        if view.run.machine_key == machine.key and view.device == machine.device
-        for each in observed_in(view.run, view.rows)
-    ]
+    """Return every row of this machine's device; `report` names odd runs."""
+    found: list[Observed] = []
+    for view in speed:
+        if view.run.machine_key == machine.key and view.device == machine.device:
+            with contextlib.suppress(OddContentError):
+                found += observed_in(view.run, view.rows)
+    return found

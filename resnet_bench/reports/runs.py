@@ -2,7 +2,7 @@
 
 import datetime as dt
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,21 +29,29 @@ def publish(view: ShownRun) -> list[Path]:
 
     The first table of measurements is `table.csv`; others, and claims, go by their
     name. The files follow from the run file alone and are written again on every
-    call. Raises InputOutputError when the folder cannot be written.
+    call. Raises InputOutputError when the folder cannot be written, OddContentError
+    before anything is.
     """
     run, shown = view.run, view.shown
-    tables = shown.tables
-    written = []
-    if tables:
-        written.append(write(run.folder / "table.md", markdown_page(view)))
-    measured = [table.name for table in tables if table.name != CLAIMS]
-    for table in tables:
-        name = "table" if table.name in measured[:1] else table.name
-        written.append(write(run.folder / f"{name}.csv", csv_text(table)))
-    for drawing in view.drawings:
+    drawings = view.drawings
+    with naming(run):
+        texts = _texts(view)
+    written = [write(run.folder / name, text) for name, text in texts.items()]
+    for drawing in drawings:
         figure = shown.figures[drawing.name]
         written += save_figure(figure, drawing, run.folder / FIGURES_FOLDER)
     return written
+
+
+def _texts(view: ShownRun) -> dict[str, str]:
+    """Return the run's tables as files, by name."""
+    tables = view.shown.tables
+    texts = {"table.md": markdown_page(view)} if tables else {}
+    measured = [table.name for table in tables if table.name != CLAIMS]
+    for table in tables:
+        name = "table" if table.name in measured[:1] else table.name
+        texts[f"{name}.csv"] = csv_text(table)
+    return texts
 
 
 def markdown_page(view: ShownRun) -> str:
@@ -158,6 +166,9 @@ def listing_table(rows: list[ListedRun]) -> Table:
 ASIDE = frozenset({"-o", "--results", "-q", "--quiet", "-v", "-vv", "--verbose"})
 
 
+NOTHING: Mapping[Path, str] = {}
+
+
 @dataclass(frozen=True)
 class Chosen:
     """The runs of a report: `listed` holds all that could be read, oldest first.
@@ -180,17 +191,19 @@ class Chosen:
         ]
 
 
-def choose_runs(results: Path, names: Sequence[str]) -> Chosen:
-    """Read the runs named, or all below `results`; those named are shown in full.
+def choose_runs(
+    stored: StoredRuns, names: Sequence[str], left_out: Mapping[Path, str] = NOTHING
+) -> Chosen:
+    """Read the runs named, or all that are stored; those named are shown in full.
 
-    A damaged file is a problem, not an error. Raises UsageError for a name that
-    means no run.
+    A damaged file is a problem, not an error, and so are the runs `left_out`, by
+    folder. Raises UsageError for a name that means no run.
     """
+    results = stored.results
     folders = [find_run(results, name) for name in names] or run_folders(results)
-    stored = StoredRuns(results)
     views: list[ShownRun] = []
-    problems: list[str] = []
-    for folder in dict.fromkeys(folders):
+    problems = list(left_out.values())
+    for folder in dict.fromkeys(each for each in folders if each not in left_out):
         try:
             view = stored.read(folder)
             listed(view)

@@ -32,6 +32,22 @@ ODD_CONTENT = (
 )
 
 
+class OddContentError(InputOutputError):
+    """A run, in `folder`, whose content no check foresaw."""
+
+    def __init__(self, folder: Path, cause: BaseException) -> None:
+        super().__init__(f"{folder}: cannot be shown ({_in_short(cause)})")
+        self.folder = folder
+
+
+#: Characters of a cause that are quoted.
+CAUSE_LENGTH = 200
+
+
+def _in_short(cause: BaseException) -> str:
+    return f"{type(cause).__name__}: {cause}"[:CAUSE_LENGTH]
+
+
 def checked_run(place: Path, records: Callable[[str], Sequence[type[Record]]]) -> Run:
     """Read a run and check its records; `records` gives the types of an experiment.
 
@@ -59,12 +75,11 @@ def check_records(run: Run, classes: Sequence[type[Record]]) -> None:
 
 @contextlib.contextmanager
 def naming(run: Run) -> Iterator[None]:
-    """Turn what odd content raises in the block into an error that names the run."""
+    """Turn what odd content raises in the block into an OddContentError."""
     try:
         yield
     except ODD_CONTENT as error:
-        cause = f"{type(error).__name__}: {error}"
-        raise InputOutputError(f"{run.folder}: cannot be shown ({cause})") from error
+        raise OddContentError(run.folder, error) from error
 
 
 def _fields(record: type[Record]) -> dict[str, tuple[Fits, bool]]:

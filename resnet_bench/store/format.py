@@ -24,6 +24,10 @@ class DamagedLineError(ValueError):
     """A line that is no JSON object, or whose checksum or number does not fit."""
 
 
+class ExcessiveLineError(DamagedLineError):
+    """A line beyond what is ever written: no crash leaves it."""
+
+
 def encode(content: Mapping[str, Any], number: int) -> bytes:
     """Return line `number` (from 0) for `content`, checksum and line end included.
 
@@ -58,6 +62,8 @@ def is_whole(line: bytes) -> bool:
 
 
 def _checked(line: bytes) -> dict[str, Any]:
+    if len(line) > LONGEST_LINE:
+        raise ExcessiveLineError("it is too long")
     body, mark, tail = line.rstrip(b"\r\n").rpartition(f',"{CHECKSUM}":"'.encode())
     if not mark or tail[8:] != b'"}' or tail[:8] != _checksum(body + b"}"):
         raise DamagedLineError("the checksum does not fit")
@@ -80,6 +86,15 @@ _WRAPPER = "_number"
 #: Lists and mappings within each other; what is written needs fewer than ten.
 DEEPEST = 64
 
+#: Bytes of a line. The first one holds the grid; with 10,000 cells it has 4 MB.
+LONGEST_LINE = 20_000_000
+
+#: Characters of a text. An argument of a command line has 131,072 at most (execve(2)).
+LONGEST_TEXT = 200_000
+
+#: Whole numbers are counts and seeds; Python's own have no limit, and floats have.
+LARGEST_NUMBER = 10**300
+
 
 def _plain(value: Any) -> Any:
     """Wrap the floats that JSON has no notation for."""
@@ -95,7 +110,7 @@ def _plain(value: Any) -> Any:
 
 def _restored(value: Any, depth: int = 0) -> Any:
     if depth > DEEPEST:
-        raise DamagedLineError("it is nested too deeply")
+        raise ExcessiveLineError("it is nested too deeply")
     if isinstance(value, dict):
         name = value.get(_WRAPPER)
         if value.keys() == {_WRAPPER} and isinstance(name, str) and name in _NOT_FINITE:
@@ -103,6 +118,10 @@ def _restored(value: Any, depth: int = 0) -> Any:
         return {key: _restored(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_restored(item, depth + 1) for item in value]
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ExcessiveLineError("a text is too long")
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise ExcessiveLineError("a number is too large")
     return value
 
 

@@ -1,6 +1,7 @@
 """Reading run files: what was committed, in one typed object."""
 
 import gzip
+import stat
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from resnet_bench.records import Record
 from resnet_bench.store.format import (
     RUN_ID,
     DamagedLineError,
+    ExcessiveLineError,
     check_line,
     decode,
     is_whole,
@@ -19,6 +21,8 @@ from resnet_bench.store.format import (
 )
 
 RUN_FILE = "run.jsonl"
+#: No run file may be larger, unpacked: the largest of results/ has 11 MB.
+LARGEST_BYTES = 200_000_000
 #: What `gzip run.jsonl` makes of it: an archived run, which is not resumed.
 PACKED_RUN_FILE = "run.jsonl.gz"
 
@@ -138,16 +142,26 @@ def run_file(folder: Path) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a run file, unpacked; raises InputOutputError."""
+    """Return the bytes of a run file, unpacked.
+
+    Raises InputOutputError, also for what is no file, or larger than any run.
+    """
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+        # A pipe would be waited for, a device read for ever.
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise InputOutputError(f"cannot read {path}: it is no regular file")
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(LARGEST_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputOutputError(f"{path} is damaged: {error}") from error
     except OSError as error:
         raise InputOutputError(
             f"cannot read {path}: {error.strerror or error}"
         ) from error
+    if len(raw) > LARGEST_BYTES:
+        limit = f"{LARGEST_BYTES / 1e6:.0f} MB"
+        raise InputOutputError(f"{path} is larger than a run file may be ({limit})")
+    return raw
 
 
 @dataclass(frozen=True)
@@ -182,7 +196,8 @@ def _decoded(pieces: list[bytes], path: Path) -> Content:
             try:
                 lines.append(decode(piece, len(lines)))
             except DamagedLineError as error:
-                if not lines or any(map(is_whole, pieces[index + 1 :])):
+                excessive = isinstance(error, ExcessiveLineError)
+                if not lines or excessive or any(map(is_whole, pieces[index + 1 :])):
                     raise InputOutputError(
                         f"{path}: line {index + 1} is damaged ({error})"
                     ) from error

@@ -114,7 +114,7 @@ def test_a_cell_whose_need_failed_is_not_run(executor: Executor) -> None:
 
 @pytest.mark.parametrize(
     ("behaviour", "message"),
-    [("die", "SIGKILL (out of memory"), ("leave", "exit code 7")],
+    [("die", "SIGKILL (out of memory"), ("leave", "exited with code 7")],
 )
 @pytest.mark.parametrize("schedule", ["once", "rounds"])
 def test_a_child_that_dies_is_a_failed_cell(

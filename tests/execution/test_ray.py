@@ -131,6 +131,19 @@ def test_a_server_that_speaks_the_protocol_of_ray_is_let_through() -> None:
         knock(address)
 
 
+@pytest.mark.parametrize(
+    "address", ["", "x", ":", ":1", "x:", "x:y", "127.0.0.1:\u00b2", "ray://", "a\0b:1"]
+)
+def test_what_is_no_address_is_refused_before_ray_is_asked(address: str) -> None:
+    with pytest.raises(ValueError, match=r"HOST:PORT|null"):
+        knock(address)
+
+
+def test_a_port_that_cannot_be_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match=r"--ray-address .*:99999: no Ray"):
+        make_executor("ray", Place(ray_address="127.0.0.1:99999"))
+
+
 def test_behind_tls_only_the_connection_is_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -26,11 +26,35 @@ if __name__ == "__main__":
 """
 
 
+#: The same without PyTorch and what draws figures: seconds of each start, which the toy
+#: does not need. Children run these lines too.
+LIGHT_STARTER = f"""
+import sys
+from types import ModuleType
+
+ranks = ModuleType("resnet_bench.engine.ranks")
+ranks.Ranks = object
+machine = ModuleType("resnet_bench.engine.machine")
+machine.collect = lambda: {{"machine_key": "m"}}
+sys.modules |= {{one.__name__: one for one in (ranks, machine)}}
+
+from resnet_bench.commands import run
+from resnet_bench.execution import processes
+
+run.import_what_shows = lambda: None
+processes.PRELOADED = ("resnet_bench.cli", "resnet_bench.commands.run")
+{STARTER}
+"""
+
+
 def started(
-    folder: Path, *arguments: str, launcher: tuple[str, ...] = ()
+    folder: Path,
+    *arguments: str,
+    launcher: tuple[str, ...] = (),
+    starter: str = STARTER,
 ) -> subprocess.Popen[str]:
     """Start the tool in a session of its own, which all its children share."""
-    (folder / "starter.py").write_text(STARTER)
+    (folder / "starter.py").write_text(starter)
     return python(folder, *launcher, str(folder / "starter.py"), *arguments)
 
 
@@ -44,10 +68,15 @@ def python(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[st
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # The tests may run under `nohup`.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=_as_in_a_terminal,
         **options,
     )
+
+
+def _as_in_a_terminal() -> None:
+    """Undo what `nohup`, or a shell's background, did to the tests themselves."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:

@@ -17,7 +17,7 @@ from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run
-from tests.faults.programs import members, started, wait_for
+from tests.faults.programs import LIGHT_STARTER, members, started, wait_for
 from tests.toys.toy import TOY
 
 ARGUMENTS = ["toy", "--behaviours", ",".join(["sleep"] * 8), "--size", "5"]
@@ -35,7 +35,7 @@ def grid(run: Run) -> dict[str, list[Any]]:
 
 def killed_after(seconds: float, folder: Path) -> Path | None:
     """Start the tool, kill it after its run file has existed for that long."""
-    process = started(folder, *ARGUMENTS)
+    process = started(folder, *ARGUMENTS, starter=LIGHT_STARTER)
     wait_for(lambda: run_folders(folder / "results") or process.poll() is not None)
     time.sleep(seconds)
     process.kill()
@@ -46,7 +46,7 @@ def killed_after(seconds: float, folder: Path) -> Path | None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_runs_killed_at_random_moments_end_as_the_undisturbed_one(
     batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -39,14 +39,8 @@ LONGEST = 6.0
 
 
 def begun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start the tool in a session of its own, with Ctrl-C at its default."""
-    return python(
-        folder,
-        "-m",
-        "resnet_bench",
-        *arguments,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    """Start the tool in a session of its own."""
+    return python(folder, "-m", "resnet_bench", *arguments)
 
 
 def stopped(folder: Path, number: signal.Signals, seconds: float) -> Run:

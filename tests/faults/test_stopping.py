@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from resnet_bench.errors import ExitCode
+from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.interrupts import CLOSING_SECONDS, Stopping, Terminated, held
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
-from tests.faults.programs import members, started, wait_for
+from tests.faults.programs import LIGHT_STARTER, members, started, wait_for
+from tests.toys import stopped
 
 
 def is_written(marker: Path) -> bool:
@@ -61,7 +63,8 @@ def catches(process: subprocess.Popen[str], number: signal.Signals) -> bool:
 def test_ctrl_c_again_and_again_ends_with_the_promised_code_and_line(
     first_seconds: float, tmp_path: Path
 ) -> None:
-    process = started(tmp_path, "toy", "--behaviours", "sleep", "--size", "1000")
+    arguments = ("toy", "--behaviours", "sleep", "--size", "1000")
+    process = started(tmp_path, *arguments, starter=LIGHT_STARTER)
     wait_for(lambda: catches(process, signal.SIGTERM))
     time.sleep(first_seconds)
     while process.poll() is None:
@@ -80,7 +83,7 @@ def test_a_hangup_closes_the_run_file_and_says_how_to_resume(tmp_path: Path) -> 
     marker = tmp_path / "pid"
     behaviours = f"count,forever:{marker}"
     arguments = ("toy", "--behaviours", behaviours, "--jobs", "1")
-    process = started(tmp_path, *arguments)
+    process = started(tmp_path, *arguments, starter=LIGHT_STARTER)
     wait_for(lambda: is_written(marker))
     os.killpg(process.pid, signal.SIGHUP)
     _, err = process.communicate(timeout=60)
@@ -102,6 +105,10 @@ def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_time_in_which_a_process_was_stopped_is_not_measured() -> None:
+    assert ProcessExecutor().call(stopped.visit) == (1, False)
 
 
 @pytest.mark.slow

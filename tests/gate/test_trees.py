@@ -1,3 +1,4 @@
+import os
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,33 @@ def test_an_unknown_file_that_changes_is_another_tree(repository: Path) -> None:
     before = working_tree(repository, ".", RESULTS)
     (repository / "new.py").write_text("x = 12\n")
     assert working_tree(repository, ".", RESULTS).content != before.content
+
+
+@pytest.mark.parametrize("name", [b" first", b"a\nb.py", b"\xff\xfe", b"\ttab\n"])
+def test_files_may_have_any_name(name: bytes, repository: Path) -> None:
+    before = working_tree(repository, ".", RESULTS)
+    path = Path(os.fsdecode(os.fsencode(repository) + b"/" + name))
+    path.write_text("x = 1\n")
+    untracked = working_tree(repository, ".", RESULTS)
+    assert untracked.content not in (None, before.content)
+    run_git(repository, "add", "--all")
+    run_git(repository, "commit", "--quiet", "--message", "Name")
+    tracked = working_tree(repository, ".", RESULTS)
+    assert tracked.content == tracked.committed != before.content
+    with checked_out(repository, "HEAD", ".") as tree:
+        assert (tree.folder / path.name).read_text() == "x = 1\n"
+
+
+def test_a_repository_may_lie_in_a_folder_of_any_name(
+    repository: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / " two\nlines "
+    repository.rename(place)
+    tree = working_tree(place, ".", RESULTS)
+    assert tree.folder == place
+    assert tree.commit is not None
+    with checked_out(place, "HEAD", ".") as base:
+        assert (base.folder / "subject.json").exists()
 
 
 def test_no_program_that_the_repository_names_is_run(

@@ -166,3 +166,17 @@ def test_a_worker_runs_under_the_interpreter_asked_for(
     python.chmod(0o755)
     with WorkerProcess(dataclasses.replace(launch, python=python)) as worker:
         assert worker.ask("leg")["threads"] == "7"
+
+
+def test_a_tree_cannot_change_how_python_starts(
+    launch: Launch,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(launch.tree)
+    for name in ("sitecustomize", "usercustomize", "json"):
+        (launch.tree / f"{name}.py").write_text("open('seen', 'w')")
+    with WorkerProcess(launch, start) as worker:
+        assert worker.ask("say")["do"] == "say"
+    assert not (launch.tree / "seen").exists()

@@ -8,7 +8,7 @@ from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports.blocks import filled, page_filled
 from resnet_bench.reports.runs import choose_runs
-from resnet_bench.reports.stored import ShownRun
+from resnet_bench.reports.stored import ShownRun, StoredRuns
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import read_run
 from tests.experiments.degradation.synthetic import synthetic_run
@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def kept(results: Path) -> list[ShownRun]:
-    return choose_runs(results, ()).complete
+    return choose_runs(StoredRuns(results), ()).complete
 
 
 def runs_named(text: str) -> list[str]:

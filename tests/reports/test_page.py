@@ -13,7 +13,7 @@ from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports import page as pages
 from resnet_bench.reports.page import Page, documents_from, html_page, page_of
 from resnet_bench.reports.runs import choose_runs, publish
-from resnet_bench.reports.stored import ShownRun
+from resnet_bench.reports.stored import ShownRun, StoredRuns
 from resnet_bench.store.format import encode
 from resnet_bench.store.reading import read_lines, read_run
 from tests.toys.page_runs import FORMAT, store_everything, store_spoiled
@@ -216,7 +216,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Page:
     """Every kind of run and figure, on one machine."""
     results = tmp_path_factory.mktemp("everything")
     store_everything(results)
-    return page_of(choose_runs(results, ()))
+    return page_of(choose_runs(StoredRuns(results), ()))
 
 
 @pytest.fixture(scope="module")

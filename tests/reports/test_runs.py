@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from resnet_bench.commands.list import ListConfig, list_runs
+from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.errors import ExitCode, InputOutputError, ResnetBenchError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.base import OtherRuns
@@ -24,6 +25,7 @@ from resnet_bench.present import theme
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.present.terminal import print_table
+from resnet_bench.reports import pooling, runs
 from resnet_bench.reports.runs import (
     choose_runs,
     list_of_runs,
@@ -191,7 +193,7 @@ def test_an_odd_run_is_left_out_of_a_report(tmp_path: Path) -> None:
     lines = read_lines(path).lines
     del next(line for line in lines if line["kind"] == "record")["own_seconds"]
     path.write_bytes(b"".join(encode(line, n) for n, line in enumerate(lines)))
-    chosen = choose_runs(tmp_path, ())
+    chosen = choose_runs(StoredRuns(tmp_path), ())
     assert [view.run.id for view in chosen.listed] == [RUN_ID]
     assert [view.run.id for view in chosen.shown["speed"]] == [RUN_ID]
     assert "lacks own_seconds" in chosen.problems[0]
@@ -199,6 +201,37 @@ def test_an_odd_run_is_left_out_of_a_report(tmp_path: Path) -> None:
     assert "20990101T000000Z_a_b" in problem
     with pytest.raises(InputOutputError, match="lacks own_seconds"):
         named_run(tmp_path, odd.name, Output(DisplayOptions()))
+
+
+def test_a_run_that_fails_only_when_it_is_drawn_is_left_out_of_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever of it fails: its files, the tables of all runs, or a block."""
+    kept = store_speed_run(tmp_path / "results", RUN_ID, variants=(18,), mode="infer")
+    odd = store_speed_run(tmp_path / "results", SECOND, variants=(18,), mode="infer")
+    page = tmp_path / "README.md"
+    page.write_text("<!-- rendered begin: speed -->\n<!-- rendered end -->\n")
+
+    def failing(function: Any) -> Any:
+        def replacement(*arguments: Any) -> Any:
+            if SECOND in str(arguments[0]):
+                raise KeyError("odd")
+            return function(*arguments)
+
+        return replacement
+
+    for place, name in ((runs, "_texts"), (pooling, "_observed_in")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, failing(getattr(place, name)))
+            config = ReportConfig(
+                results=tmp_path / "results", refresh=True, readme=(page,)
+            )
+            assert make_report(config, OUTPUT) == ExitCode.INCOMPLETE
+        said = capsys.readouterr().err
+        assert f"warning: {odd}: cannot be shown (KeyError: 'odd')" in said
+        assert RUN_ID in page.read_text()
+        assert SECOND not in page.read_text()
+        assert (kept / "table.csv").exists()
 
 
 def test_a_run_id_tells_when_it_began() -> None:
@@ -295,7 +328,7 @@ def test_a_run_of_fewer_options_comes_first(tmp_path: Path) -> None:
     asked = speed_run(variants=(18,), batch_size=(8,))
     store(tmp_path, asked, SECOND, ENVIRONMENT, argv=["speed", "--variants=18", "-b8"])
     store(tmp_path, asked, THIRD, {"machine_key": "other"}, argv=ladder)
-    chosen = choose_runs(tmp_path, ())
+    chosen = choose_runs(StoredRuns(tmp_path), ())
     assert [view.run.id for view in chosen.shown["speed"]] == [THIRD, FIRST, SECOND]
     assert plainest(chosen.complete, "degradation") is None
     found = plainest(chosen.complete, "speed")

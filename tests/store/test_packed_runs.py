@@ -1,13 +1,26 @@
 """Run files that were packed with gzip: read like the others, but not gone on with."""
 
 import gzip
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.store import format
 from resnet_bench.store.folders import find_run, run_folders
-from resnet_bench.store.reading import PACKED_RUN_FILE, RUN_FILE, read_run
+from resnet_bench.store.format import (
+    LARGEST_NUMBER,
+    LONGEST_TEXT,
+    encode,
+)
+from resnet_bench.store.reading import (
+    LARGEST_BYTES,
+    PACKED_RUN_FILE,
+    RUN_FILE,
+    read_run,
+)
 from resnet_bench.store.writing import create_run, reopen_run
 
 HEADER = {"run": "r1", "experiment": "toy", "cells": {"k1": {"variant": 18}}}
@@ -55,6 +68,50 @@ def test_a_packed_run_cannot_be_resumed_and_the_line_says_what_to_do(
 ) -> None:
     with pytest.raises(UsageError, match=r"gunzip .*then resume"):
         reopen_run(packed(tmp_path))
+
+
+def test_a_file_that_unpacks_to_more_than_any_run_is_refused(tmp_path: Path) -> None:
+    folder = packed(tmp_path)
+    zeros = gzip.compress(b"\0" * (LARGEST_BYTES + 1), compresslevel=1)
+    (folder / PACKED_RUN_FILE).write_bytes(zeros)
+    with pytest.raises(InputOutputError, match=r"larger than .* \(200 MB\)"):
+        read_run(folder)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    folder = packed(tmp_path)
+    os.mkfifo(folder / RUN_FILE)
+    with pytest.raises(InputOutputError, match="no regular file"):
+        read_run(folder / RUN_FILE)
+    (folder / RUN_FILE).unlink()
+    (folder / RUN_FILE).symlink_to("/dev/zero")
+    with pytest.raises(InputOutputError, match="no regular file"):
+        read_run(folder / RUN_FILE)
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ("x" * (LONGEST_TEXT + 1), "a text is too long"),
+        (LARGEST_NUMBER * 10, "a number is too large"),
+        ([0] * 300_000, "it is too long"),
+    ],
+    ids=["text", "number", "line"],
+)
+def test_options_beyond_what_is_ever_written_are_refused_and_kept(
+    odd: Any, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No crash leaves such a line: it is not taken for a torn end."""
+    monkeypatch.setattr(format, "LONGEST_LINE", 300_000)
+    folder = packed(tmp_path)
+    raw = gzip.decompress((folder / PACKED_RUN_FILE).read_bytes())
+    more = raw + encode({"kind": "resume", "odd": odd}, raw.count(b"\n"))
+    (folder / PACKED_RUN_FILE).unlink()
+    (folder / RUN_FILE).write_bytes(more)
+    for use in (read_run, reopen_run):
+        with pytest.raises(InputOutputError, match=said):
+            use(folder)
+    assert (folder / RUN_FILE).stat().st_size == len(more)
 
 
 def test_damage_to_a_packed_run_is_one_clear_line(tmp_path: Path) -> None:

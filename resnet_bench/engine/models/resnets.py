@@ -26,6 +26,9 @@ from resnet_bench.interrupts import Interrupted, Terminated
 Builder = Callable[[], nn.Module]
 
 OPTION = "--model"
+#: Characters of somebody's error that are quoted.
+LONGEST_CAUSE = 500
+
 FORM = "PACKAGE.MODULE:FUNCTION"
 
 
@@ -246,7 +249,7 @@ def _wrong(name: str, accepted: str, error: BaseException) -> UsageError:
 
 def _cause(error: BaseException) -> str:
     """Return an error of somebody's code in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_CAUSE]
 
 
 def check_images(

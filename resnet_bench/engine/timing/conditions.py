@@ -1,6 +1,7 @@
 """What disturbs a measurement: too few cores, a throttling GPU."""
 
 import math
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,6 +39,17 @@ class Condition:
 
     flag: str
     note: str
+
+
+def count_stops() -> Callable[[], int]:
+    """Return what tells how often this process was stopped and went on, from now on.
+
+    SIGSTOP or Ctrl-Z stops it: time passes, and no work is done. The kernel sends
+    SIGCONT when it goes on (signal(7)). Call it in the main thread.
+    """
+    heard: list[int] = []
+    signal.signal(signal.SIGCONT, lambda number, _: heard.append(number))
+    return lambda: len(heard)
 
 
 def waiting_seconds(root: Path = SCHEDULER_ROOT) -> float | None:

@@ -42,12 +42,11 @@ class ProtocolSampler(Sampler):
     def warm_up(self) -> None:
         """Do nothing: the protocol has its own warm-up."""
 
-    def visit(self) -> Visit:
+    def _visit(self) -> Visit:
         """Follow the protocol once."""
         begin = self.clock.begin()
         taken = self.take(self.clock)
         self.warmup = taken.warmup
-        self.rounds += 1
         taken.seconds = self._since(begin)
         return taken
 

@@ -23,6 +23,10 @@ LEAD_IN_BELOW_SECONDS = 0.2
 #: A GPU that rested is led in for at least this long: its clock has to rise again.
 LEAD_IN_SECONDS = 0.05
 
+#: A visit in which the process was stopped is taken again, so often at most: where
+#: something stops it all the time (cpulimit does), there is no other.
+DROPPED_AT_MOST = 3
+
 #: Calls in a row that tell the throughput of a device that works on while the host
 #: goes ahead.
 BLOCK_CALLS = 10
@@ -56,12 +60,25 @@ class Visit:
         rates: Calls per second of each block, per kind of throughput, where calls
             return before the device is done.
         seconds: How long the visit took.
+        dropped: How many visits were dropped before it, because the process was
+            stopped meanwhile.
+        stopped: Whether it was stopped in this one too.
     """
 
     samples: dict[str, list[float]] = field(default_factory=dict)
     device: dict[str, list[float]] = field(default_factory=dict)
     rates: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
+    dropped: int = 0
+    stopped: bool = False
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of visits that were dropped."""
+        if not self.dropped:
+            return []
+        count = "1 visit was" if self.dropped == 1 else f"{self.dropped} visits were"
+        return [f"{count} dropped: the process was stopped meanwhile (SIGSTOP, Ctrl-Z)"]
 
 
 @dataclass
@@ -78,6 +95,7 @@ class Sampler:
         agree: Makes the ranks of one job see the same times.
         between: Called between units, outside of all that is timed.
         host_time: Reads the host's time without waiting for the device.
+        stops: Tells how often this process was stopped and went on.
         once: Whether one visit is all there is.
     """
 
@@ -87,6 +105,7 @@ class Sampler:
     agree: Callable[[float], float] = float
     between: Callable[[], None] | None = None
     host_time: Callable[[], float] = time.perf_counter
+    stops: Callable[[], int] = lambda: 0
     once: ClassVar[bool] = False
     rounds: int = 0
     warmup: dict[str, list[float]] = field(default_factory=dict)
@@ -106,6 +125,19 @@ class Sampler:
                 break
 
     def visit(self) -> Visit:
+        """Visit the units; a visit in which the process was stopped is dropped."""
+        for dropped in range(DROPPED_AT_MOST + 1):
+            before = self.stops()
+            visit = self._visit()
+            # All ranks drop it, or none does.
+            visit.stopped = self.agree(float(self.stops() != before)) > 0
+            visit.dropped = dropped
+            if not visit.stopped:
+                break
+        self.rounds += 1
+        return visit
+
+    def _visit(self) -> Visit:
         """Sample every unit once, and short ones again until the visit's time is up."""
         begin = self.clock.begin()
         visit = Visit()
@@ -121,7 +153,6 @@ class Sampler:
         if self.clock.asynchronous:
             self._sample_the_device(visit)
         visit.seconds = self._since(begin)
-        self.rounds += 1
         return visit
 
     def _lead_in(self) -> None:

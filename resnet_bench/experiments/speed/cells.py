@@ -242,7 +242,9 @@ class SpeedSamples(Record):
         clocks_mhz: Of a GPU's cores, at each look during the visit.
         throttle_reasons: Why the driver held its clock down, the ordinary power limit
             among them.
-        flags: Conditions seen during the visit: `throttled`, `oversubscribed`.
+        dropped_visits: Visits dropped before this one: the process was stopped.
+        flags: Conditions seen during the visit: `throttled`, `oversubscribed`,
+            `stopped`.
         notes: One sentence for each condition.
     """
 
@@ -281,6 +283,7 @@ class SpeedSamples(Record):
     waiting_share: float | None = measured(unit="1", better="lower", default=None)
     clocks_mhz: Samples = ()
     throttle_reasons: tuple[str, ...] = ()
+    dropped_visits: int = 0
     flags: tuple[str, ...]
     notes: tuple[str, ...]
 

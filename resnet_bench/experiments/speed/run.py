@@ -13,6 +13,7 @@ from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.timing.breakdown import stages_of
 from resnet_bench.engine.timing.workload import check_compiler, hush_compiler
 from resnet_bench.errors import UsageError
+from resnet_bench.execution.base import LONGEST_FAILURE
 from resnet_bench.experiments.speed.cells import (
     BREAKDOWN_LAYER,
     BREAKDOWN_STAGE,
@@ -163,4 +164,4 @@ def run(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     except (MemoryError, RuntimeError) as error:
         if not devices.is_out_of_memory(error) or not ranks.alone:
             raise
-        yield OutOfMemory(message=" ".join(str(error).split()))
+        yield OutOfMemory(message=" ".join(str(error).split())[:LONGEST_FAILURE])

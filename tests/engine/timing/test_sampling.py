@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from resnet_bench.engine.timing.clock import CYCLES_PER_SECOND, EventClock, WallClock
-from resnet_bench.engine.timing.sampling import Sampler, Visit
+from resnet_bench.engine.timing.sampling import DROPPED_AT_MOST, Sampler, Visit
 from tests.engine.fake_cuda import FakeCuda
 from tests.engine.fake_time import FakeTime, FakeUnit
 
@@ -89,6 +89,53 @@ def test_ranks_see_the_times_of_the_slowest_of_them() -> None:
         time, FakeUnit(time, always(1.0)), agree=lambda seconds: 2 * seconds
     )
     assert visited(sampler).samples["step"] == [2.0]
+
+
+def stopping(*visits: int) -> Callable[[], int]:
+    """Return a count of stops that rises within each visit so named, from 0."""
+    asked = iter(range(1000))
+    counts = [0]
+
+    def stops() -> int:
+        visit, end = divmod(next(asked), 2)
+        counts[0] += end == 1 and visit in visits
+        return counts[0]
+
+    return stops
+
+
+def test_a_visit_in_which_the_process_was_stopped_is_dropped_and_counted() -> None:
+    time = FakeTime()
+    unit = FakeUnit(time, lambda call: (9.0 if call in (3, 4) else 0.5,))
+    sampler = sampler_of(time, unit, stops=stopping(0, 1))
+    visit = visited(sampler)
+    assert visit.samples["step"] == [0.5]
+    assert (visit.dropped, visit.stopped, sampler.rounds) == (2, False, 1)
+    assert "2 visits were dropped" in visit.notes[0]
+    after = sampler.visit()
+    assert (after.dropped, after.notes) == (0, [])
+
+
+def test_a_process_that_is_stopped_all_the_time_is_said_to_be() -> None:
+    time = FakeTime()
+    unit = FakeUnit(time, always(0.5))
+    visit = visited(sampler_of(time, unit, stops=stopping(*range(100))))
+    assert visit.samples["step"] == [0.5]
+    assert visit.stopped
+    assert visit.dropped == DROPPED_AT_MOST
+
+
+def test_ranks_drop_a_visit_together() -> None:
+    time = FakeTime()
+    answers: list[float] = []
+
+    def agree(value: float) -> float:
+        """Another rank was stopped in the first visit."""
+        answers.append(value)
+        return 1.0 if value == 0.0 and answers.count(0.0) == 1 else value
+
+    visit = visited(sampler_of(time, FakeUnit(time, always(0.5)), agree=agree))
+    assert visit.dropped == 1
 
 
 class FakeGpuUnit:

@@ -20,7 +20,7 @@ from resnet_bench.engine.timing.breakdown import (
     work_of_parts,
 )
 from resnet_bench.engine.timing.clock import Clock
-from resnet_bench.engine.timing.conditions import Watch, Watched
+from resnet_bench.engine.timing.conditions import Watch, Watched, count_stops
 from resnet_bench.engine.timing.logit_difference import (
     Reference,
     difference,
@@ -75,6 +75,7 @@ class _Subject:
     def samples(self, visit: Visit, seconds: float, watched: Watched) -> SpeedSamples:
         """Return the record of a visit that has just ended."""
         first = self.sampler.rounds == 1
+        seen = [each.flag for each in watched.conditions]
         work = self.workload.work
         return SpeedSamples(
             round=self.sampler.rounds - 1,
@@ -98,8 +99,9 @@ class _Subject:
             waiting_share=watched.waiting_share,
             clocks_mhz=watched.clocks_mhz,
             throttle_reasons=watched.reasons,
-            flags=tuple(dict.fromkeys(each.flag for each in watched.conditions)),
-            notes=tuple(each.note for each in watched.conditions),
+            dropped_visits=visit.dropped,
+            flags=tuple(dict.fromkeys([*seen, *["stopped"] * visit.stopped])),
+            notes=(*(each.note for each in watched.conditions), *visit.notes),
             **{phase_field(name): tuple(all_) for name, all_ in visit.samples.items()},
             **self._throughput(visit),
         )
@@ -181,6 +183,7 @@ def _sampler(
         "agree": ranks.slowest,
         # What one rank finds out must not cost the others' blocks its time.
         "between": watch.between if ranks.alone else None,
+        "stops": count_stops(),
     }
     if cell.protocol is None:
         return Sampler(**settings)
@@ -222,6 +225,7 @@ def time_parts(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
         units=[SplitStep(training), PartedStep(training, pieces)],
         clock=device.clock,
         agree=ranks.slowest,
+        stops=count_stops(),
     )
     sampler.warm_up()
     while True:
@@ -253,6 +257,7 @@ def measure_ceiling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
         clock=clock,
         device_clock=device.device_clock,
         agree=ranks.slowest,
+        stops=count_stops(),
     )
     sampler.warm_up()
     while True:

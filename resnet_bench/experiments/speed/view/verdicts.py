@@ -23,6 +23,7 @@ EXPLANATIONS = {
     "step within 5 %",
     "not-warmed-up": "times still fell while they were taken",
     "drifting": "times rose while they were taken",
+    "stopped": "the process was stopped again and again (SIGSTOP or Ctrl-Z)",
     "throttled": "the processor's clock was held down",
     "oversubscribed": "other work, or more threads than cores, took the processor",
     "host-bound": "the GPU waited for the CPU",

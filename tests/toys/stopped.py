@@ -1,0 +1,41 @@
+"""A call that is stopped for a while, as by Ctrl-Z, in the middle of a visit."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+
+from resnet_bench.engine.timing.clock import Clock, WallClock
+from resnet_bench.engine.timing.conditions import count_stops
+from resnet_bench.engine.timing.sampling import WARMUP_CALLS, Sampler
+
+STOPPED_SECONDS = 0.3
+
+
+class StopsOnce:
+    """Is stopped in its first call after the warm-up."""
+
+    phases = ("step",)
+    block = None
+    calls = 0
+
+    def call(self, clock: Clock) -> Sequence[float]:
+        marks = [clock.begin()]
+        self.work()
+        marks.append(clock.mark())
+        return clock.between(marks)
+
+    def work(self) -> None:
+        self.calls += 1
+        if self.calls == WARMUP_CALLS + 2:  # the one before is made unseen
+            wake = f"sleep {STOPPED_SECONDS}; kill -CONT {os.getpid()}"
+            subprocess.Popen(["sh", "-c", wake])
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def visit() -> tuple[int, bool]:
+    """Return how many visits were dropped, and whether this was stopped too."""
+    sampler = Sampler(units=[StopsOnce()], clock=WallClock(), stops=count_stops())
+    sampler.warm_up()
+    found = sampler.visit()
+    return found.dropped, found.stopped
