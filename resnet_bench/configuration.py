@@ -125,8 +125,13 @@ def _typed(value: Any) -> Any:
     if isinstance(value, bool):
         return value
     if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value)
+        return ",".join(map(_text, value))
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    # Python writes no number of more than 4,300 digits, but reads it in hexadecimal.
+    return hex(value) if isinstance(value, int) and value > 10**300 else str(value)
 
 
 def read_configuration(folder: Path) -> Configuration:
@@ -162,7 +167,7 @@ def _load(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputOutputError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML, UTF-8, or Python's limit to numbers
         raise UsageError(f"{path} is not TOML: {error}") from error
     except RecursionError:
         raise UsageError(f"{path} is nested too deeply") from None

@@ -98,6 +98,10 @@ class Stopping:
         ignored.
         """
         atexit.register(_ignore)
+        # Whoever started this may have blocked signals, or ignore how children end:
+        # every program that fails would then seem to have done its work.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.install()
         try:
             code = work()

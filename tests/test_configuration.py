@@ -83,3 +83,13 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "resnet-bench.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="is not TOML"):
         read_configuration(tmp_path)
+    (tmp_path / "resnet-bench.toml").write_text(f"seed = {'9' * 5000}\n")
+    with pytest.raises(UsageError, match="is not TOML"):
+        read_configuration(tmp_path)
+
+
+def test_a_number_that_python_cannot_write_is_left_to_the_option(
+    tmp_path: Path,
+) -> None:
+    seed = defaults(f"seed = 0x{'f' * 5000}", tmp_path)["seed"]
+    assert seed == f"0x{'f' * 5000}"

@@ -19,7 +19,7 @@ from resnet_bench.commands.progress import (
     trying,
 )
 from resnet_bench.engine.cpu import usable_cores
-from resnet_bench.errors import ExitCode, UsageError
+from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.execution.base import (
     Ended,
     Event,
@@ -48,6 +48,7 @@ from resnet_bench.output import Output, to_stderr
 from resnet_bench.present.exports import check_exports, conclude
 from resnet_bench.present.shown import Shown
 from resnet_bench.records import Cell, to_json
+from resnet_bench.store.checking import naming, odd_fields
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.format import portable
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
@@ -370,9 +371,13 @@ class Session:
         stored = read_run(folder)
         if stored.experiment != self.experiment.name:
             raise UsageError(f"run {stored.id} is of experiment {stored.experiment}")
-        restored = restore(config_class, stored.config)
-        self._ask_for_lost_paths({**restored, **given})
-        return config_class(**{**restored, **given})
+        if odd := odd_fields(config_class, stored.config):
+            raise InputOutputError(f"{folder}: its option {odd[0]} is odd")
+        with naming(stored, "resumed"):
+            values = {**restore(config_class, stored.config), **given}
+        self._ask_for_lost_paths(values)
+        with naming(stored, "resumed"):
+            return config_class(**values)
 
     def _ask_for_lost_paths(self, values: Mapping[str, Any]) -> None:
         """Run files keep no absolute path: one of them may have to be given again."""

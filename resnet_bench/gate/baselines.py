@@ -19,6 +19,7 @@ from resnet_bench.errors import (
 )
 from resnet_bench.gate.spec import BaselineConfig
 from resnet_bench.output import Output
+from resnet_bench.store.checking import odd_fields
 from resnet_bench.store.folders import check_writable, find_run
 from resnet_bench.store.reading import Run, read_bytes, read_run, run_file
 
@@ -65,9 +66,12 @@ def read_baseline(results: Path, name: str) -> Baseline:
 def _parsed(path: Path) -> Baseline:
     try:
         content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Baseline(**content)
-    except (OSError, ValueError, TypeError) as error:
+        found = Baseline(**content)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputOutputError(f"cannot read baseline {path}: {error}") from error
+    if odd := odd_fields(Baseline, content):
+        raise InputOutputError(f"cannot read baseline {path}: its {odd[0]} is odd")
+    return found
 
 
 def commit_of(results: Path, name: str) -> str:
@@ -133,8 +137,12 @@ def _refuse_unfit(run: Run) -> None:
 
 
 def _list(config: BaselineConfig, output: Output) -> ExitCode:
-    places = sorted((config.results / FOLDER).glob("*.json"))
-    found = [_parsed(place) for place in places]
+    found = []
+    for place in sorted((config.results / FOLDER).glob("*.json")):
+        try:
+            found.append(_parsed(place))
+        except InputOutputError as error:
+            output.warn(str(error))
     if config.json:
         output.write(json.dumps({"baselines": [asdict(row) for row in found]}))
         return ExitCode.OK

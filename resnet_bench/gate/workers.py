@@ -41,6 +41,10 @@ SETTINGS = {
 GRACE_SECONDS = 5.0
 
 
+#: So much of a log's end is looked at for the last line: a subject may have said a lot.
+LAST_BYTES = 65536
+
+
 class WorkerError(ResnetBenchError):
     """A worker that could not do what it was asked, in one line."""
 
@@ -144,7 +148,8 @@ class Process:
 
     def last_words(self) -> str | None:
         """Return the last line of its log, None where it said nothing."""
-        self._log.seek(0)
+        size = os.fstat(self._log.fileno()).st_size
+        self._log.seek(max(0, size - LAST_BYTES))
         lines = [line for line in self._log.read().splitlines() if line.strip()]
         return lines[-1] if lines else None
 
@@ -154,7 +159,9 @@ class WorkerProcess(Process):
 
     def __init__(self, launch: Launch, start: Start = spawn) -> None:
         with contextlib.ExitStack() as closing:
-            self._log = closing.enter_context(tempfile.TemporaryFile("w+"))
+            self._log = closing.enter_context(
+                tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+            )
             self._socket, theirs = socket.socketpair()
             closing.enter_context(self._socket)
             self._socket.settimeout(launch.patience)
@@ -225,7 +232,9 @@ class Nursery(Process):
 
     def __init__(self, threads: int, libraries: Sequence[str]) -> None:
         with contextlib.ExitStack() as closing:
-            self._log = closing.enter_context(tempfile.TemporaryFile("w+"))
+            self._log = closing.enter_context(
+                tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+            )
             self._socket, theirs = socket.socketpair(
                 socket.AF_UNIX, socket.SOCK_SEQPACKET
             )

@@ -85,6 +85,8 @@ def page_filled(page: Path, views: Sequence[ShownRun]) -> str:
     """
     try:
         text = page.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputOutputError(f"cannot read {page}: it is not UTF-8") from error
     except OSError as error:
         raise InputOutputError(
             f"cannot read {page}: {error.strerror or error}"

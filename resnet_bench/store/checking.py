@@ -35,8 +35,8 @@ ODD_CONTENT = (
 class OddContentError(InputOutputError):
     """A run, in `folder`, whose content no check foresaw."""
 
-    def __init__(self, folder: Path, cause: BaseException) -> None:
-        super().__init__(f"{folder}: cannot be shown ({_in_short(cause)})")
+    def __init__(self, folder: Path, cause: BaseException, done: str) -> None:
+        super().__init__(f"{folder}: cannot be {done} ({_in_short(cause)})")
         self.folder = folder
 
 
@@ -74,12 +74,25 @@ def check_records(run: Run, classes: Sequence[type[Record]]) -> None:
 
 
 @contextlib.contextmanager
-def naming(run: Run) -> Iterator[None]:
-    """Turn what odd content raises in the block into an OddContentError."""
+def naming(run: Run, done: str = "shown") -> Iterator[None]:
+    """Turn what odd content raises in the block into an OddContentError.
+
+    `done` says in its message what the run cannot be.
+    """
     try:
         yield
     except ODD_CONTENT as error:
-        raise OddContentError(run.folder, error) from error
+        raise OddContentError(run.folder, error, done) from error
+
+
+def odd_fields(declared: type, content: Mapping[str, Any]) -> list[str]:
+    """Return the names of values, as JSON holds them, that do not fit a dataclass."""
+    hints = get_type_hints(declared)
+    return [
+        name
+        for name, value in content.items()
+        if name in hints and not _fitting(hints[name])(value)
+    ]
 
 
 def _fields(record: type[Record]) -> dict[str, tuple[Fits, bool]]:
@@ -130,6 +143,15 @@ PLAIN: dict[Any, Fits] = {
 }
 
 
+def _row(each: Sequence[Fits]) -> Fits:
+    """Return what tells whether a list has as many values, each of its own type."""
+    return lambda value: (
+        isinstance(value, (list, tuple))
+        and len(value) == len(each)
+        and all(fits(one) for fits, one in zip(each, value, strict=True))
+    )
+
+
 def _fitting(hint: Any) -> Fits:
     """Return what tells whether a value read from JSON is of a type."""
     origin, inner = get_origin(hint), get_args(hint)
@@ -141,6 +163,8 @@ def _fitting(hint: Any) -> Fits:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         held = _fitting(inner[1])
         return lambda value: isinstance(value, dict) and all(map(held, value.values()))
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return _row(list(map(_fitting, inner)))
     if isinstance(origin, type) and issubclass(origin, Sequence):
         held = _fitting(inner[0])
         return lambda value: isinstance(value, (list, tuple)) and all(map(held, value))

@@ -29,6 +29,14 @@ def test_a_process_is_a_rank_only_among_several() -> None:
     assert rank_of({"RANK": "1", "WORLD_SIZE": "2"}) == 1
 
 
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "\u00b2"])
+def test_a_variable_of_torchrun_that_is_no_number_is_refused(value: str) -> None:
+    for name in ("WORLD_SIZE", "RANK"):
+        environment = {"WORLD_SIZE": "2", "RANK": "0", name: value}
+        with pytest.raises(UsageError, match=f"{name} .*: expected a whole number"):
+            rank_of(environment)
+
+
 @pytest.mark.parametrize(
     ("rank", "code", "waits"),
     [
@@ -39,14 +47,6 @@ def test_a_process_is_a_rank_only_among_several() -> None:
         ("0", ExitCode.USAGE, False),
     ],
 )
-@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "\u00b2"])
-def test_a_variable_of_torchrun_that_is_no_number_is_refused(value: str) -> None:
-    for name in ("WORLD_SIZE", "RANK"):
-        environment = {"WORLD_SIZE": "2", "RANK": "0", name: value}
-        with pytest.raises(UsageError, match=f"{name} .*: expected a whole number"):
-            rank_of(environment)
-
-
 def test_a_follower_that_refuses_a_command_lets_rank_0_speak_first(
     rank: str, code: ExitCode, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,10 +52,11 @@ def started(
     *arguments: str,
     launcher: tuple[str, ...] = (),
     starter: str = STARTER,
+    **options: Any,
 ) -> subprocess.Popen[str]:
     """Start the tool in a session of its own, which all its children share."""
     (folder / "starter.py").write_text(starter)
-    return python(folder, *launcher, str(folder / "starter.py"), *arguments)
+    return python(folder, *launcher, str(folder / "starter.py"), *arguments, **options)
 
 
 def python(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
@@ -68,8 +69,7 @@ def python(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[st
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_as_in_a_terminal,
-        **options,
+        **{"preexec_fn": _as_in_a_terminal, **options},
     )
 
 

@@ -98,6 +98,25 @@ def test_a_hangup_closes_the_run_file_and_says_how_to_resume(tmp_path: Path) -> 
     assert len(read_run(folder).rows("toy_sample")) == 2
 
 
+def block_and_ignore() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def test_signals_are_heard_whatever_the_caller_did_to_them(tmp_path: Path) -> None:
+    marker = tmp_path / "pid"
+    behaviours = f"die,forever:{marker}"
+    arguments = ("toy", "--behaviours", behaviours, "--jobs", "1")
+    process = started(
+        tmp_path, *arguments, starter=LIGHT_STARTER, preexec_fn=block_and_ignore
+    )
+    wait_for(lambda: is_written(marker))
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.TERMINATED
+    assert "was ended by SIGKILL" in err
+
+
 def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -4,7 +4,10 @@ No cell is run here: the executor refuses each, so that a command goes its whole
 way, from its options to tables and figures of a run in which every cell failed.
 """
 
+import copy
 import dataclasses
+import random
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +34,10 @@ from resnet_bench.execution.inline import InlineExecutor
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.speed.grid import resolved
 from resnet_bench.experiments.speed.spec import Config as SpeedConfig
+from resnet_bench.reports import runs
+from resnet_bench.store.format import encode
+from resnet_bench.store.reading import RUN_FILE, read_lines
+from tests.fuzz.test_run_files import ODD, places, small_runs
 from tests.toys.toy import TOY
 
 #: Readers that only look at stored runs; others measure, and are not let.
@@ -177,6 +184,30 @@ def test_any_of_many_command_lines_ends_well(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ends_well(arguments, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_run_whose_options_were_changed_is_resumed_or_refused(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "publish", lambda _: [])
+    chance = random.Random(2)
+    for name, path in small_runs(tmp_path / "good").items():
+        lines = [line for line in read_lines(path).lines if line["kind"] != "end"]
+        for number in range(60):
+            changed = copy.deepcopy(lines)
+            config = changed[0]["config"]
+            container, key = chance.choice(list(places(config)))
+            container[key] = copy.deepcopy(chance.choice(ODD))
+            folder = tmp_path / "results" / name / f"20260102T030405Z_a_{number}"
+            folder.mkdir(parents=True)
+            raw = b"".join(encode(line, n) for n, line in enumerate(changed))
+            (folder / RUN_FILE).write_bytes(raw)
+            ends_well([name, "--resume", folder.name], capsys)
+            shutil.rmtree(folder)
 
 
 def keys() -> st.SearchStrategy[str]:

@@ -50,7 +50,7 @@ def small_runs(folder: Path) -> dict[str, Path]:
         name: store(folder, run, GOOD, ENVIRONMENT) / RUN_FILE
         for name, run in made.items()
     }
-    for name in ("check", "noise", "pretrain", "describe"):
+    for name in ("check", "noise", "pretrain"):
         kept = (REPOSITORY / "results").glob(f"{name}/*/{RUN_FILE}")
         smallest = min(kept, key=lambda path: path.stat().st_size, default=None)
         if smallest is not None:

@@ -29,6 +29,16 @@ def ask(*words: str, json: bool = False) -> BaselineConfig:
     return BaselineConfig(request=words, json=json)
 
 
+FINE = {
+    "name": "odd",
+    "run": "r1",
+    "experiment": "check",
+    "commit": None,
+    "machine_key": None,
+    "saved": "2026-01-01T00:00:00Z",
+}
+
+
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -96,6 +106,23 @@ def test_a_damaged_baseline_is_an_error(output: Output) -> None:
     (folder / "v1.json").write_text("{")
     with pytest.raises(InputOutputError, match="cannot read baseline"):
         read_baseline(RESULTS, "v1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "[]", '{"name": 1}', json.dumps({**FINE, "commit": 3})],
+    ids=["nested", "a list", "too few", "odd"],
+)
+def test_an_odd_baseline_is_named_and_the_others_are_listed(
+    text: str, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored("20260101T000000Z_a")
+    keep_baseline(ask("save", "v1"), output)
+    (RESULTS / "baselines" / "odd.json").write_text(text)
+    keep_baseline(ask("list"), output)
+    said = capsys.readouterr()
+    assert said.out.startswith("v1  check")
+    assert "warning: cannot read baseline results/baselines/odd.json" in said.err
 
 
 def test_a_baseline_measured_outside_git_has_no_commit(output: Output) -> None:

@@ -24,6 +24,7 @@ class Odd(Record):
     gain: float = 0.0
     seconds: float = measured(unit="s", better="lower")
     parts: Mapping[str, tuple[float, ...]] = measured(unit="s", better="lower")
+    found: tuple[tuple[str, int], ...] = ()
 
 
 FINE: dict[str, Any] = {
@@ -36,6 +37,7 @@ FINE: dict[str, Any] = {
     "gain": math.nan,
     "seconds": 1,
     "parts": {"stem": [0.5, 2.0]},
+    "found": [["a", 1]],
 }
 
 
@@ -65,6 +67,9 @@ def test_a_record_as_its_class_declares_it_passes() -> None:
         {"parts": {"stem": [0.5, -1.0]}},
         {"parts": {"stem": 0.5}},
         {"parts": [0.5]},
+        {"found": [["a", "b"]]},
+        {"found": [["a", 1, 2]]},
+        {"found": [3]},
     ],
 )
 def test_an_odd_field_is_named(changes: dict[str, Any]) -> None:
