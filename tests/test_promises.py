@@ -15,7 +15,7 @@ SECTIONS = {
 NAMED = re.compile(r"`((?:\w+/)*test_\w+\.py)(?:::(test_\w+))?`")
 
 
-def tests_in(path: Path) -> set[str]:
+def functions_of(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
@@ -26,7 +26,8 @@ def test_every_test_that_a_promise_names_exists() -> None:
     missing = [
         f"{file}::{name}"
         for file, name in named
-        if not (TESTS / file).is_file() or (name and name not in tests_in(TESTS / file))
+        if not (TESTS / file).is_file()
+        or (name and name not in functions_of(TESTS / file))
     ]
     assert not missing
 

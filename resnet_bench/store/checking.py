@@ -26,7 +26,8 @@ ODD_CONTENT = (
     ArithmeticError,
     AttributeError,
     LookupError,
-    RecursionError,
+    MemoryError,
+    RuntimeError,
     TypeError,
     ValueError,
 )

@@ -132,10 +132,10 @@ def test_a_server_that_speaks_the_protocol_of_ray_is_let_through() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "x", ":", ":1", "x:", "x:y", "127.0.0.1:\u00b2", "ray://", "a\0b:1"]
+    "address", ["", "x", ":", ":1", "x:", "x:y", "127.0.0.1:\u00b2", "ray://"]
 )
 def test_what_is_no_address_is_refused_before_ray_is_asked(address: str) -> None:
-    with pytest.raises(ValueError, match=r"HOST:PORT|null"):
+    with pytest.raises(ValueError, match="HOST:PORT"):
         knock(address)
 
 

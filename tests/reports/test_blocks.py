@@ -87,6 +87,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         page_filled(tmp_path / "none.md", [])
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputOutputError, match=r"page\.md: it is not UTF-8"):
+        page_filled(tmp_path / "page.md", [])
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/claims.md"])
 def test_this_projects_pages_show_what_their_runs_hold(page: str) -> None:
     path = REPOSITORY / page
