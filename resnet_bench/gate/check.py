@@ -17,7 +17,6 @@ from resnet_bench.gate.measuring import (
     measured,
     starting_budget,
 )
-from resnet_bench.gate.noise import one_tree
 from resnet_bench.gate.records import Pairs, Side, Versions, pairs_of, versions_of
 from resnet_bench.gate.report import (
     Report,
@@ -27,7 +26,14 @@ from resnet_bench.gate.report import (
 )
 from resnet_bench.gate.rows import Timings, check_rows, timings_of
 from resnet_bench.gate.spec import Case, CheckConfig
-from resnet_bench.gate.trees import Tree, checked_out, git, resolve, working_tree
+from resnet_bench.gate.trees import (
+    Tree,
+    checked_out,
+    git,
+    one_tree,
+    resolve,
+    working_tree,
+)
 from resnet_bench.output import Output
 from resnet_bench.present.exports import check_exports
 from resnet_bench.present.shown import Shown

@@ -1,11 +1,8 @@
 """`noise`: the working tree against itself, so that every difference is noise."""
 
-import contextlib
 import math
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import stdev
 from typing import Any
@@ -27,16 +24,10 @@ from resnet_bench.gate.measuring import (
     measured,
     starting_budget,
 )
-from resnet_bench.gate.records import Side, pairs_of, records_of, versions_of
+from resnet_bench.gate.records import pairs_of, records_of, versions_of
 from resnet_bench.gate.report import versions_table
-from resnet_bench.gate.spec import (
-    CONTROL,
-    DEFAULT_SUBJECT,
-    Case,
-    NoiseConfig,
-    SubjectConfig,
-)
-from resnet_bench.gate.trees import Tree, interpreter, working_tree
+from resnet_bench.gate.spec import CONTROL, Case, NoiseConfig
+from resnet_bench.gate.trees import one_tree
 from resnet_bench.output import Output
 from resnet_bench.present import exports as printing
 from resnet_bench.present.shown import Shown
@@ -46,11 +37,6 @@ from resnet_bench.store.folders import check_writable, run_folders
 from resnet_bench.store.reading import Run
 
 EXPERIMENT = "noise"
-
-PACKAGE = Path(__file__).resolve().parents[1]
-
-#: The folders in which Python keeps installed packages.
-INSTALLED = ("site-packages", "dist-packages")
 
 #: Two pairs hold one step from a process to the next; a spread needs two steps.
 FEWEST_FOR_A_SPREAD = 3
@@ -80,26 +66,6 @@ def run_noise(config: NoiseConfig, output: Output) -> ExitCode:
     printing.show(show(run), config, output)
     output.say(f"wrote {run.folder}")
     return ExitCode.OK
-
-
-@contextlib.contextmanager
-def one_tree(config: SubjectConfig) -> Iterator[Mapping[Side, Tree]]:
-    """Provide the same tree as both sides, the base under the other Python if any.
-
-    It is the current folder, or what holds this package for its own subject. Raises
-    UsageError and NotComparableError for an interpreter that can't be used.
-    """
-    python = config.against_python and interpreter(config.against_python)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path.cwd()
-        if config.subject == DEFAULT_SUBJECT:
-            folder = PACKAGE.parent
-            if python and PACKAGE.parent.name in INSTALLED:
-                # Beside it lie this Python's packages, which are not the other's.
-                folder = Path(scratch).resolve()
-                shutil.copytree(PACKAGE, folder / PACKAGE.name)
-        tree = working_tree(folder, config.source, config.results)
-        yield {"base": replace(tree, python=python), "head": tree}
 
 
 def all_cases(run: Run, timed: Sequence[Case]) -> OpenCases:

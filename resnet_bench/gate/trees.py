@@ -8,11 +8,13 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from resnet_bench.errors import NotComparableError, UsageError
+from resnet_bench.gate.records import Side
+from resnet_bench.gate.spec import DEFAULT_SUBJECT, SubjectConfig
 from resnet_bench.git import GIT
 
 #: Set by git for its hooks, and meant for one repository and one index: a check that
@@ -264,6 +266,11 @@ def remove_abandoned(folder: Path) -> None:
             shutil.rmtree(place.parent, ignore_errors=True)
 
 
+PACKAGE = Path(__file__).resolve().parents[1]
+
+#: The folders in which Python keeps installed packages.
+INSTALLED = ("site-packages", "dist-packages")
+
 #: What an interpreter is asked before anything else; every Python understands it.
 ASKED = "import sys; print('Python %d.%d' % sys.version_info[:2])"
 
@@ -310,3 +317,23 @@ def _answer_of(program: Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return answer.stdout.decode(errors="replace").strip()
+
+
+@contextlib.contextmanager
+def one_tree(config: SubjectConfig) -> Iterator[Mapping[Side, Tree]]:
+    """Provide the same tree as both sides, the base under the other Python if any.
+
+    It is the current folder, or what holds this package for its own subject. Raises
+    UsageError and NotComparableError for an interpreter that can't be used.
+    """
+    python = config.against_python and interpreter(config.against_python)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path.cwd()
+        if config.subject == DEFAULT_SUBJECT:
+            folder = PACKAGE.parent
+            if python and PACKAGE.parent.name in INSTALLED:
+                # Beside it lie this Python's packages, which are not the other's.
+                folder = Path(scratch).resolve()
+                shutil.copytree(PACKAGE, folder / PACKAGE.name)
+        tree = working_tree(folder, config.source, config.results)
+        yield {"base": replace(tree, python=python), "head": tree}

@@ -8,10 +8,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
-from resnet_bench.gate import noise
+from resnet_bench.gate import trees as gate_trees
 from resnet_bench.gate.check import run_check
-from resnet_bench.gate.noise import one_tree, run_noise
+from resnet_bench.gate.noise import run_noise
 from resnet_bench.gate.spec import CheckConfig, NoiseConfig
+from resnet_bench.gate.trees import one_tree
 from resnet_bench.output import Output
 from tests.gate.conftest import Write
 from tests.gate.fake_worker import VERSIONS
@@ -165,7 +166,7 @@ def test_an_installed_package_is_measured_apart_from_what_lies_beside_it(
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package.parent / "torch.py").touch()
-    monkeypatch.setattr(noise, "PACKAGE", package)
+    monkeypatch.setattr(gate_trees, "PACKAGE", package)
     with one_tree(CheckConfig(against_python=PYTHON)) as trees:
         assert trees["base"].python == PYTHON
         assert trees["head"].python is None
