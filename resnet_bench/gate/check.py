@@ -130,6 +130,8 @@ def report_of(run: Run) -> Report:
         command=EXPERIMENT,
         rows=check_rows(run, timings),
         facts={
+            "command": run.command,
+            "environment": run.environment,
             "run": run.id,
             "base": trees["base"],
             "head": trees["head"],

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import NormalDist, median, stdev
 
-from resnet_bench.statistics.estimates import hodges_lehmann
+from resnet_bench.statistics.estimates import exponential, hodges_lehmann
 from resnet_bench.statistics.intervals import Interval
 
 
@@ -208,15 +208,8 @@ def ratio_of(pairs: PairedSeconds, alarm_level: float, pass_level: float) -> Int
 
     The low bound fails with probability `alarm_level`, the high with `pass_level`.
     """
-    differences = pairs.log_ratios
-    low = hodges_lehmann(differences, 1 - 2 * alarm_level)
-    high = hodges_lehmann(differences, 1 - 2 * pass_level)
-    return Interval(
-        math.exp(low.estimate),
-        math.exp(low.low),
-        math.exp(high.high),
-        len(differences),
-    )
+    levels = (1 - 2 * alarm_level, 1 - 2 * pass_level)
+    return exponential(hodges_lehmann(pairs.log_ratios, *levels))
 
 
 def control_moved(pairs: PairedSeconds, plan: Plan, rule: TimingRule) -> bool:

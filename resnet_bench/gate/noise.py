@@ -135,7 +135,12 @@ def show(run: Run) -> Shown:
     """Return what a noise measurement shows."""
     effects = run.config["effects"]
     found = all_noise(run, effects)
-    facts = {"command": EXPERIMENT, "run": run.id, "machine_key": run.machine_key}
+    facts = {
+        "command": run.command,
+        "environment": run.environment,
+        "run": run.id,
+        "machine_key": run.machine_key,
+    }
     too_few = f"A spread needs {FEWEST_FOR_A_SPREAD} pairs: measure longer (--budget)."
     versions = versions_of(run)
     return Shown(

@@ -259,8 +259,14 @@ def _label(identity: Mapping[str, Any], telling: Iterable[str]) -> str:
         return f"{name} {setting.replace(',', '')}".strip()
     record = str(identity["record"]).replace("_", " ")
     parts = [
-        record if name == "record" else f"{name}={identity[name]}"
+        record if name == "record" else _part(name, identity[name])
         for name in telling
         if identity.get(name) is not None
     ]
     return " ".join(parts) or record
+
+
+def _part(name: str, value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return f"{name}={value}"
+    return f"{name}({' '.join(_part(*item) for item in value.items())})"

@@ -76,7 +76,7 @@ class ShownRun:
     @property
     def command(self) -> str:
         """The command line that made the run, as far as it is stored."""
-        return " ".join(["resnet-bench", *map(str, self.run.header.get("argv") or [])])
+        return self.run.command
 
     @property
     def status_mark(self) -> str:

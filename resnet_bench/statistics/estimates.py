@@ -182,21 +182,24 @@ def signed_rank_bound(samples: int, confidence: float = 0.95) -> int:
 _pairs_of = functools.cache(np.triu_indices)
 
 
-def hodges_lehmann(differences: Samples, confidence: float = 0.95) -> Interval:
+def hodges_lehmann(
+    differences: Samples, confidence: float = 0.95, of_high: float | None = None
+) -> Interval:
     """Return the Hodges-Lehmann estimate with the exact signed-rank interval.
 
     The estimate is the median of the averages of all pairs, each sample paired
     with itself too (Hodges and Lehmann 1963). Bounds are infinite below the
-    number of samples that can carry the confidence (6 at 95 %).
+    number of samples that can carry the confidence (6 at 95 %). With `of_high` the
+    high bound is that of another confidence.
     """
     values = finite(differences)
     rows, columns = _pairs_of(values.size)
     averages = np.sort((values[rows] + values[columns]) / 2)
     estimate = float(np.median(averages))
-    rank = signed_rank_bound(values.size, confidence)
-    if rank == 0:
-        return Interval(estimate, -math.inf, math.inf, values.size)
-    low, high = float(averages[rank - 1]), float(averages[-rank])
+    below = signed_rank_bound(values.size, confidence)
+    above = signed_rank_bound(values.size, of_high or confidence)
+    low = float(averages[below - 1]) if below else -math.inf
+    high = float(averages[-above]) if above else math.inf
     return Interval(estimate, low, high, values.size)
 
 

@@ -80,6 +80,11 @@ class Run:
         return dict(self.header.get("environment") or {})
 
     @property
+    def command(self) -> str:
+        """The command line that made the run, as far as it is stored."""
+        return " ".join(["resnet-bench", *map(str, self.header.get("argv") or [])])
+
+    @property
     def machine_key(self) -> str | None:
         """The hash of the hardware, by which runs may be compared."""
         return self.environment.get("machine_key")

@@ -14,7 +14,7 @@ from resnet_bench.gate.deciding import Verdict
 from resnet_bench.gate.observed import labels_of
 from resnet_bench.gate.report import Report, tables_of
 from resnet_bench.gate.rows import Row
-from resnet_bench.gate.spec import BaselineConfig, CompareConfig
+from resnet_bench.gate.spec import BaselineConfig, CompareConfig, parse_threshold
 from resnet_bench.gate.spreads import Spreads, spreads_of
 from resnet_bench.output import Output
 from resnet_bench.reports.stored import shown
@@ -143,6 +143,12 @@ def test_a_row_that_is_not_ok_decides_nothing(tmp_path: Path) -> None:
 def test_a_limit_is_for_any_quantity_that_is_judged(tmp_path: Path, what: str) -> None:
     base, head = speed_run(tmp_path, "a"), speed_run(tmp_path, "b")
     assert compared(base, head, asked=[f"*:{what}=8%"]).exit_code is ExitCode.OK
+
+
+@pytest.mark.parametrize("name", ["resnet50", "ResNet-50", "ResNet-50 batch 4", "*"])
+def test_a_limit_names_a_network_with_or_without_its_settings(name: str) -> None:
+    assert parse_threshold(f"{name}:step=8%").applies("ResNet-50 batch 4", "step")
+    assert not parse_threshold(f"{name}x:step=8%").applies("ResNet-50 batch 4", "step")
 
 
 @pytest.mark.parametrize("limit", ["resnet34:step=8%", "*:training=8%", "*:foo=8%"])
