@@ -52,6 +52,53 @@ def parse_variants(text: str) -> tuple[int, ...]:
     raise UsageError(f"unknown variant {text!r}: expected {accepted} or all")
 
 
+#: What installs every package that a runtime needs.
+RUNTIMES_EXTRA = "pip install 'resnet-bench[runtimes]'"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs a network: torch itself, or a library made for inference.
+
+    `dtypes` are the number formats it computes in here, `devices` where it runs;
+    `packages` is what it imports.
+    """
+
+    name: str
+    title: str
+    dtypes: tuple[str, ...]
+    devices: tuple[str, ...] = ("cpu",)
+    packages: tuple[str, ...] = ()
+
+
+TORCH, INT8 = "torch", "int8"
+
+#: The package that quantises networks for every runtime.
+QUANTISER = "onnxruntime"
+
+RUNTIMES = {
+    row.name: row
+    for row in (
+        Runtime(
+            TORCH, "torch", ("float32", "bfloat16", "float16"), devices=("cpu", "cuda")
+        ),
+        Runtime(
+            "onnxruntime",
+            "ONNX Runtime",
+            ("float32", INT8),
+            devices=("cpu", "cuda"),
+            packages=("onnx", "onnxscript", "onnxruntime"),
+        ),
+        Runtime(
+            "openvino",
+            "OpenVINO",
+            ("float32", "bfloat16", INT8),
+            packages=("onnx", "onnxscript", "openvino"),
+        ),
+    )
+}
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A data set that can be named, with what its folder must hold.

@@ -49,7 +49,8 @@ SHOWING = frozenset(
         "tabulate",
     ]
 )
-NOT_FOR_START_UP = MEASURING | SHOWING | {"ray"}
+RUNTIMES = frozenset({"onnx", "onnxruntime", "openvino"})
+NOT_FOR_START_UP = MEASURING | SHOWING | RUNTIMES | {"ray"}
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -68,6 +69,7 @@ TABLE = (
     Row("gate/default_subject.py", at_import=MEASURING),
     Row("execution/ray.py", at_import=frozenset({"ray"})),
     Row("execution/*", deferred=frozenset({"torch"})),
+    Row("engine/runtimes/*", at_import=MEASURING | RUNTIMES),
     Row("engine/*", at_import=MEASURING, deferred=frozenset({"pynvml"})),
     Row("experiments/*/run.py", at_import=MEASURING),
     Row("experiments/degradation/studies/*", deferred=MEASURING),

@@ -18,7 +18,10 @@ import torch
 from resnet_bench.engine import cpu
 from resnet_bench.git import GIT
 
-PACKAGES = ("torchvision", "numpy", "scipy", "scikit-learn", "pandas", "triton")
+PACKAGES = (
+    *("torchvision", "numpy", "scipy", "scikit-learn", "pandas", "triton"),
+    *("onnx", "onnxscript", "onnxruntime", "openvino"),
+)
 
 
 # nvidia-smi field -> our key; it says MiB and MHz.

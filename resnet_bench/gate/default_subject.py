@@ -1,21 +1,25 @@
 """What the gate measures unless a project names its own subject: our ResNets.
 
 Timed cases use small images, so that a leg holds several calls; the exact metrics
-do not depend on that. The accuracy case trains a small network on the digits that
-come with scikit-learn.
+do not depend on that. `resnet18-openvino:forward` and the like time the network in
+another runtime. The accuracy case trains a small network on the digits that come with
+scikit-learn.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import torch
 from torch import Tensor
 
-from resnet_bench.catalogue import VARIANTS
+from resnet_bench.catalogue import RUNTIMES, TORCH, VARIANTS
 from resnet_bench.engine.data.batches import steps_per_epoch
 from resnet_bench.engine.data.loading import DataRequest, load_data
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models.cifar import build_cifar_network
 from resnet_bench.engine.models.design import NetworkDesign
 from resnet_bench.engine.models.resnets import variant_builder
+from resnet_bench.engine.runtimes.base import Terms, check_runtime, convert
 from resnet_bench.engine.seeding import generator
 from resnet_bench.engine.timing.phases import Setting, Training, WholeStep, make_batch
 from resnet_bench.engine.training.evaluation import predict
@@ -62,6 +66,23 @@ class TrainedNetwork:
         self.whole_step.work()
 
 
+class ExportedNetwork:
+    """The same network in another runtime, for inference on the same inputs."""
+
+    def __init__(self, depth: int, runtime: str) -> None:
+        setting = Setting(Device("cpu"), BATCH_SIZE, IMAGE_SIZE)
+        terms = Terms(runtime, "float32", torch.get_num_threads())
+        check_runtime(terms)
+        self.network = convert(variant_builder(depth), setting.shape, terms)
+        self.images = make_batch(setting, CLASSES).images
+
+    def forward(self) -> Tensor:
+        """Return the logits of the fixed images."""
+        with torch.inference_mode():
+            logits: Tensor = self.network(self.images)
+        return logits
+
+
 class DigitsTraining:
     """Trains a small residual network on the digits, from a given seed."""
 
@@ -81,12 +102,21 @@ def _network(depth: int) -> Callable[[], TrainedNetwork]:
     return lambda: TrainedNetwork(depth)
 
 
-BUILDERS: dict[str, Callable[[], TrainedNetwork | DigitsTraining]] = {
+#: What a case can measure.
+Subject = TrainedNetwork | ExportedNetwork | DigitsTraining
+
+BUILDERS: dict[str, Callable[[], Subject]] = {
     **{row.builder: _network(row.depth) for row in VARIANTS.values()},
+    **{
+        f"{row.builder}-{name}": partial(ExportedNetwork, row.depth, name)
+        for row in VARIANTS.values()
+        for name in RUNTIMES
+        if name != TORCH
+    },
     "digits": DigitsTraining,
 }
 
 
-def subject(case: str) -> TrainedNetwork | DigitsTraining:
+def subject(case: str) -> Subject:
     """Return the object that a case measures; raises KeyError for no case."""
     return BUILDERS[case]()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_bench.catalogue import VARIANTS
+from resnet_bench.catalogue import INT8, RUNTIMES, TORCH, VARIANTS
 from resnet_bench.experiments.finetune.view.groups import Group, groups_of
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view.rows import SWITCHES
@@ -197,6 +197,8 @@ class Candidate:
         """What a call does: batch, number format, layout, compilation."""
         row = self.row
         named = [words for name, words in SWITCHES.items() if row.get(name)]
+        runtime = row.get("runtime") or TORCH
+        named = [*named, *([] if runtime == TORCH else [RUNTIMES[runtime].title])]
         return ", ".join([f"batch {row['batch_size']}", str(row["dtype"]), *named])
 
     @property
@@ -287,8 +289,13 @@ def _fits(each: Observed, accuracies: Accuracies) -> bool:
 def _is_standard(row: Row) -> bool:
     """Return whether a row is of a ResNet as published, timed by the usual rules."""
     residual = row.get("shortcut") in (None, "residual")
+    # What int8 does to the accuracy is not known, only how many answers are the same.
+    as_accurate = row.get("dtype") != INT8 and "wrong-answers" not in (
+        row.get("flags") or ()
+    )
     # Times by another project's rules stand for something else.
-    return bool(row.get("variant")) and residual and row.get("protocol") in (None, OWN)
+    own = row.get("protocol") in (None, OWN)
+    return bool(row.get("variant")) and residual and as_accurate and own
 
 
 def _order(candidate: Candidate) -> tuple[float, float]:

@@ -96,6 +96,11 @@ class Extra:
 EXTRAS = (
     Extra("ray", "ray", "sweeps on a cluster: --executor ray"),
     Extra("gpu", "pynvml", "driver, clocks and throttling of NVIDIA GPUs"),
+    Extra(
+        "runtimes",
+        "onnxruntime",
+        "ONNX Runtime and OpenVINO: speed --runtime, --ladder",
+    ),
     Extra("test", "pytest_benchmark", "the tests and micro-benchmarks"),
     Extra("dev", "mypy", "lint and type checks"),
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy import stats
 
+from resnet_bench.catalogue import TORCH
 from resnet_bench.experiments.speed.view.rows import SWITCHES
 from resnet_bench.gate.compare import DEVIATIONS
 from resnet_bench.gate.spreads import ASSUMED_PROCESS_SPREAD
@@ -70,8 +71,14 @@ def _observed_in(run: Run, rows: Iterable[Row]) -> list[Observed]:
         "variables": known.get("variables") or {},
         **{name: libraries.get(name) for name in LIBRARIES},
     }
-    text = json.dumps(software, sort_keys=True)
-    return [Observed(row, run.id, run.header.get("commit"), text) for row in rows]
+
+    def software_of(row: Row) -> str:
+        runtime = row.get("runtime") or TORCH
+        own = {runtime: libraries.get(runtime)}
+        return json.dumps({**software, **own}, sort_keys=True)
+
+    commit = run.header.get("commit")
+    return [Observed(row, run.id, commit, software_of(row)) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,8 @@ def _setting(row: Row) -> tuple[Any, ...]:
     What older runs switched on by a variable is told apart by their software.
     """
     known = (row.get(name) for name in SETTINGS)
-    return (*known, *(bool(row.get(name)) for name in SWITCHES))
+    switches = (bool(row.get(name)) for name in SWITCHES)
+    return (*known, row.get("runtime") or TORCH, *switches)
 
 
 def _pool(timed: Sequence[Timed]) -> Pool:

@@ -1,5 +1,7 @@
 import pytest
 
+from resnet_bench.engine.runtimes.base import missing_packages
+from resnet_bench.errors import UsageError
 from resnet_bench.gate import default_subject
 from resnet_bench.gate.default_subject import BUILDERS, CASES, subject
 from resnet_bench.gate.spec import parse_case
@@ -12,7 +14,9 @@ def test_it_speaks_the_drivers_protocol() -> None:
 
 def test_every_case_can_be_built() -> None:
     cases = [parse_case(text) for text in CASES]
-    assert {case.name for case in cases} == set(BUILDERS)
+    others = {name for name in BUILDERS if "-" in name}
+    assert {case.name for case in cases} == set(BUILDERS) - others
+    assert {"resnet18-onnxruntime", "resnet152-openvino"} <= others
     assert [case.text for case in cases if case.is_timed] == [
         "resnet18:forward",
         "resnet18:step",
@@ -29,6 +33,17 @@ def test_a_network_is_called_and_trained(monkeypatch: pytest.MonkeyPatch) -> Non
     before = weight.detach().clone()
     network.step()
     assert not weight.equal(before)
+
+
+def test_an_exported_network_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(default_subject, "IMAGE_SIZE", 32)
+    if missing_packages("onnxruntime"):
+        with pytest.raises(UsageError, match="pip install"):
+            subject("resnet18-onnxruntime")
+        return
+    network = subject("resnet18-onnxruntime")
+    assert isinstance(network, default_subject.ExportedNetwork)
+    assert network.forward().shape == (2, 1000)
 
 
 def test_digits_are_learnt_the_same_way_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,7 +228,11 @@ FACTORS = {
 }
 
 
-UNSUPPORTED = tuple((r.name, "needs a CUDA device") for r in LADDER if r.needs_cuda)
+UNSUPPORTED = tuple(
+    (rung.name, "needs a CUDA device" if rung.needs_cuda else "is not installed")
+    for rung in LADDER
+    if rung.needs_cuda or rung.runtime
+)
 
 
 FIRST_CALL_SECONDS = 20.0
@@ -248,7 +252,7 @@ def times_by(
         ladder = {
             "first_inference_seconds": FIRST_CALL_SECONDS,
             "first_step_seconds": FIRST_CALL_SECONDS,
-            "logit_error": 0.01,
+            "logit_error": 1e-6 if cell.dtype == "float32" else 0.01,
             "top1_agreement": 1.0,
         }
         return {**record, **scaled, **ladder}

@@ -39,12 +39,19 @@ class Reference:
     logits: torch.Tensor
 
 
-def make_reference(model: nn.Module, setting: Setting) -> Reference:
-    """Settle the model's batch norm and compute its logits in plain float32.
+def make_reference(
+    model: nn.Module, setting: Setting, images: torch.Tensor | None = None
+) -> Reference:
+    """Compute the model's logits in plain float32, on `images` (N, 3, H, W) or noise.
 
-    The model is on the CPU and in float32, as it was built; it is left in
-    evaluation mode with its new statistics.
+    The model is on the CPU and in float32, as it was built; it is left in evaluation
+    mode. On noise its batch norm is settled first: it has its new statistics then.
     """
+    if images is not None:
+        set_training(model, False)
+        batches = torch.split(images, min(IMAGES, setting.batch_size))
+        with torch.no_grad():
+            return Reference(batches, torch.cat([model(each) for each in batches]))
     batch_size = min(IMAGES, setting.batch_size)
     count = -(-IMAGES // batch_size)
     plain = Setting(Device("cpu"), batch_size, setting.image_size)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from resnet_bench.engine.devices import Device
+from resnet_bench.engine.runtimes.base import Terms, convert
 from resnet_bench.engine.timing.clock import Clock, seconds_of
 
 #: Small enough that hundreds of steps on one batch stay finite; time does not
@@ -21,7 +22,8 @@ class Setting:
     """How a model is run, whatever the model.
 
     With `autocast` weights and images stay float32 and operators compute in
-    `dtype`; without it everything is in `dtype`.
+    `dtype`; without it everything is in `dtype`. `runtime` says what another runtime
+    than torch is asked for; images are float32 then.
     """
 
     device: Device
@@ -33,6 +35,12 @@ class Setting:
     compiled: bool = False
     cuda_graphs: bool = False
     seed: int = 0
+    runtime: Terms | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a batch of images."""
+        return (self.batch_size, 3, self.image_size, self.image_size)
 
     @property
     def storage(self) -> torch.dtype:
@@ -62,9 +70,8 @@ class Batch:
 def make_batch(setting: Setting, classes: int) -> Batch:
     """Draw images from a normal distribution, never zeros, and targets uniformly."""
     source = torch.Generator().manual_seed(setting.seed)
-    size = (setting.batch_size, 3, setting.image_size, setting.image_size)
-    images = torch.randn(size, generator=source)
-    targets = torch.randint(classes, size[:1], generator=source)
+    images = torch.randn(setting.shape, generator=source)
+    targets = torch.randint(classes, (setting.batch_size,), generator=source)
     device = setting.device.torch
     return Batch(
         images=images.to(device, setting.storage).to(
@@ -75,7 +82,12 @@ def make_batch(setting: Setting, classes: int) -> Batch:
 
 
 def place(model: nn.Module, setting: Setting) -> nn.Module:
-    """Put the model on the device in the setting's format, order and compilation."""
+    """Put the model on the device in the setting's format, order and compilation.
+
+    Another runtime than torch gets it as it is, in float32 on the CPU.
+    """
+    if setting.runtime is not None:
+        return convert(lambda: model, setting.shape, setting.runtime)
     model = model.to(setting.device.torch, setting.storage)
     if setting.channels_last:
         model = model.to(memory_format=torch.channels_last)

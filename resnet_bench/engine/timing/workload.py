@@ -20,6 +20,7 @@ from torch import nn
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models.resnets import Builder, seeded
 from resnet_bench.engine.models.work import Work, work_of
+from resnet_bench.engine.runtimes.base import Converted, convert
 from resnet_bench.engine.timing.clock import Clock
 from resnet_bench.engine.timing.phases import (
     Inference,
@@ -64,6 +65,12 @@ class Workload:
         if self.training is None:
             raise ValueError("this workload does not train")
         return self.training
+
+    @property
+    def converted(self) -> Converted | None:
+        """The network in another runtime; None where torch runs it."""
+        model = self.inference.model if self.inference else None
+        return model if isinstance(model, Converted) else None
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -117,7 +124,7 @@ def make_workload(
 
 def memory_unit(build: Builder, setting: Setting, *, trains: bool) -> Unit:
     """Build the model and return its steps, or inferences, and nothing else."""
-    model = place(seeded(build, setting.seed), setting)
+    model = placed_alone(build, setting)
     # Which classes the targets name changes no byte, so they need not be counted.
     batch = make_batch(setting, classes=1)
     if trains:
@@ -125,12 +132,24 @@ def memory_unit(build: Builder, setting: Setting, *, trains: bool) -> Unit:
     return Inference(model, batch, setting)
 
 
+def placed_alone(build: Builder, setting: Setting) -> nn.Module:
+    """Build and place the model; another runtime's file is made by another process."""
+    if setting.runtime is None:
+        return place(seeded(build, setting.seed), setting)
+    return convert(
+        lambda: seeded(build, setting.seed), setting.shape, setting.runtime, apart=True
+    )
+
+
 def rehearse(setting: Setting, *, trains: bool) -> None:
     """Run a tiny model once, so that libraries have loaded what they load lazily.
 
     Otherwise their share would count as the model's memory.
     """
-    tiny = replace(setting, batch_size=2, image_size=16, compiled=False)
+    runtime = setting.runtime and replace(setting.runtime, dtype="float32")
+    tiny = replace(
+        setting, batch_size=2, image_size=16, compiled=False, runtime=runtime
+    )
     unit = memory_unit(_tiny_model, tiny, trains=trains)
     _call(unit, MEMORY_CALLS)
 

@@ -90,7 +90,8 @@ class Speed(Experiment[Config, SpeedCell]):
             raise UsageError.for_option("--model", names, accepted) from error
 
     def fitted(self, config: Config, executor: Executor, note: Note) -> Config:
-        """Find the largest batches where `--batch-size auto` asks for them."""
+        """Find the largest batches, train weights for int8: what is asked for."""
+        grid.train_briefly(config, executor, note)
         return grid.fitted(config, executor, note)
 
     def announcements(self, config: Config) -> Sequence[str]:

@@ -21,6 +21,9 @@ TIME, MEMORY_TRAIN, MEMORY_INFERENCE, CEILING = (
 BREAKDOWN_STAGE, BREAKDOWN_LAYER = "breakdown-stage", "breakdown-layer"
 BREAKDOWNS = {"stage": BREAKDOWN_STAGE, "layer": BREAKDOWN_LAYER}
 
+#: Weights that were trained briefly; on fresh ones times are the same.
+TRAINED = "trained"
+
 #: The batch that stands for the largest that fits.
 AUTO = "auto"
 
@@ -58,13 +61,16 @@ def title_of(variant: int, shortcut: str | None) -> str:
 class SpeedCell(Cell):
     """One setting of one model, or the ceiling of one setting of the machine.
 
+    `runtime` names what computes the network where that is not torch; `streams` is
+    how many calls are made at the same time beside those one by one, None for none.
     `rung` names the step of the ladder, None outside of one; `protocol` the other
     project whose rules are followed, None for this one's.
-    `device` is `cpu` or `cuda`; which GPU is no part of the identity. `batch_size`
-    is the actual, `requested_batch_size` the one asked for (`auto`: the largest that
-    fits, which is None as long as it was not searched). Of a ceiling, `variant`,
-    `model`, batch and image size are None. `repeat` counts further passes of a memory
-    cell, each in a fresh child; the first has None.
+    `weights` is TRAINED where answers are compared on briefly trained ones; else they
+    are fresh. `device` is `cpu` or `cuda`; which GPU is no part of the identity.
+    `batch_size` is the actual, `requested_batch_size` the one asked for (`auto`: the
+    largest that fits, which is None as long as it was not searched). Of a ceiling,
+    `variant`, `model`, batch and image size are None. `repeat` counts further passes of
+    a memory cell, each in a fresh child; the first has None.
     """
 
     measure: str
@@ -76,6 +82,7 @@ class SpeedCell(Cell):
     batch_size: int | None = None
     requested_batch_size: int | str | None = None
     image_size: int | None = None
+    runtime: str | None = None
     dtype: str
     amp: bool
     tf32: bool
@@ -85,8 +92,10 @@ class SpeedCell(Cell):
     cuda_graphs: bool = False
     rung: str | None = None
     threads: int
+    streams: int | None = None
     mode: str = "both"
     seed: int
+    weights: str | None = transient(None)
     protocol: str | None = None
     repeat: int | None = None
 
@@ -107,6 +116,7 @@ class SpeedCell(Cell):
             parts.append(f"batch {self.requested_batch_size}, {self.image_size} px")
         parts.append(self.dtype)
         named = {
+            self.runtime or "": self.runtime is not None,
             "amp": self.amp,
             "tf32": self.tf32,
             "channels-last": self.channels_last,
@@ -184,7 +194,7 @@ MEMORY_COST = 0.1
 ROW_FIELDS = tuple(
     field.name
     for field in dataclasses.fields(SpeedCell)
-    if field.name not in ("measure", "device_index", "repeat")
+    if field.name not in ("measure", "device_index", "weights", "repeat")
 )
 
 
@@ -215,6 +225,8 @@ class SpeedSamples(Record):
         train_images_per_second: On the CPU from the steps' own marks; where the
             device works on by itself, of a block of steps that nobody waits for.
         inference_images_per_second: Likewise for inference.
+        streams_images_per_second: Of several calls at the same time; empty where none
+            are asked for.
         device_seconds: Per phase, the device's own time of the same calls (CUDA
             events); empty on the CPU.
         warmup_seconds: Per phase, the calls before the samples, the first one left
@@ -222,9 +234,13 @@ class SpeedSamples(Record):
         first_step_seconds: The first training step of the process, compilation
             included; None when not asked for.
         first_inference_seconds: Likewise for inference.
-        logit_error: On a ladder, relative error of the logits against float32 on the
-            same images and weights (2-norm); None elsewhere.
-        top1_agreement: On a ladder, share of images with the same first choice.
+        conversion_seconds: What exporting the network to another runtime took, and
+            loading it there; None for torch.
+        told: What the other runtime was set to, by its own names.
+        logit_error: On a ladder and of other runtimes, relative error of the logits
+            against float32 torch on the same images and weights (2-norm); else None.
+        top1_agreement: There, too, the share of images with the same first choice.
+        weights_origin: Where the weights are from that these answers rest on.
         parameters: Trainable and other parameters of the model.
         multiply_adds: Multiplications with addition per image, forward.
         flop: Twice that, per image, forward.
@@ -260,14 +276,20 @@ class SpeedSamples(Record):
     inference_images_per_second: Samples = measured(
         unit="1/s", better="higher", default=()
     )
+    streams_images_per_second: Samples = measured(
+        unit="1/s", better="higher", default=()
+    )
     device_seconds: Mapping[str, Samples]
     warmup_seconds: Mapping[str, Samples]
     first_step_seconds: float | None = measured(unit="s", better="lower", default=None)
     first_inference_seconds: float | None = measured(
         unit="s", better="lower", default=None
     )
+    conversion_seconds: float | None = measured(unit="s", better="lower", default=None)
+    told: Mapping[str, str] = dataclasses.field(default_factory=dict)
     logit_error: float | None = measured(unit="1", better="lower", default=None)
     top1_agreement: float | None = measured(unit="1", better="higher", default=None)
+    weights_origin: str | None = None
     parameters: int | None = measured(unit="1", better="lower", exact=True)
     multiply_adds: int | None = measured(unit="1", better="lower", exact=True)
     flop: int | None = measured(unit="1", better="lower", exact=True)

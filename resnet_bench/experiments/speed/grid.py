@@ -1,11 +1,12 @@
 """From a config to its cells, and the largest batches for `--batch-size auto`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
+from resnet_bench.catalogue import INT8, RUNTIMES, TORCH, VARIANTS
 from resnet_bench.errors import ChildDiedError, UsageError
 from resnet_bench.execution.base import Executor
 from resnet_bench.experiments.speed.cells import (
@@ -17,6 +18,7 @@ from resnet_bench.experiments.speed.cells import (
     PLAIN,
     RESIDUAL,
     TIME,
+    TRAINED,
     SpeedCell,
 )
 from resnet_bench.experiments.speed.settings import (
@@ -35,6 +37,9 @@ MEMORY_REPEATS = 5
 
 #: A profile's budget is for so many rows, those of the default variants.
 ROWS_IN_A_BUDGET = len(DEFAULT_VARIANTS)
+
+#: Seconds that exporting a network to another runtime takes.
+EXPORT_SECONDS = 8.0
 
 #: Seconds that compiling a network takes on two cores, forward and backward.
 COMPILE_SECONDS = 40.0
@@ -58,6 +63,7 @@ def resolved(config: Config, device: str, threads: int) -> Config:
         threads=config.threads or _default_threads(config, threads),
         tf32=config.tf32 or (config.protocol == TIMM and not on_cpu),
         dtype=_computing_types(config),
+        mode=config.mode or ("infer" if config.other_runtimes else "both"),
         # A protocol has its own rules for both, so the run does not claim any.
         precision=None if config.protocol else _precision(config),
     )
@@ -75,8 +81,15 @@ def _budget(config: Config, *, on_cpu: bool) -> float:
     profile = PROFILES[config.profile]
     base = profile.cpu_budget if on_cpu else profile.cuda_budget
     rows = timing_cells(config)
-    compiling = COMPILE_SECONDS * sum(cell.compiled for cell in rows)
-    return base * max(1.0, len(rows) / ROWS_IN_A_BUDGET) + compiling
+    return base * max(1.0, len(rows) / ROWS_IN_A_BUDGET) + preparing_seconds(rows)
+
+
+def preparing_seconds(cells: Iterable[SpeedCell]) -> float:
+    """Return about how long compiling and exporting take, which no sample holds."""
+    return sum(
+        COMPILE_SECONDS * cell.compiled + EXPORT_SECONDS * (cell.runtime is not None)
+        for cell in cells
+    )
 
 
 def _default_threads(config: Config, threads: int) -> tuple[int, ...]:
@@ -99,9 +112,11 @@ def expand(config: Config) -> list[SpeedCell]:
         replace(cell, batch_size=cell.batch_size or sizes.get(cell.key))
         for cell in timing_cells(config)
     ]
-    ceilings = dict.fromkeys(_ceiling_cell(cell) for cell in timing)
+    # torch has no product of matrices in int8 to set those of others against.
+    computed = [cell for cell in timing if cell.dtype in RUNTIMES[TORCH].dtypes]
+    ceilings = dict.fromkeys(map(_ceiling_cell, computed))
     memory = [
-        replace(cell, measure=measure, repeat=repeat)
+        replace(cell, measure=measure, repeat=repeat, weights=None)
         for repeat in _repeats(config)
         for cell in timing
         if repeat is None or cell.shortcut is not None
@@ -143,12 +158,14 @@ def timing_cells(config: Config) -> list[SpeedCell]:
     if not config.threads:
         raise ValueError("expand() takes a config that resolved() has filled in")
     device, _, index = config.device.partition(":")
+    settings = _settings(config)
+    quantises = any(setting["dtype"] == INT8 for setting in settings)
     grid = product(
         _subjects(config),
         config.batch_size,
         config.image_size,
         config.threads,
-        _settings(config),
+        settings,
     )
     cells = [
         SpeedCell(
@@ -159,8 +176,11 @@ def timing_cells(config: Config) -> list[SpeedCell]:
             requested_batch_size=batch_size,
             image_size=image_size,
             threads=threads,
-            mode=config.mode,
+            mode="infer" if setting.get("runtime") else config.mode or "both",
+            # Compiled code holds the number of its threads.
+            streams=None if setting["compiled"] else config.streams,
             seed=config.seed,
+            weights=TRAINED if quantises and _is_trainable(subject) else None,
             protocol=config.protocol,
             **subject,
             **setting,
@@ -170,6 +190,11 @@ def timing_cells(config: Config) -> list[SpeedCell]:
     return list(dict.fromkeys(cells))
 
 
+def _is_trainable(subject: Mapping[str, Any]) -> bool:
+    """Whether it is a ResNet as published; a person's own model comes as it is."""
+    return subject.get("shortcut") == RESIDUAL
+
+
 def _settings(config: Config) -> list[dict[str, Any]]:
     """Return how each subject is run: the options' way, or the ladder's ways."""
     if config.ladder:
@@ -177,6 +202,7 @@ def _settings(config: Config) -> list[dict[str, Any]]:
         return [rung.parameters for rung in LADDER if rung.name not in refused]
     return [
         {
+            "runtime": None if runtime == TORCH else runtime,
             "dtype": dtype,
             "amp": config.amp,
             "tf32": config.tf32,
@@ -185,7 +211,10 @@ def _settings(config: Config) -> list[dict[str, Any]]:
             "compiled": config.compile,
             "cuda_graphs": config.cuda_graphs,
         }
-        for dtype, channels_last in product(config.dtype, config.channels_last)
+        for runtime, dtype, channels_last in product(
+            config.runtime, config.dtype, config.channels_last
+        )
+        if dtype in RUNTIMES[runtime].dtypes
     ]
 
 
@@ -265,6 +294,30 @@ def largest(
     return Largest(low, f"{high} do not fit")
 
 
+def train_briefly(
+    config: Config, executor: Executor, note: Callable[[str], None]
+) -> None:
+    """Train the weights that answers are compared on, where the cache lacks them."""
+    wanted = {
+        (cell.variant, cell.image_size)
+        for cell in timing_cells(config)
+        if cell.weights == TRAINED and cell.infers and cell.variant and cell.image_size
+    }
+    for variant, image_size in sorted(wanted):
+        note(
+            f"{VARIANTS[variant].title}: weights for int8, trained briefly at "
+            f"{image_size} px the first time (a minute or two)"
+        )
+        executor.call(_train_here, variant, image_size, config.device)
+
+
+def _train_here(variant: int, image_size: int, device: str) -> None:
+    """Train in this process, which then knows no more than others do."""
+    from resnet_bench.engine.weights.brief import BriefTraining, briefly_trained
+
+    briefly_trained(BriefTraining(variant, image_size), device)
+
+
 def fitted(config: Config, executor: Executor, note: Callable[[str], None]) -> Config:
     """Return the config with a batch for each setting that asks for the largest.
 
@@ -338,8 +391,16 @@ def _subject(cell: SpeedCell) -> str:
 
 
 def announce(config: Config) -> list[str]:
-    """Say which batches were found."""
-    return [f"--batch-size {AUTO}: {what}" for _, what, _ in config.fitted or ()]
+    """Say which batches were found, and which of a grid's settings do not exist."""
+    pairs = product(config.runtime, config.dtype)
+    return [
+        *(f"--batch-size {AUTO}: {what}" for _, what, _ in config.fitted or ()),
+        *(
+            f"{runtime} does not compute in {dtype} here: left out"
+            for runtime, dtype in pairs
+            if dtype not in RUNTIMES[runtime].dtypes
+        ),
+    ]
 
 
 def _fits_here(cell: SpeedCell) -> bool:

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 
+from resnet_bench.catalogue import RUNTIMES, TORCH
 from resnet_bench.engine import devices
 from resnet_bench.engine.cpu import usable_cores
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models import resnets as models
 from resnet_bench.engine.models.work import work_of
 from resnet_bench.engine.ranks import Ranks
+from resnet_bench.engine.runtimes.base import Terms, check_runtime
 from resnet_bench.engine.timing.breakdown import stages_of
 from resnet_bench.engine.timing.workload import check_compiler, hush_compiler
 from resnet_bench.errors import UsageError
@@ -25,7 +27,7 @@ from resnet_bench.experiments.speed.cells import (
     SpeedCell,
     title_of,
 )
-from resnet_bench.experiments.speed.grid import COMPILE_SECONDS, FIRST, resolved
+from resnet_bench.experiments.speed.grid import FIRST, preparing_seconds, resolved
 from resnet_bench.experiments.speed.measures.memory import measure_peak_memory
 from resnet_bench.experiments.speed.measures.network import builder_of
 from resnet_bench.experiments.speed.measures.timing import (
@@ -57,7 +59,7 @@ def prepare(config: Config) -> Config:
     """
     device = devices.choose(config.device)
     if config.ladder:
-        config = replace(config, unsupported=_unsupported(device))
+        config = replace(config, unsupported=_unsupported(device, config.mode))
     ready = resolved(config, device.name, usable_cores())
     if ready.cuda_graphs and not device.is_cuda:
         raise UsageError("--cuda-graphs: expected with CUDA only")
@@ -65,19 +67,30 @@ def prepare(config: Config) -> Config:
         raise UsageError("--tf32: expected with CUDA only; the CPU has no TF32")
     if ready.compile:
         check_compiler(device.kind)
-    for dtype in ready.dtype:
-        devices.check_dtype(device, dtype)
+    for runtime, dtype in product(ready.runtime, ready.dtype):
+        if dtype in RUNTIMES[runtime].dtypes:
+            _check_format(device, None if runtime == TORCH else runtime, dtype)
     _check_models(ready)
     return ready
 
 
-def _unsupported(device: Device) -> tuple[tuple[str, str], ...]:
+def _check_format(device: Device, runtime: str | None, dtype: str) -> None:
+    """Raise UsageError where torch, or another runtime, cannot compute so here."""
+    if runtime is None:
+        devices.check_dtype(device, dtype)
+    else:
+        check_runtime(Terms(runtime, dtype, 1, device.kind, device.index))
+
+
+def _unsupported(device: Device, mode: str | None) -> tuple[tuple[str, str], ...]:
     """Return the steps of the ladder that cannot be taken here, with the reason."""
-    reasons = ((rung.name, _reason_against(rung, device)) for rung in LADDER)
+    reasons = ((rung.name, _reason_against(rung, device, mode)) for rung in LADDER)
     return tuple((name, reason) for name, reason in reasons if reason is not None)
 
 
-def _reason_against(rung: Rung, device: Device) -> str | None:
+def _reason_against(rung: Rung, device: Device, mode: str | None) -> str | None:
+    if rung.runtime and mode == "train":
+        return "is for inference"
     if rung.needs_cuda and not device.is_cuda:
         return "needs a CUDA device"
     if rung.keep_memory and device.is_cuda:
@@ -85,7 +98,7 @@ def _reason_against(rung: Rung, device: Device) -> str | None:
     try:
         if rung.compiled:
             check_compiler(device.kind)
-        devices.check_dtype(device, rung.dtype)
+        _check_format(device, rung.runtime, rung.dtype)
     except UsageError as error:
         return str(error)
     return None
@@ -94,7 +107,7 @@ def _reason_against(rung: Rung, device: Device) -> str | None:
 def _check_models(config: Config) -> None:
     names = {"train": [True], "infer": [False], "both": [True, False]}
     sizes = [size if isinstance(size, int) else FIRST for size in config.batch_size]
-    shapes = product(sizes, config.image_size, names[config.mode])
+    shapes = product(sizes, config.image_size, names[config.mode or "both"])
     candidates = [
         *(
             (title_of(depth, each), models.meta_variant(depth, each))
@@ -122,9 +135,8 @@ def estimate(config: Config, cells: Sequence[SpeedCell]) -> float | None:
     """Return about how many seconds a run takes: its budget, or a protocol's calls."""
     if config.budget is not None:
         return START_SECONDS + config.budget
-    compiling = COMPILE_SECONDS * sum(cell.compiled for cell in cells)
     own = sum(_cell_seconds(cell) + CELL_SECONDS for cell in cells)
-    return START_SECONDS + own + compiling
+    return START_SECONDS + own + preparing_seconds(cells)
 
 
 def _cell_seconds(cell: SpeedCell) -> float:
@@ -155,8 +167,10 @@ def run(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     A cell that does not fit in memory yields that as its result.
     """
     hush_compiler()
-    if cell.protocol is not None and not ranks.alone:
-        raise UsageError(f"--protocol {cell.protocol}: expected with one process only")
+    for option in ("protocol", "runtime"):
+        value = getattr(cell, option)
+        if value is not None and not ranks.alone:
+            raise UsageError(f"--{option} {value}: expected with one process only")
     try:
         if cell.measure == TIME and cell.trains and not ranks.alone:
             yield from measure_scaling(cell, ranks)

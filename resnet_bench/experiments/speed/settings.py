@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from resnet_bench.catalogue import INT8, TORCH
+
 #: What rows are called that follow this project's own rules; cells keep None.
 OWN = "resnet-bench"
 
@@ -72,6 +74,7 @@ class Rung:
     """
 
     name: str
+    runtime: str | None = None
     channels_last: bool = True
     keep_memory: bool = False
     dtype: str = "float32"
@@ -84,7 +87,7 @@ class Rung:
     @property
     def parameters(self) -> dict[str, Any]:
         """What it sets of a cell."""
-        names = ("dtype", *SWITCHES)
+        names = ("runtime", "dtype", *SWITCHES)
         return {"rung": self.name, **{name: getattr(self, name) for name in names}}
 
     @property
@@ -94,9 +97,11 @@ class Rung:
 
 
 def setting_options(parameters: Mapping[str, Any]) -> str:
-    """Return the options that set number format, layout and compilation so."""
+    """Return the options that set runtime, number format and the switches so."""
     dtype = parameters["dtype"]
-    chosen = [] if dtype == "float32" else [f"--dtype {dtype}"]
+    runtime = parameters.get("runtime") or TORCH
+    chosen = [] if runtime == TORCH else [f"--runtime {runtime}"]
+    chosen += [] if dtype == "float32" else [f"--dtype {dtype}"]
     given = (option for name, option in SWITCHES.items() if parameters.get(name))
     return " ".join([*chosen, *given])
 
@@ -120,6 +125,13 @@ LADDER = (
         needs_cuda=True,
     ),
     Rung("keep-memory", dtype="bfloat16", compiled=True, keep_memory=True),
+    Rung("onnxruntime", runtime="onnxruntime", channels_last=False),
+    Rung("onnxruntime-int8", runtime="onnxruntime", dtype=INT8, channels_last=False),
+    Rung("openvino", runtime="openvino", channels_last=False),
+    Rung(
+        "openvino-bfloat16", runtime="openvino", dtype="bfloat16", channels_last=False
+    ),
+    Rung("openvino-int8", runtime="openvino", dtype=INT8, channels_last=False),
 )
 RUNGS = {rung.name: rung for rung in LADDER}
 

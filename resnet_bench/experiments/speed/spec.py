@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from resnet_bench.catalogue import INT8, RUNTIMES, TORCH
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.options import DeviceOptions, VariantOptions
 from resnet_bench.experiments.speed.cells import (
@@ -20,7 +21,7 @@ from resnet_bench.experiments.speed.cells import (
 from resnet_bench.experiments.speed.settings import PROFILES, PROTOCOLS
 from resnet_bench.options import MEASURED, inherited, kept, option
 
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", INT8)
 #: Short names that people use, and what they stand for.
 DTYPE_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 SHORTCUTS = (RESIDUAL, PLAIN)
@@ -98,12 +99,18 @@ class Config(DeviceOptions, VariantOptions):
     image_size: tuple[int, ...] = option(
         (224,), minimum=1, help="Height and width of the images, in pixels."
     )
+    runtime: tuple[str, ...] = option(
+        (TORCH,),
+        choices=tuple(RUNTIMES),
+        help="What computes the network: torch, or for inference another runtime, to "
+        "which it is exported (extra: runtimes).",
+    )
     dtype: tuple[str, ...] = option(
         ("float32",),
         parse=parse_dtype,
         metavar="float32,bf16,…",
         help="Number formats of weights and images: float32, bfloat16 (bf16), float16 "
-        "(fp16).",
+        "(fp16); int8 in runtimes that quantise.",
     )
     amp: bool = option(
         False,
@@ -159,10 +166,18 @@ class Config(DeviceOptions, VariantOptions):
         "quota leave].",
         heading=MEASURED,
     )
-    mode: str = option(
-        "both",
+    streams: int | None = option(
+        None,
+        minimum=2,
+        help="Time so many calls of inference at the same time, too, which share the "
+        "threads: throughput, in a column of its own.",
+        heading=MEASURED,
+    )
+    mode: str | None = option(
+        None,
         choices=MODES,
-        help="Time training steps, inference or both.",
+        help="Time training steps, inference or both [default: both; infer with other "
+        "runtimes than torch].",
         heading=MEASURED,
     )
     precision: float | None = option(
@@ -207,6 +222,54 @@ class Config(DeviceOptions, VariantOptions):
             raise UsageError("--cuda-graphs: expected together with --compile")
         self._check_breakdown()
         self._check_protocol()
+        self._check_runtimes()
+        if self.streams:
+            _refuse(
+                {
+                    "--mode train": self.mode == "train",
+                    "--compile": self.compile,
+                    "--protocol": self.protocol is not None,
+                    f"--device {self.device}": self.device.startswith("cuda"),
+                },
+                "--streams: expected without {}",
+            )
+
+    @property
+    def other_runtimes(self) -> tuple[str, ...]:
+        """The runtimes that are asked for beside torch."""
+        return tuple(name for name in self.runtime if name != TORCH)
+
+    def _check_runtimes(self) -> None:
+        """Refuse what other runtimes than torch do not do."""
+        for name in self.other_runtimes:
+            _refuse(
+                {
+                    f"--mode {self.mode}": self.mode in ("train", "both"),
+                    "--amp": self.amp,
+                    "--tf32": self.tf32,
+                    "--channels-last": self.channels_last != ("no",),
+                    "--compile": self.compile,
+                    "--breakdown": self.breakdown is not None,
+                    f"--batch-size {AUTO}": AUTO in self.batch_size,
+                    "--protocol": self.protocol is not None,
+                },
+                f"{{}}: expected without --runtime {name}, which is for inference by "
+                "its own rules; --ladder sets torch's beside it",
+            )
+        for name in self.runtime:
+            known = RUNTIMES[name].dtypes
+            if not set(known) & set(self.dtype):
+                asked, accepted = ",".join(self.dtype), " or ".join(known)
+                raise UsageError(
+                    f"--dtype {asked}: expected {accepted} with --runtime {name}"
+                )
+        for dtype in set(self.dtype) - {
+            dtype for name in self.runtime for dtype in RUNTIMES[name].dtypes
+        }:
+            able = [name for name, row in RUNTIMES.items() if dtype in row.dtypes]
+            raise UsageError(
+                f"--dtype {dtype}: expected with --runtime {' or '.join(able)}"
+            )
 
     def _check_ladder(self) -> None:
         """Refuse settings that the ladder makes itself."""
@@ -223,6 +286,7 @@ class Config(DeviceOptions, VariantOptions):
                     "--breakdown": self.breakdown is not None,
                     f"--batch-size {AUTO}": AUTO in self.batch_size,
                     "--protocol": self.protocol is not None,
+                    "--runtime": self.runtime != (TORCH,),
                 },
                 "--ladder: expected without {}",
             )

@@ -16,7 +16,12 @@ from resnet_bench.experiments.speed.cells import (
     ceiling_of,
     row_of,
 )
-from resnet_bench.experiments.speed.grid import COMPILE_SECONDS, expand, resolved
+from resnet_bench.experiments.speed.grid import (
+    COMPILE_SECONDS,
+    announce,
+    expand,
+    resolved,
+)
 from resnet_bench.experiments.speed.settings import LADDER, PROFILES
 from resnet_bench.experiments.speed.spec import (
     Config,
@@ -100,7 +105,9 @@ def test_a_ladder_climbs_all_its_steps_on_cuda() -> None:
 
 
 def test_steps_that_cannot_be_taken_are_left_out() -> None:
-    refused = tuple((rung.name, "why") for rung in LADDER if rung.needs_cuda)
+    refused = tuple(
+        (rung.name, "why") for rung in LADDER if rung.needs_cuda or rung.runtime
+    )
     cells = ladder_of("cpu", unsupported=refused)
     assert [cell.rung for cell in cells] == [
         "eager",
@@ -114,7 +121,9 @@ def test_steps_that_cannot_be_taken_are_left_out() -> None:
 
 def test_options_of_a_step_reproduce_its_setting() -> None:
     for rung, cell in zip(LADDER, ladder_of("cuda:0"), strict=True):
-        words = rung.options.replace("--dtype ", "--dtype=").split()
+        said = rung.options.replace("--dtype ", "--dtype=")
+        words = said.replace("--runtime ", "--runtime=").split()
+        given = dict(word.split("=") for word in words if "=" in word)
         options: dict[str, Any] = {
             word.removeprefix("--").replace("-", "_"): True
             for word in words
@@ -122,10 +131,72 @@ def test_options_of_a_step_reproduce_its_setting() -> None:
         }
         if options.pop("channels_last", False):
             options["channels_last"] = ("yes",)
-        dtypes = [word.partition("=")[2] for word in words if "=" in word]
-        config = Config(variants=(18,), **options, dtype=(*dtypes, "float32")[:1])
+        options["dtype"] = (given.get("--dtype", "float32"),)
+        options["runtime"] = (given.get("--runtime", "torch"),)
+        config = Config(variants=(18,), **options)
         (alone, *_) = expand(resolved(config, "cuda:0", threads=2))
-        assert replace(cell, rung=None) == alone
+        assert replace(cell, rung=None).key == alone.key
+
+
+def test_other_runtimes_are_an_axis_for_inference_alone() -> None:
+    cells = cells_of(
+        variants=(18,),
+        runtime=("torch", "onnxruntime", "openvino"),
+        dtype=("float32", "bfloat16"),
+    )
+    rows = [(c.runtime, c.dtype, c.mode) for c in cells if c.measure == TIME]
+    assert rows == [
+        (None, "float32", "infer"),
+        (None, "bfloat16", "infer"),
+        ("onnxruntime", "float32", "infer"),
+        ("openvino", "float32", "infer"),
+        ("openvino", "bfloat16", "infer"),
+    ]
+    assert {cell.measure for cell in cells} == {TIME, CEILING, MEMORY_INFERENCE}
+
+
+def test_what_a_runtime_does_not_compute_is_said() -> None:
+    config = Config(
+        runtime=("torch", "onnxruntime"), dtype=("float32", "bfloat16"), variants=(18,)
+    )
+    (said,) = announce(resolved(config, "cpu", threads=2))
+    assert "onnxruntime" in said
+    assert "bfloat16" in said
+
+
+def test_torch_named_as_the_runtime_is_the_cell_that_it_always_was() -> None:
+    assert cells_of(variants=(18,), runtime=("torch",)) == cells_of(variants=(18,))
+
+
+def test_int8_is_compared_on_trained_weights_and_has_no_ceiling() -> None:
+    options: dict[str, Any] = {
+        "runtime": ("torch", "openvino"),
+        "dtype": ("float32", "int8"),
+    }
+    cells = cells_of(variants=(18,), **options)
+    assert {cell.weights for cell in cells if cell.measure == TIME} == {"trained"}
+    assert [cell.dtype for cell in cells if cell.measure == CEILING] == ["float32"]
+    own = timed(model=("a.b:c",), **options)
+    assert {cell.weights for cell in own} == {None}
+
+
+def test_trained_weights_are_no_part_of_what_is_timed() -> None:
+    options: dict[str, Any] = {"runtime": ("torch", "openvino"), "variants": (18,)}
+    quantised = timed(**options, dtype=("float32", "int8"))
+    keys = {cell.key for cell in quantised}
+    assert {cell.key for cell in timed(**options, dtype=("float32",))} < keys
+
+
+def test_streams_are_asked_of_what_is_not_compiled() -> None:
+    streams = {cell.rung: cell.streams for cell in ladder_of("cpu", streams=2)}
+    assert streams["eager"] == streams["openvino"] == 2
+    assert streams["compiled"] is None
+
+
+def test_a_ladder_trains_with_torch_alone() -> None:
+    modes = {cell.rung: cell.mode for cell in ladder_of("cpu")}
+    assert modes["eager"] == "both"
+    assert modes["onnxruntime"] == modes["openvino"] == "infer"
 
 
 def test_compiled_cells_of_the_cpu_have_no_memory_pass() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from resnet_bench.experiments.speed.cells import SpeedCell
+from resnet_bench.experiments.speed.settings import LADDER
 from resnet_bench.experiments.speed.view.ladder import (
+    Recommendation,
     ladder_figure,
     recommendations,
     refusals,
@@ -67,7 +69,7 @@ def test_compiling_pays_off_after_so_many_calls(run: Run) -> None:
     rows = shown_of(run).json["rows"]
     before, usual = (rows[index]["inference"]["estimate"] for index in (3, 4))
     compiling = FIRST_CALL_SECONDS - usual
-    assert rows[4]["compile_seconds"]["inference"] == pytest.approx(compiling)
+    assert rows[4]["conversion_seconds"]["inference"] == pytest.approx(compiling)
     assert rows[4]["break_even_calls"]["inference"] == pytest.approx(
         compiling / (before - usual)
     )
@@ -75,14 +77,14 @@ def test_compiling_pays_off_after_so_many_calls(run: Run) -> None:
 
 def test_what_is_not_compiled_has_nothing_to_pay_off(run: Run) -> None:
     row = shown_of(run).json["rows"][3]
-    assert row["compile_seconds"] == {"step": None, "inference": None}
+    assert row["conversion_seconds"] == {"step": None, "inference": None}
     assert row["break_even_calls"] == {"step": None, "inference": None}
 
 
 def test_compiling_that_slows_down_never_pays_off(run: Run) -> None:
     compiled = steps_of(rows_of(run))[4]
-    alike = replace(compiled, previous=compiled.row)
-    assert alike.compile_seconds("inference") is not None
+    alike = replace(compiled, ready=[compiled.row])
+    assert alike.conversion_seconds("inference") is not None
     assert alike.break_even_calls("inference") is None
 
 
@@ -107,11 +109,13 @@ def test_a_start_that_nothing_beats_is_recommended_as_it_is(make_run: MakeRun) -
         variants=(18,), ladder=True, unsupported=UNSUPPORTED, change=times_by(slower)
     )
     found = next(iter(recommendations(steps_of(rows_of(run)))))
-    assert found.sentence == "Fastest way to train ResNet-18: the defaults"
+    assert found.sentence == "Fastest way to train ResNet-18 at batch 4: the defaults"
 
 
 def test_steps_that_could_not_be_taken_are_said(run: Run) -> None:
-    assert "cuda-graphs was left out: needs a CUDA device." in refusals(run)
+    said = next(each for each in refusals(run) if "needs a CUDA device" in each)
+    assert "cuda-graphs" in said
+    assert "openvino" not in said
     ladder = next(table for table in shown_of(run).tables if table.name == "ladder")
     assert set(refusals(run)) <= set(ladder.notes)
 
@@ -169,3 +173,94 @@ def test_steps_that_samples_do_not_tell_apart_are_named_together(
     (train, _) = shown_of(run).json["recommended"]
     assert {train["rung"], *train["tied"]} == {"compiled", "keep-memory"}
     assert any("do not tell it from" in each for each in shown_of(run).headline)
+
+
+#: A ladder on which OpenVINO in bfloat16 is the fastest, and torch is compiled.
+WITH_RUNTIMES = {
+    **FACTORS,
+    "onnxruntime": 0.6,
+    "onnxruntime-int8": 0.5,
+    "openvino": 0.55,
+    "openvino-bfloat16": 0.25,
+    "openvino-int8": 0.3,
+}
+EXPORT_SECONDS = 4.0
+
+
+@pytest.fixture
+def make_ladder(make_run: MakeRun) -> Callable[..., Run]:
+    """Build a ladder with other runtimes; `errors` are those of the logits by rung."""
+
+    def make(**errors: float) -> Run:
+        scaled = times_by(WITH_RUNTIMES)
+
+        def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+            changed = scaled(cell, record)
+            if record["type"] == "speed_samples" and cell.rung:
+                error = errors.get(cell.rung.replace("-", "_"), 1e-6)
+                changed |= {"logit_error": error, "first_inference_seconds": 0.0}
+                if cell.runtime:
+                    told = {"THREADS": "2"}
+                    changed |= {"conversion_seconds": EXPORT_SECONDS, "told": told}
+            return changed
+
+        refused = tuple((r.name, "why") for r in LADDER if r.needs_cuda)
+        return make_run(
+            variants=(18,), ladder=True, unsupported=refused, change=change, rounds=6
+        )
+
+    return make
+
+
+def inference_of(run: Run) -> Recommendation:
+    found = recommendations(steps_of(rows_of(run)))
+    return next(each for each in found if each.goal == "infer")
+
+
+def test_the_fastest_runtime_is_set_against_torchs_best_and_float32s(
+    make_ladder: Callable[..., Run],
+) -> None:
+    found = inference_of(make_ladder(openvino_bfloat16=0.01))
+    assert found.options == "--runtime openvino --dtype bfloat16"
+    rungs = [step.row.parameters["rung"] for step in found.beaten.values()]
+    assert rungs == ["compiled", "openvino"]
+    assert "1.6" in found.sentence  # 0.4 / 0.25 of the compiled step
+    assert "same first choice on 100%" in found.sentence
+
+
+def test_exporting_pays_off_against_torch_as_it_is_built(
+    make_ladder: Callable[..., Run],
+) -> None:
+    rows = {row["rung"]: row for row in shown_of(make_ladder()).json["rows"]}
+    row, ready = rows["openvino-bfloat16"], rows["bfloat16"]
+    assert row["conversion_seconds"]["inference"] == EXPORT_SECONDS
+    saved = ready["inference"]["estimate"] - row["inference"]["estimate"]
+    calls = row["break_even_calls"]["inference"]
+    assert calls == pytest.approx(EXPORT_SECONDS / saved)
+    assert rows["openvino"]["break_even_calls"]["inference"] is None
+    assert row["told"] == {"THREADS": "2"}
+
+
+@pytest.mark.parametrize(
+    ("rung", "error", "wrong"),
+    [
+        ("onnxruntime", 1e-5, False),
+        ("onnxruntime", 0.01, True),
+        ("onnxruntime", float("nan"), True),
+        ("openvino-bfloat16", 0.01, False),
+        ("openvino-bfloat16", 1.4, True),
+    ],
+)
+def test_logits_tell_a_runtime_that_computes_something_else(
+    make_ladder: Callable[..., Run], rung: str, error: float, wrong: bool
+) -> None:
+    rows = rows_of(make_ladder(**{rung.replace("-", "_"): error}))
+    row = next(row for row in rows if row.parameters["rung"] == rung)
+    assert ("wrong-answers" in row.flags) is wrong
+
+
+def test_wrong_answers_are_never_recommended(
+    make_ladder: Callable[..., Run],
+) -> None:
+    found = inference_of(make_ladder(openvino_bfloat16=1.4))
+    assert found.step.row.parameters["rung"] == "openvino-int8"

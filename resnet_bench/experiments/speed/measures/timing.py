@@ -29,6 +29,7 @@ from resnet_bench.engine.timing.logit_difference import (
 from resnet_bench.engine.timing.phases import SplitStep, WholeStep
 from resnet_bench.engine.timing.protocols import TAKERS, ProtocolSampler
 from resnet_bench.engine.timing.sampling import Sampler, Visit
+from resnet_bench.engine.timing.streams import Streams
 from resnet_bench.engine.timing.workload import (
     Workload,
     cold_compile_cache,
@@ -48,13 +49,17 @@ from resnet_bench.experiments.speed.measures.network import (
     builder_of,
     device_of,
     setting_of,
+    trained_of,
 )
 from resnet_bench.records import Record
+
+#: Where weights are from that nobody trained; a person's own model may bring others.
+FRESH = "as built"
 
 
 @dataclass(frozen=True)
 class _FirstCalls:
-    """Seconds of the first calls and, on a ladder, how far the answers are off."""
+    """Seconds of the first calls and, where compared, how far the answers are off."""
 
     step: float | None
     inference: float | None
@@ -71,12 +76,13 @@ class _Subject:
     workload: Workload
     sampler: Sampler
     first: _FirstCalls
+    weights_origin: str | None
 
     def samples(self, visit: Visit, seconds: float, watched: Watched) -> SpeedSamples:
         """Return the record of a visit that has just ended."""
         first = self.sampler.rounds == 1
         seen = [each.flag for each in watched.conditions]
-        work = self.workload.work
+        work, converted = self.workload.work, self.workload.converted
         return SpeedSamples(
             round=self.sampler.rounds - 1,
             own_seconds=seconds,
@@ -84,8 +90,11 @@ class _Subject:
             warmup_seconds=_tuples(self.sampler.warmup) if first else {},
             first_step_seconds=self.first.step,
             first_inference_seconds=self.first.inference,
+            conversion_seconds=converted.seconds if converted else None,
+            told=converted.loaded.told if converted else {},
             logit_error=self.first.logit_error,
             top1_agreement=self.first.top1_agreement,
+            weights_origin=self.weights_origin,
             parameters=work.parameters,
             multiply_adds=work.multiply_adds,
             flop=work.flop,
@@ -116,9 +125,18 @@ class _Subject:
             if phase in visit.samples
         }
         rates = marked if self.sampler.follows_marks else visit.rates
+        inference, count = self.workload.inference, self.cell.streams
+        streams = (
+            [Streams(inference, self.cell.threads, count).images_per_second()]
+            if inference and count
+            else []
+        )
         return {
-            f"{kind}_images_per_second": tuple(images * rate for rate in values)
-            for kind, values in rates.items()
+            "streams_images_per_second": tuple(streams),
+            **{
+                f"{kind}_images_per_second": tuple(images * rate for rate in values)
+                for kind, values in rates.items()
+            },
         }
 
 
@@ -156,9 +174,10 @@ def _subject(
     cell: SpeedCell, ranks: Ranks, observed: Observed, watch: Watch
 ) -> _Subject:
     device, setting = device_of(cell), setting_of(cell)
-    model = seeded(builder_of(cell), cell.seed)
-    compared = cell.rung is not None and cell.infers
-    reference = make_reference(model, setting) if compared else None
+    model, trained = seeded(builder_of(cell), cell.seed), trained_of(cell)
+    compared = (cell.rung or cell.runtime) is not None and cell.infers
+    images = trained.compared if trained else None
+    reference = make_reference(model, setting, images) if compared else None
     workload = make_workload(
         model, setting, trains=cell.trains, infers=cell.infers, wrap=ranks.wrap
     )
@@ -168,6 +187,7 @@ def _subject(
         workload=workload,
         sampler=_sampler(cell, ranks, workload, watch),
         first=_first_calls(workload, device.clock, reference),
+        weights_origin=(trained.origin if trained else FRESH) if compared else None,
     )
 
 

@@ -52,7 +52,7 @@ LETTER_SHARE = 0.011
 #: Phases that do the work of a forward pass, and whether their markers are filled.
 FORWARD = {"forward": True, "inference": False}
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 GIGA = 1e9
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 PROPORTIONAL: dict[str, Any] = {"ls": (0, (4, 4)), "color": "#999999"}

@@ -1,27 +1,29 @@
 """The ladder of settings: each step against the one before and against the start."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from resnet_bench.catalogue import RUNTIMES, TORCH
 from resnet_bench.experiments.speed.cells import phase_field
 from resnet_bench.experiments.speed.settings import RUNGS
 from resnet_bench.experiments.speed.view.drawing import (
+    MILLISECONDS,
     legend_below,
-    limit_axis,
-    look_of,
     name_bars,
-    sample,
     whisker,
 )
-from resnet_bench.experiments.speed.view.rows import SpeedRow, place
+from resnet_bench.experiments.speed.view.rows import SpeedRow, each_once, place
 from resnet_bench.experiments.speed.view.tables import bounded, known_columns
 from resnet_bench.present import theme
+from resnet_bench.present.numbers import rounded
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
@@ -35,18 +37,23 @@ FIRST_CALLS = {
 
 NOTE = (
     "x start: times faster than eager float32; error: relative 2-norm of the logits "
-    "against float32 on equal images and weights; same top-1: images with the same "
-    "first choice; break-even: calls after which compiling has paid off."
+    "against float32 torch on equal images and weights; same top-1: images with the "
+    "same first choice; pays off: calls after which compiling or exporting has paid "
+    "off against torch's fastest setting without either."
 )
 
 
 @dataclass(frozen=True)
 class Step:
-    """A row of the ladder between its start and the row before it."""
+    """A row of the ladder between its start and the row before it.
+
+    `ready` are the rows before it that are neither compiled nor exported.
+    """
 
     row: SpeedRow
     start: SpeedRow
     previous: SpeedRow | None
+    ready: Sequence[SpeedRow] = ()
 
     def speedup(self, phase: str) -> Interval | None:
         """Return how many times faster than the start the step is."""
@@ -60,21 +67,27 @@ class Step:
         """Return the step's time over that of the step before it."""
         return self.row.ratio_to(self.previous, phase) if self.previous else None
 
-    def compile_seconds(self, phase: str) -> float | None:
-        """Return what the first call took beyond a usual one, where it compiles."""
+    def conversion_seconds(self, phase: str) -> float | None:
+        """Return what compiling or exporting took; None where nothing is converted.
+
+        That is exporting and loading, and what the first call took beyond a usual one.
+        """
         usual, first = self.row.phase(phase), self.row.known(FIRST_CALLS[phase])
-        if usual is None or first is None or not self.row.parameters["compiled"]:
+        if usual is None or first is None or is_ready(self.row):
             return None
-        return float(first) - usual.estimate
+        exporting = float(self.row.known("conversion_seconds") or 0.0)
+        return exporting + max(0.0, float(first) - usual.estimate)
 
     def break_even_calls(self, phase: str) -> float | None:
-        """Return after how many calls compiling has paid off; None if it never does."""
-        cost = self.compile_seconds(phase)
-        before = self.previous.phase(phase) if self.previous else None
-        after = self.row.phase(phase)
-        if cost is None or before is None or after is None:
+        """Return after how many calls converting has paid off; None if it never does.
+
+        Against the fastest setting of torch before it that needs none.
+        """
+        cost, after = self.conversion_seconds(phase), self.row.phase(phase)
+        ready = [time.estimate for row in self.ready if (time := row.phase(phase))]
+        if cost is None or after is None or not ready:
             return None
-        saved = before.estimate - after.estimate
+        saved = min(ready) - after.estimate
         return cost / saved if saved > 0 else None
 
     @property
@@ -85,9 +98,7 @@ class Step:
         return {
             "rung": self.row.parameters["rung"],
             "ratio_to_previous": {p: each and each.json for p, each in ratios.items()},
-            "logit_error": self.row.known("logit_error"),
-            "top1_agreement": self.row.known("top1_agreement"),
-            "compile_seconds": {p: self.compile_seconds(p) for p in phases},
+            "conversion_seconds": {p: self.conversion_seconds(p) for p in phases},
             "break_even_calls": {p: self.break_even_calls(p) for p in phases},
         }
 
@@ -105,8 +116,15 @@ def steps_of(rows: Sequence[SpeedRow]) -> list[Step]:
         before = [step.row for step in steps if _ladder_of(step.row) == _ladder_of(row)]
         measured = [each for each in before if each.status == "ok"]
         start = before[0] if before else row
-        steps.append(Step(row, start, measured[-1] if measured else None))
+        previous = measured[-1] if measured else None
+        ready = [each for each in measured if is_ready(each)]
+        steps.append(Step(row, start, previous, ready))
     return steps
+
+
+def is_ready(row: SpeedRow) -> bool:
+    """Whether the network runs as it is built, neither compiled nor exported."""
+    return not (row.parameters["compiled"] or row.parameters.get("runtime"))
 
 
 def _ladder_of(row: SpeedRow) -> tuple[Any, ...]:
@@ -118,12 +136,14 @@ def _ladder_of(row: SpeedRow) -> tuple[Any, ...]:
 class Recommendation:
     """The fastest step of one model's ladder for one goal.
 
-    `tied` are steps that the samples do not tell from it.
+    `tied` are steps that the samples do not tell from it; `beaten` the fastest steps
+    of a kind that it is not of, by what that kind is called.
     """
 
     step: Step
     goal: str
     tied: Sequence[Step] = ()
+    beaten: Mapping[str, Step] = field(default_factory=dict)
 
     @property
     def options(self) -> str:
@@ -141,6 +161,9 @@ class Recommendation:
             "rung": row.parameters["rung"],
             "options": self.options,
             "tied": [step.row.parameters["rung"] for step in self.tied],
+            "beaten": {
+                kind: step.row.parameters["rung"] for kind, step in self.beaten.items()
+            },
         }
 
     @property
@@ -159,34 +182,95 @@ class Recommendation:
         verb = "train" if self.goal == "train" else "infer"
         rungs = ", ".join(step.row.parameters["rung"] for step in self.tied)
         tie = f"; these samples do not tell it from {rungs}" if rungs else ""
-        return f"Fastest way to {verb} {row.name}: {self.options}{gain}{tie}"
+        others = "".join(
+            f"; {_times(step.row.ratio_to(row, GOALS[self.goal]))} as fast as {kind} "
+            f"({RUNGS[step.row.parameters['rung']].options or 'the defaults'})"
+            for kind, step in self.beaten.items()
+        )
+        batch = row.parameters["batch_size"]
+        return (
+            f"Fastest way to {verb} {row.name} at batch {batch}: {self.options}"
+            f"{gain}{self._answers}{tie}{others}"
+        )
+
+    @property
+    def _answers(self) -> str:
+        """How far its answers are those of float32, where it computes otherwise."""
+        same = self.step.row.known("top1_agreement")
+        if same is None or self.goal == "train" or keeps_float32(self.step.row):
+            return ""
+        return f", the same first choice on {same:.0%} of images"
+
+
+def _times(ratio: Interval | None) -> str:
+    return (
+        "not known how many times" if ratio is None else f"{ratio.estimate:.2f} times"
+    )
+
+
+def keeps_float32(row: SpeedRow) -> bool:
+    """Whether a row computes the float32 function, up to the order of additions."""
+    reduced = row.parameters["amp"] or row.parameters["tf32"]
+    return row.parameters["dtype"] == "float32" and not reduced
+
+
+#: Kinds of steps that a person may be bound to.
+KINDS: dict[str, Callable[[SpeedRow], bool]] = {
+    "torch's fastest": lambda row: row.parameters.get("runtime") is None,
+    "the fastest in float32": keeps_float32,
+}
 
 
 def recommendations(steps: Sequence[Step]) -> list[Recommendation]:
     """Return the fastest step of each ladder, for training and for inference."""
-    ladders: dict[int, list[Step]] = {}
-    for step in steps:
-        ladders.setdefault(id(step.start), []).append(step)
+    ladders = _ladders(steps)
     return [
-        Recommendation(fastest, goal, _tied(ladder, fastest, phase))
+        Recommendation(
+            fastest,
+            goal,
+            _tied(ladder, fastest, phase),
+            _beaten(ladder, fastest, phase) if goal == "infer" else {},
+        )
         for ladder in ladders.values()
         for goal, phase in GOALS.items()
         if (fastest := _fastest(ladder, phase)) is not None
     ]
 
 
+def is_trusted(row: SpeedRow) -> bool:
+    """Whether a row was timed and computes what it should."""
+    return row.status == "ok" and not row.has_wrong_answers
+
+
 def _fastest(ladder: Sequence[Step], phase: str) -> Step | None:
     times = [
         (interval.estimate, step)
         for step in ladder
-        if step.row.status == "ok" and (interval := step.row.phase(phase))
+        if is_trusted(step.row) and (interval := step.row.phase(phase))
     ]
     return min(times, key=itemgetter(0), default=(0.0, None))[1]
 
 
+def _ladders(steps: Sequence[Step]) -> dict[int, list[Step]]:
+    ladders: dict[int, list[Step]] = {}
+    for step in steps:
+        ladders.setdefault(id(step.start), []).append(step)
+    return ladders
+
+
+def _beaten(ladder: Sequence[Step], fastest: Step, phase: str) -> dict[str, Step]:
+    """Return the fastest step of each kind that the fastest of all is not of."""
+    best = {
+        kind: _fastest([step for step in ladder if holds(step.row)], phase)
+        for kind, holds in KINDS.items()
+        if not holds(fastest.row)
+    }
+    return {kind: step for kind, step in best.items() if step}
+
+
 def _tied(ladder: Sequence[Step], fastest: Step, phase: str) -> list[Step]:
     """Return the steps that may be as fast, the start aside, which is told anyway."""
-    others = [step for step in ladder if step.row.status == "ok"]
+    others = [step for step in ladder if is_trusted(step.row)]
     return [
         step
         for step in others
@@ -204,13 +288,22 @@ def ladder_table(
         return None
     frame = pd.DataFrame([_frame_row(step) for step in steps], dtype=object)
     wanted = ["model", "rung", "inference_seconds", "inference_start_ratio"]
-    wanted += ["step_seconds", "step_start_ratio", "logit_error_fraction"]
+    if "step_seconds" in known_columns(frame, ["step_seconds"]):
+        wanted += ["step_seconds", "step_start_ratio", "logit_error_fraction"]
+    else:
+        wanted += ["logit_error_fraction", "top1_agreement_fraction"]
+        wanted += ["inference_break_even_calls", "inference_peak_memory_bytes"]
     return Table(
         name="ladder",
         title="The ladder: each setting keeps what the one before it set",
         frame=frame,
         narrow=known_columns(frame, wanted),
-        notes=[*refusals(run), *(each.sentence for each in recommended), NOTE],
+        notes=[
+            *refusals(run),
+            *(each.sentence for each in recommended),
+            *_origins(steps),
+            NOTE,
+        ],
         headers={
             "rung": "setting",
             "inference_seconds": "infer",
@@ -218,7 +311,19 @@ def ladder_table(
             "step_start_ratio": "x start",
             "logit_error_fraction": "error",
             "top1_agreement_fraction": "same top-1",
+            "inference_break_even_calls": "pays off",
+            "inference_peak_memory_bytes": "memory",
         },
+    )
+
+
+def _origins(steps: Sequence[Step]) -> list[str]:
+    """Return which weights the answers were compared with, where that is known."""
+    known = [(step.row, step.row.known("weights_origin")) for step in steps]
+    return each_once(
+        (row, f"answers compared on weights {origin}")
+        for row, origin in known
+        if origin
     )
 
 
@@ -235,40 +340,105 @@ def _frame_row(step: Step) -> dict[str, Any]:
         columns |= bounded(phase_field(phase), row.phase(phase))
         columns |= bounded(f"{phase}_start_ratio", step.speedup(phase))
         columns |= bounded(f"{phase}_previous_ratio", step.gain(phase))
-        columns[f"{phase}_compile_seconds"] = step.compile_seconds(phase)
+        columns[f"{phase}_conversion_seconds"] = step.conversion_seconds(phase)
         columns[f"{phase}_break_even_calls"] = step.break_even_calls(phase)
     columns["logit_error_fraction"] = row.known("logit_error")
     columns["top1_agreement_fraction"] = row.known("top1_agreement")
+    told = row.known("told") or {}
+    columns |= row.peak_memory
+    columns["told"] = ", ".join(f"{name}={value}" for name, value in told.items())
     return columns | {"verdict": row.verdict}
 
 
 def refusals(run: Run) -> list[str]:
-    """Return a sentence for each step that this machine could not take."""
-    refused = run.config.get("unsupported") or []
-    return [f"{name} was left out: {reason}." for name, reason in refused]
+    """Return a sentence for each reason why this machine could not take steps."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in run.config.get("unsupported") or []:
+        reasons.setdefault(reason, []).append(name)
+    return [f"Left out: {', '.join(reasons[why])} ({why})." for why in reasons]
+
+
+#: Panels of the figure beside each other, and inches of a panel and of a bar.
+PANELS_IN_A_ROW = 2
+PANEL_WIDTH, BAR_INCHES = 5.6, 0.3
+
+#: How dark bars are that compute the float32 function, and those that do not.
+KEEPS_STRENGTH, CHANGES_STRENGTH = 1.0, 0.45
 
 
 def ladder_figure(run: Run, steps: Sequence[Step]) -> Figure | None:
-    """Return how many times faster each step is than the start, with intervals."""
+    """Return how many times faster each step is than the start, a panel per ladder.
+
+    Bars are inference; where it was not timed, training steps.
+    """
     steps = [step for step in steps if step.row.status == "ok"]
-    if not steps:
+    ladders = list(_ladders(steps).values())
+    if not ladders:
         return None
-    title = f"The ladder of settings · {place(run, [step.row for step in steps])}"
-    names = [f"{step.row.name}\n{step.row.parameters['rung']}" for step in steps]
-    made = theme.figure(title, height=1.6 + 0.55 * len(steps))
-    axes = theme.axes(made, x="times faster than eager float32", y="")
-    name_bars(axes, names)
+    infers = any(step.row.phase("inference") for step in steps)
+    goal = "infer" if infers else "train"
+    across = min(PANELS_IN_A_ROW, len(ladders))
+    down = -(-len(ladders) // across)
+    most = max(map(len, ladders))
+    title = (
+        f"How fast it {'infers' if infers else 'trains'} · "
+        f"{place(run, [step.row for step in steps])}"
+    )
+    height = 1.1 + down * (0.9 + BAR_INCHES * most)
+    made = theme.figure(title, width=max(7.2, across * PANEL_WIDTH), height=height)
+    panels = made.subplots(down, across, squeeze=False).flatten()
+    names = dict.fromkeys(_runtime_of(step) for step in steps)
+    colours = {**theme.palette(n for n in names if n != TORCH), TORCH: theme.NEUTRAL}
+    for axes, ladder in zip(panels, ladders, strict=False):
+        _panel(axes, ladder, GOALS[goal], colours)
+    for axes in panels[len(ladders) :]:
+        axes.set_visible(False)
+    handles = [Patch(facecolor=colours[n], label=RUNTIMES[n].title) for n in names]
+    pale = theme.tint(theme.NEUTRAL, CHANGES_STRENGTH)
+    handles.append(Patch(facecolor=pale, label="pale: not the float32 function"))
+    return legend_below(made, handles)
+
+
+def _runtime_of(step: Step) -> str:
+    return step.row.parameters.get("runtime") or TORCH
+
+
+def _panel(
+    axes: Axes, ladder: Sequence[Step], phase: str, colours: Mapping[object, str]
+) -> None:
+    """Draw one ladder: a bar per step with its interval, time and equal answers."""
+    row = ladder[0].row
+    axes.set_title(theme.drawable(f"{row.name}, batch {row.parameters['batch_size']}"))
+    axes.set_xlabel("times faster than eager float32")
+    drawn = [step for step in ladder if step.speedup(phase)]
+    name_bars(axes, [step.row.parameters["rung"] for step in drawn])
     axes.axvline(1.0, color="#999999", lw=1)
-    colours = theme.palette(step.row.identity for step in steps)
-    speedups: list[Interval] = []
-    for y, step in enumerate(steps):
-        identity = step.row.identity
-        for offset, (goal, phase) in zip((-0.14, 0.14), GOALS.items(), strict=True):
-            look = look_of(identity, colours[identity], filled=goal == "train")
-            speedup = step.speedup(phase)
-            if speedup is not None:
-                speedups.append(speedup)
-                whisker(axes, speedup.estimate, y + offset, speedup, lw=None, **look)
-    limit_axis(axes, [each.estimate for each in speedups])
-    calls = [sample("training step"), sample("inference", mfc="white")]
-    return legend_below(made, calls)
+    speedups: list[float] = []
+    for y, step in enumerate(drawn):
+        speedup = step.speedup(phase)
+        if speedup is None:
+            continue
+        strength = KEEPS_STRENGTH if keeps_float32(step.row) else CHANGES_STRENGTH
+        colour = theme.tint(colours[_runtime_of(step)], strength)
+        axes.barh(y, speedup.estimate, 0.72, color=colour)
+        whisker(axes, speedup.estimate, y, speedup)
+        speedups.append(speedup.estimate)
+        _tell(axes, step, phase, speedup, y)
+    axes.set_xlim(0, 1.45 * max(speedups, default=1.0))
+
+
+def _tell(axes: Axes, step: Step, phase: str, speedup: Interval, y: int) -> None:
+    """Write the time beside a bar, and equal first choices where some differ."""
+    time, same = step.row.phase(phase), step.row.known("top1_agreement")
+    if time is None:
+        return
+    words = f"{rounded(time.estimate * MILLISECONDS)} ms"
+    if phase == "inference" and same is not None and same < 1:
+        words += f", {same:.0%} same"
+    if step.row.has_wrong_answers:
+        words += ", wrong answers"
+    end = speedup.high if speedup.bounded else speedup.estimate
+    at = min(end, 1.1 * speedup.estimate)
+    axes.annotate(
+        words, (at, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5
+    )

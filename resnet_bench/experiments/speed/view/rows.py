@@ -8,7 +8,7 @@ from itertools import chain
 from statistics import mean, median
 from typing import Any
 
-from resnet_bench.catalogue import VARIANTS
+from resnet_bench.catalogue import RUNTIMES, TORCH, VARIANTS
 from resnet_bench.experiments.speed.cells import (
     INFERENCE_PHASES,
     MEMORY_KINDS,
@@ -28,7 +28,12 @@ from resnet_bench.experiments.speed.cells import (
     title_of,
 )
 from resnet_bench.experiments.speed.settings import statistic_of
-from resnet_bench.experiments.speed.view.verdicts import MISSING, RULES, worst_first
+from resnet_bench.experiments.speed.view.verdicts import (
+    LARGEST_ERRORS,
+    MISSING,
+    RULES,
+    worst_first,
+)
 from resnet_bench.present.machines import machine_title
 from resnet_bench.statistics.estimates import (
     mean_interval,
@@ -53,7 +58,11 @@ RATIO_PHASES = ("forward", "backward", "step", "inference")
 
 #: Phases and rates in the order of JSON and of tables.
 PHASES = TRAIN_PHASES + INFERENCE_PHASES
-RATES = ("train_images_per_second", "inference_images_per_second")
+RATES = (
+    "train_images_per_second",
+    "inference_images_per_second",
+    "streams_images_per_second",
+)
 
 #: What is set of a row besides its model, in the order in which it is said.
 SETTINGS = (
@@ -61,6 +70,7 @@ SETTINGS = (
     "batch_size",
     "requested_batch_size",
     "image_size",
+    "runtime",
     "dtype",
     "amp",
     "tf32",
@@ -69,6 +79,7 @@ SETTINGS = (
     "compiled",
     "cuda_graphs",
     "threads",
+    "streams",
     "protocol",
 )
 
@@ -105,7 +116,8 @@ class Measured:
     @property
     def settings(self) -> dict[str, Any]:
         """The parameters that are neither the model nor how it was measured."""
-        return {name: self.parameters.get(name) for name in SETTINGS}
+        settings = {name: self.parameters.get(name) for name in SETTINGS}
+        return {**settings, "runtime": settings["runtime"] or TORCH}
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,7 @@ class SpeedRow(Measured):
 
     def samples(self, name: str) -> list[float]:
         """Return one field's samples, pooled over the rounds."""
-        return list(chain.from_iterable(visit[name] or () for visit in self.visits))
+        return list(chain.from_iterable(visit.get(name) or () for visit in self.visits))
 
     @property
     def statistic(self) -> str:
@@ -161,7 +173,9 @@ class SpeedRow(Measured):
         """
         middle = mean if self.statistic == "mean" else median
         values = {
-            visit["round"]: middle(visit[name]) for visit in self.visits if visit[name]
+            visit["round"]: middle(visit[name])
+            for visit in self.visits
+            if visit.get(name)
         }
         if trend_of(list(values.values())):
             return dict(list(values.items())[len(values) // 3 :])
@@ -293,6 +307,13 @@ class SpeedRow(Measured):
         return self.waiting_share > WAITING_SHARE
 
     @property
+    def has_wrong_answers(self) -> bool:
+        """Whether its logits differ by more than its number format explains."""
+        error = self.known("logit_error")
+        exact = self.parameters["dtype"] == "float32" and not self.parameters["tf32"]
+        return error is not None and not error <= LARGEST_ERRORS[exact]
+
+    @property
     def notes(self) -> list[str]:
         """What the visits had to say, each sentence once."""
         said = chain.from_iterable(visit.get("notes") or () for visit in self.visits)
@@ -402,6 +423,7 @@ WORDS = {
     "batch_size": "batch {}",
     "image_size": "{} px",
     "threads": "{} threads",
+    "streams": "{} streams",
     "protocol": "{} protocol",
 }
 
@@ -409,6 +431,8 @@ WORDS = {
 def said(parameters: Mapping[str, Any], name: str) -> str:
     """Return one setting in words; nothing for what is off or as it was asked for."""
     value = parameters.get(name)
+    if name == "runtime":
+        return RUNTIMES[value].title if value in RUNTIMES else value or TORCH
     if name in SWITCHES:
         return SWITCHES[name] if value else ""
     if name == "requested_batch_size":
@@ -465,7 +489,13 @@ def shared(rows: Sequence[Measured]) -> str:
     """Return in words what all rows have in common, threads and device left out."""
     differ = {*varying(rows), "device", "threads"}
     same = [name for name in SETTINGS if name not in differ]
-    return described(rows[0].parameters, same)
+    return described(rows[0].parameters, unusual(rows[0].parameters, same))
+
+
+def unusual(parameters: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the settings that are worth saying: torch is, beside others, alone."""
+    usual = {"runtime"} if parameters.get("runtime") is None else set()
+    return [name for name in names if name not in usual]
 
 
 def conditions(run: Run, rows: Sequence[SpeedRow]) -> str:

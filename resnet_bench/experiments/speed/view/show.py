@@ -190,6 +190,9 @@ def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, An
             for phase, ratio in ratios.items()
             if phase in timed
         },
+        "logit_error": row.known("logit_error"),
+        "top1_agreement": row.known("top1_agreement"),
+        "told": row.known("told") or {},
         **(step.json if step else {}),
         "flags": row.flags,
         "left_out_visits": row.left_out,

@@ -14,6 +14,7 @@ from resnet_bench.experiments.speed.view.rows import (
     SpeedRow,
     described,
     place,
+    unusual,
     varying,
 )
 from resnet_bench.present import theme
@@ -83,7 +84,7 @@ class Sweep:
         """Return what else is set, in words."""
         left_out = {"device", *said_elsewhere}
         rest = [name for name in _others(self.name) if name not in left_out]
-        return described(self.row.parameters, rest)
+        return described(self.row.parameters, unusual(self.row.parameters, rest))
 
     @property
     def json(self) -> dict[str, Any]:

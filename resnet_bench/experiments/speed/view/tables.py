@@ -44,7 +44,9 @@ TRAIN_COLUMNS = (
 INFERENCE_COLUMNS = (
     "inference_seconds",
     "inference_images_per_second",
+    "streams_images_per_second",
     "inference_peak_memory_bytes",
+    "logit_error_fraction",
     "gmac",
     "efficiency_fraction",
 )
@@ -52,9 +54,12 @@ HEADERS = {
     "inference_seconds": "infer",
     "train_images_per_second": "train",
     "inference_images_per_second": "infer",
+    "streams_images_per_second": "streams",
     "train_peak_memory_bytes": "memory",
     "inference_peak_memory_bytes": "infer memory",
     "efficiency_fraction": "of ceiling",
+    "logit_error_fraction": "error",
+    "top1_agreement_fraction": "same top-1",
     "gmac": "work",
     "gflop": "work",
     "mac_ratio": "mac",
@@ -89,7 +94,12 @@ def _frame_row(row: SpeedRow, first: SpeedRow, differ: Sequence[str]) -> dict[st
         columns |= bounded(name, row.interval(name))
     columns |= row.peak_memory
     columns |= bounded("closure", row.closure)
-    columns |= {"efficiency_fraction": row.efficiency}
+    columns |= {
+        "efficiency_fraction": row.efficiency,
+        "logit_error_fraction": row.known("logit_error"),
+        "top1_agreement_fraction": row.known("top1_agreement"),
+        "conversion_seconds": row.known("conversion_seconds"),
+    }
     for phase in RATIO_PHASES:
         columns |= _ratio(row, first, phase)
     return columns | {"flags": row.flags, "verdict": row.verdict}

@@ -15,10 +15,17 @@ CLOSURE_RANGE = (0.95, 1.05)
 #: Device time below this share of wall time makes a CUDA row `host-bound`.
 HOST_BOUND_SHARE = 0.8
 
+#: Relative errors of the logits beyond which a network computes something else, by
+#: whether it is in exact float32. Orders of addition give 1e-6 there; bfloat16 gives
+#: 0.5 %, and logits that have nothing to do with each other 1.4.
+LARGEST_ERRORS = {True: 1e-3, False: 0.5}
+
 #: What speaks against a row, worst first: the first is its verdict, `ok` without any.
 EXPLANATIONS = {
     "failed": "the cell raised an error",
     "oom": "out of memory; the batch is never made smaller",
+    "wrong-answers": "the logits differ from those of float32 torch by more than the "
+    "number format explains",
     "closure-failed": "forward, loss, backward and optimizer do not add up to the "
     "step within 5 %",
     "not-warmed-up": "times still fell while they were taken",
@@ -39,6 +46,10 @@ class Judged(Protocol):
     @property
     def closure(self) -> Interval | None:
         """The phases' sum over the step."""
+
+    @property
+    def has_wrong_answers(self) -> bool:
+        """Whether logits differ by more than the number format explains."""
 
     @property
     def trends(self) -> Sequence[float]:
@@ -75,6 +86,7 @@ def noisy(row: Judged) -> bool:
 
 
 RULES: dict[str, Callable[[Judged], bool]] = {
+    "wrong-answers": lambda row: row.has_wrong_answers,
     "closure-failed": lambda row: contradicts(row.closure),
     "not-warmed-up": lambda row: any(trend > 0 for trend in row.trends),
     "drifting": lambda row: any(trend < 0 for trend in row.trends),
