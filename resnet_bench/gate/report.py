@@ -219,13 +219,16 @@ def _others(rows: Sequence[Row]) -> Table:
 
 
 def collapsed(rows: Sequence[Row]) -> list[Row]:
-    """Return one row for each case whose exact quantities are all identical."""
+    """Return one row for all exact quantities of a case that are identical."""
     kept: list[Row] = []
     for case in dict.fromkeys(row.case for row in rows):
         group = [row for row in rows if row.case == case]
-        if len(group) > 1 and all(row.because == "identical" for row in group):
-            because = f"{len(group)} quantities identical"
-            group = [Row(case, "all", Verdict.PASS, because)]
+        changed = [row for row in group if row.because != "identical"]
+        same = len(group) - len(changed)
+        if same > 1:
+            metric = "others" if changed else "all"
+            because = f"{same} quantities identical"
+            group = [*changed, Row(case, metric, Verdict.PASS, because)]
         kept += group
     return kept
 

@@ -92,3 +92,8 @@ def test_a_refusal_is_one_row() -> None:
 def test_a_changed_quantity_is_not_collapsed() -> None:
     changed = Row(case="a:exact", metric="flops", verdict=Verdict.REGRESSION)
     assert collapsed([changed, SAME[1]]) == [changed, SAME[1]]
+    shown = collapsed([SAME[0], changed, SAME[1]])
+    assert [(row.metric, row.because) for row in shown] == [
+        ("flops", ""),
+        ("others", "2 quantities identical"),
+    ]
