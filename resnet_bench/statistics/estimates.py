@@ -246,6 +246,19 @@ def trend_of(values: Samples) -> float:
     return excess if found else 0.0
 
 
+def roughness(curve: Samples) -> float | None:
+    """Return how rough a curve of evenly spaced samples is, relative to its range.
+
+    The root mean square of its second differences over its range: about
+    8 / (n - 1)^2 of a parabola, and above a half of white noise. None for fewer than
+    three samples, for a sample that is not finite, and for a constant.
+    """
+    values = np.asarray(curve, dtype=np.float64)
+    if values.size < 3 or not np.isfinite(values).all() or not np.ptp(values):
+        return None
+    return float(np.sqrt(np.mean(np.diff(values, 2) ** 2)) / np.ptp(values))
+
+
 def sign_flip_p(differences: Samples) -> float:
     """Return the two-sided p of the paired sign-flip test of a zero mean.
 

@@ -206,3 +206,22 @@ def test_a_ratio_of_means_is_unbounded_with_one_sample_and_exact_without_spread(
     assert (alone.low, alone.estimate, alone.high) == (0.0, 1.5, math.inf)
     same = statistics.ratio_of_means([3.0, 3.0], [2.0, 2.0])
     assert (same.low, same.estimate, same.high, same.samples) == (1.5, 1.5, 1.5, 2)
+
+
+def test_a_bowl_is_smooth_and_noise_is_rough_whatever_their_height() -> None:
+    places = np.linspace(-1, 1, 21)
+    noise = np.random.default_rng(0).normal(size=21)
+    bowl = statistics.roughness(places**2)
+    assert bowl == pytest.approx(2 * 0.1**2)
+    assert statistics.roughness(100 * places**2 + 5) == pytest.approx(bowl)
+    rough = statistics.roughness(0.001 * noise)
+    assert rough is not None
+    assert rough > 0.4
+    assert statistics.roughness(places) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("curve", [[1.0, 2.0], [1.0, 1.0, 1.0], [1.0, None, 2.0]])
+def test_the_roughness_of_a_constant_or_broken_curve_is_unknown(
+    curve: list[float],
+) -> None:
+    assert statistics.roughness(curve) is None

@@ -11,7 +11,8 @@ from resnet_bench.experiments.degradation.records import DegradationCell, Shortc
 class Treatment:
     """What is changed in a network besides having shortcuts or not.
 
-    `shortcut_kind` is that of a residual network; no rate leaves the config's.
+    `shortcut_kind` is that of a residual network; no rate and no recipe leave the
+    config's.
     """
 
     shortcut_kind: Literal["option-a", "option-b", "convolution"] = "option-a"
@@ -22,11 +23,13 @@ class Treatment:
     initialisation: Literal["he", "dirac"] = "he"
     optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float | None = None
+    recipe: str | None = None
     width_factor: int = 1
 
 
 #: Treatments by the name that cells carry. "wide" doubles the channels; Adam's rate is
-#: its customary one (Kingma and Ba 2015, section 2).
+#: its customary one (Kingma and Ba 2015, section 2). "paper-warm-up" is the recipe that
+#: trains 110 layers in He et al. 2015, section 4.2, in the budget of the others.
 TREATMENTS = {
     "standard": Treatment(),
     "no-batch-norm": Treatment(batch_norm=False),
@@ -39,6 +42,7 @@ TREATMENTS = {
     "lambda-0.75": Treatment(shortcut_scale=0.75),
     "dirac": Treatment(initialisation="dirac"),
     "wide": Treatment(width_factor=2),
+    "paper-warm-up": Treatment(recipe="paper"),
     "adam": Treatment(optimizer="adam", learning_rate=1e-3),
 }
 
@@ -50,6 +54,10 @@ REFERENCE_DEPTH = 20
 
 #: The deepest network that shortcut and controls studies train.
 MIDDLE_DEPTH = 56
+
+#: A depth at which plain networks still train in short budgets (2.6 % error after 110
+#: steps), so that two trained networks can be compared.
+BOTH_TRAIN_DEPTH = 32
 
 SHORTCUTS: tuple[Shortcut, Shortcut] = ("plain", "residual")
 
@@ -64,12 +72,12 @@ class Profile:
 
     `seeds` are those of networks whose training is judged, `seeds_of` exceptions by
     shortcut and depth; `other_seeds` those of what looks inside networks, treats them
-    or trains them for longer. `budgets` are multiples of the steps. `gradient_depths`
-    are those at which the gradients study also trains without batch norm and with
-    zero gamma. `harder` names a data set on which the shallowest plain network and the
-    reference are trained, too, and for how many epochs. `extreme_depth` is the thousand
-    study's deepest network, at `extreme_width` channels (16 is the paper's) and
-    `extreme_seeds` seeds.
+    or trains them for longer, `landscape_seeds` those of the landscape study.
+    `budgets` are multiples of the steps. `gradient_depths` are those at which the
+    gradients study also trains without batch norm and with zero gamma. `harder` names a
+    data set on which the shallowest plain network and the reference are trained, too,
+    and for how many epochs. `extreme_depth` is the thousand study's deepest network, at
+    `extreme_width` channels (16 is the paper's).
     """
 
     depths: tuple[int, ...]
@@ -82,10 +90,10 @@ class Profile:
     recipe: str = "one-cycle"
     budgets: tuple[int, ...] = ()
     gradient_depths: tuple[int, ...] = ()
+    landscape_seeds: int = 5
     harder: tuple[str, int] | None = None
     extreme_depth: int = 1202
     extreme_width: int = 8
-    extreme_seeds: int = 1
 
 
 def reference_depth(depths: tuple[int, ...]) -> int:
@@ -140,6 +148,7 @@ class Grid:
             treatment=treatment,
             width=self.base.width * changes.width_factor,
             learning_rate=changes.learning_rate or self.base.learning_rate,
+            recipe=changes.recipe or self.base.recipe,
         )
         if treatment != "standard":
             seeds = self.other_seeds

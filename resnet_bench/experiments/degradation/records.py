@@ -242,6 +242,36 @@ class Lesion(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossSurface(Record):
+    """The training loss over a square around trained weights (Li et al. 2018, Fig. 1).
+
+    The square is spanned by two random, filter-normalised directions; `positions` are
+    the places on both axes, 0 being the trained weights, and `losses` has a row for
+    each place on the second. Train mode on `images` training images: batch norm takes
+    their statistics at each point. None where not finite.
+    """
+
+    images: int
+    positions: tuple[float, ...]
+    losses: tuple[tuple[float | None, ...], ...] = measured(unit="1", better="neither")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossLine(Record):
+    """The training loss along one random line, otherwise as in LossSurface.
+
+    `folded_losses` are those of the same network with its logits z replaced by
+    sin(10 z): the positive control, a network made rough.
+    """
+
+    line: int
+    images: int
+    positions: tuple[float, ...]
+    losses: tuple[float | None, ...] = measured(unit="1", better="neither")
+    folded_losses: tuple[float | None, ...] = measured(unit="1", better="neither")
+
+
+@dataclass(frozen=True, kw_only=True)
 class IdentityInsertion(Record):
     """Blocks with a zero last batch-norm scale put into a trained network.
 

@@ -17,6 +17,8 @@ from resnet_bench.experiments.degradation.records import (
     LayerGradient,
     LayerResponse,
     Lesion,
+    LossLine,
+    LossSurface,
     SizeCheck,
     TrainingResult,
 )
@@ -87,6 +89,11 @@ class World:
     deletion: Of = lambda cell: (
         (0.3 if cell.shortcut == "residual" else 80.0) + jitter(cell)
     )
+    wiggles: Of = lambda cell: (
+        (0.4 if cell.shortcut == "plain" else 0.01) * (1 + jitter(cell))
+    )
+    folded_wiggles: Of = lambda cell: 0.5
+    odd_lines: Of = lambda cell: 1.0
     inserted_difference: Of = lambda cell: 0.0 if cell.shortcut == "residual" else 9.0
     inserted_error: Of = lambda cell: 0.0 if cell.shortcut == "residual" else 90.0
     later_loss: Of = lambda cell: 0.01 * jitter(cell)
@@ -128,6 +135,7 @@ def records_of(cell: DegradationCell, world: World) -> Iterator[Record]:
         "gradients": gradients,
         "response": responses,
         "lesion": lesions,
+        "landscape": landscapes,
         "identity": insertions,
         "constructed": constructions,
     }
@@ -247,6 +255,31 @@ def lesion(damage: Any, blocks: tuple[int, ...], draw: int, rise: float) -> Lesi
         error_percent=1.0 + rise,
         error_rise_percent=rise,
     )
+
+
+def landscapes(cell: DegradationCell, world: World) -> Iterator[LossSurface | LossLine]:
+    """Yield bowls with wiggles; those of odd lines can be others."""
+    places = tuple(number / 3 - 1 for number in range(7))
+
+    def losses(wiggles: float, y: float = 0.0) -> tuple[float, ...]:
+        signs = (wiggles * (-1) ** number for number in range(len(places)))
+        return tuple(x * x + y * y + s for x, s in zip(places, signs, strict=True))
+
+    own = world.wiggles(cell)
+    yield LossSurface(
+        images=256,
+        positions=places,
+        losses=tuple(losses(own, y) for y in places),
+    )
+    for line in range(4):
+        factor = world.odd_lines(cell) if line % 2 else 1.0
+        yield LossLine(
+            line=line,
+            images=256,
+            positions=places,
+            losses=losses(own * factor),
+            folded_losses=losses(world.folded_wiggles(cell)),
+        )
 
 
 def insertions(cell: DegradationCell, world: World) -> Iterator[IdentityInsertion]:

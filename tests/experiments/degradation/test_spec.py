@@ -37,7 +37,7 @@ def cells(**options: object) -> list[DegradationCell]:
         ({"seed": -1}, "--seed -1"),
         ({"lr": 0.0}, "--lr 0.0"),
         ({"image_size": 3}, "--image-size 3"),
-        ({"profile": "huge"}, "--profile huge: expected quick, standard, real"),
+        ({"profile": "huge"}, "--profile huge: expected quick, standard, "),
         ({"family": "imagenet", "depths": (50,)}, "--depths 50: expected 18, 34"),
         ({"family": "imagenet", "study": ("thousand",)}, "--study thousand"),
     ],
@@ -150,15 +150,37 @@ def test_the_longest_cells_come_first() -> None:
 
 
 def test_the_thousand_layers_are_narrow_where_time_is_short() -> None:
-    grid = cells(profile="standard", study=("thousand",))
-    extreme = [cell for cell in grid if cell.depth == 1202]
-    assert [(cell.shortcut, cell.width) for cell in extreme] == [("residual", 8)]
-    assert {cell.shortcut for cell in grid if cell.depth == 110} == {
-        "plain",
-        "residual",
+    grid = cells(profile="thousand")
+    extreme = Counter(
+        (cell.shortcut, cell.treatment, cell.width, cell.recipe)
+        for cell in grid
+        if cell.depth == 1202
+    )
+    assert extreme == {
+        ("residual", "zero-gamma", 8, "one-cycle"): 5,
+        ("residual", "paper-warm-up", 8, "paper"): 5,
     }
     paper = cells(profile="paper", study=("thousand",), data_dir=None)
     assert {cell.width for cell in paper} == {16}
+
+
+def test_very_deep_networks_have_plain_controls_that_could_train() -> None:
+    grid = cells(profile="thousand")
+    deep = Counter((c.shortcut, c.treatment) for c in grid if c.depth == 110)
+    assert deep == {
+        ("plain", "standard"): 5,
+        ("plain", "paper-warm-up"): 5,
+        ("residual", "zero-gamma"): 5,
+        ("residual", "paper-warm-up"): 5,
+    }
+
+
+def test_the_landscape_is_surveyed_at_56_layers_and_where_both_train() -> None:
+    study = ("landscape",)
+    quick = [(c.depth, c.shortcut, c.seed) for c in cells(study=study)]
+    assert sorted(quick) == [(56, "plain", 0), (56, "residual", 0)]
+    standard = cells(profile="standard", study=study)
+    assert {cell.depth for cell in standard} == {32, 56}
 
 
 def test_treatments_change_what_their_row_says() -> None:

@@ -154,6 +154,7 @@ def test_every_figure_of_the_issue_is_drawn(drawn: dict[str, Figure]) -> None:
         "gradients",
         "responses",
         "lesions",
+        "landscape",
         "treatments",
     ]
 

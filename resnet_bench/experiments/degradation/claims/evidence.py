@@ -12,11 +12,13 @@ from resnet_bench.experiments.degradation.records import (
     IdentityInsertion,
     LayerResponse,
     Lesion,
+    LossLine,
     Shortcut,
     SizeCheck,
     TrainingResult,
 )
 from resnet_bench.records import Record
+from resnet_bench.statistics.estimates import geometric_mean, roughness
 from resnet_bench.store.reading import Run
 
 BySeed = Mapping[int, float]
@@ -191,6 +193,26 @@ class Evidence:
         rows = self.rows_of(Lesion, network, field)
         single = [row for row in rows if row["damage"] == "delete"]
         return grouped(single, field, statistics.median)
+
+    def depths_of(self, study: str) -> list[int]:
+        """Return the depths at which a study looks at networks, ascending."""
+        grid = self.run.grid.values()
+        return sorted({cell["depth"] for cell in grid if study in cell["studies"]})
+
+    def roughness(
+        self, network: Network, field: str = "losses", parity: int | None = None
+    ) -> BySeed:
+        """Return the geometric mean over random lines of the loss's roughness.
+
+        `parity` limits it to the even (0) or the odd (1) lines.
+        """
+        found = [
+            {"seed": row["seed"], "roughness": rough}
+            for row in self.rows_of(LossLine, network, field)
+            if parity in (None, row["line"] % 2)
+            and (rough := roughness(row[field])) is not None
+        ]
+        return grouped(found, "roughness", geometric_mean)
 
     def insertion(self, network: Network, field: str) -> BySeed:
         """Return a quantity of the identity study."""

@@ -82,6 +82,7 @@ class Case:
     deep: int = 0
     other: int = 0
     multiple: int = 1
+    treatment: str = "standard"
     words: Mapping[str, object] = field(default_factory=dict)
     lacks: str = ""
 

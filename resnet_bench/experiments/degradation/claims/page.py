@@ -15,6 +15,9 @@ WORDS = {
     "other": "M",
     "reference": "R",
     "multiple": "K",
+    "recipe": "a recipe",
+    "plain_error": "E %",
+    "residual_error": "F %",
 }
 LINE_LENGTH = 92
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from resnet_bench.catalogue import DATASETS
 from resnet_bench.experiments.degradation.claims.evidence import (
@@ -17,8 +18,12 @@ from resnet_bench.experiments.degradation.claims.judging import (
     Scale,
     Statistic,
 )
-from resnet_bench.experiments.degradation.grid import FEW_IMAGES
+from resnet_bench.experiments.degradation.grid import FEW_IMAGES, SHORTCUTS
 from resnet_bench.experiments.degradation.records import Shortcut
+from resnet_bench.present.numbers import compact
+
+#: What the treatments of very deep networks are called.
+RECIPES = {"zero-gamma": "zero last scales", "paper-warm-up": "the paper's warm-up"}
 
 
 def statistic(
@@ -98,6 +103,12 @@ def few_images_gap_growth(evidence: Evidence, case: Case) -> BySeed:
 def residual_error(evidence: Evidence, case: Case) -> BySeed:
     """Return the residual network's training error."""
     return evidence.error(Network("residual", case.deep))
+
+
+@statistic("training error of residual-{deep} with {recipe}", "%")
+def treated_error(evidence: Evidence, case: Case) -> BySeed:
+    """Return the training error of the residual network with the case's treatment."""
+    return evidence.error(Network("residual", case.deep, case.treatment))
 
 
 def plain_error(name: str, treatment: str = "standard") -> Statistic:
@@ -187,6 +198,40 @@ def plain_deletion(evidence: Evidence, case: Case) -> BySeed:
     return evidence.deletion(Network("plain", case.other))
 
 
+@statistic(
+    "roughness of the loss along random lines, plain-{deep} over residual-{deep}",
+    scale=Scale.RATIO,
+)
+def roughness_without_shortcuts(evidence: Evidence, case: Case) -> BySeed:
+    """Return the plain net's roughness around its weights over the residual net's."""
+    plain = evidence.roughness(Network("plain", case.deep))
+    return over(plain, evidence.roughness(Network("residual", case.deep)))
+
+
+@statistic(
+    "roughness of the loss along random lines, residual-{deep} with folded logits "
+    "over residual-{deep}",
+    scale=Scale.RATIO,
+)
+def roughness_when_folded(evidence: Evidence, case: Case) -> BySeed:
+    """Return the roughness of a network made rough over that of the network itself."""
+    network = Network("residual", case.deep)
+    folded = evidence.roughness(network, "folded_losses")
+    return over(folded, evidence.roughness(network))
+
+
+@statistic(
+    "roughness of the loss along two sets of random lines, residual-{deep}, the larger "
+    "over the smaller",
+    scale=Scale.RATIO,
+)
+def roughness_of_one_network(evidence: Evidence, case: Case) -> BySeed:
+    """Return how far two sets of lines disagree about one network."""
+    network = Network("residual", case.deep)
+    even, odd = (evidence.roughness(network, parity=parity) for parity in (0, 1))
+    return {seed: max(ratio, 1 / ratio) for seed, ratio in over(even, odd).items()}
+
+
 @statistic("plain-{deep} by SGD minus constructed, training error", "pp", paired=True)
 def above_constructed(evidence: Evidence, case: Case) -> BySeed:
     """Return the deep plain network's error by SGD minus that of the constructed."""
@@ -268,9 +313,48 @@ def at_middle(evidence: Evidence) -> Sequence[Case]:
     return [_case(evidence, evidence.middle)]
 
 
-def at_extreme(evidence: Evidence) -> Sequence[Case]:
-    """Judge the deepest network of the whole run."""
-    return [_case(evidence, evidence.extreme)]
+def each_landscape(evidence: Evidence) -> Sequence[Case]:
+    """Judge each depth around whose weights the loss was computed, the deepest first.
+
+    The words say how well the networks were trained: weights need not be a minimum.
+    """
+    return [
+        replace(case, words={**case.words, **_errors(evidence, case.deep)})
+        for depth in reversed(evidence.depths_of("landscape"))
+        for case in [_case(evidence, depth)]
+    ]
+
+
+def _errors(evidence: Evidence, depth: int) -> dict[str, str]:
+    """Return the mean training errors of both networks of a depth, in words."""
+    errors = {name: evidence.error(Network(name, depth)) for name in SHORTCUTS}
+    return {
+        f"{name}_error": f"{compact(fmean(found.values()))} %" if found else "unknown"
+        for name, found in errors.items()
+    }
+
+
+def deepest_landscape(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest network around whose weights the loss was computed."""
+    return each_landscape(evidence)[:1]
+
+
+def hundred_with_each_recipe(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest networks of the grid with each recipe for very deep ones."""
+    return _with_each_recipe(at_hundred(evidence))
+
+
+def thousand_with_each_recipe(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deepest network of the whole run with each recipe."""
+    return _with_each_recipe([_case(evidence, evidence.extreme)])
+
+
+def _with_each_recipe(cases: Sequence[Case]) -> Sequence[Case]:
+    return [
+        replace(case, treatment=treatment, words={**case.words, "recipe": recipe})
+        for case in cases
+        for treatment, recipe in RECIPES.items()
+    ]
 
 
 def at_hundred(evidence: Evidence) -> Sequence[Case]:

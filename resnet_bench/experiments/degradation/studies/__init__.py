@@ -11,6 +11,7 @@ from resnet_bench.experiments.degradation.records import (
 )
 from resnet_bench.experiments.degradation.studies.anysize import AnySize
 from resnet_bench.experiments.degradation.studies.base import Study
+from resnet_bench.experiments.degradation.studies.landscape import Landscape
 from resnet_bench.experiments.degradation.studies.mechanism import (
     Constructed,
     Gradients,
@@ -35,6 +36,7 @@ ROWS: tuple[Study, ...] = (
     Identity(),
     Response(),
     Lesions(),
+    Landscape(),
     Thousand(),
     OtherShortcuts(),
     Controls(),

@@ -20,6 +20,10 @@ from resnet_bench.experiments.degradation.records import (
     TrainingResult,
 )
 from resnet_bench.experiments.degradation.view.frames import Material, material
+from resnet_bench.experiments.degradation.view.landscape import (
+    landscape,
+    landscape_where_both_train,
+)
 from resnet_bench.experiments.degradation.view.mechanism import (
     gradient_map,
     lesions,
@@ -44,6 +48,8 @@ FIGURES: dict[str, Callable[[Material], Figure | None]] = {
     "gradients": gradient_map,
     "responses": responses,
     "lesions": lesions,
+    "landscape": landscape,
+    "landscape-where-both-train": landscape_where_both_train,
     "treatments": treatments,
 }
 
