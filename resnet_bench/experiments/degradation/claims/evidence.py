@@ -197,7 +197,8 @@ class Evidence:
     def depths_of(self, study: str) -> list[int]:
         """Return the depths at which a study looks at networks, ascending."""
         grid = self.run.grid.values()
-        return sorted({cell["depth"] for cell in grid if study in cell["studies"]})
+        looked_at = [cell for cell in grid if study in cell.get("studies", ())]
+        return sorted({cell["depth"] for cell in looked_at})
 
     def roughness(
         self, network: Network, field: str = "losses", parity: int | None = None
