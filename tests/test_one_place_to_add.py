@@ -113,7 +113,7 @@ STATISTIC = """
 def _layers(evidence, case):
     return {row["seed"]: row["layers"] for row in evidence.rows(LayerCount)}
 
-LAYERS = Statistic("number of layers", _layers, scale=Scale.EXACT)
+LAYERS = Statistic("number of layers", _layers, rule=Rule.WORST)
 """
 
 EXECUTOR = """
@@ -187,11 +187,12 @@ def add_a_study(degradation: Path) -> None:
     insert(rows, "\nROWS", f"from {home}.studies.layers import Layers\n")
     insert(rows, "    AnySize(),\n", "    Layers(),\n")
     claims = degradation / "claims" / "claims.py"
-    names = f"from {home}.claims.judging import Case, Scale, Statistic\n"
+    names = f"from {home}.claims.evidence import Case\n"
+    names += f"from {home}.claims.rules import Rule, Statistic\n"
     names += f"from {home}.studies.layers import LayerCount\n"
     insert(claims, "\nABOVE, BELOW", names)
     insert(claims, "#: In the order in which they are shown.", STATISTIC)
-    insert(claims, '    Claim(\n        name="depth-degradation"', CLAIM)
+    insert(claims, '    Claim(\n        name="depth-residual-trains"', CLAIM)
 
 
 def add_a_place_to_run(execution: Path) -> None:

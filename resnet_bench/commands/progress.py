@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from resnet_bench.execution.base import Ended, Event, Recorded, Started
 from resnet_bench.experiments.base import Note
 from resnet_bench.output import Output, printable
+from resnet_bench.present.numbers import duration
 from resnet_bench.records import Cell
 
 if TYPE_CHECKING:
@@ -151,18 +152,6 @@ class Tracker:
 def counted(number: int, noun: str) -> str:
     """Return a number of things: `1 cell`, `2 cells`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def duration(seconds: float | None) -> str:
-    """Return seconds in a person's units: `8 s`, `3 min 20 s`, `1 h 05 min`."""
-    if seconds is None:
-        return "?"
-    whole = round(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Display(Protocol):

@@ -15,7 +15,6 @@ from resnet_bench.commands.progress import (
     LiveDisplay,
     PlainDisplay,
     Tracker,
-    duration,
     trying,
 )
 from resnet_bench.engine.cpu import usable_cores
@@ -46,6 +45,7 @@ from resnet_bench.options import (
 )
 from resnet_bench.output import Output, to_stderr
 from resnet_bench.present.exports import check_exports, conclude
+from resnet_bench.present.numbers import duration
 from resnet_bench.present.shown import Shown
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.checking import naming, odd_fields

@@ -40,3 +40,15 @@ def bracketed(interval: Interval) -> str:
         return f"{compact(interval.estimate)} [?]"
     low, high = compact(interval.low), compact(interval.high)
     return f"{compact(interval.estimate)} [{low}, {high}]"
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds in a person's units: `8 s`, `3 min 20 s`, `1 h 05 min`."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

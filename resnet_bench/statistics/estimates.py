@@ -17,18 +17,9 @@ from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS, Inte
 
 Samples = Sequence[float] | NDArray[np.float64]
 
-#: From this many paired seeds on a sign-flip p can fall below 0.05 (2 / 2**6).
-SEEDS_FOR_P_VALUE = 6
-
 #: Samples from which an order statistic bounds a percentile from above at 95 %
 #: (0.9**29 and 0.99**299 fall below 0.05).
 SAMPLES_FOR_PERCENTILE = {90: 29, 99: 299}
-
-#: Up to this many differences all sign patterns are enumerated (2**20 sums).
-EXACT_SIGN_FLIPS = 20
-
-#: Random sign patterns drawn beyond that, from a fixed seed.
-DRAWN_SIGN_FLIPS = 100_000
 
 
 def finite(samples: Samples) -> NDArray[np.float64]:
@@ -53,6 +44,40 @@ def mean_interval(samples: Samples, confidence: float = 0.95) -> Interval:
     error = float(values.std(ddof=1)) / math.sqrt(values.size)
     half = float(stats.t.ppf(0.5 + confidence / 2, values.size - 1)) * error
     return Interval(mean, mean - half, mean + half, values.size)
+
+
+def mean_p(samples: Samples, value: float) -> float:
+    """Return the two-sided p of Student's t test that the mean is `value`.
+
+    Samples without any spread decide by their own value: p is 0, or 1 where it is the
+    one tested. Raises ValueError for fewer than two.
+    """
+    values = finite(samples)
+    if values.size < 2:
+        raise ValueError("one sample has no spread")
+    distance = abs(float(values.mean()) - value)
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    if error == 0:
+        return float(distance == 0)
+    return 2 * float(stats.t.sf(distance / error, values.size - 1))
+
+
+def right_shares(packed: Sequence[str], images: int) -> NDArray[np.float64]:
+    """Return the share of rows that answered each image rightly.
+
+    A row holds a bit per image, the first one highest, in hexadecimal.
+    """
+    rows = [np.frombuffer(bytes.fromhex(each), np.uint8) for each in packed]
+    bits = np.array([np.unpackbits(row)[:images] for row in rows], np.float64)
+    shares: NDArray[np.float64] = bits.mean(axis=0)
+    return shares
+
+
+def points_over_images(shares: Samples) -> float:
+    """Return half of the 95 % interval over images of a mean of shares, in points."""
+    values = finite(shares)
+    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    return 100 * float(stats.norm.ppf(0.975)) * error
 
 
 def stratified_interval(strata: Sequence[Sequence[float]]) -> Interval:
@@ -257,27 +282,6 @@ def roughness(curve: Samples) -> float | None:
     if values.size < 3 or not np.isfinite(values).all() or not np.ptp(values):
         return None
     return float(np.sqrt(np.mean(np.diff(values, 2) ** 2)) / np.ptp(values))
-
-
-def sign_flip_p(differences: Samples) -> float:
-    """Return the two-sided p of the paired sign-flip test of a zero mean.
-
-    Exact over all sign patterns up to 20 differences; beyond, from 100,000 random
-    patterns of a fixed seed with the observed one counted (Phipson and Smyth 2010).
-    """
-    values = finite(differences)
-    observed = abs(values.sum())
-    # Patterns that tie with the observed one must count as ties despite rounding.
-    threshold = observed - 1e-9 * float(np.abs(values).sum())
-    if values.size > EXACT_SIGN_FLIPS:
-        generator = np.random.default_rng(0)
-        signs = generator.choice((-1.0, 1.0), size=(DRAWN_SIGN_FLIPS, values.size))
-        extreme = int((np.abs(signs @ values) >= threshold).sum())
-        return (extreme + 1) / (DRAWN_SIGN_FLIPS + 1)
-    sums = np.zeros(1)
-    for value in values:
-        sums = np.concatenate((sums - value, sums + value))
-    return float((np.abs(sums) >= threshold).mean())
 
 
 def percentile(samples: Samples, percent: int) -> float | None:

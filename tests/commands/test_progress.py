@@ -13,11 +13,11 @@ from resnet_bench.commands.progress import (
     LiveDisplay,
     PlainDisplay,
     Tracker,
-    duration,
     trying,
 )
 from resnet_bench.execution.base import Ended, Recorded, Started
 from resnet_bench.output import DisplayOptions, Output
+from resnet_bench.present.numbers import duration
 from resnet_bench.records import Cell
 
 

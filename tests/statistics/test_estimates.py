@@ -1,6 +1,4 @@
-import itertools
 import math
-import operator
 
 import numpy as np
 import pytest
@@ -124,29 +122,6 @@ def test_hodges_lehmann_resists_one_wild_pair() -> None:
     assert wild.estimate == pytest.approx(calm.estimate, abs=0.02)
 
 
-@given(st.lists(st.integers(-9, 9), min_size=1, max_size=7))
-def test_sign_flip_p_counts_every_pattern_of_signs(samples: list[int]) -> None:
-    patterns = list(itertools.product((-1, 1), repeat=len(samples)))
-    extreme = [
-        signs
-        for signs in patterns
-        if abs(sum(map(operator.mul, signs, samples))) >= abs(sum(samples))
-    ]
-    assert statistics.sign_flip_p(samples) == len(extreme) / len(patterns)
-
-
-def test_sign_flip_p_of_six_equal_signs_is_the_smallest_possible() -> None:
-    assert statistics.sign_flip_p([1, 2, 3, 4, 5, 6]) == 2 / 64
-
-
-def test_sign_flip_p_of_many_seeds_is_drawn_and_reproducible() -> None:
-    differences = np.linspace(-1, 3, 25)
-    first = statistics.sign_flip_p(differences)
-    assert first == statistics.sign_flip_p(differences)
-    assert 0 < first < 0.01
-    assert statistics.sign_flip_p(np.linspace(-1, 1, 25)) > 0.9
-
-
 def test_percentiles_are_withheld_until_the_sample_carries_them() -> None:
     values = [float(value) for value in range(1, 301)]
     assert statistics.percentile(values[:28], 90) is None
@@ -225,3 +200,27 @@ def test_the_roughness_of_a_constant_or_broken_curve_is_unknown(
     curve: list[float],
 ) -> None:
     assert statistics.roughness(curve) is None
+
+
+def test_p_of_a_mean_is_where_its_interval_ends() -> None:
+    samples = [1.0, 2.0, 4.0]
+    interval = statistics.mean_interval(samples)
+    assert statistics.mean_p(samples, interval.low) == pytest.approx(0.05)
+    assert statistics.mean_p(samples, interval.estimate) == pytest.approx(1.0)
+
+
+def test_equal_samples_decide_by_their_value() -> None:
+    assert statistics.mean_p([3.0, 3.0], 3.0) == 1.0
+    assert statistics.mean_p([3.0, 3.0], 2.0) == 0.0
+    with pytest.raises(ValueError, match="no spread"):
+        statistics.mean_p([3.0], 2.0)
+
+
+def test_packed_answers_become_the_share_of_rows_that_were_right() -> None:
+    assert statistics.right_shares(["c0", "a0"], 4).tolist() == [1.0, 0.5, 0.5, 0.0]
+
+
+def test_images_leave_half_a_normal_interval() -> None:
+    shares = [0.0] * 50 + [1.0] * 50
+    expected = 100 * 1.96 * 0.5 / 10
+    assert statistics.points_over_images(shares) == pytest.approx(expected, rel=0.02)

@@ -36,7 +36,8 @@ class Degradation(Experiment[Config, DegradationCell]):
         "batch-norm statistics recomputed exactly. Never the best epoch.",
         "The test set is read once, at the end. Its sampling error is Wilson's "
         "interval.",
-        "Intervals are Student's t over seeds, plain and residual paired. A "
+        "Claims about trainings count seeds, by exact tests; intervals, of gradients "
+        "and other means, are Student's t over seeds, plain and residual paired. A "
         "network that diverged counts as chance.",
         "A claim is SUPPORTED or REFUTED by a margin that was fixed before the run, "
         "under the number of training steps that its sentence names.",

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from resnet_bench.engine.training.evaluation import packed
 from resnet_bench.experiments.degradation.records import (
     Construction,
     CurvePoint,
@@ -98,6 +101,7 @@ class World:
     inserted_error: Of = lambda cell: 0.0 if cell.shortcut == "residual" else 90.0
     later_loss: Of = lambda cell: 0.01 * jitter(cell)
     constructed_difference: Of = lambda cell: 2e-6
+    test_images: int = 10_000
     diverged: Callable[[DegradationCell], bool] = lambda cell: False
     adaptive_accepts: Callable[[int], bool] = lambda size: True
     flatten_accepts: Callable[[int], bool] = lambda size: size == 32
@@ -153,7 +157,7 @@ def result(cell: DegradationCell, world: World) -> TrainingResult:
         diverged=diverged,
         diverged_at_step=7 if diverged else None,
         train_images_used=cell.train_images or 1437,
-        test_images=360,
+        test_images=world.test_images,
         classes=10,
         skipped_images=0,
         recalibration_images=1437,
@@ -168,7 +172,15 @@ def result(cell: DegradationCell, world: World) -> TrainingResult:
         test_loss=loss,
         seconds=1.0,
         step_seconds=0.01,
+        right_test_answers=None if diverged else answers(test, world.test_images),
     )
+
+
+def answers(error_percent: float, images: int) -> str:
+    """Return answers of which the last ones are wrong, as records keep them."""
+    wrong = round(error_percent / 100 * images)
+    right = torch.arange(images) < images - wrong
+    return packed(right)
 
 
 def curve(cell: DegradationCell, world: World) -> Iterator[CurvePoint]:

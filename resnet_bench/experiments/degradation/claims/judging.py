@@ -1,153 +1,25 @@
-"""What a claim is, and how a run judges it: paired seeds against a fixed margin."""
+"""What a claim is, and how a run judges it by rules and margins fixed before."""
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum, StrEnum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from resnet_bench.experiments.degradation.claims.evidence import BySeed, Evidence
-from resnet_bench.present.numbers import bracketed, compact
-from resnet_bench.statistics.estimates import (
-    SEEDS_FOR_P_VALUE,
-    geometric_interval,
-    mean_interval,
-    sign_flip_p,
+from resnet_bench.experiments.degradation.claims.evidence import Case, Evidence
+from resnet_bench.experiments.degradation.claims.rules import Criterion, Finding, find
+from resnet_bench.present.numbers import duration
+from resnet_bench.statistics.verdicts import Verdict, holm
+
+#: The bounds in a row whose rule has no interval.
+NO_BOUNDS = {"low": None, "high": None}
+
+#: Verdicts of one criterion that a claim takes over, the strongest first.
+STRONGEST = (
+    Verdict.REFUTED,
+    Verdict.AT_FLOOR,
+    Verdict.NO_DIFFERENCE,
+    Verdict.NO_VERDICT,
+    Verdict.INCONCLUSIVE,
 )
-from resnet_bench.statistics.intervals import Interval
-from resnet_bench.statistics.verdicts import Verdict
-
-
-class Scale(Enum):
-    """How the seeds' values become an interval.
-
-    MEAN is Student's t. RATIO is Student's t on logarithms. EXACT is for what must
-    hold of every network without exception: the worst value, which has no spread.
-    """
-
-    MEAN = "mean"
-    RATIO = "ratio"
-    EXACT = "exact"
-
-    @property
-    def least_seeds(self) -> int:
-        """The seeds below which nothing can be decided."""
-        return 1 if self is Scale.EXACT else 2
-
-    def interval(self, samples: Sequence[float]) -> Interval:
-        """Return the interval of at least one sample."""
-        if self is Scale.RATIO:
-            return geometric_interval(samples)
-        if self is Scale.MEAN:
-            return mean_interval(samples)
-        worst = max(samples)
-        return Interval(worst, worst, worst, len(samples))
-
-
-class Relation(StrEnum):
-    """On which side of its margin a claim says that a quantity lies."""
-
-    ABOVE = ">"
-    BELOW = "<"
-    AT_MOST = "≤"
-
-    def verdict(self, interval: Interval, margin: float) -> Verdict:
-        """Return what the interval says; one that holds the margin says nothing."""
-        low, high = interval.low, interval.high
-        holds = {
-            Relation.ABOVE: low > margin,
-            Relation.BELOW: high < margin,
-            Relation.AT_MOST: high <= margin,
-        }
-        fails = high < margin if self is Relation.ABOVE else low > margin
-        if holds[self]:
-            return Verdict.SUPPORTED
-        return Verdict.REFUTED if fails else Verdict.INCONCLUSIVE
-
-
-#: The bounds in a row of a claim whose networks no seed has.
-NOTHING_MEASURED = {"estimate": None, "low": None, "high": None, "n": 0}
-
-#: What stands for a depth that the grid lacks: of a network, and of its layers.
-MISSING = {"deep": ("deeper", "more"), "other": ("shallower", "fewer")}
-
-
-@dataclass(frozen=True)
-class Case:
-    """The networks that a claim is judged on; depth 0 where the run lacks them.
-
-    `words` fill the places in the claim's sentences; `lacks` says what is missing.
-    """
-
-    deep: int = 0
-    other: int = 0
-    multiple: int = 1
-    treatment: str = "standard"
-    words: Mapping[str, object] = field(default_factory=dict)
-    lacks: str = ""
-
-    def fill(self, text: str) -> str:
-        """Return `text` with this case's depths and words in their places.
-
-        A network that the grid lacks is described: "a deeper plain net".
-        """
-        for name, depth in (("deep", self.deep), ("other", self.other)):
-            if not depth:
-                text = _describe_missing(text, name)
-        depths = {"deep": self.deep, "other": self.other, "multiple": self.multiple}
-        return text.format(**{**depths, **self.words})
-
-
-def _describe_missing(text: str, name: str) -> str:
-    """Put words in the place of the networks that `name` would have named."""
-    adjective, count = MISSING[name]
-    place = rf"\{{{name}\}}"
-    text = re.sub(rf"the trained (plain|residual)-{place}", r"a trained \1 net", text)
-    text = re.sub(rf"(plain|residual)-{place}", rf"a {adjective} \1 net", text)
-    return re.sub(place, count, text)
-
-
-#: Gives a number per seed, from the run and the case's networks.
-Samples = Callable[[Evidence, Case], BySeed]
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """What is compared, in words with places for depths, and how it is computed.
-
-    A quantity that is a paired difference can be tested by flipping signs.
-    """
-
-    words: str
-    samples: Samples
-    unit: str = ""
-    scale: Scale = Scale.MEAN
-    paired: bool = False
-
-    def __call__(self, evidence: Evidence, case: Case) -> BySeed:
-        """Return the statistic of every seed that has its networks."""
-        return self.samples(evidence, case)
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """A statistic that must lie on one side of its margin.
-
-    `margins` holds exceptions by data set.
-    """
-
-    statistic: Statistic
-    relation: Relation
-    margin: float
-    margins: Mapping[str, float] = field(default_factory=dict)
-
-    def margin_for(self, dataset: str) -> float:
-        """Return the margin that was fixed for a data set."""
-        return self.margins.get(dataset, self.margin)
-
-    def rule(self, margin: float) -> str:
-        """Return what must be so, such as `> 10 pp`."""
-        return f"{self.relation} {compact(margin)} {self.statistic.unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -184,67 +56,36 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A criterion as a run has it; `interval` is None where no seed has the networks.
-
-    `p_value` is the sign-flip test's, from 6 seeds on; it never decides.
-    """
-
-    criterion: Criterion
-    statistic: str
-    margin: float
-    interval: Interval | None = None
-    verdict: Verdict = Verdict.INCONCLUSIVE
-    p_value: float | None = None
-
-    @property
-    def seeds(self) -> int:
-        """The seeds that have every network the criterion needs."""
-        return self.interval.samples if self.interval else 0
-
-    @property
-    def measured(self) -> str:
-        """The estimate with its interval and the rule, as short as it can be."""
-        rule = self.criterion.rule(self.margin)
-        if self.interval is None:
-            return f"— {rule}"
-        if self.criterion.statistic.scale is Scale.EXACT:
-            return f"{compact(self.interval.estimate)} {rule}"
-        return f"{bracketed(self._clean(self.interval))} {rule}"
-
-    def _clean(self, interval: Interval) -> Interval:
-        """Return percentages without dust: rounded to hundredths."""
-        if not self.criterion.statistic.unit:
-            return interval
-        return replace(
-            interval,
-            estimate=round(interval.estimate, 2),
-            low=round(interval.low, 2),
-            high=round(interval.high, 2),
-        )
-
-    @property
-    def reason(self) -> str:
-        """What was found, and why it decides or does not."""
-        if self.interval is None:
-            return f"{self.statistic}: no seed has every network that this needs"
-        found = f"{self.statistic}: {self.measured}"
-        if self.seeds < self.criterion.statistic.scale.least_seeds:
-            return f"{found}: one seed has no interval, at least two are needed"
-        if self.verdict is Verdict.INCONCLUSIVE:
-            return f"{found}: the interval holds the margin"
-        return found
-
-
-@dataclass(frozen=True)
 class Judged:
-    """A claim with its verdict in one run, for one case."""
+    """A claim with what a run found of it, for one case.
+
+    `failed_control` names the control whose support is missing; `advice` says how many
+    seeds would decide, and how long they take.
+    """
 
     claim: Claim
     case: Case
     findings: tuple[Finding, ...]
-    verdict: Verdict
-    why: str
+    failed_control: str = ""
+    advice: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """SUPPORTED if all criteria hold, else the strongest that is said of one."""
+        found = {finding.verdict for finding in self.findings}
+        if found != {Verdict.SUPPORTED}:
+            return next(verdict for verdict in STRONGEST if verdict in found)
+        return Verdict.INCONCLUSIVE if self.failed_control else Verdict.SUPPORTED
+
+    @property
+    def why(self) -> str:
+        """What was found, by criterion, and what would decide."""
+        if self.case.lacks:
+            return self.case.lacks
+        reasons = [finding.reason for finding in self.findings]
+        if self.failed_control:
+            reasons.insert(0, f"the control {self.failed_control} is not supported")
+        return "; ".join([*reasons, *([self.advice] if self.advice else [])])
 
     @property
     def deciding(self) -> Finding:
@@ -255,6 +96,14 @@ class Judged:
     def seeds(self) -> int:
         """The seeds behind the weakest criterion."""
         return min(finding.seeds for finding in self.findings)
+
+    @property
+    def wanted_seeds(self) -> int | None:
+        """The seeds that would decide; None where it is decided or nobody knows."""
+        if self.verdict not in (Verdict.NO_VERDICT, Verdict.INCONCLUSIVE):
+            return None
+        wanted = [finding.wanted_seeds for finding in self.findings]
+        return None if self.case.lacks else max(filter(None, wanted), default=None)
 
     @property
     def sentence(self) -> str:
@@ -284,74 +133,81 @@ def judge_all(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
         if claim.study in evidence.studies
         for case in claim.cases(evidence)
     ]
-    verdicts = {each.claim.name: each.verdict for each in judged}
-    return [_with_control(each, verdicts) for each in judged]
+    corrected = list(_corrected(judged))
+    supported = {
+        each.claim.name for each in corrected if each.verdict is Verdict.SUPPORTED
+    }
+    controlled = [
+        replace(each, failed_control=control)
+        if (control := each.claim.control) and control not in supported
+        else each
+        for each in corrected
+    ]
+    return [replace(each, advice=advice(each, evidence)) for each in controlled]
 
 
 def judge(claim: Claim, evidence: Evidence, case: Case) -> Judged:
-    """Return the claim's verdict, whatever its control says."""
-    findings = tuple(find(criterion, evidence, case) for criterion in claim.criteria)
-    why = case.lacks or "; ".join(finding.reason for finding in findings)
-    return Judged(claim, case, findings, _joint(findings), why)
+    """Return what the run found, before it is seen beside other claims."""
+    on = evidence.on(case.dataset)
+    findings = tuple(find(criterion, on, case) for criterion in claim.criteria)
+    return Judged(claim, case, findings)
 
 
-def find(criterion: Criterion, evidence: Evidence, case: Case) -> Finding:
-    """Return what the run says about one criterion."""
-    statistic = criterion.statistic
-    by_seed = {} if case.lacks else statistic(evidence, case)
-    samples = [by_seed[seed] for seed in sorted(by_seed)]
-    margin = criterion.margin_for(evidence.dataset)
-    finding = Finding(criterion, case.fill(statistic.words), margin)
-    if not samples:
-        return finding
-    interval = statistic.scale.interval(samples)
-    verdict = Verdict.INCONCLUSIVE
-    if len(samples) >= statistic.scale.least_seeds:
-        verdict = criterion.relation.verdict(interval, margin)
-    tested = statistic.paired and len(samples) >= SEEDS_FOR_P_VALUE
-    p_value = sign_flip_p(samples) if tested else None
-    return replace(finding, interval=interval, verdict=verdict, p_value=p_value)
+def _corrected(judged: Sequence[Judged]) -> Iterator[Judged]:
+    """Yield the claims with the p of t tests adjusted for all those of their study."""
+    tests: dict[str, list[tuple[int, int]]] = {}
+    p_values: dict[tuple[int, int], float] = {}
+    for row, each in enumerate(judged):
+        for number, finding in enumerate(each.findings):
+            if finding.rule.tests_means and finding.p_value is not None:
+                tests.setdefault(each.claim.study, []).append((row, number))
+                p_values[row, number] = finding.p_value
+    for places in tests.values():
+        adjusted = holm([p_values[place] for place in places])
+        p_values |= dict(zip(places, adjusted, strict=True))
+    for row, each in enumerate(judged):
+        findings = tuple(
+            replace(finding, p_value=p_values.get((row, number), finding.p_value))
+            for number, finding in enumerate(each.findings)
+        )
+        yield replace(each, findings=findings)
 
 
-def _joint(findings: Sequence[Finding]) -> Verdict:
-    """Return SUPPORTED if all criteria hold, REFUTED if one surely does not."""
-    verdicts = {finding.verdict for finding in findings}
-    if verdicts == {Verdict.SUPPORTED}:
-        return Verdict.SUPPORTED
-    if Verdict.REFUTED in verdicts:
-        return Verdict.REFUTED
-    return Verdict.INCONCLUSIVE
-
-
-def _with_control(judged: Judged, verdicts: Mapping[str, Verdict]) -> Judged:
-    """Return `judged`, its support withdrawn if its positive control failed."""
-    control = judged.claim.control
-    failed = control and verdicts.get(control) is not Verdict.SUPPORTED
-    if not failed or judged.verdict is not Verdict.SUPPORTED:
-        return judged
-    why = f"the control {control} is not supported; {judged.why}"
-    return replace(judged, verdict=Verdict.INCONCLUSIVE, why=why)
+def advice(judged: Judged, evidence: Evidence) -> str:
+    """Return how many seeds would decide and how long they take; empty if unknown."""
+    seeds = judged.wanted_seeds
+    if seeds is None:
+        return ""
+    seconds = evidence.seconds_with(seeds)
+    takes = "" if seconds is None else f", about {duration(seconds)}"
+    return f"--seeds {seeds} could decide{takes}"
 
 
 def claim_row(judged: Judged, run_id: str) -> dict[str, Any]:
     """Return a verdict as plain values; an unknown bound is None.
 
-    Interval and margin are those of the first criterion, whose seeds `n` counts;
-    `why` names every criterion, and `seeds` counts those of the weakest.
+    Statistic, estimate and margin are those of the first criterion; `test` is the rule
+    that decides it, `holding` counts the seeds in which it holds and `p_value` is
+    Fisher's or that of the t test, adjusted by Holm. `why` names every criterion, and
+    `seeds` counts those of the weakest.
     """
     claim, finding = judged.claim, judged.deciding
-    interval = finding.interval.json if finding.interval else NOTHING_MEASURED
+    bounds = finding.interval.json if finding.interval else NO_BOUNDS
     return {
         "study": claim.study,
         "name": claim.name,
         "claim": judged.sentence,
-        "statistic": finding.statistic,
-        **interval,
+        "statistic": finding.words,
+        "test": finding.rule.value,
+        "holding": finding.holding,
+        **bounds,
+        "estimate": finding.estimate,
+        "n": finding.seeds,
         "unit": finding.criterion.statistic.unit or "1",
         "relation": str(finding.criterion.relation),
         "margin": finding.margin,
         "seeds": judged.seeds,
-        "sign_flip_p": finding.p_value,
+        "p_value": finding.p_value,
         "verdict": str(judged.verdict),
         "why": judged.why,
         "conclusion": judged.conclusion,

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from textwrap import fill
 
 from resnet_bench.experiments.degradation.claims.claims import CLAIMS
-from resnet_bench.experiments.degradation.claims.judging import Claim, Criterion
+from resnet_bench.experiments.degradation.claims.judging import Claim
+from resnet_bench.experiments.degradation.claims.rules import Criterion, Rule
 from resnet_bench.experiments.degradation.studies import STUDIES
+from resnet_bench.statistics.verdicts import needed, power
 
 #: What stands on the page for what every run fills in.
 WORDS = {
@@ -18,19 +20,63 @@ WORDS = {
     "recipe": "a recipe",
     "plain_error": "E %",
     "residual_error": "F %",
+    "data": "",
 }
 LINE_LENGTH = 92
 
+#: How each rule comes to SUPPORTED and to REFUTED.
+DECIDED = {
+    Rule.COUNTED: (
+        "SUPPORTED if the criterion holds in most seeds: {counts}; REFUTED if it fails "
+        "in as many (exact binomial test, one-sided 5 % each way)."
+    ),
+    Rule.FISHER: (
+        "SUPPORTED if it holds in more seeds of the second network than of the first, "
+        "REFUTED if in fewer (Fisher's exact test, two-sided p ≤ 0.05)."
+    ),
+    Rule.T: (
+        "SUPPORTED if it holds of the mean over seeds, REFUTED if it does not, where "
+        "Student's t test against the margin says p ≤ 0.05 after Holm's correction for "
+        "all t tests of the study."
+    ),
+    Rule.LOG_T: "the same for the geometric mean.",
+    Rule.WORST: "SUPPORTED if it holds of every value, REFUTED if it fails of one.",
+}
+
+#: Numbers of seeds that profiles have, and shares that the table of power names.
+SEEDS = (5, 8, 11)
+SHARES = (0.5, 0.8, 0.9, 0.95)
+
+POWER = (
+    "How often counting says SUPPORTED, by the share of all possible seeds in which a "
+    "criterion holds. At one half it must not, and does in at most 5 % of runs."
+)
+
 
 def rendered() -> str:
-    """Return a section per study, and in it each claim with its margins and papers."""
-    parts: list[str] = []
+    """Return the rules, and by study each claim with its margins and papers."""
+    counts = ", ".join(f"{needed(seeds)} of {seeds}" for seeds in SEEDS)
+    rules = [
+        _wrapped(f"- **{rule.value}**: {words.format(counts=counts)}", indent="  ")
+        for rule, words in DECIDED.items()
+    ]
+    parts = ["## Rules", "\n".join(rules), _wrapped(POWER), _power()]
     for study in STUDIES.values():
         parts.append(f"## {study.name}: {study.question}")
         for claim in CLAIMS:
             if claim.study == study.name:
                 parts += [f"### {claim.name}", *_explained(claim)]
     return "\n\n".join(parts)
+
+
+def _power() -> str:
+    """Return a table of how often "in most seeds" is SUPPORTED, by the true share."""
+    head = [f"{share:.0%} of all seeds".replace("%", " %") for share in SHARES]
+    lines = [["seeds", "needed", *head], ["---"] * (2 + len(head))]
+    for seeds in SEEDS:
+        powers = [f"{100 * power(share, seeds):.0f} %" for share in SHARES]
+        lines.append([str(seeds), str(needed(seeds)), *powers])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _explained(claim: Claim) -> Iterator[str]:
@@ -46,17 +92,19 @@ def _explained(claim: Claim) -> Iterator[str]:
 
 
 def _rule(criterion: Criterion) -> str:
-    """Return what is measured and the margins that it must clear, as a list item."""
-    words = criterion.statistic.words.format(**WORDS)
-    rule = criterion.rule(criterion.margin)
+    """Return what is measured, its margins and its rule, as a list item."""
+    statistic = criterion.statistic
+    rule = criterion.bound(criterion.margin)
     by_margin: dict[float, list[str]] = {}
     for dataset, margin in criterion.margins.items():
         by_margin.setdefault(margin, []).append(dataset)
     exceptions = [
-        f" (`{criterion.rule(margin)}` on {', '.join(names)})"
+        f" (`{criterion.bound(margin)}` on {', '.join(names)})"
         for margin, names in by_margin.items()
     ]
-    return _wrapped(f"- {words}: `{rule}`{''.join(exceptions)}", indent="  ")
+    alike = ", NO DIFFERENCE or AT FLOOR" if statistic.arms else ""
+    text = f"- {statistic.words.format(**WORDS)}: `{rule}`{''.join(exceptions)}"
+    return _wrapped(f"{text}; {statistic.rule.value}{alike}", indent="  ")
 
 
 def _wrapped(text: str, indent: str = "") -> str:

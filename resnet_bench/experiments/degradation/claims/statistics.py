@@ -7,15 +7,16 @@ from statistics import fmean
 from resnet_bench.catalogue import DATASETS
 from resnet_bench.experiments.degradation.claims.evidence import (
     BySeed,
+    Case,
     Evidence,
     Network,
     minus,
     over,
 )
-from resnet_bench.experiments.degradation.claims.judging import (
-    Case,
+from resnet_bench.experiments.degradation.claims.rules import (
+    Arms,
+    Rule,
     Samples,
-    Scale,
     Statistic,
 )
 from resnet_bench.experiments.degradation.grid import FEW_IMAGES, SHORTCUTS
@@ -27,76 +28,112 @@ RECIPES = {"zero-gamma": "zero last scales", "paper-warm-up": "the paper's warm-
 
 
 def statistic(
-    words: str, unit: str = "", *, scale: Scale = Scale.MEAN, paired: bool = False
+    words: str, unit: str = "", *, rule: Rule = Rule.COUNTED, arms: Arms | None = None
 ) -> Callable[[Samples], Statistic]:
     """Make a statistic of the function below, named by these words."""
-    return lambda samples: Statistic(words, samples, unit, scale, paired)
+    return lambda samples: Statistic(words, samples, unit, rule, arms)
 
 
-def _growth(evidence: Evidence, case: Case, shortcut: Shortcut) -> BySeed:
-    """Return the training error at the deep depth minus that at the reference."""
+def difference(words: str, rule: Rule = Rule.COUNTED) -> Callable[[Arms], Statistic]:
+    """Make one of two networks' errors: the one claimed to be worse minus the other."""
+
+    def make(arms: Arms) -> Statistic:
+        def samples(evidence: Evidence, case: Case) -> BySeed:
+            return minus(*arms(evidence, case))
+
+        return Statistic(words, samples, "pp", rule, arms)
+
+    return make
+
+
+def plain_and_residual(evidence: Evidence, case: Case) -> tuple[BySeed, BySeed]:
+    """Return both networks' training error at the deep depth."""
+    depth, budget = case.deep, case.multiple
+    plain = Network("plain", depth, budget=budget)
+    residual = Network("residual", depth, budget=budget)
+    return evidence.error(plain), evidence.error(residual)
+
+
+trained_apart = difference(
+    "seeds whose network trained, plain-{deep} against residual-{deep}", Rule.FISHER
+)(plain_and_residual)
+
+
+def _deep_and_reference(
+    evidence: Evidence, case: Case, shortcut: Shortcut
+) -> tuple[BySeed, BySeed]:
+    """Return the training errors at the deep depth and at the reference."""
     deep = Network(shortcut, case.deep, budget=case.multiple)
     reference = Network(shortcut, evidence.reference, budget=case.multiple)
-    return minus(evidence.error(deep), evidence.trained_error(reference))
+    return evidence.error(deep), evidence.trained_error(reference)
 
 
-@statistic("plain-{deep} − plain-{reference}, training error", "pp", paired=True)
-def plain_growth(evidence: Evidence, case: Case) -> BySeed:
+@difference("plain-{deep} − plain-{reference}, training error")
+def plain_growth(evidence: Evidence, case: Case) -> tuple[BySeed, BySeed]:
     """Return what depth costs the plain network."""
-    return _growth(evidence, case, "plain")
+    return _deep_and_reference(evidence, case, "plain")
 
 
-@statistic("residual-{deep} − residual-{reference}, training error", "pp", paired=True)
+@statistic("residual-{deep} − residual-{reference}, training error", "pp")
 def residual_growth(evidence: Evidence, case: Case) -> BySeed:
     """Return what depth costs the residual network."""
-    return _growth(evidence, case, "residual")
+    return minus(*_deep_and_reference(evidence, case, "residual"))
 
 
 @statistic(
     "D = (plain-{deep} − plain-{reference}) − (residual-{deep} − "
     "residual-{reference}), training error",
     "pp",
-    paired=True,
+    arms=plain_and_residual,
 )
 def excess(evidence: Evidence, case: Case) -> BySeed:
     """Return D: what depth costs the plain network beyond the residual one."""
     return minus(plain_growth(evidence, case), residual_growth(evidence, case))
 
 
-@statistic("D after 1× minus D after {multiple}× the steps", "pp", paired=True)
+@statistic("D after 1× minus D after {multiple}× the steps", "pp")
 def excess_shrinks(evidence: Evidence, case: Case) -> BySeed:
     """Return D after one budget minus D after the longer one, same seeds."""
-    return minus(excess(evidence, Case(case.deep)), excess(evidence, case))
+    once = replace(case, multiple=1)
+    return minus(excess(evidence, once), excess(evidence, case))
 
 
-@statistic("plain-{other} − plain-{deep}, training error", "pp", paired=True)
-def shallow_excess(evidence: Evidence, case: Case) -> BySeed:
-    """Return the shallow plain network's error minus the reference's."""
+@difference("plain-{other} − plain-{deep}, training error")
+def shallow_excess(evidence: Evidence, case: Case) -> tuple[BySeed, BySeed]:
+    """Return the shallow plain network's error and the reference's."""
     shallow = evidence.error(Network("plain", case.other))
-    return minus(shallow, evidence.trained_error(Network("plain", case.deep)))
+    return shallow, evidence.trained_error(Network("plain", case.deep))
 
 
-@statistic(
+def gap_difference(
+    words: str, networks: Callable[[Evidence, Case], tuple[Network, Network]]
+) -> Statistic:
+    """Return one network's gap of test over training error minus another's."""
+
+    def samples(evidence: Evidence, case: Case) -> BySeed:
+        return minus(*map(evidence.gap, networks(evidence, case)))
+
+    def points(evidence: Evidence, case: Case) -> float | None:
+        return evidence.gap_image_points(*networks(evidence, case))
+
+    return Statistic(words, samples, "pp", image_points=points)
+
+
+gap_growth = gap_difference(
     "(test − training error) of plain-{deep} minus that of plain-{reference}",
-    "pp",
-    paired=True,
+    lambda evidence, case: (
+        Network("plain", case.deep),
+        Network("plain", evidence.reference),
+    ),
 )
-def gap_growth(evidence: Evidence, case: Case) -> BySeed:
-    """Return how much wider the deep plain network's gap is than the reference's."""
-    reference = evidence.gap(Network("plain", evidence.reference))
-    return minus(evidence.gap(Network("plain", case.deep)), reference)
-
-
-@statistic(
+few_images_gap_growth = gap_difference(
     f"(test − training error) with {FEW_IMAGES} images minus that with all, "
     "plain-{deep}",
-    "pp",
-    paired=True,
+    lambda evidence, case: (
+        Network("plain", case.deep, train_images=FEW_IMAGES),
+        Network("plain", case.deep),
+    ),
 )
-def few_images_gap_growth(evidence: Evidence, case: Case) -> BySeed:
-    """Return how much wider the gap is when a few images are learned by heart."""
-    few = Network("plain", case.deep, train_images=FEW_IMAGES)
-    return minus(evidence.gap(few), evidence.gap(Network("plain", case.deep)))
 
 
 @statistic("training error of residual-{deep}", "%")
@@ -111,19 +148,20 @@ def treated_error(evidence: Evidence, case: Case) -> BySeed:
     return evidence.error(Network("residual", case.deep, case.treatment))
 
 
-def plain_error(name: str, treatment: str = "standard") -> Statistic:
+def plain_error(name: str = "", treatment: str = "standard") -> Statistic:
     """Return the training error of a plain network, treated or not, as a statistic."""
 
     @statistic(f"training error of plain-{{deep}}{name}", "%")
     def error(evidence: Evidence, case: Case) -> BySeed:
-        return evidence.error(Network("plain", case.deep, treatment))
+        network = Network("plain", case.deep, treatment, budget=case.multiple)
+        return evidence.error(network)
 
     return error
 
 
 @statistic(
     "||dL/dx|| at the first block over that at the last, plain-{deep}, step 0",
-    scale=Scale.RATIO,
+    rule=Rule.LOG_T,
 )
 def gradient_ratio(evidence: Evidence, case: Case) -> BySeed:
     """Return the plain net's gradient at the bottom over that at the top, step 0."""
@@ -133,7 +171,7 @@ def gradient_ratio(evidence: Evidence, case: Case) -> BySeed:
 @statistic(
     "||dL/dx|| at the first block against that at the last, the larger over the "
     "smaller, plain-{deep}, step 0",
-    scale=Scale.RATIO,
+    rule=Rule.LOG_T,
 )
 def gradient_imbalance(evidence: Evidence, case: Case) -> BySeed:
     """Return the larger of the gradient's ratio and its inverse."""
@@ -141,16 +179,14 @@ def gradient_imbalance(evidence: Evidence, case: Case) -> BySeed:
     return {seed: max(ratio, 1 / ratio) for seed, ratio in ratios.items()}
 
 
-@statistic(
-    "largest difference of logits, with and without the blocks", scale=Scale.EXACT
-)
+@statistic("largest difference of logits, with and without the blocks", rule=Rule.WORST)
 def inserted_difference(evidence: Evidence, case: Case) -> BySeed:
     """Return how far blocks that learned nothing move the residual net's logits."""
     network = Network("residual", case.deep)
     return evidence.insertion(network, "largest_logit_difference")
 
 
-@statistic("training loss of the extended net minus the untouched one's", paired=True)
+@statistic("training loss of the extended net minus the untouched one's", rule=Rule.T)
 def loss_after_insertion(evidence: Evidence, case: Case) -> BySeed:
     """Return the extended net's later training loss minus the untouched net's."""
     network = Network("residual", case.deep)
@@ -158,7 +194,7 @@ def loss_after_insertion(evidence: Evidence, case: Case) -> BySeed:
     return minus(extended, evidence.insertion(network, "loss_untouched_later"))
 
 
-@statistic("rise of plain-{deep}'s training error with the blocks", "pp", paired=True)
+@statistic("rise of plain-{deep}'s training error with the blocks", "pp", rule=Rule.T)
 def plain_insertion(evidence: Evidence, case: Case) -> BySeed:
     """Return what the same insertion costs the plain network, in points of error."""
     network = Network("plain", case.deep)
@@ -168,7 +204,7 @@ def plain_insertion(evidence: Evidence, case: Case) -> BySeed:
 
 @statistic(
     "mean of ||F(x)|| / ||x||, residual-{deep} over residual-{reference}",
-    scale=Scale.RATIO,
+    rule=Rule.LOG_T,
 )
 def response_with_depth(evidence: Evidence, case: Case) -> BySeed:
     """Return the deep residual net's mean response over the reference's."""
@@ -178,7 +214,7 @@ def response_with_depth(evidence: Evidence, case: Case) -> BySeed:
 
 @statistic(
     "mean of ||F(x)|| / ||x||, residual-{reference} over plain-{reference}",
-    scale=Scale.RATIO,
+    rule=Rule.LOG_T,
 )
 def response_with_shortcuts(evidence: Evidence, case: Case) -> BySeed:
     """Return the residual net's mean response over the plain net's, same depth."""
@@ -186,13 +222,15 @@ def response_with_shortcuts(evidence: Evidence, case: Case) -> BySeed:
     return over(residual, evidence.response(Network("plain", evidence.reference)))
 
 
-@statistic("median rise of the error, residual-{deep} less one block", "pp")
+@statistic(
+    "median rise of the error, residual-{deep} less one block", "pp", rule=Rule.T
+)
 def residual_deletion(evidence: Evidence, case: Case) -> BySeed:
     """Return the residual net's median loss from deleting one block."""
     return evidence.deletion(Network("residual", case.deep))
 
 
-@statistic("median rise of the error, plain-{other} less one block", "pp")
+@statistic("median rise of the error, plain-{other} less one block", "pp", rule=Rule.T)
 def plain_deletion(evidence: Evidence, case: Case) -> BySeed:
     """Return the plain net's median loss from deleting one block."""
     return evidence.deletion(Network("plain", case.other))
@@ -200,7 +238,7 @@ def plain_deletion(evidence: Evidence, case: Case) -> BySeed:
 
 @statistic(
     "roughness of the loss along random lines, plain-{deep} over residual-{deep}",
-    scale=Scale.RATIO,
+    rule=Rule.LOG_T,
 )
 def roughness_without_shortcuts(evidence: Evidence, case: Case) -> BySeed:
     """Return the plain net's roughness around its weights over the residual net's."""
@@ -211,7 +249,7 @@ def roughness_without_shortcuts(evidence: Evidence, case: Case) -> BySeed:
 @statistic(
     "roughness of the loss along random lines, residual-{deep} with folded logits "
     "over residual-{deep}",
-    scale=Scale.RATIO,
+    rule=Rule.LOG_T,
 )
 def roughness_when_folded(evidence: Evidence, case: Case) -> BySeed:
     """Return the roughness of a network made rough over that of the network itself."""
@@ -223,7 +261,7 @@ def roughness_when_folded(evidence: Evidence, case: Case) -> BySeed:
 @statistic(
     "roughness of the loss along two sets of random lines, residual-{deep}, the larger "
     "over the smaller",
-    scale=Scale.RATIO,
+    rule=Rule.LOG_T,
 )
 def roughness_of_one_network(evidence: Evidence, case: Case) -> BySeed:
     """Return how far two sets of lines disagree about one network."""
@@ -232,42 +270,51 @@ def roughness_of_one_network(evidence: Evidence, case: Case) -> BySeed:
     return {seed: max(ratio, 1 / ratio) for seed, ratio in over(even, odd).items()}
 
 
-@statistic("plain-{deep} by SGD minus constructed, training error", "pp", paired=True)
-def above_constructed(evidence: Evidence, case: Case) -> BySeed:
-    """Return the deep plain network's error by SGD minus that of the constructed."""
+@difference("plain-{deep} by SGD minus constructed, training error")
+def above_constructed(evidence: Evidence, case: Case) -> tuple[BySeed, BySeed]:
+    """Return the deep plain network's error by SGD and that of the constructed."""
     constructed = evidence.construction(case.deep, "constructed_error_percent")
-    return minus(evidence.error(Network("plain", case.deep)), constructed)
+    return evidence.error(Network("plain", case.deep)), constructed
 
 
-@statistic("largest difference of logits, constructed and shallow", scale=Scale.EXACT)
+@statistic("largest difference of logits, constructed and shallow", rule=Rule.WORST)
 def constructed_logits(evidence: Evidence, case: Case) -> BySeed:
     """Return how far the constructed net's logits are from the shallow net's."""
     return evidence.construction(case.deep, "largest_logit_difference")
 
 
-@statistic("1×1 convolution of x minus x, training error", "pp", paired=True)
-def convolution_above_identity(evidence: Evidence, case: Case) -> BySeed:
-    """Return the error with a convolution of x minus that with x itself."""
-    other = evidence.error(Network("residual", case.deep, "convolution-shortcut"))
-    return minus(other, residual_error(evidence, case))
+def shortcut_difference(words: str, worse: str, better: str) -> Statistic:
+    """Return a residual network's error with one shortcut minus that with another."""
+
+    @difference(words)
+    def arms(evidence: Evidence, case: Case) -> tuple[BySeed, BySeed]:
+        first, second = (
+            evidence.error(Network("residual", case.deep, treatment))
+            for treatment in (worse, better)
+        )
+        return first, second
+
+    return arms
 
 
-@statistic("half of x minus 1×1 convolution of x, training error", "pp", paired=True)
-def half_above_convolution(evidence: Evidence, case: Case) -> BySeed:
-    """Return the error with half of x minus that with a convolution of x."""
-    half = evidence.error(Network("residual", case.deep, "lambda-0.5"))
-    name = "convolution-shortcut"
-    return minus(half, evidence.error(Network("residual", case.deep, name)))
+convolution_above_identity = shortcut_difference(
+    "1×1 convolution of x minus x, training error", "convolution-shortcut", "standard"
+)
+half_above_convolution = shortcut_difference(
+    "half of x minus 1×1 convolution of x, training error",
+    "lambda-0.5",
+    "convolution-shortcut",
+)
 
 
-@statistic("image sizes refused with global average pooling", scale=Scale.EXACT)
+@statistic("image sizes refused with global average pooling", rule=Rule.WORST)
 def resnet_refusals(evidence: Evidence, case: Case) -> BySeed:
     """Return how many image sizes a network with global pooling refuses."""
     refused = evidence.refused_sizes("adaptive")
     return {0: float(sum(refused))} if refused else {}
 
 
-@statistic("image sizes accepted where the last maps are flattened", scale=Scale.EXACT)
+@statistic("image sizes accepted where the last maps are flattened", rule=Rule.WORST)
 def lenet_acceptances(evidence: Evidence, case: Case) -> BySeed:
     """Return how many image sizes a network that flattens accepts."""
     refused = evidence.refused_sizes("flatten")
@@ -282,8 +329,15 @@ def _case(evidence: Evidence, deep: int, other: int = 0, lacks: str = "") -> Cas
         "dataset": named.title if named else evidence.dataset,
         "reference": evidence.reference,
         "extreme": evidence.extreme,
+        "data": "" if evidence.own else f" ({evidence.dataset})",
     }
     return Case(deep, other, words=words, lacks=lacks)
+
+
+def each_depth(evidence: Evidence) -> Sequence[Case]:
+    """Judge the deep depths; the deepest of a grid without any."""
+    found = [_case(evidence, depth) for depth in evidence.deep]
+    return found or at_hundred(evidence)
 
 
 def each_deep(evidence: Evidence) -> Sequence[Case]:
@@ -363,10 +417,14 @@ def at_hundred(evidence: Evidence) -> Sequence[Case]:
 
 
 def shallowest(evidence: Evidence) -> Sequence[Case]:
-    """Hold the shallowest networks (`other`) against the reference depth."""
+    """Hold the shallowest networks (`other`) against the reference; harder data too."""
     shallow, reference = min(evidence.depths), evidence.reference
     if shallow < reference:
-        return [_case(evidence, reference, shallow)]
+        own = [_case(evidence, reference, shallow)]
+        if evidence.harder is None:
+            return own
+        harder = _case(evidence.on(evidence.harder), reference, shallow)
+        return [*own, replace(harder, dataset=evidence.harder)]
     lacks = f"the grid has no network shallower than {reference} layers"
     return [_case(evidence, reference, lacks=lacks)]
 

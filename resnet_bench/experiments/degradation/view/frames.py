@@ -1,6 +1,7 @@
 """What tables and figures of degradation share: frames made once, marks, colours."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,15 @@ from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
 #: What tells networks apart, seeds aside.
-NETWORK = ("shortcut", "depth", "treatment", "budget", "train_images", "width")
+NETWORK = (
+    "dataset",
+    "shortcut",
+    "depth",
+    "treatment",
+    "budget",
+    "train_images",
+    "width",
+)
 
 #: Endings of the columns that hold an interval.
 BOUNDS = ("", "_low", "_high")
@@ -83,42 +92,53 @@ class Material:
 def material(run: Run) -> Material:
     """Return what the views of a run start from."""
     evidence = Evidence(run)
-    networks = results_frame(evidence.rows(TrainingResult))
-    return Material(run, evidence, networks, setting(evidence))
+    return Material(run, evidence, results_frame(evidence), setting(evidence))
 
 
 def setting(evidence: Evidence) -> str:
     """Return data, budget, seeds, machine and origin of the weights, for titles."""
     named = DATASETS.get(evidence.dataset)
-    seeds = len({cell["seed"] for cell in evidence.cells})
+    counted = Counter(
+        (cell["shortcut"], cell["depth"])
+        for cell in evidence.cells
+        if cell["treatment"] == "standard"
+        and cell["budget"] == 1
+        and not cell["train_images"]
+        and cell["task"] == "train"
+    )
+    fewest, most = min(counted.values(), default=0), max(counted.values(), default=0)
+    seeds = str(most) if fewest == most else f"{fewest} to {most}"
     device = next(iter(evidence.cells), {}).get("device", "cpu")
     parts = [
         named.title if named else evidence.dataset,
         "no steps yet" if evidence.steps is None else f"{evidence.steps:,} steps",
-        f"{seeds} seed{'s' if seeds != 1 else ''}",
+        f"{seeds} seed{'s' if most != 1 else ''}",
         machine_title(evidence.run.environment, device),
         "random initial weights (He)",
     ]
     return " · ".join(parts)
 
 
-def results_frame(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def results_frame(evidence: Evidence) -> pd.DataFrame:
     """Return one row per network with the mean of its seeds and t intervals.
 
-    Columns: those of NETWORK, `steps`, `seeds`, `diverged` (a count), and
+    Columns: those of NETWORK, `steps`, `seeds`, `trained` and `diverged` (counts), and
     `train_percent` and `test_percent`, each with `_low` and `_high`;
     `sampling_low` and `sampling_high` bound the test error by the size of the test
     set alone (Wilson).
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in results:
+    for row in evidence.rows(TrainingResult):
         groups.setdefault(tuple(row[name] for name in NETWORK), []).append(row)
     rows = [
-        {**dict(zip(NETWORK, key, strict=True)), **summarised(group)}
+        {
+            **dict(zip(NETWORK, key, strict=True)),
+            **summarised(group, evidence.trained_percent),
+        }
         for key, group in groups.items()
     ]
     order = ["treatment", "train_images", "budget", "depth", "shortcut"]
-    names = [*NETWORK, "steps", "seeds", "diverged", *_error_names()]
+    names = [*NETWORK, "steps", "seeds", "trained", "diverged", *_error_names()]
     frame = pd.DataFrame(rows, columns=names)
     return frame.sort_values(order, na_position="first", ignore_index=True)
 
@@ -128,11 +148,14 @@ def _error_names() -> list[str]:
     return [*errors, "sampling_low", "sampling_high"]
 
 
-def summarised(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarised(
+    group: Sequence[Mapping[str, Any]], trained_percent: float
+) -> dict[str, Any]:
     """Return what the seeds of one network have in common, and their errors."""
     summary: dict[str, Any] = {
         "steps": group[0]["steps"],
         "seeds": len(group),
+        "trained": sum(row[ERRORS["train"]] < trained_percent for row in group),
         "diverged": sum(row["diverged"] for row in group),
     }
     for name, field in ERRORS.items():

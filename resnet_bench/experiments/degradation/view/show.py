@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.degradation.claims.claims import CLAIMS
+from resnet_bench.experiments.degradation.claims.evidence import Evidence
 from resnet_bench.experiments.degradation.claims.judging import (
     Judged,
     claim_row,
@@ -36,6 +37,7 @@ from resnet_bench.experiments.degradation.view.training import (
     training_curves,
     treatments,
 )
+from resnet_bench.present.numbers import duration
 from resnet_bench.present.shown import Shown
 from resnet_bench.statistics.verdicts import Verdict
 from resnet_bench.store.reading import Run
@@ -55,6 +57,8 @@ FIGURES: dict[str, Callable[[Material], Figure | None]] = {
 
 #: Claims that a short summary tells, in this order.
 HEADLINES = (
+    "depth-residual-trains",
+    "depth-residual-keeps",
     "depth-degradation",
     "overfitting-absent",
     "gradients-vanish",
@@ -64,6 +68,12 @@ HEADLINES = (
     "budget-shrinks",
     "thousand-layers",
 )
+
+#: Verdicts that a sentence can tell.
+DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED)
+
+#: What is kept for claims and is nothing to read.
+LEFT_OUT = frozenset({"right_test_answers"})
 
 #: Networks that a caveat lists by name before it counts the others.
 LISTED = 6
@@ -83,7 +93,10 @@ def show(run: Run, others: OtherRuns) -> Shown:
             "rows": [plain_row(row) for row in made.evidence.rows(TrainingResult)],
         },
         tables=run_tables(made, judged, claims, headline),
-        notices=caveats(run, made.evidence.rows(TrainingResult)),
+        notices=[
+            *caveats(run, made.evidence.rows(TrainingResult)),
+            *too_few_seeds(judged, made.evidence),
+        ],
         headline=headline,
         published=[beside] if beside else [],
         draw=partial(figures, made),
@@ -95,6 +108,7 @@ def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in row.items()
+        if name not in LEFT_OUT
     }
 
 
@@ -110,7 +124,7 @@ def summary(judged: Sequence[Judged]) -> list[str]:
         each.conclusion
         for name in HEADLINES
         for each in judged
-        if each.claim.name == name and each.verdict is not Verdict.INCONCLUSIVE
+        if each.claim.name == name and each.verdict in DECIDED
     ]
     return [*told, _counted(judged)] if judged else []
 
@@ -119,7 +133,11 @@ def _counted(judged: Sequence[Judged]) -> str:
     counts = {
         verdict: sum(each.verdict is verdict for each in judged) for verdict in Verdict
     }
-    named = ", ".join(f"{count} {verdict.lower()}" for verdict, count in counts.items())
+    named = ", ".join(
+        f"{count} {verdict.lower()}"
+        for verdict, count in counts.items()
+        if count or verdict in DECIDED
+    )
     return f"{len(judged)} claims: {named}."
 
 
@@ -140,9 +158,19 @@ def caveats(run: Run, results: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{unfinished} of {len(run.grid)} networks have no result; claims use the "
             "seeds that have every network they need"
         )
-    if len({row["seed"] for row in results}) == 1:
-        said.append("one seed gives no interval: claims stay open; try --seeds 3")
     return said
+
+
+def too_few_seeds(judged: Sequence[Judged], evidence: Evidence) -> list[str]:
+    """Return in a sentence what a run that is too small for verdicts lacks."""
+    few = [each for each in judged if each.verdict is Verdict.NO_VERDICT]
+    seeds = max((each.wanted_seeds or 0 for each in few), default=0)
+    if not seeds or not any(each.seeds for each in few):
+        return []
+    seconds = evidence.seconds_with(seeds)
+    takes = "" if seconds is None else f" and takes about {duration(seconds)}"
+    lacking = f"{len(few)} claims have too few seeds for a verdict"
+    return [f"{lacking}; --seeds {seeds} has enough{takes}"]
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ No structure of the image is left there to transfer, so that it must gain nothin
 """
 
 import math
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +25,12 @@ from resnet_bench.experiments.finetune.view.groups import (
 )
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table, interval_columns
-from resnet_bench.statistics.estimates import mean_interval, stratified_interval
+from resnet_bench.statistics.estimates import (
+    mean_interval,
+    points_over_images,
+    right_shares,
+    stratified_interval,
+)
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.statistics.verdicts import Verdict
 from resnet_bench.store.reading import Run
@@ -136,10 +140,7 @@ def answers_of(group: Group) -> Answers | None:
     images = int(group.rows[0]["test_images"])
     if not all(kept):
         return None
-    packed = [np.frombuffer(bytes.fromhex(each), np.uint8) for each in kept]
-    bits = np.array([np.unpackbits(each)[:images] for each in packed], float)
-    shares: Answers = bits.mean(axis=0)
-    return shares
+    return right_shares(kept, images)
 
 
 def gain_by_image(probe: Group, random: Group) -> Answers | None:
@@ -159,9 +160,7 @@ def sampling_points(gains: Sequence[Answers | None]) -> float | None:
     known = [gain for gain in gains if gain is not None]
     if len(known) < len(gains) or len({len(gain) for gain in known}) != 1:
         return None
-    each = np.mean(known, axis=0)
-    error = float(np.std(each, ddof=1)) / math.sqrt(len(each))
-    return 100 * statistics.NormalDist().inv_cdf(0.975) * error
+    return points_over_images(np.mean(known, axis=0))
 
 
 def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
