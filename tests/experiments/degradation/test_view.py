@@ -252,6 +252,20 @@ def test_a_run_without_any_result_is_shown_as_such() -> None:
     assert "no steps yet" in tables[0].title
 
 
+def test_the_landscape_is_drawn_at_two_depths_on_shared_scales() -> None:
+    options: dict[str, Any] = {"depths": (32, 56), "epochs": 1, "seeds": 1}
+    run = synthetic_run(profile="standard", study=("landscape",), **options)
+    drawn = shown(run).figures
+    assert {"landscape", "landscape-where-both-train"} <= set(drawn)
+    for name, depth in (("landscape", 56), ("landscape-where-both-train", 32)):
+        axes = drawn[name].get_axes()
+        titles = [each.get_title() or each.get_title("left") for each in axes]
+        assert sum(f"-{depth}: training error" in title for title in titles) == 2
+        heights = [each.get_zlim() for each in axes if hasattr(each, "get_zlim")]
+        assert len(heights) == 2
+        assert heights[0] == heights[1]
+
+
 def test_lesions_are_not_drawn_where_nothing_trained() -> None:
     untrained = World(error=lambda cell: 80.0)
     run = synthetic_run(untrained, study=("lesion",), **SMALL)

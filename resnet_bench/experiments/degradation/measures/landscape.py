@@ -114,7 +114,8 @@ def _like_filters(weight: Tensor, draw: torch.Generator) -> Tensor:
     """Return normal numbers with the norms of a weight's filters (its first axis)."""
     random = torch.randn(weight.shape, generator=draw).to(weight.device)
     axes = tuple(range(1, weight.dim()))
-    norms = [
-        torch.linalg.vector_norm(w, dim=axes, keepdim=True) for w in (weight, random)
-    ]
-    return random * (norms[0] / norms[1])
+    lengths, drawn = (
+        torch.linalg.vector_norm(each, dim=axes, keepdim=True)
+        for each in (weight, random)
+    )
+    return random.mul_(lengths / drawn)

@@ -1,6 +1,6 @@
 """Figures of the loss around trained weights (Li et al. 2018)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from resnet_bench.experiments.degradation.claims.evidence import Network
 from resnet_bench.experiments.degradation.records import LossLine, LossSurface, Shortcut
@@ -19,8 +20,14 @@ from resnet_bench.present.theme import SHORTCUT_COLOURS
 #: The colours of the loss, low to high: dark valleys in colour and in grey.
 COLOURS = "viridis"
 
+#: The share of a surface's points whose losses the colours tell apart: its corners lie
+#: farthest from the trained weights and can be several times as high as the rest.
+REACHED = 0.97
+
 #: Steps of colour of the contour maps.
 LEVELS = 16
+
+Loss = NDArray[np.float64]
 
 
 def landscape(made: Material) -> Figure | None:
@@ -42,23 +49,27 @@ def _drawn(made: Material, depth: int) -> Figure | None:
     )
     if surfaces.empty:
         return None
-    shades = _shades([*surfaces["losses"], list(lines["losses"])])
+    shades, highest = _shades(surfaces), float(_known(surfaces).max())
     title = "The loss around the trained weights, without and with shortcuts"
     drawn = made.figure(title, width=10.6, height=7.0)
+    solids, others = drawn.subfigures(1, 2, width_ratios=(1, 2.2))
+    panels = others.subplots(2, 2, sharex=True)
     for row, shortcut in enumerate(SHORTCUTS):
         of_shortcut = surfaces[surfaces["shortcut"] == shortcut]
         if of_shortcut.empty:
             continue
-        solid = drawn.add_subplot(2, 3, 3 * row + 1, projection="3d")
-        above, along = (drawn.add_subplot(2, 3, 3 * row + place) for place in (2, 3))
+        solid = solids.add_subplot(2, 1, row + 1, projection="3d")
         _surface(solid, of_shortcut.iloc[0], shades)
+        solid.set_zlim(0, highest)
         solid.set_title(_title(made, shortcut, depth), fontsize=10)
-        _map(above, of_shortcut.iloc[0], shades)
-        above.set_title("from above (cross: trained weights)", fontsize=10)
-        _lines(along, lines[lines["shortcut"] == shortcut], shortcut, shades)
-        along.set_title(_roughness(made, shortcut, depth), fontsize=10)
-    bar = drawn.colorbar(
-        ScalarMappable(shades, COLOURS), ax=drawn.axes, shrink=0.6, pad=0.02
+        _map(panels[row][0], of_shortcut.iloc[0], shades)
+        _lines(panels[row][1], lines[lines["shortcut"] == shortcut], shortcut)
+        panels[row][1].set_title(_roughness(made, shortcut, depth), fontsize=10)
+    _same_heights(panels[:, 1])
+    panels[1][0].set_xlabel("along one random direction")
+    panels[1][1].set_xlabel("distance, in lengths of the filters")
+    bar = others.colorbar(
+        ScalarMappable(shades, COLOURS), ax=panels[:, 0], shrink=0.7, extend="max"
     )
     bar.set_label("training loss")
     bar.outline.set_visible(False)
@@ -69,14 +80,14 @@ def _first_seed(frame: pd.DataFrame, depth: int) -> pd.DataFrame:
     """Return the rows of a depth's first seed."""
     if frame.empty:
         return frame
-    frame = frame[frame["depth"] == depth]
-    return frame[frame["seed"] == frame["seed"].min()]
+    of_depth = frame[frame["depth"] == depth]
+    return of_depth.loc[of_depth["seed"] == of_depth["seed"].min()]
 
 
 def _roughness(made: Material, shortcut: Shortcut, depth: int) -> str:
     found = made.evidence.roughness(Network(shortcut, depth))
     known = f": roughness {compact(found[min(found)])}" if found else ""
-    return f"along random lines{known}"
+    return f"random lines{known}"
 
 
 def _title(made: Material, shortcut: Shortcut, depth: int) -> str:
@@ -85,19 +96,20 @@ def _title(made: Material, shortcut: Shortcut, depth: int) -> str:
     return f"{shortcut}-{depth}{error}"
 
 
-def _shades(losses: Sequence[Sequence[Sequence[float | None]]]) -> Normalize:
-    """Return a scale from the least to the largest loss of all networks."""
-    known = [
-        value
-        for surface in losses
-        for line in surface
-        for value in line
-        if value is not None
-    ]
-    return Normalize(min(known), max(known))
+def _shades(surfaces: pd.DataFrame) -> Normalize:
+    """Return one scale for all surfaces, up to what all but their corners reach."""
+    losses = _known(surfaces)
+    return Normalize(float(losses.min()), float(np.quantile(losses, REACHED)))
 
 
-def _heights(surface: pd.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _known(surfaces: pd.DataFrame) -> Loss:
+    """Return every finite loss of the surfaces."""
+    losses = np.concatenate([_heights(row)[2] for _, row in surfaces.iterrows()])
+    return losses[np.isfinite(losses)]
+
+
+def _heights(surface: pd.Series) -> tuple[Loss, Loss, Loss]:
+    """Return the places across and up, and the loss at each."""
     across, up = np.meshgrid(surface["positions"], surface["positions"])
     return across, up, np.array(surface["losses"], dtype=float)
 
@@ -113,34 +125,34 @@ def _surface(axes: Any, surface: pd.Series, shades: Normalize) -> None:
         linewidth=0.3,
         antialiased=True,
     )
-    axes.set_zlim(shades.vmin, shades.vmax)
     axes.set_xticks([-1, 0, 1])
     axes.set_yticks([-1, 0, 1])
     axes.view_init(elev=28, azim=-55)
-    axes.set_zlabel("training loss")
+    axes.set_box_aspect(None, zoom=1.15)
 
 
 def _map(axes: Axes, surface: pd.Series, shades: Normalize) -> None:
     across, up, heights = _heights(surface)
     levels = np.linspace(shades.vmin or 0.0, shades.vmax or 1.0, LEVELS)
-    axes.contourf(across, up, heights, levels, cmap=COLOURS, norm=shades)
+    axes.contourf(across, up, heights, levels, cmap=COLOURS, norm=shades, extend="max")
     axes.contour(across, up, heights, levels, colors="#FFFFFF", linewidths=0.4)
     axes.plot(0, 0, marker="x", color="#FFFFFF", markersize=7)
     axes.set_aspect("equal")
-    axes.set_xlabel("along one random direction")
+    axes.set_title("from above (cross: trained weights)", fontsize=10)
     axes.set_ylabel("along another")
 
 
-def _lines(
-    axes: Axes, lines: pd.DataFrame, shortcut: Shortcut, shades: Normalize
-) -> None:
+def _lines(axes: Axes, lines: pd.DataFrame, shortcut: Shortcut) -> None:
     for _, line in lines.iterrows():
         losses = np.array(line["losses"], dtype=float)
         colour = SHORTCUT_COLOURS[shortcut]
         axes.plot(line["positions"], losses, color=colour, linewidth=1.0, alpha=0.8)
-    low, high = shades.vmin or 0.0, shades.vmax or 1.0
-    margin = 0.03 * (high - low)
-    axes.set_ylim(low - margin, high + margin)
-    axes.set_xlabel("distance, in lengths of the filters")
     axes.set_ylabel("training loss")
     axes.grid(axis="y")
+
+
+def _same_heights(panels: Iterable[Axes]) -> None:
+    """Let the panels of lines share their vertical limits."""
+    highest = max(axes.get_ylim()[1] for axes in panels)
+    for axes in panels:
+        axes.set_ylim(-0.03 * highest, highest)
