@@ -57,7 +57,7 @@ def textbook_error(cell: DegradationCell) -> float:
         return 1.0 + TREATMENT_ERRORS.get(cell.treatment, 0.0) + jitter(cell)
     by_depth = 2.0 + 86.0 / (1 + math.exp((45 - cell.depth) / 5))
     if cell.depth < 20:
-        by_depth = 3.0
+        by_depth = 4.0
     return by_depth * (0.9 ** (cell.budget - 1)) + jitter(cell)
 
 

@@ -236,12 +236,11 @@ class Finding:
         return Verdict.NO_DIFFERENCE if alike else None
 
     @property
-    def measured(self) -> str:
+    def measured(self) -> list[str]:
         """What was found against what must be so, and why that decides nothing."""
         if not self.values:
-            return f"— {self.criterion.bound(self.margin)}"
-        because = self._because()
-        return f"{self._found()}, {because}" if because else self._found()
+            return [f"— {self.criterion.bound(self.margin)}"]
+        return list(filter(None, (self._found(), self._because())))
 
     def _found(self) -> str:
         bound = self.criterion.bound(self.margin)
@@ -288,7 +287,7 @@ class Finding:
         if self.verdict is Verdict.NO_VERDICT:
             values = ", ".join(compact(round(value, 2)) for value in self.samples)
             listed = f" (by seed: {values} {self._unit}".rstrip() + ")"
-        return f"{self.words}: {self.measured}{listed}"
+        return f"{self.words}: {', '.join(self.measured)}{listed}"
 
     @property
     def wanted_seeds(self) -> int | None:

@@ -62,7 +62,9 @@ def claims_table(
     rows = [
         {
             "title": each.title,
-            "measured": "\n".join(finding.measured for finding in each.findings),
+            "measured": "\n".join(
+                line for finding in each.findings for line in finding.measured
+            ),
             **row,
         }
         for each, row in zip(judged, claims, strict=True)
@@ -158,6 +160,7 @@ def treatments_table(made: Material) -> Table:
     if made.evidence.harder:
         harder = results_frame(made.evidence.on(made.evidence.harder))
         treated = pd.concat([treated, harder]) if len(harder) else treated
+    treated = treated.assign(trained=_trained(treated))
     several = treated["dataset"].nunique() > 1
     return Table(
         name="treatments",
@@ -166,7 +169,7 @@ def treatments_table(made: Material) -> Table:
         frame=treated.reset_index(drop=True),
         narrow=[
             *(("dataset",) if several else ()),
-            *("shortcut", "depth", "treatment", "train_images", "trained", "seeds"),
+            *("shortcut", "depth", "treatment", "train_images", "trained"),
             *("train_percent", "test_percent"),
         ],
         headers={"train_images": "images", "dataset": "data"},
