@@ -1,6 +1,6 @@
 """Figures of the loss around trained weights (Li et al. 2018)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,19 +104,24 @@ def _shades(surfaces: pd.DataFrame) -> Normalize:
 
 def _known(surfaces: pd.DataFrame) -> Loss:
     """Return every finite loss of the surfaces."""
-    losses = np.concatenate([_heights(row)[2] for _, row in surfaces.iterrows()])
+    losses = np.concatenate([_heights(row) for _, row in surfaces.iterrows()])
     return losses[np.isfinite(losses)]
 
 
-def _heights(surface: pd.Series) -> tuple[Loss, Loss, Loss]:
-    """Return the places across and up, and the loss at each."""
-    across, up = np.meshgrid(surface["positions"], surface["positions"])
-    return across, up, np.array(surface["losses"], dtype=float)
+def _heights(surface: pd.Series) -> Loss:
+    """Return the loss at every place of a surface."""
+    return np.array(surface["losses"], dtype=float)
+
+
+def _places(surface: pd.Series) -> Sequence[Loss]:
+    """Return the places across and up."""
+    return np.meshgrid(surface["positions"], surface["positions"])
 
 
 def _surface(axes: Any, surface: pd.Series, shades: Normalize) -> None:
     axes.plot_surface(
-        *_heights(surface),
+        *_places(surface),
+        _heights(surface),
         cmap=COLOURS,
         norm=shades,
         rcount=100,
@@ -132,7 +137,8 @@ def _surface(axes: Any, surface: pd.Series, shades: Normalize) -> None:
 
 
 def _map(axes: Axes, surface: pd.Series, shades: Normalize) -> None:
-    across, up, heights = _heights(surface)
+    across, up = _places(surface)
+    heights = _heights(surface)
     levels = np.linspace(shades.vmin or 0.0, shades.vmax or 1.0, LEVELS)
     axes.contourf(across, up, heights, levels, cmap=COLOURS, norm=shades, extend="max")
     axes.contour(across, up, heights, levels, colors="#FFFFFF", linewidths=0.4)
