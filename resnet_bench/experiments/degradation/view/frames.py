@@ -26,11 +26,8 @@ from resnet_bench.present.theme import (
     plain_log_ticks,
 )
 from resnet_bench.records import Record
-from resnet_bench.statistics.estimates import (
-    mean_interval,
-    wilson_interval,
-)
-from resnet_bench.statistics.intervals import Interval
+from resnet_bench.statistics.estimates import wilson_interval
+from resnet_bench.statistics.intervals import Interval, median_interval
 from resnet_bench.store.reading import Run
 
 #: What tells networks apart, seeds aside.
@@ -120,7 +117,10 @@ def setting(evidence: Evidence) -> str:
 
 
 def results_frame(evidence: Evidence) -> pd.DataFrame:
-    """Return one row per network with the mean of its seeds and t intervals.
+    """Return one row per network with the median of its seeds and its interval.
+
+    Errors have two centres where some seeds train and some do not: the interval is that
+    of order statistics, below six seeds the least and the greatest.
 
     Columns: those of NETWORK, `steps`, `seeds`, `trained` and `diverged` (counts), and
     `train_percent` and `test_percent`, each with `_low` and `_high`;
@@ -159,7 +159,7 @@ def summarised(
         "diverged": sum(row["diverged"] for row in group),
     }
     for name, field in ERRORS.items():
-        interval = mean_interval([row[field] for row in group])
+        interval = median_interval([row[field] for row in group])
         summary |= interval_columns(f"{name}_percent", interval)
     sampling = sampling_interval(summary["test_percent"], group[0]["test_images"])
     return summary | {"sampling_low": sampling.low, "sampling_high": sampling.high}

@@ -25,13 +25,16 @@ from resnet_bench.experiments.degradation.view.frames import (
     whiskers,
 )
 from resnet_bench.present.theme import SHORTCUT_COLOURS
-from resnet_bench.statistics.estimates import mean_interval
+from resnet_bench.statistics.intervals import median_interval
 
 PERCENT = (0.0, 100.0)
 CURVES = {
     "running_error_percent": "training error (%)",
     "running_loss": "training loss (log scale)",
 }
+
+#: What whiskers of errors show.
+SEEDS = "median and range over seeds"
 
 #: What the treatments of a network are called beside their marks.
 TREATMENT_WORDS = {
@@ -142,7 +145,7 @@ def _shortcut_by_depth(axes: Axes, frame: pd.DataFrame, shortcut: str) -> list[A
         alpha=0.13,
         linewidth=0,
     )
-    label = f"{shortcut}: training error, recalibrated; 95 % over seeds"
+    label = f"{shortcut}: training error, recalibrated; {SEEDS}"
     style = {**marks(shortcut), "label": label, "zorder": 3}
     train = whiskers(axes, training_errors(frame), "depth", PERCENT, **style)
     label = f"{shortcut}: test error; band: size of the test set"
@@ -183,7 +186,7 @@ def budgets(made: Material) -> Figure | None:
         )
     number_ticks(axes, sorted(set(frame["steps"])))
     axes.set_xlabel("training steps (log scale); every point is a training of its own")
-    axes.set_ylabel("training error, recalibrated (%)")
+    axes.set_ylabel(f"training error, recalibrated (%), {SEEDS}")
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
     drawn.legend(loc="outside right upper")
@@ -209,7 +212,7 @@ def treatments(made: Material) -> Figure | None:
         pd.DataFrame(results),
         ("shortcut", "treatment"),
         "train_error_recalibrated_percent",
-        mean_interval,
+        median_interval,
     )
     frame = frame.sort_values(
         ["estimate", "shortcut"], ascending=False, ignore_index=True
@@ -223,7 +226,7 @@ def treatments(made: Material) -> Figure | None:
     labels = [_treatment_label(shortcut, treatment) for shortcut, treatment in pairs]
     axes.set_yticks(frame.index, labels)
     axes.set_xlim(-2, 100)
-    axes.set_xlabel("training error, recalibrated (%), 95 % interval over seeds")
+    axes.set_xlabel(f"training error, recalibrated (%), {SEEDS}")
     axes.grid(axis="x")
     drawn.legend(loc="outside lower center", ncols=2)
     return drawn
