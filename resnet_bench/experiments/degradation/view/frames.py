@@ -1,5 +1,6 @@
 """What tables and figures of degradation share: frames made once, marks, colours."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,10 +160,17 @@ def summarised(
         "diverged": sum(row["diverged"] for row in group),
     }
     for name, field in ERRORS.items():
-        interval = median_interval([row[field] for row in group])
+        interval = error_interval([row[field] for row in group])
         summary |= interval_columns(f"{name}_percent", interval)
     sampling = sampling_interval(summary["test_percent"], group[0]["test_images"])
     return summary | {"sampling_low": sampling.low, "sampling_high": sampling.high}
+
+
+def error_interval(errors: Sequence[float]) -> Interval:
+    """Return the median over seeds with its interval; one seed has none."""
+    if len(errors) == 1:
+        return Interval(errors[0], -math.inf, math.inf, 1)
+    return median_interval(errors)
 
 
 def sampling_interval(percent: float, images: int) -> Interval:

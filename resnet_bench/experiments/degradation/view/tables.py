@@ -143,8 +143,8 @@ def _error_notes(frame: pd.DataFrame) -> list[str]:
     half = ((frame["sampling_high"] - frame["sampling_low"]) / 2).max()
     narrow = frame[frame["width"] < frame["width"].max()]
     return [
-        "medians over seeds, ± as far as the farthest seed, from six seeds on as a 95 % "
-        "interval of the median; the size of the test set alone leaves its errors "
+        "medians over seeds, ± as far as the farthest seed, from six seeds on as a "
+        "95 % interval of the median; the size of the test set alone leaves its errors "
         f"uncertain by up to ±{half:.1f} points",
         *(
             f"depth {depth} is {width} channels wide in its first stage, not "

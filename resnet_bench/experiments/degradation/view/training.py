@@ -16,6 +16,7 @@ from resnet_bench.experiments.degradation.view.frames import (
     SHORTCUTS,
     Material,
     depth_colours,
+    error_interval,
     log_scale,
     marks,
     number_ticks,
@@ -25,7 +26,6 @@ from resnet_bench.experiments.degradation.view.frames import (
     whiskers,
 )
 from resnet_bench.present.theme import SHORTCUT_COLOURS
-from resnet_bench.statistics.intervals import median_interval
 
 PERCENT = (0.0, 100.0)
 CURVES = {
@@ -212,7 +212,7 @@ def treatments(made: Material) -> Figure | None:
         pd.DataFrame(results),
         ("shortcut", "treatment"),
         "train_error_recalibrated_percent",
-        median_interval,
+        error_interval,
     )
     frame = frame.sort_values(
         ["estimate", "shortcut"], ascending=False, ignore_index=True
