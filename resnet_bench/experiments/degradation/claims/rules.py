@@ -252,6 +252,9 @@ class Finding:
             return f"{compact(self.estimate or 0.0)} {bound}"
         if self.interval is not None:
             return f"{bracketed(_clean(self.interval, self._unit))} {bound}"
+        if self.verdict is Verdict.NO_VERDICT:
+            listed = ", ".join(compact(round(value, 2)) for value in self.samples)
+            return f"{listed} {self._unit}".rstrip()
         counted = f"{self.holding}/{self.seeds} {bound}"
         return f"{counted}, median {compact(round(self.estimate or 0.0, 2))}"
 
@@ -283,11 +286,7 @@ class Finding:
         """What was found, and why it decides or does not."""
         if not self.values:
             return f"{self.words}: no seed has every network that this needs"
-        listed = ""
-        if self.verdict is Verdict.NO_VERDICT:
-            values = ", ".join(compact(round(value, 2)) for value in self.samples)
-            listed = f" (by seed: {values} {self._unit}".rstrip() + ")"
-        return f"{self.words}: {', '.join(self.measured)}{listed}"
+        return f"{self.words}: {', '.join(self.measured)}"
 
     @property
     def wanted_seeds(self) -> int | None:
