@@ -77,7 +77,7 @@ class Coin(Experiment[Config, CoinCell]):
 
 STUDY = """
 from dataclasses import dataclass, replace
-from resnet_bench.experiments.degradation.grid import Study
+from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.records import Record, measured
 
 @dataclass(frozen=True, kw_only=True)

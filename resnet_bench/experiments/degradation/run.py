@@ -12,7 +12,6 @@ from resnet_bench.engine.data import load_data
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.grid import Study
 from resnet_bench.experiments.degradation.measures.network import (
     Subject,
     curve,
@@ -23,6 +22,7 @@ from resnet_bench.experiments.degradation.measures.network import (
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.spec import Config, expand
 from resnet_bench.experiments.degradation.studies import studies_of
+from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.records import Record
 
 #: Steps timed for an estimate, after two that are not.

@@ -17,7 +17,7 @@ from resnet_bench.errors import UsageError
 from resnet_bench.execution.base import Job, Recorded, Task
 from resnet_bench.execution.processes import ProcessExecutor
 from resnet_bench.experiments.degradation import run as measuring
-from resnet_bench.experiments.degradation.grid import SHORTCUTS, Grid, Study
+from resnet_bench.experiments.degradation.grid import SHORTCUTS, Grid
 from resnet_bench.experiments.degradation.measures import network as subjects
 from resnet_bench.experiments.degradation.measures.network import Subject
 from resnet_bench.experiments.degradation.records import (
@@ -28,6 +28,7 @@ from resnet_bench.experiments.degradation.records import (
 )
 from resnet_bench.experiments.degradation.spec import Config, expand
 from resnet_bench.experiments.degradation.studies import STUDIES as STUDIES_BY_NAME
+from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.records import Record, to_json
 from tests.engine.fake_cuda import FakeCuda
 

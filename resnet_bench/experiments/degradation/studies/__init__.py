@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from resnet_bench.experiments.degradation.grid import Grid, Study
+from resnet_bench.experiments.degradation.grid import Grid
 from resnet_bench.experiments.degradation.records import (
     CurvePoint,
     DegradationCell,
     TrainingResult,
 )
 from resnet_bench.experiments.degradation.studies.anysize import AnySize
+from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.experiments.degradation.studies.landscape import Landscape
 from resnet_bench.experiments.degradation.studies.mechanism import (
     Constructed,

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from resnet_bench.experiments.degradation.grid import Grid, Study
+from resnet_bench.experiments.degradation.grid import Grid
 from resnet_bench.experiments.degradation.records import DegradationCell, SizeCheck
+from resnet_bench.experiments.degradation.studies.base import Study
 
 if TYPE_CHECKING:
     from torch import nn

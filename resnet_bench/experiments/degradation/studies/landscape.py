@@ -3,16 +3,13 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from resnet_bench.experiments.degradation.grid import (
-    BOTH_TRAIN_DEPTH,
-    Grid,
-    Study,
-)
+from resnet_bench.experiments.degradation.grid import BOTH_TRAIN_DEPTH, Grid
 from resnet_bench.experiments.degradation.records import (
     DegradationCell,
     LossLine,
     LossSurface,
 )
+from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.records import Record
 
 if TYPE_CHECKING:

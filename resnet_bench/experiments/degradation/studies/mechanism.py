@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from resnet_bench.experiments.degradation.grid import Grid, Study
+from resnet_bench.experiments.degradation.grid import Grid
 from resnet_bench.experiments.degradation.records import (
     Construction,
     DegradationCell,
@@ -14,6 +14,7 @@ from resnet_bench.experiments.degradation.records import (
     LayerResponse,
     Lesion,
 )
+from resnet_bench.experiments.degradation.studies.base import Study
 from resnet_bench.records import Record
 
 if TYPE_CHECKING:

@@ -3,13 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from resnet_bench.experiments.degradation.grid import (
-    BUDGET_DEPTHS,
-    FEW_IMAGES,
-    Grid,
-    Study,
-)
+from resnet_bench.experiments.degradation.grid import BUDGET_DEPTHS, FEW_IMAGES, Grid
 from resnet_bench.experiments.degradation.records import DegradationCell
+from resnet_bench.experiments.degradation.studies.base import Study
 
 
 class Depth(Study):
