@@ -69,15 +69,11 @@ class Surroundings:
     def surface(self, first: Direction, second: Direction) -> LossSurface:
         """Return the loss over a square of the plane that two directions span."""
         positions = _positions(SURFACE_POINTS)
-        losses = [
-            [self._loss(self._logits((x, first), (y, second))) for x in positions]
+        losses = tuple(
+            self._losses([self._logits((x, first), (y, second)) for x in positions])
             for y in positions
-        ]
-        return LossSurface(
-            images=len(self.images),
-            positions=positions,
-            losses=tuple(map(tuple, losses)),
         )
+        return LossSurface(images=len(self.images), positions=positions, losses=losses)
 
     def line(self, number: int, direction: Direction) -> LossLine:
         """Return the loss along a line, and that of the answers made rough."""
@@ -87,8 +83,8 @@ class Surroundings:
             line=number,
             images=len(self.images),
             positions=positions,
-            losses=tuple(map(self._loss, logits)),
-            folded_losses=tuple(self._loss(torch.sin(FOLDS * each)) for each in logits),
+            losses=self._losses(logits),
+            folded_losses=self._losses([torch.sin(FOLDS * each) for each in logits]),
         )
 
     def _logits(self, *steps: tuple[float, Direction]) -> Tensor:
@@ -100,8 +96,10 @@ class Surroundings:
         logits: Tensor = self.network(self.images)
         return logits
 
-    def _loss(self, logits: Tensor) -> float | None:
-        return finite(cross_entropy(logits, self.labels))
+    def _losses(self, logits: Sequence[Tensor]) -> tuple[float | None, ...]:
+        """Return the loss of each, all read from the device at once."""
+        losses = torch.stack([cross_entropy(each, self.labels) for each in logits])
+        return tuple(map(finite, losses.tolist()))
 
 
 def _positions(points: int) -> tuple[float, ...]:
