@@ -112,14 +112,6 @@ def test_the_error_table_sets_plain_beside_residual(seen: Shown) -> None:
     assert sorted(set(frame["steps"])) == [11, 44]
 
 
-def test_a_network_without_a_plain_twin_has_an_empty_place(seen: Shown) -> None:
-    frame = named(seen.tables, "errors").frame
-    deepest = frame[frame["depth"] == 1202].iloc[0]
-    assert math.isnan(deepest["plain_train_percent"])
-    notes = named(seen.tables, "errors").notes
-    assert "depth 1202 is 8 channels wide in its first stage, not 16" in notes
-
-
 def test_the_test_sets_size_is_said(seen: Shown) -> None:
     notes = named(seen.tables, "errors").notes
     assert "size of the test set alone" in notes[0]
@@ -247,6 +239,16 @@ def test_a_run_without_any_result_is_shown_as_such() -> None:
     (notice,) = shown(empty).notices
     assert "have no result" in notice
     assert "no steps yet" in tables[0].title
+
+
+def test_both_recipes_for_a_thousand_layers_stand_in_one_table() -> None:
+    run = synthetic_run(profile="thousand", epochs=1, seeds=2)
+    table = named(shown(run).tables, "treatments")
+    deepest = table.frame[table.frame["depth"] == 1202]
+    assert set(deepest["treatment"]) == {"zero-gamma", "paper-warm-up"}
+    assert list(table.notes) == [
+        "depth 1202 is 8 channels wide in its first stage, not 16"
+    ]
 
 
 def test_the_landscape_is_drawn_at_two_depths_on_shared_scales() -> None:

@@ -137,20 +137,14 @@ def _trained(side: pd.DataFrame) -> "pd.Series[str]":
 
 
 def _error_notes(frame: pd.DataFrame) -> list[str]:
-    """Say how sure the test set's size lets anybody be, and which nets are narrow."""
+    """Say what the errors are, and how sure the test set's size lets anybody be."""
     if frame.empty:
         return []
     half = ((frame["sampling_high"] - frame["sampling_low"]) / 2).max()
-    narrow = frame[frame["width"] < frame["width"].max()]
     return [
         "medians over seeds, ± as far as the farthest seed, from six seeds on as a "
         "95 % interval of the median; the size of the test set alone leaves its errors "
         f"uncertain by up to ±{half:.1f} points",
-        *(
-            f"depth {depth} is {width} channels wide in its first stage, not "
-            f"{frame['width'].max()}"
-            for depth, width in narrow[["depth", "width"]].drop_duplicates().values
-        ),
     ]
 
 
@@ -173,8 +167,18 @@ def treatments_table(made: Material) -> Table:
             *("shortcut", "depth", "treatment", "train_images", "trained"),
             *("train_percent", "test_percent"),
         ],
+        notes=_narrow_notes(treated, made.run.config["width"]),
         headers={"train_images": "images", "dataset": "data"},
     )
+
+
+def _narrow_notes(frame: pd.DataFrame, usual: int) -> list[str]:
+    """Say which networks have fewer channels than the run's others."""
+    narrow = frame.loc[frame["width"] < usual, ["depth", "width"]].drop_duplicates()
+    return [
+        f"depth {depth} is {width} channels wide in its first stage, not {usual}"
+        for depth, width in narrow.values
+    ]
 
 
 def gradients_table(made: Material) -> Table:
