@@ -52,7 +52,8 @@ def _drawn(made: Material, depth: int) -> Figure | None:
     shades, highest = _shades(surfaces), float(_known(surfaces).max())
     title = "The loss around the trained weights, without and with shortcuts"
     drawn = made.figure(title, width=10.6, height=7.0)
-    solids, others = drawn.subfigures(1, 2, width_ratios=(1, 2.2))
+    halves: Any = drawn.subfigures(1, 2, width_ratios=(1, 2.2))
+    solids, others = halves
     panels = others.subplots(2, 2, sharex=True)
     for row, shortcut in enumerate(SHORTCUTS):
         of_shortcut = surfaces[surfaces["shortcut"] == shortcut]
@@ -80,8 +81,9 @@ def _first_seed(frame: pd.DataFrame, depth: int) -> pd.DataFrame:
     """Return the rows of a depth's first seed."""
     if frame.empty:
         return frame
-    of_depth = frame[frame["depth"] == depth]
-    return of_depth.loc[of_depth["seed"] == of_depth["seed"].min()]
+    of_depth: pd.DataFrame = frame[frame["depth"] == depth]
+    first: pd.DataFrame = of_depth[of_depth["seed"] == of_depth["seed"].min()]
+    return first
 
 
 def _roughness(made: Material, shortcut: Shortcut, depth: int) -> str:
@@ -105,7 +107,8 @@ def _shades(surfaces: pd.DataFrame) -> Normalize:
 def _known(surfaces: pd.DataFrame) -> Loss:
     """Return every finite loss of the surfaces."""
     losses = np.concatenate([_heights(row) for _, row in surfaces.iterrows()])
-    return losses[np.isfinite(losses)]
+    known: Loss = losses[np.isfinite(losses)]
+    return known
 
 
 def _heights(surface: pd.Series) -> Loss:
