@@ -7,6 +7,7 @@ import torch
 
 from resnet_bench.engine import devices
 from resnet_bench.engine.devices import Device, check_dtype, choose, is_out_of_memory
+from resnet_bench.engine.machine import float32_precision
 from resnet_bench.engine.timing.clock import EventClock, WallClock
 from resnet_bench.errors import UsageError
 from tests.engine.fake_cuda import FakeCuda
@@ -80,9 +81,9 @@ def test_threads_within_operators_are_set_and_read_back() -> None:
 @pytest.mark.usefixtures("settings_kept")
 def test_float32_is_not_rounded_to_tf32_unless_asked_for() -> None:
     gpu = Device("cuda", 0, FakeCuda())
-    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    devices.set_float32_precision(tf32=True)
     assert devices.settle(gpu, threads=1, tf32=False).tf32 is False
-    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert set(float32_precision().values()) == {"ieee"}
     assert devices.settle(gpu, threads=1, tf32=True).tf32 is True
 
 
