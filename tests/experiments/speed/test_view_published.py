@@ -18,7 +18,7 @@ def test_published_ratios_stand_beside_the_runs_own(make_run: MakeRun) -> None:
 
 def test_every_published_row_says_what_differs(make_run: MakeRun) -> None:
     frame = shown_of(make_run(variants=(18, 34), batch_size=(16,))).published[0].frame
-    said = frame.set_index(["device", "phase"]).sort_index()["same_protocol"]
+    said = frame.set_index(["device", "phase"])["same_protocol"].to_dict()
     assert said["2x Xeon E5-2630 v3", "forward"] == "no: mean, not median"
     assert said["GTX 1080 Ti", "forward"] == "no: GPU, mean, not median"
 
