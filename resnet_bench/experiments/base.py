@@ -70,6 +70,10 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
     #: How many of its runs, of different machines and settings, a report shows in
     #: full unless runs are named.
     runs_on_page: ClassVar[int] = 1
+    #: The question that a report opens with, and the figures that answer it: the
+    #: first that a run has is shown there.
+    question: ClassVar[str] = ""
+    answers: ClassVar[Sequence[str]] = ()
     #: How the numbers are taken, for reports.
     method: ClassVar[Sequence[str]] = ()
     #: Two command lines for the help, without the program's name.

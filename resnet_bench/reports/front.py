@@ -119,9 +119,9 @@ def _name_variants(axes: Axes, fastest: Sequence[Candidate]) -> None:
         axes.annotate(
             f"{first.title}\n{first.setting}" if several else first.title,
             (_milliseconds(first), first.accuracy.percent),
-            (0, 14),
+            (-4, 14),
             textcoords="offset points",
-            ha="center",
+            ha="left",
             fontsize=9,
         )
 

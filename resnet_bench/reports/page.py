@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,15 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A question that the page opens with, the run that answers it, and the figure."""
+
+    question: str
+    view: ShownRun
+    drawing: Drawing
+
+
+@dataclass(frozen=True)
 class Front:
     """Accuracy against time and memory on one machine, drawn and as a table."""
 
@@ -176,6 +186,15 @@ class Page:
         """Every run that is shown in full."""
         return [view for section in self.sections for view in section.views]
 
+    @cached_property
+    def answers(self) -> list[Answer]:
+        """What the page opens with: one picture of each experiment that has one."""
+        return [
+            answer
+            for section in self.sections
+            if (answer := _answer_of(section)) is not None
+        ]
+
     @property
     def series(self) -> dict[str, str]:
         """The series that can be highlighted, with their colours."""
@@ -188,6 +207,17 @@ class Page:
     def machines(self) -> int:
         """How many machines the runs are from."""
         return self.environments.frame["machine_key"].nunique()
+
+
+def _answer_of(section: Section) -> Answer | None:
+    """Return the first figure among an experiment's answers that a run has drawn."""
+    experiment = section.experiment
+    for view in section.views:
+        drawn = {drawing.name: drawing for drawing in view.drawings}
+        for name in experiment.answers:
+            if name in drawn:
+                return Answer(experiment.question, view, drawn[name])
+    return None
 
 
 def page_of(chosen: Chosen) -> Page:

@@ -20,6 +20,8 @@ class Degradation(Experiment[Config, DegradationCell]):
 
     name = "degradation"
     title = "Degradation"
+    question = "Why residual: what does a shortcut change?"
+    answers = ("landscape", "training-curves", "error-by-depth")
     config = Config
     records = RECORDS
     runs_on_page = 2

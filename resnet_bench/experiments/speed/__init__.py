@@ -40,6 +40,8 @@ class Speed(Experiment[Config, SpeedCell]):
 
     name = "speed"
     title = "Speed"
+    question = "How long does each ResNet take here?"
+    answers = ("phases",)
     schedule = "rounds"
     config = Config
     records = RECORDS
