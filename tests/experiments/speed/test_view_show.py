@@ -249,6 +249,9 @@ def test_the_headline_sets_networks_side_by_side(make_run: MakeRun) -> None:
     (said,) = shown_of(make_run(variants=(18, 50), mode="infer")).headline
     assert said.startswith("Inference takes")
     assert shown_of(make_run(variants=(18,), batch_size=(1, 8))).headline == []
+    (said,) = shown_of(make_run(variants=(18,))).headline
+    assert said.startswith("ResNet-18: a training step of 4 images takes ")
+    assert "inference of 4 images takes" in said
 
 
 def test_a_row_says_its_protocol_and_which_statistic_its_times_are(

@@ -18,6 +18,7 @@ from resnet_bench.experiments.speed.view.breakdown import (
     breakdowns_of,
     part_figures,
 )
+from resnet_bench.experiments.speed.view.drawing import MILLISECONDS
 from resnet_bench.experiments.speed.view.figures import row_figures
 from resnet_bench.experiments.speed.view.ladder import (
     Recommendation,
@@ -57,6 +58,7 @@ from resnet_bench.experiments.speed.view.tables import (
     scaling_table,
     times_table,
 )
+from resnet_bench.present.numbers import bracketed
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
@@ -95,7 +97,7 @@ def show(run: Run, others: OtherRuns) -> Shown:
         tables=_tables(run, found),
         notices=_notices(rows, others),
         headline=[
-            *_comparison(rows),
+            *(_alone(rows[0]) if len(rows) == 1 else _comparison(rows)),
             *_settings_compared(rows),
             *(f"{each.sentence}." for each in found.recommended),
         ],
@@ -199,6 +201,18 @@ def _json_row(row: SpeedRow, first: SpeedRow, step: Step | None) -> dict[str, An
         "verdict": row.verdict,
         "error": row.error,
     }
+
+
+def _alone(row: SpeedRow) -> list[str]:
+    """Return a sentence on how long the only row's calls take."""
+    images = row.parameters["batch_size"]
+    times = [
+        f"{words.lower()} of {images} image{'s' if images != 1 else ''} takes "
+        f"{bracketed(time.times(MILLISECONDS))} ms"
+        for phase, words in CALLS.items()
+        if (time := row.phase(phase))
+    ]
+    return [f"{row.name}: {', '.join(times)}."] if times else []
 
 
 def _comparison(rows: Sequence[SpeedRow]) -> list[str]:
