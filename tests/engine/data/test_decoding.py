@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.v2.functional as transforms
 from PIL import Image
 from torch import Tensor
 
-from resnet_bench.engine.data import decoding
 from resnet_bench.engine.data.decoding import Crop, Square, decode
 from resnet_bench.errors import UsageError
 
@@ -115,13 +115,13 @@ def test_a_very_long_image_is_not_enlarged_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: list[int] = []
-    resize = decoding.transforms.resize
+    resize = transforms.resize
 
     def seen(pixels: Tensor, *rest: Any, **options: Any) -> Any:
         lengths.append(max(pixels.shape))
         return resize(pixels, *rest, **options)
 
-    monkeypatch.setattr(decoding.transforms, "resize", seen)
+    monkeypatch.setattr(transforms, "resize", seen)
     image = Image.new("RGB", (60_000, 2), (9, 9, 9))
     image.paste((99, 99, 99), (29_900, 0, 30_100, 2))
     image.save(tmp_path / "a.png")
