@@ -1,5 +1,6 @@
 """Executors: every cell's records arrive, and no failure takes another cell along."""
 
+import builtins
 import os
 import subprocess
 import sys
@@ -7,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from resnet_bench.errors import ResnetBenchError, UsageError
+from resnet_bench.execution import choice
 from resnet_bench.execution.base import (
     Ended,
     Event,
@@ -31,6 +34,30 @@ from resnet_bench.execution.processes import (
 )
 from tests.toys.toy import TOY
 from tests.toys.toy.spec import Config, ToyCell
+
+
+def test_without_ray_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = builtins.__import__
+
+    def without_ray(name: str, *rest: Any, **named: Any) -> Any:
+        if name.partition(".")[0] == "ray":
+            raise ModuleNotFoundError("No module named 'ray'", name="ray")
+        return real(name, *rest, **named)
+
+    monkeypatch.delitem(sys.modules, "resnet_bench.execution.ray", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without_ray)
+    with pytest.raises(UsageError, match=r"pip install 'resnet-bench\[ray\]'"):
+        make_executor("ray")
+
+
+def test_a_missing_package_that_is_no_extra_is_no_usage_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(choice.EXECUTORS, "broken", "absent_package.module:Name")
+    with pytest.raises(ModuleNotFoundError):
+        make_executor("broken")
 
 
 @pytest.fixture(scope="module", autouse=True)

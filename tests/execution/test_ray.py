@@ -1,9 +1,7 @@
 """Cells on a Ray cluster: the same records, and nodes that die in the middle."""
 
-import builtins
 import os
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,10 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
+pytest.importorskip("ray")
+
 from resnet_bench import cli
 from resnet_bench.commands.run import RunRequest
 from resnet_bench.errors import ExitCode, UsageError
-from resnet_bench.execution import choice
 from resnet_bench.execution.base import Ended, Job, Place, Recorded, Started, Task
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.execution.inline import InlineExecutor
@@ -29,30 +28,6 @@ from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
 from tests.toys.toy import TIMED_TOY, TOY
 from tests.toys.toy.spec import Config, ToyCell
-
-
-def test_without_ray_the_error_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = builtins.__import__
-
-    def without_ray(name: str, *rest: Any, **named: Any) -> Any:
-        if name.partition(".")[0] == "ray":
-            raise ModuleNotFoundError("No module named 'ray'", name="ray")
-        return real(name, *rest, **named)
-
-    monkeypatch.delitem(sys.modules, "resnet_bench.execution.ray", raising=False)
-    monkeypatch.setattr(builtins, "__import__", without_ray)
-    with pytest.raises(UsageError, match=r"pip install 'resnet-bench\[ray\]'"):
-        make_executor("ray")
-
-
-def test_a_missing_package_that_is_no_extra_is_no_usage_error(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(choice.EXECUTORS, "broken", "absent_package.module:Name")
-    with pytest.raises(ModuleNotFoundError):
-        make_executor("broken")
 
 
 @pytest.mark.parametrize(
