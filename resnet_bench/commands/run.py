@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -307,11 +308,9 @@ class Session:
         executor.warm(self.experiment.preload)
         if self.experiment.kept:
             self.output.say(f"{self.experiment.name}: preparing")
-        dry = self.request.dry_run
-        if not dry:
+        if not self.request.dry_run:
             import_what_shows()
-        with trying(self.output) as note:
-            plan = make_plan(self.experiment, config, executor, dry=dry, note=note)
+        plan = self._plan(executor, config, folder)
         for line in self.experiment.announcements(plan.config):
             self.output.say(line)
         if self.request.dry_run:
@@ -329,6 +328,13 @@ class Session:
         )
         self._run(plan, recorder, executor)
         return self._finish(read_run(recorder.folder), write=self.experiment.kept)
+
+    def _plan(self, executor: Executor, config: Any, folder: Path | None) -> Plan:
+        """Return the plan; the options of a run to be resumed may be of anybody."""
+        dry = self.request.dry_run
+        resuming = naming(read_run(folder), "resumed") if folder else nullcontext()
+        with trying(self.output) as note, resuming:
+            return make_plan(self.experiment, config, executor, dry=dry, note=note)
 
     def _warn_of_load(self, plan: Plan) -> None:
         """Say before times are taken that other programs may disturb them."""
@@ -372,7 +378,10 @@ class Session:
         if stored.experiment != self.experiment.name:
             raise UsageError(f"run {stored.id} is of experiment {stored.experiment}")
         if odd := odd_fields(config_class, stored.config):
-            raise InputOutputError(f"{folder}: its option {odd[0]} is odd")
+            raise InputOutputError(
+                f"{folder}: {flag_name(odd[0])} is not as this version keeps it: "
+                "start a new run"
+            )
         with naming(stored, "resumed"):
             values = {**restore(config_class, stored.config), **given}
         self._ask_for_lost_paths(values)

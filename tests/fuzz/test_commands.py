@@ -188,6 +188,7 @@ def test_any_of_many_command_lines_ends_well(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")
 def test_a_run_whose_options_were_changed_is_resumed_or_refused(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

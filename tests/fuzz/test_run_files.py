@@ -24,6 +24,9 @@ from tests.experiments.finetune.stored import resolved, stored_run
 from tests.toys.page_runs import speed_run, store
 from tests.toys.speed_runs import ENVIRONMENT
 
+#: Numbers such as 1e299 overflow in a variance.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 Lines = list[dict[str, Any]]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
