@@ -202,7 +202,7 @@ class Child:
         except (EOFError, OSError):
             self.process.join(LEAVE_SECONDS)
             code = self.process.exitcode
-            kind = "died" if code is None or code < 0 else "left"
+            kind = "left" if code in range(WITH_ITS_SERVER) else "died"
             return (kind, describe_exit(code), None)
         return message
 
@@ -260,14 +260,22 @@ def _start(process: Any) -> None:
             return
 
 
+#: What multiprocessing says of a child whose fork server died (popen_forkserver.py).
+WITH_ITS_SERVER = 255
+
+OUT_OF_MEMORY = " (out of memory is the usual cause)"
+
+
 def describe_exit(code: int | None) -> str:
     """Say how a child ended that reported nothing itself."""
     if code is None:
         return "the child closed its pipe without an error message"
+    if code == WITH_ITS_SERVER:
+        return f"the fork server was killed{OUT_OF_MEMORY}"
     if code >= 0:
         return f"the child exited with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-    hint = " (out of memory is the usual cause)" if -code == signal.SIGKILL else ""
+    hint = OUT_OF_MEMORY if -code == signal.SIGKILL else ""
     return f"the child was ended by {name}{hint}"
 
 

@@ -247,6 +247,7 @@ if __name__ == "__main__":
 
 
 def test_exits_are_described() -> None:
+    assert "fork server was killed (out of memory" in describe_exit(255)
     assert "without an error message" in describe_exit(None)
     assert "SIGTERM" in describe_exit(-15)
     assert "ended by 99" in describe_exit(-99)

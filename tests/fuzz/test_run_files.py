@@ -189,4 +189,4 @@ def test_changed_run_files_are_refused_by_name_or_shown(
 def test_any_of_many_changed_run_files_is_refused_by_name_or_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fuzz(1, 2000, 8, tmp_path, capsys)
+    fuzz(1, 2000, 4, tmp_path, capsys)
