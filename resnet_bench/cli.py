@@ -286,6 +286,8 @@ def run_here() -> int:
     """Run the command line of this process and return the exit code."""
     settle_streams()
     _tell_of_bugs(verbose=False)
+    # Figures go to files alone, whatever a notebook or a desktop set.
+    os.environ["MPLBACKEND"] = "agg"
     try:
         settle()
     except UsageError as error:

@@ -339,7 +339,9 @@ def test_a_run_ends_well_with_closed_streams(tmp_path: Path, closed: str) -> Non
     (tmp_path / "starter.py").write_text(STARTER)
     words = [sys.executable, "starter.py", "toy"]
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    # A notebook's way to draw is of no use here, and may not be there at all.
+    drawing = {"MPLBACKEND": "module://nowhere"}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **drawing}
     ended = subprocess.run(shell, cwd=tmp_path, env=environment, check=False)
     assert ended.returncode == ExitCode.OK
     (folder,) = run_folders(tmp_path / "results")
