@@ -67,7 +67,7 @@ def test_a_cell_killed_for_want_of_memory_says_so_and_the_others_finish(
     assert "SIGKILL (out of memory is the usual cause)" in str(run.cells[failed].error)
 
 
-FINETUNE = ("-m", "resnet_bench", "finetune", "--variants", "18")
+FINETUNE: tuple[str, ...] = ("-m", "resnet_bench", "finetune", "--variants", "18")
 FINETUNE += ("--strategy", "scratch", "--weights", "random", "--seeds", "1")
 FINETUNE += ("--epochs", "1", "--fractions", "1")
 
