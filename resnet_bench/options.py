@@ -23,6 +23,10 @@ Config = TypeVar("Config")
 Parse = Callable[[str], Any]
 
 
+#: Torch and NumPy hold whole numbers of 63 bits and a sign; no number is larger.
+LARGEST = 2**63
+
+
 @dataclass(frozen=True)
 class Bounds:
     """Which numbers an option accepts; None stands for no bound."""
@@ -33,9 +37,9 @@ class Bounds:
     below: float | None = None
 
     def accept(self, value: float) -> bool:
-        """Return whether a number is finite and lies within the bounds."""
+        """Return whether a number is finite, fits into torch and lies within bounds."""
         return (
-            math.isfinite(value)
+            abs(value) < LARGEST
             and (self.minimum is None or value >= self.minimum)
             and (self.maximum is None or value <= self.maximum)
             and (self.above is None or value > self.above)
@@ -94,6 +98,8 @@ class Declaration:
         if isinstance(value, (int, float)):
             kind = "a whole number" if isinstance(value, int) else "a number"
             accepted = f"{kind} {self.bounds.words}".rstrip()
+            if abs(value) >= LARGEST:
+                accepted += f", below {LARGEST:.1e}"
             check(self.bounds.accept(value), flag, value, accepted)
 
     def help_with(self, default: Any) -> str:

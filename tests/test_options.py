@@ -187,6 +187,7 @@ class Narrower(Bounded):
     ("values", "message"),
     [
         ({"count": 0}, "--count 0: expected a whole number from 1 to 9"),
+        ({"count": 2**63}, "--count 9223372036854775808: .*, below 9.2e"),
         ({"shares": (0.5, 1.0)}, "--shares 1.0: expected a number above 0 and below 1"),
         ({"mode": "c"}, "--mode c: expected a, b"),
     ],

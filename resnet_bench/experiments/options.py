@@ -22,6 +22,11 @@ from resnet_bench.options import DATA, MEASURED, WHERE, Options, check, option
 #: torchvision's stem and stages halve the image five times.
 SMALLEST_IMAGE = 8
 
+#: Beyond these no machine could carry it out, and torch cannot count the bytes.
+LARGEST_IMAGE = 65_536
+LARGEST_BATCH = 10_000_000
+LARGEST_WIDTH = 1_000_000
+
 
 def parse_device(text: str) -> str:
     """Read the name of a device, which may not be there; raises UsageError for none."""
@@ -98,7 +103,9 @@ class TrainingOptions(DeviceOptions, DataOptions):
         None, help="Trainings of each network (default: by profile).", minimum=1
     )
     epochs: int | None = option(None, help="Epochs (default: by profile).", minimum=1)
-    batch_size: int = option(32, help="Images per step.", flags=("-b",), minimum=2)
+    batch_size: int = option(
+        32, help="Images per step.", flags=("-b",), minimum=2, maximum=LARGEST_BATCH
+    )
 
     @property
     def all_seeds(self) -> range:
@@ -128,6 +135,9 @@ class NetworkOptions(VariantOptions):
     """Torchvision's ResNets, what they begin with and what they are given."""
 
     image_size: int | None = option(
-        32, help="Height and width of the images, in pixels.", minimum=SMALLEST_IMAGE
+        32,
+        help="Height and width of the images, in pixels.",
+        minimum=SMALLEST_IMAGE,
+        maximum=LARGEST_IMAGE,
     )
     stem: str = option("small", help="First layers.", choices=tuple(STEMS))

@@ -8,7 +8,11 @@ from resnet_bench.errors import UsageError
 from resnet_bench.experiments.degradation.grid import Grid, Profile
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies import STUDIES, planned
-from resnet_bench.experiments.options import TrainingOptions
+from resnet_bench.experiments.options import (
+    LARGEST_IMAGE,
+    LARGEST_WIDTH,
+    TrainingOptions,
+)
 from resnet_bench.options import check, inherited, option
 from resnet_bench.records import device_parameters
 
@@ -124,7 +128,10 @@ class Config(TrainingOptions):
         choices=("cifar", "imagenet"),
     )
     width: int = option(
-        16, help="Channels of the CIFAR family's first stage.", minimum=1
+        16,
+        help="Channels of the CIFAR family's first stage.",
+        minimum=1,
+        maximum=LARGEST_WIDTH,
     )
     recipe: str | None = option(
         None,
@@ -134,7 +141,10 @@ class Config(TrainingOptions):
     lr: float = option(0.1, help="Peak learning rate.", above=0)
     batch_size: int = inherited(TrainingOptions, "batch_size", 128)
     image_size: int | None = option(
-        None, help="Resize images to this many pixels (default: as stored).", minimum=4
+        None,
+        help="Resize images to this many pixels (default: as stored).",
+        minimum=4,
+        maximum=LARGEST_IMAGE,
     )
     augmentation: str = option(
         "auto",

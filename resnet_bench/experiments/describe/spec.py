@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.options import NetworkOptions
+from resnet_bench.experiments.options import LARGEST_WIDTH, NetworkOptions
 from resnet_bench.options import inherited, option
 from resnet_bench.records import Cell, Record, measured
 
@@ -28,6 +28,7 @@ class Config(NetworkOptions):
         None,
         help="Replace the last layer for N classes and show what trains.",
         minimum=2,
+        maximum=LARGEST_WIDTH,
     )
     plain: bool = option(False, help="Show the twin without shortcuts as well.")
     lenet: bool = option(False, help="Show LeNet-5 beside them.")

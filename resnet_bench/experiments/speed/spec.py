@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 from resnet_bench.catalogue import INT8, RUNTIMES, TORCH
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.options import DeviceOptions, VariantOptions
+from resnet_bench.experiments.options import (
+    LARGEST_BATCH,
+    LARGEST_IMAGE,
+    DeviceOptions,
+    VariantOptions,
+)
 from resnet_bench.experiments.speed.cells import (
     AUTO,
     BREAKDOWNS,
@@ -92,12 +97,16 @@ class Config(DeviceOptions, VariantOptions):
         flags=("-b",),
         parse=parse_batch_size,
         minimum=1,
+        maximum=LARGEST_BATCH,
         metavar="N,…|auto",
         help="Images per call; auto: the largest that fits, found in child processes "
         "[default: 4 on the CPU, 128 on CUDA].",
     )
     image_size: tuple[int, ...] = option(
-        (224,), minimum=1, help="Height and width of the images, in pixels."
+        (224,),
+        minimum=1,
+        maximum=LARGEST_IMAGE,
+        help="Height and width of the images, in pixels.",
     )
     runtime: tuple[str, ...] = option(
         (TORCH,),
