@@ -11,7 +11,7 @@ from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.settings import LADDER
 from resnet_bench.experiments.speed.view.ladder import (
     Recommendation,
-    ladder_figure,
+    ladder_figures,
     recommendations,
     refusals,
     steps_of,
@@ -126,13 +126,13 @@ def test_a_failed_step_is_no_step_to_compare_with(make_run: MakeRun) -> None:
     )
     rows = rows_of(run)
     assert recommendations(steps_of(rows)) == []
-    assert ladder_figure(run, steps_of(rows)) is None
+    assert ladder_figures(run, steps_of(rows)) == {}
     assert all(step.previous is None for step in steps_of(rows))
 
 
 def test_ladder_has_a_table_and_a_figure(run: Run) -> None:
     assert [table.name for table in shown_of(run).tables][:2] == ["times", "ladder"]
-    assert "ladder" in shown_of(run).figures
+    assert {"ladder", "ladder-training"} <= set(shown_of(run).figures)
 
 
 def test_a_run_without_a_ladder_has_neither(make_run: MakeRun) -> None:

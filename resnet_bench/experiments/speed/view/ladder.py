@@ -24,7 +24,7 @@ from resnet_bench.experiments.speed.view.rows import SpeedRow, each_once, place
 from resnet_bench.experiments.speed.view.tables import bounded, known_columns
 from resnet_bench.present import theme
 from resnet_bench.present.numbers import rounded
-from resnet_bench.present.tables import Table
+from resnet_bench.present.tables import MAXIMUM_NARROW_COLUMNS, Table
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
@@ -287,12 +287,14 @@ def ladder_table(
     if not steps:
         return None
     frame = pd.DataFrame([_frame_row(step) for step in steps], dtype=object)
-    wanted = ["model", "rung", "inference_seconds", "inference_start_ratio"]
-    if "step_seconds" in known_columns(frame, ["step_seconds"]):
+    wanted = ["model", *(["batch_size"] if frame["batch_size"].nunique() > 1 else [])]
+    wanted += ["rung", "inference_seconds", "inference_start_ratio"]
+    if known_columns(frame, ["step_seconds"]):
         wanted += ["step_seconds", "step_start_ratio", "logit_error_fraction"]
     else:
         wanted += ["logit_error_fraction", "top1_agreement_fraction"]
         wanted += ["inference_break_even_calls", "inference_peak_memory_bytes"]
+    wanted = wanted[:MAXIMUM_NARROW_COLUMNS]
     return Table(
         name="ladder",
         title="The ladder: each setting keeps what the one before it set",
@@ -305,6 +307,7 @@ def ladder_table(
             NOTE,
         ],
         headers={
+            "batch_size": "batch",
             "rung": "setting",
             "inference_seconds": "infer",
             "inference_start_ratio": "x start",
@@ -366,31 +369,37 @@ PANEL_WIDTH, BAR_INCHES = 5.6, 0.3
 KEEPS_STRENGTH, CHANGES_STRENGTH = 1.0, 0.45
 
 
-def ladder_figure(run: Run, steps: Sequence[Step]) -> Figure | None:
-    """Return how many times faster each step is than the start, a panel per ladder.
+#: The figures of a ladder: the goal of each, and what it is of.
+FIGURES = {"ladder": ("infer", "Inference"), "ladder-training": ("train", "Training")}
 
-    Bars are inference; where it was not timed, training steps.
-    """
-    steps = [step for step in steps if step.row.status == "ok"]
+
+def ladder_figures(run: Run, steps: Sequence[Step]) -> dict[str, Figure]:
+    """Return how many times faster each step is than the start, by file name."""
+    made: dict[str, Figure] = {}
+    for name, (goal, words) in FIGURES.items():
+        phase = GOALS[goal]
+        timed = [step for step in steps if step.row.status == "ok"]
+        timed = [step for step in timed if step.speedup(phase)]
+        if timed:
+            made[name] = _figure(run, timed, phase, f"{words} by setting")
+    return made
+
+
+def _figure(run: Run, steps: Sequence[Step], phase: str, title: str) -> Figure:
+    """Draw a panel per ladder."""
     ladders = list(_ladders(steps).values())
-    if not ladders:
-        return None
-    infers = any(step.row.phase("inference") for step in steps)
-    goal = "infer" if infers else "train"
     across = min(PANELS_IN_A_ROW, len(ladders))
     down = -(-len(ladders) // across)
     most = max(map(len, ladders))
-    title = (
-        f"How fast it {'infers' if infers else 'trains'} · "
-        f"{place(run, [step.row for step in steps])}"
-    )
+    where = place(run, [step.row for step in steps])
     height = 1.1 + down * (0.9 + BAR_INCHES * most)
-    made = theme.figure(title, width=max(7.2, across * PANEL_WIDTH), height=height)
+    width = max(7.2, across * PANEL_WIDTH)
+    made = theme.figure(f"{title} · {where}", width=width, height=height)
     panels = made.subplots(down, across, squeeze=False).flatten()
     names = dict.fromkeys(_runtime_of(step) for step in steps)
     colours = {**theme.palette(n for n in names if n != TORCH), TORCH: theme.NEUTRAL}
     for axes, ladder in zip(panels, ladders, strict=False):
-        _panel(axes, ladder, GOALS[goal], colours)
+        _panel(axes, ladder, phase, colours)
     for axes in panels[len(ladders) :]:
         axes.set_visible(False)
     handles = [Patch(facecolor=colours[n], label=RUNTIMES[n].title) for n in names]
@@ -410,11 +419,10 @@ def _panel(
     row = ladder[0].row
     axes.set_title(theme.drawable(f"{row.name}, batch {row.parameters['batch_size']}"))
     axes.set_xlabel("times faster than eager float32")
-    drawn = [step for step in ladder if step.speedup(phase)]
-    name_bars(axes, [step.row.parameters["rung"] for step in drawn])
+    name_bars(axes, [step.row.parameters["rung"] for step in ladder])
     axes.axvline(1.0, color="#999999", lw=1)
     speedups: list[float] = []
-    for y, step in enumerate(drawn):
+    for y, step in enumerate(ladder):
         speedup = step.speedup(phase)
         if speedup is None:
             continue
@@ -434,7 +442,7 @@ def _tell(axes: Axes, step: Step, phase: str, speedup: Interval, y: int) -> None
         return
     words = f"{rounded(time.estimate * MILLISECONDS)} ms"
     if phase == "inference" and same is not None and same < 1:
-        words += f", {same:.0%} same"
+        words += f", {same:.0%} same top-1"
     if step.row.has_wrong_answers:
         words += ", wrong answers"
     end = speedup.high if speedup.bounded else speedup.estimate

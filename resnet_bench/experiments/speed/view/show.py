@@ -23,7 +23,7 @@ from resnet_bench.experiments.speed.view.figures import row_figures
 from resnet_bench.experiments.speed.view.ladder import (
     Recommendation,
     Step,
-    ladder_figure,
+    ladder_figures,
     ladder_table,
     recommendations,
     steps_of,
@@ -142,12 +142,11 @@ def _tables(run: Run, found: Found) -> list[Table]:
 
 def _figures(run: Run, found: Found) -> dict[str, Figure]:
     """Return the figures that the run can fill, by file name."""
-    ladder = ladder_figure(run, found.steps)
     return {
         **row_figures(run, found.rows),
         **part_figures(run, found.breakdowns),
         **sweep_figures(run, found.rows, found.sweeps),
-        **({"ladder": ladder} if ladder else {}),
+        **ladder_figures(run, found.steps),
     }
 
 
