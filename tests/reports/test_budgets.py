@@ -77,6 +77,8 @@ def test_of_two_settings_of_a_variant_the_faster_is_recommended() -> None:
         {"image_size": 64},
         {"inference": None},
         {"variant": 20},
+        {"dtype": "int8"},
+        {"flags": ["wrong-answers"]},
     ],
 )
 def test_rows_whose_accuracy_nobody_published_are_left_out(
@@ -85,6 +87,14 @@ def test_rows_whose_accuracy_nobody_published_are_left_out(
     rows = [{**row(18, 0.01), **changes}]
     assert candidates(rows) == []
     assert budget_table(candidates(rows), "here") is None
+
+
+def test_another_runtime_is_a_setting_of_its_own() -> None:
+    found = candidates([row(18, 0.010), row(18, 0.006, runtime="openvino")])
+    assert len(found) == 2
+    chosen = recommended(found, 0.020)
+    assert chosen is not None
+    assert "OpenVINO" in chosen.setting
 
 
 def test_a_borderline_variant_is_better_than_none() -> None:

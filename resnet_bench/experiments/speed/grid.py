@@ -41,6 +41,9 @@ ROWS_IN_A_BUDGET = len(DEFAULT_VARIANTS)
 #: Seconds that exporting a network to another runtime takes.
 EXPORT_SECONDS = 8.0
 
+#: Seconds that comparing the answers on trained weights takes.
+COMPARING_SECONDS = 5.0
+
 #: Seconds that compiling a network takes on two cores, forward and backward.
 COMPILE_SECONDS = 40.0
 
@@ -85,9 +88,11 @@ def _budget(config: Config, *, on_cpu: bool) -> float:
 
 
 def preparing_seconds(cells: Iterable[SpeedCell]) -> float:
-    """Return about how long compiling and exporting take, which no sample holds."""
+    """Return about how long compiling, exporting and comparing take, all unsampled."""
     return sum(
-        COMPILE_SECONDS * cell.compiled + EXPORT_SECONDS * (cell.runtime is not None)
+        COMPILE_SECONDS * cell.compiled
+        + EXPORT_SECONDS * (cell.runtime is not None)
+        + COMPARING_SECONDS * (cell.weights is not None)
         for cell in cells
     )
 
