@@ -148,7 +148,7 @@ class Config(TrainingOptions):
     )
     augmentation: str = option(
         "auto",
-        help="Augmentation; auto is crop-flip for colour images, else none.",
+        help="Augmentation; auto is crop-flip for colour images but digits, else none.",
         choices=("auto", "none", "crop", "crop-flip"),
     )
 
@@ -210,7 +210,7 @@ def expand(config: Config) -> list[DegradationCell]:
         learning_rate=config.lr,
         batch_size=config.batch_size,
         image_size=_image_size(config),
-        augmentation=config.augmentation,
+        augmentation=_augmentation(config),
         **device_parameters(config.device),
         data_dir=str(config.data_dir) if config.data_dir else None,
         download=config.download,
@@ -233,6 +233,12 @@ def _sizes(config: Config) -> Profile:
     return dataclasses.replace(
         sizes, seeds=seeds, seeds_of={}, other_seeds=seeds, landscape_seeds=seeds
     )
+
+
+def _augmentation(config: Config) -> str:
+    """Digits have a right way round, on photographs, too: auto must not flip them."""
+    digits = str(config.dataset).startswith("photo-digits")
+    return "none" if digits and config.augmentation == "auto" else config.augmentation
 
 
 def _image_size(config: Config) -> int | None:

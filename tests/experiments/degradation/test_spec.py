@@ -133,6 +133,15 @@ def test_the_standard_profile_trains_two_plain_networks_on_harder_data() -> None
     assert harder(dataset="cifar10") == harder(family="imagenet") == set()
 
 
+def test_digits_on_photographs_are_not_flipped_unless_asked_for() -> None:
+    def augmentations(**options: object) -> set[str]:
+        grid = cells(dataset="photo-digits", study=("depth",), **options)
+        return {cell.augmentation for cell in grid}
+
+    assert augmentations() == {"none"}
+    assert augmentations(augmentation="crop-flip") == {"crop-flip"}
+
+
 def test_a_larger_data_set_is_expected_to_take_longer() -> None:
     small, large = (DegradationCell(dataset=d) for d in ("digits", "fashionmnist"))
     assert large.cost > 400 * small.cost
