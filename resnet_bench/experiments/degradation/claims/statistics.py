@@ -34,14 +34,14 @@ def statistic(
     return lambda samples: Statistic(words, samples, unit, rule, arms)
 
 
-def difference(words: str, rule: Rule = Rule.COUNTED) -> Callable[[Arms], Statistic]:
+def difference(words: str) -> Callable[[Arms], Statistic]:
     """Make one of two networks' errors: the one claimed to be worse minus the other."""
 
     def make(arms: Arms) -> Statistic:
         def samples(evidence: Evidence, case: Case) -> BySeed:
             return minus(*arms(evidence, case))
 
-        return Statistic(words, samples, "pp", rule, arms)
+        return Statistic(words, samples, "pp", arms=arms)
 
     return make
 
@@ -54,9 +54,15 @@ def plain_and_residual(evidence: Evidence, case: Case) -> tuple[BySeed, BySeed]:
     return evidence.error(plain), evidence.error(residual)
 
 
-trained_apart = difference(
-    "seeds whose network trained, plain-{deep} against residual-{deep}", Rule.FISHER
-)(plain_and_residual)
+@statistic(
+    "training error of plain-{deep} and of residual-{deep}",
+    "%",
+    rule=Rule.FISHER,
+    arms=plain_and_residual,
+)
+def trained_apart(evidence: Evidence, case: Case) -> BySeed:
+    """Return how much the plain network's error exceeds the residual one's."""
+    return minus(*plain_and_residual(evidence, case))
 
 
 def _deep_and_reference(
