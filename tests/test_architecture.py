@@ -78,6 +78,7 @@ TABLE = (
     Row("experiments/*/view/*", at_import=SHOWING),
     Row("experiments/degradation/claims/*", at_import=SHOWING),
     Row("statistics/intervals.py"),
+    Row("statistics/levels.py", at_import=SHOWING, deferred=frozenset({"ruptures"})),
     Row("statistics/*", at_import=SHOWING),
     Row("present/*", at_import=SHOWING),
     Row("reports/*", at_import=SHOWING),

@@ -1,4 +1,4 @@
-"""The gate's commands: `check`, `compare`, `noise` and `baseline`."""
+"""The gate's commands: `check`, `compare`, `noise`, `baseline` and `history`."""
 
 from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode
@@ -6,6 +6,7 @@ from resnet_bench.gate.spec import (
     BaselineConfig,
     CheckConfig,
     CompareConfig,
+    HistoryConfig,
     NoiseConfig,
 )
 from resnet_bench.output import Output
@@ -39,6 +40,13 @@ def baseline(config: BaselineConfig, output: Output) -> ExitCode:
     return keep_baseline(config, output)
 
 
+def history(config: HistoryConfig, output: Output) -> ExitCode:
+    """Show how long cases took, commit after commit."""
+    from resnet_bench.gate.history import run_history
+
+    return run_history(config, output)
+
+
 CHECK = Reader(
     CheckConfig,
     check,
@@ -61,4 +69,10 @@ BASELINE = Reader(
     BaselineConfig,
     baseline,
     ("baseline save release", "baseline accept release latest"),
+)
+
+HISTORY = Reader(
+    HistoryConfig,
+    history,
+    ("history --export-figure history.svg", "history --measure 10 --append-to h.jsonl"),
 )

@@ -54,6 +54,11 @@ READERS: Rows[Reader] = Rows(
         f"{HOME}.gate:NOISE",
     ),
     Row(
+        "history",
+        "Show a case's times over the commits, and since when they differ.",
+        f"{HOME}.gate:HISTORY",
+    ),
+    Row(
         "baseline",
         "Keep a checked commit under a name; only accept replaces it.",
         f"{HOME}.gate:BASELINE",

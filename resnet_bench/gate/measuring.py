@@ -344,19 +344,23 @@ def _answer(
         began = time.perf_counter()
         trials = [row for case in grid.timed for row in asked.trials(case)]
         counted = [row for name in grid.exact for row in asked.exact_metrics(name)]
-        _keep(recorder, cell, [*trials, *counted], time.perf_counter() - began)
+        keep(recorder, cell, [*trials, *counted], time.perf_counter() - began)
     for name in grid.accuracy:
         _record_accuracies(recorder, asked, name, wanted)
 
 
-def _keep(
-    recorder: Recorder, cell: Cell, records: Sequence[Record], seconds: float
+def keep(
+    recorder: Recorder,
+    cell: Cell,
+    records: Sequence[Record],
+    seconds: float,
+    attempt: int = 1,
 ) -> None:
     """Write the cell's records and commit them; they are then never lost."""
     for record in records:
         content = {"type": record.type_name(), **to_json(record)}
-        recorder.record(cell.key, 1, content)
-    recorder.commit(cell.key, 1, "ok", seconds=seconds)
+        recorder.record(cell.key, attempt, content)
+    recorder.commit(cell.key, attempt, "ok", seconds=seconds)
 
 
 def _record_accuracies(
@@ -373,7 +377,7 @@ def _record_accuracies(
             began = budget.clock()
             records = asked.accuracies(name, seed)
             longest = max(longest, budget.clock() - began)
-            _keep(recorder, cell, records, longest)
+            keep(recorder, cell, records, longest)
         rows = recorder.run().rows("accuracy")
         if len({row["fingerprint"] for row in rows if row["cell"] == cell.key}) == 1:
             return  # the same predictions on both sides, or none on either
@@ -407,7 +411,7 @@ def _record_pairs(
         last = budget.clock()
         for timings in measure_pairs(pairs, config.seed, measure, open_cases, budget):
             seconds = budget.clock() - last
-            _keep(recorder, pair_cell(config, len(pairs) - 1), timings, seconds)
+            keep(recorder, pair_cell(config, len(pairs) - 1), timings, seconds)
             count = f"pair {len(pairs)} of at most {most}"
             output.say(f"{count} in {seconds:.1f} s")
             if share := SHARE_OF_LATER.get(len(pairs)):

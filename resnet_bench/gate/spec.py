@@ -10,10 +10,12 @@ from typing import Any
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import UsageError
 from resnet_bench.options import (
+    Bounds,
     ExportOptions,
     Options,
     ResultsOptions,
     check,
+    inherited,
     option,
     option_fields,
 )
@@ -390,13 +392,72 @@ class NoiseConfig(SubjectConfig):
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class HistoryConfig(SubjectConfig):
+    """`history`: how long cases take, commit after commit."""
+
+    measure: int | None = option(
+        None,
+        help="First measure the last N commits against each other.",
+        metavar="N",
+        minimum=2,
+    )
+    cases: tuple[str, ...] = inherited(
+        SubjectConfig,
+        "cases",
+        (),
+        help="Only these cases, by the name that is shown; with --measure as NAME:"
+        "forward or NAME:step.",
+        parse=str,
+    )
+    pairs: int = inherited(
+        SubjectConfig,
+        "pairs",
+        8,
+        help="With --measure: pairs of processes of each commit and an earlier one.",
+        bounds=Bounds(minimum=1),
+    )
+    budget: float = inherited(SubjectConfig, "budget", 1800.0)
+    machine: str | None = option(
+        None,
+        help="The machine whose runs are shown, by its key (the newest run's).",
+        metavar="KEY",
+    )
+    file: tuple[str, ...] = option(
+        (),
+        help="Show the entries of a file too, or of one that a branch keeps.",
+        metavar="FILE|BRANCH:FILE,…",
+    )
+    append_to: Path | None = option(
+        None,
+        help="Append to a file what it lacks of the stored runs, and show all of it.",
+        metavar="FILE",
+    )
+    export_figure: Path | None = option(
+        None, help="Write the figure as .svg or .png.", metavar="FILE"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values; raises UsageError."""
+        super().__post_init__()
+        if self.measure is None and self.resume:
+            raise UsageError("--resume: expected only beside --measure")
+        if figure := self.export_figure:
+            known = figure.suffix in (".svg", ".png")
+            check(known, "--export-figure", figure, "a name that ends in .svg or .png")
+
+
 #: Options that may differ when a run is resumed: they change no measurement.
 FREE_TO_CHANGE = frozenset(
     [
+        "append_to",
         "budget",
         "explain",
+        "export_figure",
+        "file",
         "github_summary",
         "junit",
+        "machine",
         "resume",
         "strict",
         *option_fields(ExportOptions),

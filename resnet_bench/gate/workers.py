@@ -366,7 +366,7 @@ def opened(
                 f"the {side} {launches[side].place} has no usable subject: "
                 f"{error}{remedy}"
             ) from error
-        _refuse_a_foreign(side, offers[side])
+        refuse_a_foreign(side, offers[side])
     return offers
 
 
@@ -386,7 +386,8 @@ def _remedy(side: Side, base: Launch, error: WorkerError) -> str:
     )
 
 
-def _refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
+def refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
+    """Raise NotComparableError for a subject of another API or from elsewhere."""
     if offer["api"] != SUBJECT_API:
         raise NotComparableError(
             f"the {side} tree's subject has SUBJECT_API = {offer['api']}, "

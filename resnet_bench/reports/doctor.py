@@ -96,6 +96,7 @@ class Extra:
 EXTRAS = (
     Extra("ray", "ray", "sweeps on a cluster: --executor ray"),
     Extra("gpu", "pynvml", "driver, clocks and throttling of NVIDIA GPUs"),
+    Extra("history", "ruptures", "changes of level: history"),
     Extra(
         "runtimes",
         "onnxruntime",

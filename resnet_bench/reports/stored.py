@@ -10,7 +10,7 @@ from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.base import OtherRuns, StepCost
 from resnet_bench.experiments.speed.settings import OWN
-from resnet_bench.gate import check, noise
+from resnet_bench.gate import check, history, noise
 from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.gate.records import records_of
 from resnet_bench.present.drawing import Drawing, drawing
@@ -21,7 +21,11 @@ from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run
 
 #: The views of runs that belong to no experiment.
-GATE = {check.EXPERIMENT: check.show, noise.EXPERIMENT: noise.show}
+GATE = {
+    check.EXPERIMENT: check.show,
+    history.EXPERIMENT: history.show,
+    noise.EXPERIMENT: noise.show,
+}
 
 
 class StoredRuns:

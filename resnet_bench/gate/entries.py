@@ -1,0 +1,209 @@
+"""What stored runs say of commits, and the file that such entries are appended to."""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import geometric_mean, median
+from typing import Any
+
+from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.experiments.speed.view.rows import (
+    SETTINGS,
+    SpeedRow,
+    described,
+    rows_of,
+)
+from resnet_bench.gate.records import PairTiming, records_of
+from resnet_bench.gate.spreads import CALLS
+from resnet_bench.gate.trees import GitError, git
+from resnet_bench.store.checking import checked_run, naming
+from resnet_bench.store.folders import run_folders
+from resnet_bench.store.reading import Run
+
+#: The experiments of which runs say how long commits take.
+FEEDING = ("speed", "check", "history")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Seconds per call of one case, as one run measured them of one or two commits.
+
+    With a base, `seconds` and `base_seconds` hold a value for each pair of processes;
+    without one `seconds` holds what the run found in all.
+    """
+
+    machine_key: str
+    run: str
+    case: str
+    head: str
+    seconds: list[float]
+    base: str | None = None
+    base_seconds: list[float] = dataclasses.field(default_factory=list)
+
+    @property
+    def identity(self) -> tuple[str, str, str, str | None]:
+        """What no two entries have in common."""
+        return self.run, self.case, self.head, self.base
+
+    @property
+    def logarithms(self) -> list[float]:
+        """The logarithms of head over base pair by pair, or those of the head."""
+        bases = self.base_seconds or [1.0] * len(self.seconds)
+        pairs = zip(self.seconds, bases, strict=True)
+        return [math.log(head / base) for head, base in pairs]
+
+
+def entries_of(run: Run) -> list[Entry]:
+    """Return what a run says; nothing of files that were in no commit.
+
+    Raises InputOutputError for odd content.
+    """
+    with naming(run):
+        found = _of_speed(run) if run.experiment == "speed" else _of_pairs(run)
+        return list(found)
+
+
+def _of_speed(run: Run) -> Iterator[Entry]:
+    """Yield one entry for each row: its step, else its inference, else its forward."""
+    commit = run.header.get("commit")
+    if commit is None or run.header.get("dirty"):
+        return
+    for row in rows_of(run):
+        timed = ((call, row.rounds(call)) for call in CALLS if row.status == "ok")
+        call, visits = next((each for each in timed if each[1]), ("", {}))
+        if visits:
+            yield Entry(
+                machine_key=str(run.machine_key),
+                run=run.id,
+                case=_case_of(row, call),
+                head=commit,
+                seconds=[median(visits.values())],
+            )
+
+
+def _case_of(row: SpeedRow, call: str) -> str:
+    """Return what a row measured, in words; not the same under older defaults."""
+    older = row.parameters.get("keep_memory") is None
+    words = [f"{row.name}:{call}", described(row.parameters, SETTINGS)]
+    return ", ".join([*words, *(["older defaults"] if older else [])])
+
+
+def _of_pairs(run: Run) -> Iterator[Entry]:
+    """Yield one entry for each case and two commits, with a value for each pair."""
+    sides = dict(_committed(run))
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in run.rows(PairTiming):
+        base, head = (row.get(side) or sides.get(side) for side in ("base", "head"))
+        if base and head and base != head:
+            found.setdefault((row["case"], base, head), []).append(row)
+    for (case, base, head), rows in found.items():
+        yield Entry(
+            machine_key=str(run.machine_key),
+            run=run.id,
+            case=case,
+            head=head,
+            seconds=[geometric_mean(row["head_seconds"]) for row in rows],
+            base=base,
+            base_seconds=[geometric_mean(row["base_seconds"]) for row in rows],
+        )
+
+
+def _committed(run: Run) -> Iterator[tuple[str, str]]:
+    """Yield the sides of a check that were measured just as they were committed."""
+    for side, tree in (run.header.get("trees") or {}).items():
+        if tree["commit"] and tree["content"] == tree["committed"]:
+            yield side, tree["commit"]
+
+
+def stored_entries(results: Path, problems: list[str]) -> list[Entry]:
+    """Return what all runs of a folder say; those damaged are told in `problems`."""
+    found: list[Entry] = []
+    for experiment in FEEDING:
+        for folder in run_folders(results, experiment):
+            try:
+                found += entries_of(checked_run(folder, records_of))
+            except InputOutputError as error:
+                problems.append(f"left out: {error}")
+    return found
+
+
+def read_entries(name: str, here: Path) -> list[Entry]:
+    """Return the entries of a file, or of REVISION:FILE as git keeps it.
+
+    Raises InputOutputError for what is no entry, UsageError for no file.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return _parsed(_text(path), name)
+    revision, separator, inside = name.partition(":")
+    if not (separator and revision and inside):
+        raise UsageError(f"--file {name}: expected a file, or REVISION:FILE")
+    try:
+        return _parsed(git(here, "show", "--end-of-options", name), name)
+    except GitError as error:
+        raise UsageError(f"--file {name}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputOutputError(f"cannot read {path}: {error}") from error
+
+
+def _parsed(text: str, name: str) -> list[Entry]:
+    lines = enumerate(text.splitlines(), 1)
+    return [_entry(line, f"{name}, line {n}") for n, line in lines if line.strip()]
+
+
+def _entry(line: str, place: str) -> Entry:
+    """Return the entry of one line; raises InputOutputError that names the place."""
+    try:
+        content = json.loads(line)
+        entry = Entry(**content)
+        texts = (entry.machine_key, entry.run, entry.case, entry.head, entry.base or "")
+        sound = all(isinstance(text, str) for text in texts) and entry.seconds
+        sound = sound and (not entry.base) == (not entry.base_seconds)
+        if sound and all(map(math.isfinite, entry.logarithms)):
+            return entry
+    except (ArithmeticError, RecursionError, TypeError, ValueError):
+        pass
+    raise InputOutputError(f"{place}: no entry of a history, which --append-to writes")
+
+
+def appended(path: Path, entries: Iterable[Entry]) -> int:
+    """Append to a file the entries that it lacks, in one write; return how many.
+
+    Raises InputOutputError.
+    """
+    text = _text(path) if path.exists() else ""
+    known = {entry.identity for entry in _parsed(text, str(path))}
+    new = [entry for entry in entries if entry.identity not in known]
+    lines = [json.dumps(dataclasses.asdict(entry)) + "\n" for entry in new]
+    begin = "\n" if text and not text.endswith("\n") else ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write((begin + "".join(lines)).encode() if lines else b"")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
+    return len(new)
+
+
+def each_once(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries without those that are there already."""
+    return list({entry.identity: entry for entry in entries}.values())
+
+
+def by_case(entries: Sequence[Entry]) -> Mapping[str, list[Entry]]:
+    """Return the entries of each case, in the order in which cases first appear."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.case, []).append(entry)
+    return found

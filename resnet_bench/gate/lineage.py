@@ -1,0 +1,353 @@
+"""The commits of a line in order, and measuring the last of them against each other."""
+
+import contextlib
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from resnet_bench.errors import NotComparableError, ResnetBenchError, UsageError
+from resnet_bench.gate import measuring, workers
+from resnet_bench.gate.measuring import (
+    Budget,
+    command_of,
+    keep,
+    live_pair,
+    starting_budget,
+)
+from resnet_bench.gate.records import SIDES, Side, pair_order, pairs_of
+from resnet_bench.gate.spec import FREE_TO_CHANGE, Case, HistoryConfig, parse_case
+from resnet_bench.gate.trees import Tree, checked_out, git
+from resnet_bench.gate.workers import Launch, Start, WorkerError
+from resnet_bench.interrupts import Terminated
+from resnet_bench.output import Output
+from resnet_bench.present.machines import load_warning
+from resnet_bench.records import Cell, to_json
+from resnet_bench.store.folders import find_run
+from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.recording import Beginning, Recorder, go_on, start
+
+EXPERIMENT = "history"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit of a line; `when` is the committer's date, to the minute."""
+
+    name: str
+    when: str
+    subject: str
+
+    @property
+    def short(self) -> str:
+        """The beginning of its name, which people type."""
+        return self.name[:7]
+
+
+def line_of(folder: Path, last: int | None = None) -> list[Commit]:
+    """Return the commits of HEAD by first parents, oldest first; raises GitError."""
+    form = "--format=%H%x1f%cd%x1f%s"
+    date = "--date=format:%Y-%m-%d %H:%M"
+    newest = [f"--max-count={last}"] if last else []
+    text = git(folder, "log", "--first-parent", *newest, form, date, "HEAD")
+    return [Commit(*row.split("\x1f", 2)) for row in reversed(text.splitlines())]
+
+
+def commits_in(run: Run) -> list[Commit]:
+    """Return the commits that a history run is of."""
+    return [Commit(**row) for row in run.header.get("commits") or ()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkCell(Cell):
+    """One pair of fresh processes, of two commits."""
+
+    pair: int
+    base: str
+    head: str
+    blocks: str
+    first_started: str
+    threads: int
+
+
+def planned_links(names: Sequence[str], rounds: int) -> list[tuple[str, str]]:
+    """Return which commits are set against each other, in the order of measuring.
+
+    A round sets each against the one 1, 2, 4, 8 … places before it, by turns, the first
+    against the last ones. Neighbours alone would make a chain, whose errors add up:
+    over n commits to the square root of n times that of a link.
+    """
+    apart = [2**k for k in range(len(names)) if 2**k <= max(1, len(names) // 2)]
+    links = []
+    for distance in itertools.islice(itertools.cycle(apart), rounds):
+        for place in range(len(names)):
+            ends = sorted((place, (place + distance) % len(names)))
+            links.append((names[ends[0]], names[ends[1]]))
+    return links
+
+
+def cells_of(config: HistoryConfig, names: Sequence[str]) -> list[LinkCell]:
+    """Return a cell for each pair of processes."""
+    cells = []
+    for number, (base, head) in enumerate(planned_links(names, config.pairs)):
+        order = pair_order(config.seed, number)
+        cell = LinkCell(
+            pair=number,
+            base=base,
+            head=head,
+            blocks=order.block,
+            first_started=order.first_started,
+            threads=config.threads,
+        )
+        cells.append(cell)
+    return cells
+
+
+#: Why a commit, or a case of it, cannot be measured: by commit, then by case or "".
+Problems = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: which cases of which commits, found out before it begins."""
+
+    config: HistoryConfig
+    commits: Sequence[Commit]
+    cases: Sequence[Case]
+    problems: Problems
+    libraries: Sequence[str]
+
+    @property
+    def measurable(self) -> list[str]:
+        """The commits of which a case can be measured, oldest first."""
+        return [row.name for row in self.commits if self.cases_of(row.name)]
+
+    def cases_of(self, *names: str) -> list[Case]:
+        """Return the cases that can be measured of all these commits."""
+        troubles = [self.problems.get(name, {}) for name in names]
+        whole = any("" in trouble for trouble in troubles)
+        return [
+            case
+            for case in self.cases
+            if not whole and not any(case.text in trouble for trouble in troubles)
+        ]
+
+    def beginning(self, environment: Mapping[str, Any]) -> Beginning:
+        """Return what the run file begins with."""
+        cells = cells_of(self.config, self.measurable)
+        return Beginning(
+            experiment=EXPERIMENT,
+            config=to_json(self.config),
+            cells={cell.key: cell.parameters for cell in cells},
+            environment=environment,
+            commit=self.commits[-1].name,
+            dirty=False,
+            one_machine=True,
+            further={
+                "commits": [asdict(commit) for commit in self.commits],
+                "timed": [case.text for case in self.cases],
+                "problems": self.problems,
+                "libraries": list(self.libraries),
+            },
+            free_to_change=FREE_TO_CHANGE,
+        )
+
+
+def measure_history(config: HistoryConfig, output: Output) -> Run:
+    """Measure the last commits against each other, or the rest of a run; return it.
+
+    Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and Terminated
+    after the run file was closed and the way to go on was said.
+    """
+    here, budget = Path.cwd(), starting_budget(config.budget)
+    resumed = config.resume and find_run(config.results, config.resume, EXPERIMENT)
+    old = read_run(resumed) if resumed else None
+    commits = commits_in(old) if old else _last(here, config)
+    with contextlib.ExitStack() as stack:
+        reading = stack.enter_context(ThreadPoolExecutor(1))
+        environment = reading.submit(measuring.collect_environment)
+        launches = _launches(config, commits, here, stack)
+        if old is None:
+            output.say(f"history: trying {len(commits)} commits")
+        plan = _stored(config, old) if old else _tried(config, commits, launches)
+        _tell_problems(plan.problems, output)
+        if warning := load_warning(environment.result()):
+            output.say(warning)
+        beginning = plan.beginning(environment.result())
+        recorder = (
+            go_on(beginning, resumed)
+            if resumed
+            else start(beginning, config.results, sys.argv[1:])
+        )
+        try:
+            with recorder:
+                _record(recorder, plan, launches, budget, output)
+        except (KeyboardInterrupt, Terminated):
+            output.say(recorder.how_to_go_on(command_of(sys.argv[1:])))
+            raise
+    return recorder.run()
+
+
+def _last(here: Path, config: HistoryConfig) -> list[Commit]:
+    commits = line_of(here, config.measure)
+    if len(commits) < 2:
+        raise UsageError(
+            f"--measure {config.measure}: this branch has a single commit here: "
+            "expected two (a shallow clone needs fetch-depth: 0)"
+        )
+    return commits
+
+
+Launches = Mapping[str, Launch]
+
+
+def _launches(
+    config: HistoryConfig,
+    commits: Sequence[Commit],
+    here: Path,
+    stack: contextlib.ExitStack,
+) -> Launches:
+    """Check every commit out while the stack is open; return what starts a worker."""
+    settings = (config.subject, config.threads, config.seed, config.budget + 60)
+    trees: dict[str, Tree] = {}
+    for commit in commits:
+        # One that lacks the folder is told when it is tried.
+        with contextlib.suppress(NotComparableError):
+            tree = checked_out(here, commit.name, config.source)
+            trees[commit.name] = stack.enter_context(tree)
+    return {name: Launch(tree.folder, *settings) for name, tree in trees.items()}
+
+
+def _stored(config: HistoryConfig, run: Run) -> Plan:
+    """Return the plan that a run was begun with."""
+    header = run.header
+    cases = [parse_case(text) for text in header["timed"]]
+    return Plan(config, commits_in(run), cases, header["problems"], header["libraries"])
+
+
+def _tried(
+    config: HistoryConfig, commits: Sequence[Commit], launches: Launches
+) -> Plan:
+    """Return the plan of what can be measured, by trying each commit once.
+
+    Raises UsageError where there is no case to measure, NotComparableError where
+    there are not two commits of which one can be.
+    """
+    newest = launches[commits[-1].name]
+    with workers.WorkerProcess(newest) as worker:
+        try:
+            offered = worker.ask("open")["cases"]
+            libraries = worker.ask("libraries")["libraries"]
+        except WorkerError as error:
+            raise NotComparableError(f"HEAD has no usable subject: {error}") from error
+    asked = [parse_case(text) for text in config.cases or offered]
+    cases = [case for case in dict.fromkeys(asked) if case.is_timed]
+    if not cases:
+        raise UsageError("--cases: expected NAME:forward or NAME:step")
+    problems: Problems = {}
+    with _nurseries(newest, libraries) as start_for:
+        for number, commit in enumerate(commits):
+            launch = launches.get(commit.name)
+            if found := _problems(launch, cases, start_for(number)):
+                problems[commit.name] = found
+    plan = Plan(config, commits, cases, problems, libraries)
+    if len(plan.measurable) < 2:
+        told = [reason for found in problems.values() for reason in found.values()]
+        raise NotComparableError(
+            f"fewer than two commits can be measured: {'; '.join(dict.fromkeys(told))}"
+        )
+    return plan
+
+
+@contextlib.contextmanager
+def _nurseries(
+    launch: Launch, libraries: Sequence[str]
+) -> Iterator[Callable[[int], Start]]:
+    both = dict.fromkeys(SIDES, launch)
+    with measuring.nurseries(both, libraries) as start_for:
+        yield start_for
+
+
+def _problems(
+    launch: Launch | None, cases: Sequence[Case], start: Start
+) -> dict[str, str]:
+    """Return why cases of a commit cannot be measured, under "" what is for all."""
+    if launch is None:
+        return {"": "it lacks the folder of --source"}
+    with workers.WorkerProcess(launch, start) as worker:
+        try:
+            workers.refuse_a_foreign("head", worker.ask("open"))
+        except ResnetBenchError as error:
+            return {"": str(error)}
+        for number, case in enumerate(cases, 1):
+            try:
+                worker.ask("prepare", name=case.name, method=case.method)
+            except ResnetBenchError as error:
+                # The worker ended with it; another one tries the other cases.
+                return {case.text: str(error)} | _problems(
+                    launch, cases[number:], start
+                )
+    return {}
+
+
+def _tell_problems(problems: Problems, output: Output) -> None:
+    """Say in one line each which commits leave a gap, and why."""
+    for name, found in problems.items():
+        for case, reason in found.items():
+            what = f"{case} of commit" if case else "commit"
+            output.say(f"{what} {name[:7]} cannot be measured: {reason}")
+
+
+def _record(
+    recorder: Recorder, plan: Plan, launches: Launches, budget: Budget, output: Output
+) -> None:
+    """Measure pair after pair until the budget is spent; keep each at once."""
+    cells = cells_of(plan.config, plan.measurable)
+    left = [cell for cell in cells if not recorder.holds(cell.key)]
+    pairs, longest = pairs_of(recorder.run()), 0.0
+    newest = launches[plan.commits[-1].name]
+    with _nurseries(newest, plan.libraries) as start_for:
+        for done, cell in enumerate(left):
+            if not budget.allows(longest):
+                output.say(
+                    f"the budget of {budget.seconds:g} s ended with {len(left) - done} "
+                    "pairs left: --resume and a larger --budget measure them"
+                )
+                return
+            began = budget.clock()
+            both: dict[Side, Launch] = {
+                "base": launches[cell.base],
+                "head": launches[cell.head],
+            }
+            order = pair_order(plan.config.seed, cell.pair)
+            cases = plan.cases_of(cell.base, cell.head)
+            attempt = recorder.next_attempt(cell.key)
+            try:
+                timings = live_pair(both, order, cases, pairs, start_for(cell.pair))
+            except ResnetBenchError as error:
+                recorder.commit(cell.key, attempt, "failed", error=str(error))
+                ends = f"{cell.base[:7]} and {cell.head[:7]}"
+                output.say(f"pair {cell.pair} of {ends} failed: {error}")
+                continue
+            pairs.timings.append(timings)
+            seconds = budget.clock() - began
+            keep(recorder, cell, timings, seconds, attempt)
+            longest = max(longest, seconds)
+            _tell_progress(done + 1, len(left), len(plan.measurable), budget, output)
+
+
+#: After so many pairs it is told how long the rest takes.
+TELLING = 4
+
+
+def _tell_progress(
+    done: int, all_of_them: int, per_round: int, budget: Budget, output: Output
+) -> None:
+    """Say how long it takes after the first few pairs, and after each round."""
+    if done == TELLING or done % per_round == 0:
+        spent = budget.clock() - budget.began
+        rest = spent / done * (all_of_them - done)
+        output.say(f"pair {done} of {all_of_them}, about {rest / 60:.0f} min left")
