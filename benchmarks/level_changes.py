@@ -9,13 +9,14 @@ commits from either end. It is measured in one of these ways:
 - chain: every commit against its parent in 12 pairs of processes, as `check` does;
 - rounds: eight pairs of each commit and an earlier one, as `history --measure` does.
 
-Pairs have a spread of 7 %; or of 2 %, and in every tenth one of the two processes is 6 to
-21 % slower for its whole life. Ends with 1 where `history` misses what it promises.
+Pairs have a spread of 7 %; or of 2 %, and in every tenth one of the two processes is 6
+to 21 % slower for its whole life. Ends with 1 where `history` misses what it promises.
 """
 
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import log1p
 
 from resnet_bench.gate.lineage import planned_links
@@ -49,7 +50,7 @@ class Situation:
         if self.way == "runs":
             return [(None, name) for name in NAMES]
         if self.way == "chain":
-            neighbours = zip(NAMES[:-1], NAMES[1:], strict=True)
+            neighbours = pairwise(NAMES)
             return [link for link in neighbours for _ in range(CHECK_PAIRS)]
         return list(planned_links(NAMES, ROUNDS))
 
