@@ -45,9 +45,9 @@ class Entry:
     base_seconds: list[float] = dataclasses.field(default_factory=list)
 
     @property
-    def identity(self) -> tuple[str, str, str, str | None]:
+    def identity(self) -> tuple[str, ...]:
         """What no two entries have in common."""
-        return self.run, self.case, self.head, self.base
+        return self.run, self.case, self.head, self.base or ""
 
     @property
     def logarithms(self) -> list[float]:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
+from resnet_bench.experiments.speed.view.drawing import spread
 from resnet_bench.gate.entries import (
     Entry,
     appended,
@@ -47,6 +48,10 @@ from resnet_bench.store.reading import Run
 LACKS_EXTRA = (
     "Changes of level are not looked for: pip install 'resnet-bench[history]' adds "
     "ruptures, which finds them."
+)
+TOO_FEW = (
+    "too little was measured to look for changes of level (six commits with two pairs "
+    "each do, or ten with a run each)."
 )
 
 #: Panels of a figure; the cases with changes come first.
@@ -90,7 +95,7 @@ def _shown(config: HistoryConfig) -> Shown:
             "--measure 10' measures the last ten commits"
         )
     chosen = _of_one_machine(entries, config.machine, notices)
-    if config.cases:
+    if config.cases and chosen and not config.measure:
         chosen = _of_cases(chosen, config.cases)
     return shown_of(chosen, _line_here(here), notices)
 
@@ -136,7 +141,7 @@ class Series:
     """A case commit after commit; `seconds` and `moves` go along with `commits`.
 
     `moves` hold the ratio to the commit before, unknown for the first; `changes` are
-    None where nothing can look for them.
+    None where they were not looked for, which `lacks` says why.
     """
 
     case: str
@@ -144,6 +149,7 @@ class Series:
     seconds: Sequence[Interval]
     moves: Sequence[Interval | None]
     changes: Sequence[Change] | None
+    lacks: str
     left_out: int
 
     def between(self, change: Change, line: Sequence[Commit]) -> list[Commit]:
@@ -174,12 +180,7 @@ def series_of(case: str, entries: Sequence[Entry], line: Sequence[Commit]) -> Se
     fitted = Line(ratios, [commit.name for commit in order])
     joined = set(fitted.order)
     offset = _offset(fitted, entries)
-    try:
-        changes = fitted.changes()
-    except ModuleNotFoundError as error:
-        if error.name != "ruptures":
-            raise
-        changes = None
+    changes, lacks = _changes_of(fitted)
     levels = [exponential(level) for level in fitted.levels]
     return Series(
         case=case,
@@ -187,8 +188,21 @@ def series_of(case: str, entries: Sequence[Entry], line: Sequence[Commit]) -> Se
         seconds=[level.times(math.exp(offset)) for level in levels],
         moves=[None, *map(exponential, fitted.moves)],
         changes=changes,
+        lacks=lacks,
         left_out=len(names.keys() - joined),
     )
+
+
+def _changes_of(fitted: Line) -> tuple[list[Change] | None, str]:
+    """Return the changes of a line, or None and what is lacking to look for them."""
+    if not fitted.is_enough:
+        return None, TOO_FEW
+    try:
+        return fitted.changes(), ""
+    except ModuleNotFoundError as error:
+        if error.name != "ruptures":
+            raise
+        return None, LACKS_EXTRA
 
 
 def _offset(fitted: Line, entries: Sequence[Entry]) -> float:
@@ -226,6 +240,7 @@ def shown_of(
         once = f"{alone} case{'s' if alone > 1 else ''} measured at one commit only"
         notices = [*notices, f"left out: {once}"]
     machine = entries[0].machine_key if entries else None
+    remarks = list(_remarks(everything))
     return Shown(
         json={
             "command": EXPERIMENT,
@@ -233,10 +248,11 @@ def shown_of(
             "rows": [row for each in found for row in _json_rows(each)],
             "changes": [row for each in found for row in _json_changes(each, line)],
             "looked_for_changes": all(each.changes is not None for each in found),
+            "notices": [*notices, *remarks],
         },
         tables=[_table(found, machine)] if found else [],
         notices=notices,
-        conclusion=[*_sentences(found, line), *_remarks(everything)],
+        conclusion=[*_sentences(found, line), *remarks],
         draw=lambda: {"history": history_figure(found, machine)} if found else {},
     )
 
@@ -289,11 +305,18 @@ def _table_rows(series: Series, labels: Mapping[str, str]) -> Iterator[dict[str,
             "case": labels[series.case],
             "commit": commit.short,
             "when": commit.when or None,
-            **interval_columns("seconds", seconds),
-            **interval_columns("from_previous_percent", move and _percent(move)),
+            **_columns("seconds", seconds),
+            **_columns("from_previous_percent", move and _percent(move)),
             "change": _signed(changed[place].size.estimate) if place in changed else "",
             "subject": commit.subject[:SUBJECT_WIDTH],
         }
+
+
+def _columns(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """Return an interval's columns, without bounds where these are unknown."""
+    if interval is None or interval.bounded:
+        return interval_columns(name, interval)
+    return {**interval_columns(name, None), name: interval.estimate}
 
 
 #: Letters of a subject in a table of 80 columns.
@@ -326,7 +349,7 @@ def _sentences(found: Sequence[Series], line: Sequence[Commit]) -> Iterator[str]
     for series in found:
         for change in series.changes or ():
             yield _sentence(series, labels[series.case], change, line)
-        if series.changes == ():
+        if series.changes == []:
             count = len(series.commits)
             yield f"{labels[series.case]}: no change of level over {count} commits."
 
@@ -353,9 +376,11 @@ def _sentence(
 
 def _remarks(everything: Sequence[Series]) -> Iterator[str]:
     """Yield what limits the answer: what was left out, and what the control did."""
-    if any(series.changes is None for series in everything):
+    if any(series.lacks == LACKS_EXTRA for series in everything):
         yield LACKS_EXTRA
     for series in everything:
+        if series.lacks == TOO_FEW and series.case != CONTROL.text:
+            yield f"{series.case}: {TOO_FEW}"
         if series.case == CONTROL.text and series.changes:
             yield (
                 "The control, a frozen matrix product, changed too: the machine "
@@ -387,12 +412,8 @@ def _draw(axes: Axes, series: Series) -> None:
     places = range(len(series.commits))
     times = [seconds.times(1e3) for seconds in series.seconds]
     middles = [time.estimate for time in times]
-    spread = [
-        [time.estimate - time.low for time in times],
-        [time.high - time.estimate for time in times],
-    ]
     look = {"color": theme.VARIANT_COLOURS[18], "fmt": "o", "ms": 3.5, "lw": 1}
-    axes.errorbar(places, middles, yerr=spread, **look)
+    axes.errorbar(places, middles, yerr=spread(times), **look)
     ends = [0, *(change.place for change in series.changes or ()), len(middles)]
     for begin, end in pairwise(ends):
         level = math.exp(sum(map(math.log, middles[begin:end])) / (end - begin))

@@ -45,6 +45,9 @@ SIMULATED_LINES = 1000
 #: Fewer measurements beyond the unknowns do not tell their own spread.
 FEWEST_SPARE = 10
 
+#: Among fewer commits one slow process looks like a change too often.
+FEWEST_COMMITS = 6
+
 #: A step that moves the fitted values less than this is none.
 NOTHING = 1e-9
 
@@ -114,7 +117,7 @@ class Line:
         levels = self.solved(self.values, inverse)
         scale = float(self.scales(self.values[:, None], inverse)[0])
         if not self.is_spare:
-            if not self.absolute or len(self.order) < NEIGHBOURHOOD:
+            if not self.absolute or math.isinf(scale):
                 return self.weights
             line = slice(len(self.order))
             levels[line] = median_filter(levels[line], NEIGHBOURHOOD, mode="nearest")
@@ -144,6 +147,8 @@ class Line:
             freedom = np.sqrt(len(values) / self.spare)
             spread: Array = TO_DEVIATION * freedom * np.median(residuals, axis=0)
             return spread
+        if len(self.order) < FEWEST_SPARE:
+            return np.full(values.shape[1], np.inf)
         moves = np.abs(np.diff(levels[: len(self.order)], axis=0))
         errors = self._errors_of_moves(inverse)[:, None]
         return np.asarray(TO_DEVIATION * np.median(moves / errors, axis=0))
@@ -160,7 +165,7 @@ class Line:
 
     @cached_property
     def scale(self) -> float:
-        """The standard deviation of one measurement."""
+        """The standard deviation of one measurement, infinite where it is unknown."""
         return float(self.scales(self.values[:, None], self._inverse)[0])
 
     @cached_property
@@ -180,15 +185,27 @@ class Line:
         return self._intervals(np.diff(levels), self._errors_of_moves(self._inverse))
 
     def _intervals(self, middles: Array, errors: Array) -> list[Interval]:
-        half = DEVIATIONS * self.scale * errors
+        known = math.isfinite(self.scale)
+        half = (
+            DEVIATIONS * self.scale * errors if known else np.full(len(errors), np.inf)
+        )
         rows = zip(middles, middles - half, middles + half, strict=True)
         return [Interval(*map(float, row), samples=len(self.values)) for row in rows]
 
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are measurements enough to tell a change from their spread."""
+        least = FEWEST_COMMITS if self.is_spare else FEWEST_SPARE
+        return len(self.order) >= least
+
     def changes(self) -> list[Change]:
-        """Return where the level changed; raises ModuleNotFoundError for ruptures."""
-        steps = Steps(self)
-        if len(self.order) <= 2 * steps.least or self.scale <= NOTHING:
+        """Return where the level changed, nothing where too little was measured.
+
+        Raises ModuleNotFoundError without ruptures.
+        """
+        if not self.is_enough or self.scale <= NOTHING:
             return []
+        steps = Steps(self)
         return steps.described(steps.kept(steps.proposed()))
 
 
