@@ -423,6 +423,8 @@ class HistoryConfig(SubjectConfig):
         help="The machine whose runs are shown, by its key (the newest run's).",
         metavar="KEY",
     )
+    #: Commits are all measured under this Python; it is no option.
+    against_python: Path | None = None
     file: tuple[str, ...] = option(
         (),
         help="Show the entries of a file too, or of one that a branch keeps.",

@@ -41,7 +41,7 @@ from tests.fuzz.test_run_files import ODD, places, small_runs
 from tests.toys.toy import TOY
 
 #: Readers that only look at stored runs; others measure, and are not let.
-LOOKING = {"list", "show", "compare", "recommend", "report"}
+LOOKING = {"list", "show", "compare", "history", "recommend", "report"}
 
 #: What would measure, reach for the network, or take the tool's output from the test.
 NEVER_GIVEN = {"download", "help", "measure"}
