@@ -88,7 +88,7 @@ class Line:
         used = [row for row in ratios if row.head in joined]
         self.order = [name for name in order if name in joined]
         self.absolute = any(row.base is None for row in used)
-        nodes = [*self.order, *(joined - set(self.order))]
+        nodes = [*self.order, *sorted(joined - set(self.order), key=str)]
         number = {name: i for i, name in enumerate(nodes)}
         ends = [(number[row.base], number[row.head]) for row in used]
         self.ends = np.array(ends, dtype=int).reshape(-1, 2)
@@ -98,50 +98,51 @@ class Line:
         signs = np.tile([-1.0, 1.0], len(used))
         shape = (len(used), len(nodes))
         self.incidence = csr_array((signs, (rows, self.ends.ravel())), shape=shape)
-        self.weights = np.ones(len(used))
+        self._weigh(np.ones(len(used)))
         for _ in range(REWEIGHTINGS if self.is_spare else 1):
-            self.weights = self._reweighted()
+            self._reweigh()
 
     @property
     def is_spare(self) -> bool:
         """Whether residuals tell the spread of a measurement."""
         return self.spare >= max(self.incidence.shape[1], FEWEST_SPARE)
 
-    def _reweighted(self) -> Array:
-        """Return weights by which far measurements count less.
+    def _weigh(self, weights: Array) -> None:
+        """Set the weights, and the levels' covariance for a measurement's of 1."""
+        self.weights = weights
+        weighted = self.incidence.T @ (self.incidence * weights[:, None])
+        self.covariance = np.linalg.pinv(weighted.toarray(), hermitian=True)
+
+    def _reweigh(self) -> None:
+        """Let far measurements count less.
 
         Where each commit has its own only, it is compared with its neighbours; a
         chain of single ratios has no others to compare with.
         """
-        inverse = self.inverse
-        levels = self.solved(self.values, inverse)
-        scale = float(self.scales(self.values[:, None], inverse)[0])
+        levels = self.solved(self.values)
+        scale = float(self.scales(self.values[:, None])[0])
         if not self.is_spare:
             if not self.absolute or math.isinf(scale):
-                return self.weights
+                return
             line = slice(len(self.order))
             levels[line] = median_filter(levels[line], NEIGHBOURHOOD, mode="nearest")
         far = np.abs(self.values - self.incidence @ levels) / (HUBER * scale or 1.0)
-        return 1 / np.maximum(far, 1.0)
+        self._weigh(1 / np.maximum(far, 1.0))
 
-    @property
-    def inverse(self) -> Array:
-        """The covariance of all levels where a measurement's variance is 1."""
-        weighted = self.incidence.T @ (self.incidence * self.weights[:, None])
-        return np.linalg.pinv(weighted.toarray(), hermitian=True)
-
-    def solved(self, values: Array, inverse: Array) -> Array:
+    def solved(self, values: Array) -> Array:
         """Return the levels that fit best, for each column of `values`."""
-        weighted: Array = inverse @ (self.incidence.T @ (self.weights * values.T).T)
-        return weighted
+        levels: Array = self.covariance @ (
+            self.incidence.T @ (self.weights * values.T).T
+        )
+        return levels
 
-    def scales(self, values: Array, inverse: Array) -> Array:
+    def scales(self, values: Array) -> Array:
         """Return each column's standard deviation of a measurement, robustly.
 
         It is that of the residuals; without enough of these that of the moves from
         one commit to the next, few of which are changes.
         """
-        levels = self.solved(values, inverse)
+        levels = self.solved(values)
         if self.is_spare:
             residuals = np.abs(values - self.incidence @ levels)
             freedom = np.sqrt(len(values) / self.spare)
@@ -150,39 +151,36 @@ class Line:
         if len(self.order) < FEWEST_SPARE:
             return np.full(values.shape[1], np.inf)
         moves = np.abs(np.diff(levels[: len(self.order)], axis=0))
-        errors = self._errors_of_moves(inverse)[:, None]
+        errors = self._errors_of_moves()[:, None]
         return np.asarray(TO_DEVIATION * np.median(moves / errors, axis=0))
 
-    def _errors_of_moves(self, inverse: Array) -> Array:
+    def _errors_of_moves(self) -> Array:
         """Return the standard error of each move, for a measurement's of 1."""
         count = len(self.order)
-        own, beside = np.diag(inverse)[:count], np.diag(inverse, 1)[: count - 1]
+        line = self.covariance[:count, :count]
+        own, beside = np.diag(line), np.diag(line, 1)
         return np.sqrt((own[1:] + own[:-1] - 2 * beside).clip(NOTHING))
-
-    @cached_property
-    def _inverse(self) -> Array:
-        return self.inverse
 
     @cached_property
     def scale(self) -> float:
         """The standard deviation of one measurement, infinite where it is unknown."""
-        return float(self.scales(self.values[:, None], self._inverse)[0])
+        return float(self.scales(self.values[:, None])[0])
 
     @cached_property
     def levels(self) -> list[Interval]:
         """The commits' logarithms, less their mean."""
         count = len(self.order)
-        levels = self.solved(self.values, self._inverse)[:count]
+        levels = self.solved(self.values)[:count]
         centred = np.eye(count) - 1 / count
-        covariance = centred @ self._inverse[:count, :count] @ centred
+        covariance = centred @ self.covariance[:count, :count] @ centred
         errors = np.sqrt(np.diag(covariance).clip(0))
         return self._intervals(levels - levels.mean(), errors)
 
     @cached_property
     def moves(self) -> list[Interval]:
         """The difference of each commit's logarithm from that of the one before it."""
-        levels = self.solved(self.values, self._inverse)[: len(self.order)]
-        return self._intervals(np.diff(levels), self._errors_of_moves(self._inverse))
+        levels = self.solved(self.values)[: len(self.order)]
+        return self._intervals(np.diff(levels), self._errors_of_moves())
 
     def _intervals(self, middles: Array, errors: Array) -> list[Interval]:
         known = math.isfinite(self.scale)
@@ -251,7 +249,7 @@ class Steps:
             )
             norms = np.diag(gram)[up] + np.diag(gram)[down] - 2 * gram[up, down]
             gains.append(_gains(products[up] - products[down], norms))
-        variances = line.scales(drawn, line.inverse) ** 2
+        variances = line.scales(drawn) ** 2
         largest = np.max(gains, axis=0) / variances
         return float(np.quantile(largest, 1 - FALSE_ALARM))
 
@@ -261,7 +259,7 @@ class Steps:
 
         line = self.line
         levels = np.array([[level.estimate] for level in line.levels])
-        variance = line.scale**2 * float(np.diag(line.inverse)[: self.count].mean())
+        variance = line.scale**2 * float(np.diag(line.covariance)[: self.count].mean())
         search = ruptures.Pelt(model="l2", min_size=self.least, jump=1).fit(levels)
         found = search.predict(pen=variance * math.log(self.count))
         return [int(place) for place in found[:-1]]
