@@ -166,7 +166,7 @@ def _entry(line: str, place: str) -> Entry:
         content = json.loads(line)
         entry = Entry(**content)
         texts = (entry.machine_key, entry.run, entry.case, entry.head, entry.base or "")
-        sound = all(isinstance(text, str) for text in texts) and entry.seconds
+        sound = all(isinstance(text, str) for text in texts) and bool(entry.seconds)
         sound = sound and (not entry.base) == (not entry.base_seconds)
         if sound and all(map(math.isfinite, entry.logarithms)):
             return entry

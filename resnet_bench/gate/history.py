@@ -324,8 +324,8 @@ SUBJECT_WIDTH = 40
 
 
 def _percent(ratio: Interval) -> Interval:
-    percent = [100 * (x - 1) for x in (ratio.estimate, ratio.low, ratio.high)]
-    return Interval(*percent, samples=ratio.samples)
+    low, high = 100 * (ratio.low - 1), 100 * (ratio.high - 1)
+    return Interval(100 * (ratio.estimate - 1), low, high, ratio.samples)
 
 
 def _signed(ratio: float) -> str:
@@ -412,7 +412,12 @@ def _draw(axes: Axes, series: Series) -> None:
     places = range(len(series.commits))
     times = [seconds.times(1e3) for seconds in series.seconds]
     middles = [time.estimate for time in times]
-    look = {"color": theme.VARIANT_COLOURS[18], "fmt": "o", "ms": 3.5, "lw": 1}
+    look: dict[str, Any] = {
+        "color": theme.VARIANT_COLOURS[18],
+        "fmt": "o",
+        "ms": 3.5,
+        "lw": 1,
+    }
     axes.errorbar(places, middles, yerr=spread(times), **look)
     ends = [0, *(change.place for change in series.changes or ()), len(middles)]
     for begin, end in pairwise(ends):
@@ -423,7 +428,11 @@ def _draw(axes: Axes, series: Series) -> None:
         axes.axvspan(change.first - 0.6, change.last - 0.4, color=colour, alpha=0.18)
         text = f"{_signed(change.size.estimate)}\n{series.commits[change.place].short}"
         at = (change.place - 0.5, 1.0)
-        above = {"xycoords": axes.get_xaxis_transform(), "va": "top", "fontsize": 8}
+        above: dict[str, Any] = {
+            "xycoords": axes.get_xaxis_transform(),
+            "va": "top",
+            "fontsize": 8,
+        }
         axes.annotate(
             text, at, (3, -3), textcoords="offset points", color=colour, **above
         )

@@ -267,7 +267,7 @@ def _nurseries(
     launch: Launch, libraries: Sequence[str]
 ) -> Iterator[Callable[[int], Start]]:
     both = dict.fromkeys(SIDES, launch)
-    with measuring.nurseries(both, libraries) as start_for:
+    with workers.nurseries(both, libraries) as start_for:
         yield start_for
 
 

@@ -10,7 +10,7 @@ from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.base import OtherRuns, StepCost
 from resnet_bench.experiments.speed.settings import OWN
-from resnet_bench.gate import check, history, noise
+from resnet_bench.gate import check, history, lineage, noise
 from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.gate.records import records_of
 from resnet_bench.present.drawing import Drawing, drawing
@@ -23,7 +23,7 @@ from resnet_bench.store.reading import Run
 #: The views of runs that belong to no experiment.
 GATE = {
     check.EXPERIMENT: check.show,
-    history.EXPERIMENT: history.show,
+    lineage.EXPERIMENT: history.show,
     noise.EXPERIMENT: noise.show,
 }
 

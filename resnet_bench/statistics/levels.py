@@ -159,7 +159,8 @@ class Line:
         count = len(self.order)
         line = self.covariance[:count, :count]
         own, beside = np.diag(line), np.diag(line, 1)
-        return np.sqrt((own[1:] + own[:-1] - 2 * beside).clip(NOTHING))
+        variances: Array = own[1:] + own[:-1] - 2 * beside
+        return np.sqrt(variances.clip(NOTHING))
 
     @cached_property
     def scale(self) -> float:
@@ -183,12 +184,14 @@ class Line:
         return self._intervals(np.diff(levels), self._errors_of_moves())
 
     def _intervals(self, middles: Array, errors: Array) -> list[Interval]:
-        known = math.isfinite(self.scale)
+        known, count = math.isfinite(self.scale), len(self.values)
         half = (
             DEVIATIONS * self.scale * errors if known else np.full(len(errors), np.inf)
         )
-        rows = zip(middles, middles - half, middles + half, strict=True)
-        return [Interval(*map(float, row), samples=len(self.values)) for row in rows]
+        return [
+            Interval(float(middle), float(middle - side), float(middle + side), count)
+            for middle, side in zip(middles, half, strict=True)
+        ]
 
     @property
     def is_enough(self) -> bool:
@@ -279,8 +282,9 @@ class Steps:
     def _fit(self, places: Sequence[int]) -> tuple[Array, Array]:
         """Return the steps' sizes, and their covariance for a variance of 1."""
         columns = self.columns[:, np.array(places) - 1]
-        inverse = np.linalg.pinv(columns.T @ columns, hermitian=True)
-        return inverse @ (columns.T @ self.target), inverse
+        inverse: Array = np.linalg.pinv(columns.T @ columns, hermitian=True)
+        sizes: Array = inverse @ (columns.T @ self.target)
+        return sizes, inverse
 
     def _misfit(self, places: Sequence[int]) -> float:
         sizes, _ = self._fit(places)
@@ -294,11 +298,12 @@ class Steps:
             return []
         sizes, inverse = self._fit(places)
         half = DEVIATIONS * self.line.scale * np.sqrt(np.diag(inverse))
-        rows = zip(sizes, sizes - half, sizes + half, strict=True)
         count = len(self.line.values)
+        bounds = [np.exp(sizes), np.exp(sizes - half), np.exp(sizes + half)]
         return [
-            Change(place, min(near), max(near), Interval(*map(math.exp, row), count))
-            for place, near, row in zip(places, ranges, rows, strict=True)
+            Change(places[i], min(near), max(near), Interval(middle, low, high, count))
+            for i, near in enumerate(ranges)
+            for middle, low, high in [[float(bound[i]) for bound in bounds]]
         ]
 
     def _settled(self, places: list[int], index: int) -> list[int]:
@@ -317,8 +322,9 @@ class Steps:
 def _gains(products: Array, norms: Array) -> Array:
     """Return the largest gain of any step, for each simulated line."""
     sound = norms > NOTHING
-    gains: Array = products[sound] ** 2 / norms[sound, None]
-    return gains.max(axis=0, initial=0.0)
+    gains = products[sound] ** 2 / norms[sound, None]
+    largest: Array = gains.max(axis=0, initial=0.0)
+    return largest
 
 
 def _lengths(least: int, count: int) -> list[int]:

@@ -41,7 +41,8 @@ def no_nurseries(*arguments: object) -> Iterator[Callable[[int], Start]]:
 def light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start workers without PyTorch, and know the machine without asking it."""
     monkeypatch.setattr(workers, "WorkerProcess", FakeWorker)
-    monkeypatch.setattr(measuring, "nurseries", no_nurseries)
+    for place in (measuring, workers):
+        monkeypatch.setattr(place, "nurseries", no_nurseries)
     monkeypatch.setattr(measuring, "collect_environment", lambda: ENVIRONMENT)
 
 

@@ -212,16 +212,14 @@ def test_runs_of_no_commit_are_left_out() -> None:
 
 
 def entry(number: int, **changes: Any) -> Entry:
-    return Entry(
-        **{
-            "machine_key": "m1",
-            "run": f"run{number}",
-            "case": "a:forward",
-            "head": f"c{number}",
-            "seconds": [1.0 + number / 100],
-            **changes,
-        }
-    )
+    usual: dict[str, Any] = {
+        "machine_key": "m1",
+        "run": f"run{number}",
+        "case": "a:forward",
+        "head": f"c{number}",
+        "seconds": [1.0 + number / 100],
+    }
+    return Entry(**{**usual, **changes})
 
 
 def entries(count: int, **changes: Any) -> list[Entry]:
