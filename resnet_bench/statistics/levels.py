@@ -160,7 +160,8 @@ class Line:
         line = self.covariance[:count, :count]
         own, beside = np.diag(line), np.diag(line, 1)
         variances: Array = own[1:] + own[:-1] - 2 * beside
-        return np.sqrt(variances.clip(NOTHING))
+        errors: Array = np.sqrt(variances.clip(NOTHING))
+        return errors
 
     @cached_property
     def scale(self) -> float:
@@ -282,7 +283,7 @@ class Steps:
     def _fit(self, places: Sequence[int]) -> tuple[Array, Array]:
         """Return the steps' sizes, and their covariance for a variance of 1."""
         columns = self.columns[:, np.array(places) - 1]
-        inverse: Array = np.linalg.pinv(columns.T @ columns, hermitian=True)
+        inverse = np.asarray(np.linalg.pinv(columns.T @ columns, hermitian=True), float)
         sizes: Array = inverse @ (columns.T @ self.target)
         return sizes, inverse
 

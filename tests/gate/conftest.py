@@ -18,7 +18,7 @@ ENVIRONMENT: dict[str, Any] = {
     "torch": {"version": "2.15"},
 }
 
-SUBJECT = {
+SUBJECT: dict[str, Any] = {
     "seconds": {"a:forward": 0.01, "b:step": 0.02},
     "exact": {"a": {}, "b": {}},
     "accuracy": {"a": [0.9] * 5},
