@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from resnet_bench.catalogue import INT8, RUNTIMES, TORCH, VARIANTS
-from resnet_bench.experiments.finetune.view.groups import Group, groups_of
+from resnet_bench.experiments.finetune.view.groups import Group, groups_of, whole
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view.rows import SWITCHES
 from resnet_bench.experiments.speed.view.tables import bounded
@@ -84,21 +84,21 @@ def finetuned_accuracies(runs: Iterable[Run]) -> dict[int, Accuracy]:
 
 def _best_of(run: Run) -> dict[int, Accuracy]:
     dataset = str(run.config.get("dataset") or "the run's images")
-    whole = [each for each in groups_of(run) if _counts(each)]
+    most = [each for each in whole(groups_of(run)) if _counts(each)]
     found: dict[int, Accuracy] = {}
-    for group in sorted(whole, key=lambda each: -each.accuracy.estimate):
+    for group in sorted(most, key=lambda each: -each.accuracy.estimate):
         found.setdefault(int(group.variant or 0), _found(group, dataset))
     return found
 
 
 def _counts(group: Group) -> bool:
-    return group.variant is not None and group.fraction == 1 and not group.is_control
+    return group.variant is not None and not group.is_control
 
 
 def _found(group: Group, dataset: str) -> Accuracy:
     return Accuracy(
         group.accuracy.estimate,
-        f"{group.strategy} on {dataset}, {len(group.by_seed)} seeds",
+        f"{group.strategy} on {dataset}, {group.accuracy.samples} seeds",
         int(group.rows[0]["image_size"]),
         published=False,
     )

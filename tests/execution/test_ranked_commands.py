@@ -38,7 +38,7 @@ SCRATCH: tuple[str, ...] = (
     "--seeds",
     "1",
 )
-SCRATCH += ("--weights", "random", "--epochs", "1", "--fractions", "1")
+SCRATCH += ("--weights", "random", "--epochs", "1", "--dataset", "digits-5-9")
 SCRATCH += ("--device", "cpu")
 SPEED: tuple[str, ...] = ("speed", "--variants", "18", "--image-size", "32", "-b", "2")
 SPEED += ("--mode", "train", "--profile", "quick", "--budget", "15", "--device", "cpu")

@@ -31,10 +31,9 @@ REFUSED: dict[type[Any], list[tuple[str, Any, str]]] = {
         ("source_lr", 0.0, "a number above 0"),
         ("source_epochs", 0, "a whole number from 1"),
         ("target_accuracy", 101.0, "a number above 0 to 100"),
-        ("fractions", (0.0,), "a number above 0 to 1"),
-        ("fractions", (0.5, 1.5), "a number above 0 to 1"),
+        ("shots", (0,), "a whole number from 1"),
         ("classes", 1, "a whole number from 2"),
-        ("classes", 6, "2 to 5, the classes of digits-5-9"),
+        ("classes", 6, "2 to 5, the classes of photo-digits-5-9"),
     ],
 }
 

@@ -17,13 +17,14 @@ Augmentation = Literal["none", "crop", "crop-flip"]
 PADDING_SHARE = 1 / 8
 
 
-def augmentation_for(name: str, channels: int) -> Augmentation:
-    """Resolve "auto": crop and flip for colour images, else none.
+def augmentation_for(name: str, channels: int, *, flips: bool = True) -> Augmentation:
+    """Resolve "auto": crop colour images, and flip those that may be, else none.
 
     Digits and garments in grey have a right way round, and little to crop.
     """
     if name == "auto":
-        name = "crop-flip" if channels == 3 else "none"
+        colour: Augmentation = "crop-flip" if flips else "crop"
+        name = colour if channels == 3 else "none"
     kinds: dict[str, Augmentation] = {"crop": "crop", "crop-flip": "crop-flip"}
     return kinds.get(name, "none")
 

@@ -81,9 +81,14 @@ class Split:
         """Return a stratified subset of `count` examples; smaller ones nest in it."""
         return self.take(self.nested_order(seed)[:count].to(self.labels.device))
 
-    def fraction(self, share: float, seed: int = 0) -> "Split":
-        """Return a stratified subset of a share (0 to 1) of the images, at least 1."""
-        return self.first(max(1, round(share * len(self))), seed)
+    def shots(self, count: int, seed: int = 0) -> "Split":
+        """Return `count` examples of each class, or all it has; smaller ones nest."""
+        order = self.nested_order(seed).to(self.labels.device)
+        labels = self.labels[order]
+        kept = torch.zeros(len(self), dtype=torch.bool, device=labels.device)
+        for label in range(int(labels.max()) + 1):
+            kept[torch.nonzero(labels == label).flatten()[:count]] = True
+        return self.take(order[kept])
 
     def with_permuted_pixels(self, seed: int = 0) -> "Split":
         """Return every image with its pixels moved by one fixed permutation.
@@ -156,6 +161,7 @@ class ImageData:
     `skipped_images` counts images that did not decode and were left out, `twins` test
     images whose pixels a training image has too. Test images
     with one number in `test_origins` (N,) show the same original: they err together.
+    `flips` says whether a mirrored image still shows its class: a digit does not.
     """
 
     name: str
@@ -166,6 +172,7 @@ class ImageData:
     skipped_images: int = 0
     twins: int = 0
     test_origins: Tensor | None = None
+    flips: bool = True
 
     @property
     def channels(self) -> int:
@@ -188,7 +195,11 @@ class ImageData:
     def only_classes(self, classes: Sequence[int]) -> "ImageData":
         """Return the examples of these classes, relabelled from 0 in that order."""
         kept = self.changed(lambda half: half.only_classes(classes))
-        return replace(kept, classes=tuple(self.classes[label] for label in classes))
+        origins = self.test_origins
+        if origins is not None:
+            origins = origins[torch.isin(self.test.labels, torch.tensor(classes))]
+        names = tuple(self.classes[label] for label in classes)
+        return replace(kept, classes=names, test_origins=origins)
 
     def with_permuted_pixels(self, seed: int = 0) -> "ImageData":
         """Return both halves under one fixed permutation of the pixels."""

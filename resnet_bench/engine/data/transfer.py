@@ -8,7 +8,6 @@ from torchvision.transforms._presets import ImageClassification
 from resnet_bench.catalogue import DATASETS
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
 from resnet_bench.engine.data.loading import resized
-from resnet_bench.engine.data.splits import Split
 from resnet_bench.engine.weights.files import torchvision_weights
 from resnet_bench.errors import UsageError
 
@@ -25,13 +24,13 @@ class TargetRequest(DataRequest):
 
     `imagenet` names the version of the weights whose own pre-processing is used, at
     `image_size` pixels (None: theirs); without it images are resized to `image_size`
-    and normalised by their own statistics. `fraction` of the training
-    images nests for one `seed`.
+    and normalised by their own statistics. `shots` training images of each
+    class (None: all) nest for one `seed`.
     """
 
     channels: int | None = 3
     classes: int | None = None
-    fraction: float = 1.0
+    shots: int | None = None
     seed: int = 0
     permuted: bool = False
     imagenet: str = ""
@@ -57,8 +56,8 @@ def imagenet_preprocess(
 def load_target(request: TargetRequest) -> ImageData:
     """Return the target on the CPU, three channels, ready for a ResNet.
 
-    Raises UsageError for whatever is wrong with the data set, for more classes than
-    it has, and for a share that holds one class.
+    Raises UsageError for whatever is wrong with the data set and for more classes than
+    it has.
     """
     data = _load_permuted(request) if request.permuted else _load(request)
     if request.classes is not None:
@@ -66,21 +65,9 @@ def load_target(request: TargetRequest) -> ImageData:
             accepted = f"2 to {len(data.classes)}, the classes of {request.name}"
             raise UsageError.for_option("--classes", request.classes, accepted)
         data = data.only_classes(tuple(range(request.classes)))
-    if request.fraction < 1:
-        data = replace(data, train=_share_of(data, request))
+    if request.shots is not None:
+        data = replace(data, train=data.train.shots(request.shots, request.seed))
     return data
-
-
-def _share_of(data: ImageData, request: TargetRequest) -> Split:
-    """Return the share of the training images; raises UsageError for one class."""
-    subset = data.train.fraction(request.fraction, seed=request.seed)
-    if int(subset.labels.min()) == int(subset.labels.max()):
-        raise UsageError(
-            f"--fractions {request.fraction:g} leaves {len(subset)} of "
-            f"{len(data.train)} training images, which are of one class: "
-            "give a larger share"
-        )
-    return subset
 
 
 def _load(request: TargetRequest) -> ImageData:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,7 +32,8 @@ class Evaluation:
 
     `loss` is the mean negative log-likelihood in nats, None where not finite.
     `calibration_error_percent` is the expected calibration error in 15 equal bins,
-    None where a logit is not finite.
+    None where a logit is not finite. `right` (N) says whether each answer was, and
+    `confusion` (classes, classes) counts the answers, by the true class in rows.
     """
 
     images: int
@@ -40,6 +41,8 @@ class Evaluation:
     loss: float | None
     class_mean_accuracy_percent: float
     calibration_error_percent: float | None
+    right: Tensor = field(compare=False, repr=False)
+    confusion: Tensor = field(compare=False, repr=False)
 
     @property
     def error_percent(self) -> float:
@@ -93,6 +96,8 @@ def judge(logits: Tensor, labels: Tensor) -> Evaluation:
         loss=loss if math.isfinite(loss) else None,
         class_mean_accuracy_percent=100 * _class_mean(right, labels),
         calibration_error_percent=_calibration_error_percent(logits, right),
+        right=right.cpu(),
+        confusion=_confusion(logits.argmax(1), labels, logits.shape[1]),
     )
 
 
@@ -101,6 +106,12 @@ def evaluate(
 ) -> Evaluation:
     """Return how the model does on a split, in eval mode."""
     return judge(predict(model, split, normalisation), split.labels)
+
+
+def _confusion(answers: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Count the answers (N) by the true class (N): one row per true class."""
+    pairs = labels * classes + answers
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes).cpu()
 
 
 def _class_mean(right: Tensor, labels: Tensor) -> float:

@@ -1,5 +1,6 @@
 """Training one network on one target by one strategy, epoch by epoch."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from resnet_bench.engine.data.splits import is_grey
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.training.evaluation import BatchNorm, Evaluation, evaluate
-from resnet_bench.engine.training.strategies import STRATEGIES, Strategy
+from resnet_bench.engine.training.strategies import EVALUATIONS, STRATEGIES, Strategy
 from resnet_bench.engine.training.trainer import (
     ParameterGroup,
     Trainer,
@@ -73,9 +74,13 @@ def _norm_parameters(network: nn.Module) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """How to train; `extra_steps` come on top of the epochs' own."""
+    """How to train: as many epochs as said, or more where they give too few steps.
+
+    `extra_steps` come on top of them.
+    """
 
     epochs: int
+    least_steps: int = 0
     learning_rate: float
     batch_size: int
     seed: int
@@ -114,11 +119,12 @@ def make_trainer(
     """
     apply_strategy(network, strategy)
     batches = steps_per_epoch(len(data.train), settings.batch_size, keep_last=True)
-    steps = batches * settings.epochs + settings.extra_steps
+    epochs = max(settings.epochs, math.ceil(settings.least_steps / batches))
+    steps = batches * epochs + settings.extra_steps
     plan = TrainingPlan(
         schedule=schedule_for("one-cycle", steps, settings.learning_rate),
         batch_size=settings.batch_size,
-        augmentation=augmentation_for("auto", _stored_channels(data)),
+        augmentation=augmentation_for("auto", _stored_channels(data), flips=data.flips),
         seed=settings.seed,
         keep_last_batch=True,
         channels_last=settings.channels_last,
@@ -145,26 +151,31 @@ def make_trainer(
 def train_epochs(
     trainer: Trainer, data: ImageData, state_file: Path | None = None
 ) -> Iterator[EpochState]:
-    """Train to the end, evaluating after every epoch; nothing is chosen by it.
+    """Train to the end, evaluating now and then; nothing is chosen by it.
 
-    With `state_file` the state is kept after every epoch, and a training that left
-    one there goes on from it; a finished training removes it. Raises UsageError when
-    the state is of another training.
+    With `state_file` the state is kept after every epoch but the last, and a training
+    that left one there goes on from it; a finished training removes it. Raises
+    UsageError when the state is of another training.
     """
     if state_file is not None:
         _resume(trainer, state_file)
+    batches = trainer.order.batches
+    epochs = math.ceil(trainer.steps / batches)
     while trainer.step < trainer.steps and not trainer.diverged:
-        batches = trainer.order.batches
         trainer.advance(min(batches, trainer.steps - trainer.step))
+        if state_file is not None and trainer.step < trainer.steps:
+            _keep(trainer, state_file)
+        epoch = len(trainer.curve)
+        due = EVALUATIONS * epoch // epochs > EVALUATIONS * (epoch - 1) // epochs
+        if not due and not trainer.diverged:
+            continue
         yield EpochState(
-            epoch=len(trainer.curve),
+            epoch=epoch,
             step=trainer.step,
             seconds=trainer.seconds,
             train_loss=trainer.curve[-1].loss,
             test=evaluate(trainer.model, data.test, data.normalisation),
         )
-        if state_file is not None:
-            _keep(trainer, state_file)
     if state_file is not None:
         state_file.unlink(missing_ok=True)
 

@@ -58,7 +58,6 @@ class Fitted:
 
     `seconds` leaves evaluation out; `images` counts images trained on, repeats
     included; `rates` is what each learning rate of a grid did on held out images;
-    `right` says of each image that a probe was tested on whether its answer was;
     `peak_bytes` is the most memory in use meanwhile, None where nobody knows.
     """
 
@@ -72,13 +71,12 @@ class Fitted:
     learning_rate: float | None = None
     rates: dict[str, float] | None = None
     curve: tuple[EpochState, ...] = ()
-    right: Tensor | None = None
     peak_bytes: int | None = None
 
     @property
-    def right_answers(self) -> str | None:
+    def right_answers(self) -> str:
         """A bit per tested image, the first one highest, in hexadecimal."""
-        return None if self.right is None else packed(self.right)
+        return packed(self.test.right)
 
     def seconds_to(self, target_percent: float) -> float | None:
         """Training time at the first evaluation that reached the target."""
@@ -208,7 +206,6 @@ def fit_features_out_of_fold(network: ResNet, data: ImageData) -> Fitted:
         seconds=time.perf_counter() - begin,
         trainable_parameters=probe.parameters,
         images=len(labels) * (_FOLDS - 1),
-        right=logits.argmax(1) == labels,
     )
 
 
@@ -253,7 +250,7 @@ def _trained(
         seconds=curve[-1].seconds,
         trainable_parameters=trainable_parameters(network),
         images=round(per_epoch * trainer.step / batches),
-        epochs=len(curve),
+        epochs=curve[-1].epoch,
         steps=trainer.step,
         diverged=trainer.diverged,
         learning_rate=choice.learning_rate,
@@ -292,5 +289,4 @@ def _fit_probe_of(inputs: Callable[[Split], Tensor], data: ImageData) -> Fitted:
         seconds=seconds,
         trainable_parameters=probe.parameters,
         images=len(data.train),
-        right=logits.argmax(1) == labels,
     )

@@ -6,6 +6,10 @@ Plain data without torch; `finetuning` and `fits` carry them out.
 from dataclasses import dataclass
 from typing import Literal
 
+#: Evaluations of a training, evenly spread: with few training images and many test
+#: images one after every epoch would take longer than the training.
+EVALUATIONS = 4
+
 
 @dataclass(frozen=True)
 class Strategy:

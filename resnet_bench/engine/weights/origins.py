@@ -80,7 +80,7 @@ class SourceRecipe:
     """Everything that decides a source checkpoint's weights, device aside."""
 
     variant: int
-    dataset: str = "digits-0-4"
+    dataset: str = "photo-digits-0-4"
     stem: str = "small"
     image_size: int = 32
     epochs: int = 5

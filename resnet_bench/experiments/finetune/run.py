@@ -1,5 +1,6 @@
 """Carries out a cell of `finetune`: a source checkpoint, a training, or a control."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -94,7 +95,7 @@ def rehearse(config: Config) -> None:
     if sources:
         pretrain.try_source(sources[0])
     own = [cell for cell in cells if isinstance(cell, FinetuneCell)]
-    data = load_target(replace(_whole_target(own[0]), fraction=min(config.fractions)))
+    data = load_target(replace(_whole_target(own[0]), shots=config.shots[0]))
     if config.needs_weights and not sources:
         _try_weights(config, own, classes=len(data.classes))
 
@@ -171,7 +172,15 @@ def _estimate_own(cells: list[FinetuneCell]) -> float:
     on_device = data.to(devices.for_training(cell.place).name)
     # Rank 0 estimates while the others wait: it must not wait for them.
     per_image = seconds_per_image(request, on_device, _settings(cell, ALONE))
-    return per_image * len(data.train) * sum(cell.cost for cell in cells)
+    return per_image * sum(_passes(cell, data) for cell in cells)
+
+
+def _passes(cell: FinetuneCell, data: ImageData) -> float:
+    """Return the passes of ResNet-18 that a cell comes to on this data."""
+    images = len(data.train)
+    if cell.shots is not None:
+        images = min(images, cell.shots * len(data.classes))
+    return cell.passes(images, len(data.test))
 
 
 def _target(cell: FinetuneCell) -> TargetRequest:
@@ -182,7 +191,7 @@ def _target(cell: FinetuneCell) -> TargetRequest:
         name=cell.training.dataset,
         image_size=cell.training.image_size,
         classes=cell.training.classes,
-        fraction=cell.fraction,
+        shots=cell.shots,
         seed=cell.seed,
         permuted=cell.permuted,
         imagenet=version if cell.training.stem == "imagenet" else "",
@@ -193,7 +202,7 @@ def _target(cell: FinetuneCell) -> TargetRequest:
 
 
 def _whole_target(cell: FinetuneCell) -> TargetRequest:
-    return replace(_target(cell), fraction=1.0, permuted=False)
+    return replace(_target(cell), shots=None, permuted=False)
 
 
 def _start(cell: FinetuneCell) -> StartingPoint:
@@ -214,7 +223,11 @@ def _fit(
     if cell.strategy == RAW_PIXELS:
         return fit_pixels(data)
     if cell.strategy == RANDOM_PROBE or STRATEGIES[cell.strategy].fits_features:
-        small = len(data.train) + len(data.test) <= OUT_OF_FOLD_IMAGES
+        # Renderings of one digit in a fold and out of it would be no test.
+        small = (
+            data.test_origins is None
+            and len(data.train) + len(data.test) <= OUT_OF_FOLD_IMAGES
+        )
         fit = fit_features_out_of_fold if cell.permuted and small else fit_features
         return fit(_network(cell, start.weights, data), data)
     strategy = STRATEGIES[cell.strategy]
@@ -249,7 +262,8 @@ def _settings(cell: FinetuneCell, ranks: Ranks, source_steps: int = 0) -> FitSet
     usual = STRATEGIES.get(cell.strategy, STRATEGIES[SCRATCH]).learning_rate
     rates = training.learning_rates or (usual,)
     return FitSettings(
-        epochs=cell.epochs,
+        epochs=training.epochs,
+        least_steps=training.least_steps,
         learning_rate=rates[0],
         batch_size=training.batch_size,
         seed=cell.seed,
@@ -272,6 +286,14 @@ def _epochs(fitted: Fitted) -> Iterator[TransferEpoch]:
         )
 
 
+def _renderings(data: ImageData) -> list[int] | None:
+    """Return how many test images in a row show the same original."""
+    if data.test_origins is None:
+        return None
+    runs = itertools.groupby(data.test_origins.tolist())
+    return [len(list(same)) for _, same in runs]
+
+
 def _result(
     cell: FinetuneCell,
     start: StartingPoint,
@@ -290,6 +312,7 @@ def _result(
         test_images=fitted.test.images,
         skipped_images=data.skipped_images,
         classes=len(data.classes),
+        class_names=list(data.classes),
         epochs=fitted.epochs,
         steps=fitted.steps,
         diverged=fitted.diverged,
@@ -297,7 +320,12 @@ def _result(
         learning_rate_validation=fitted.rates,
         threads=torch.get_num_threads(),
         observed_tf32=device.rounds_to_tf32,
-        right_answers=fitted.right_answers if cell.permuted else None,
+        right_answers=fitted.right_answers,
+        renderings=_renderings(data),
+        confusion=[
+            [*pair, int(fitted.test.confusion[*pair])]
+            for pair in fitted.test.confusion.nonzero().tolist()
+        ],
         test_accuracy_percent=fitted.test.accuracy_percent,
         class_mean_accuracy_percent=fitted.test.class_mean_accuracy_percent,
         nll=fitted.test.loss,

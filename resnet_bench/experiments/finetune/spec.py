@@ -1,5 +1,6 @@
 """What `finetune` can be asked, and the cells and records it comes to."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Literal
 
 from resnet_bench.catalogue import DATASETS, VARIANTS, parse_dataset
 from resnet_bench.engine.models.design import STEMS
-from resnet_bench.engine.training.strategies import STRATEGIES
+from resnet_bench.engine.training.strategies import EVALUATIONS, STRATEGIES
 from resnet_bench.engine.weights.origins import (
     SourceRecipe,
     WeightsSource,
@@ -17,6 +18,7 @@ from resnet_bench.errors import UsageError
 from resnet_bench.experiments.options import NetworkOptions, TrainingOptions
 from resnet_bench.experiments.pretrain.spec import (
     IMAGE_COST,
+    USUAL_IMAGES,
     PretrainCell,
     SourceResult,
 )
@@ -30,26 +32,52 @@ from resnet_bench.records import (
     transient,
 )
 
-USUAL_DATASET = "digits-5-9"
+USUAL_DATASET = "photo-digits-5-9"
 
-STANDARD_FRACTIONS = (0.1, 0.25, 0.5, 1.0)
+#: The source of another target than the usual one.
+SOURCES = {"digits-5-9": "digits-0-4", "digits": "digits-0-4"}
+
+#: Test accuracy in percent that time-to-accuracy waits for.
+USUAL_TARGET_ACCURACY = 90.0
+TARGET_ACCURACIES = {USUAL_DATASET: 50.0}
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What is run when no option says so."""
+    """What is run when no option says so.
 
+    `shots` are those of the usual target; of others all images are taken. With
+    `source_per_seed` each seed has its own checkpoint, else all seeds share one.
+    """
+
+    variants: tuple[int, ...]
     strategies: tuple[str, ...]
     seeds: int
     epochs: int
-    fractions: tuple[float, ...]
+    shots: tuple[int, ...]
+    source_per_seed: bool
 
 
 PROFILES = {
-    "quick": Profile(("probe", "full", "scratch"), 3, 5, (0.1, 1.0)),
-    "standard": Profile(tuple(STRATEGIES), 5, 12, STANDARD_FRACTIONS),
-    "thorough": Profile(tuple(STRATEGIES), 10, 30, STANDARD_FRACTIONS),
+    "quick": Profile((18,), ("probe", "full", "scratch"), 3, 5, (50, 200), False),
+    "standard": Profile(
+        (18, 34), ("probe", "full", "scratch"), 3, 5, (10, 50, 200), True
+    ),
+    "thorough": Profile((18, 34), tuple(STRATEGIES), 6, 12, (10, 50, 200), True),
 }
+
+#: A training takes at least so many steps unless --epochs says how many: five epochs of
+#: a hundred images would be 20.
+LEAST_STEPS = 100
+
+
+def parse_shots(text: str) -> int | None:
+    """Read a number of images per class; None is `all`. Raises ValueError."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise ValueError(f"{text!r}: expected a whole number from 1, or all")
+    return int(text)
 
 
 def parse_strategy(text: str) -> tuple[str, ...]:
@@ -70,6 +98,12 @@ def checked_weights(text: str) -> str:
 class Config(TrainingOptions, NetworkOptions):
     """The options of `finetune`; None means: as the profile or the weights say."""
 
+    variants: tuple[int, ...] = inherited(
+        NetworkOptions,
+        "variants",
+        (),
+        help="ResNets, or all (default: by profile, 18 in quick).",
+    )
     dataset: str = inherited(
         TrainingOptions,
         "dataset",
@@ -95,8 +129,7 @@ class Config(TrainingOptions, NetworkOptions):
         TrainingOptions,
         "epochs",
         None,
-        help="Epochs; smaller --fractions get up to three times as many "
-        "(default: by profile).",
+        help=f"Epochs (default: by profile, and at least {LEAST_STEPS} steps).",
     )
     strategy: tuple[str, ...] = option(
         (),
@@ -116,11 +149,13 @@ class Config(TrainingOptions, NetworkOptions):
         True, help="Refuse a weights file whose hash is not the one in its name."
     )
     classes: int | None = option(None, help="Use only the first N classes.", minimum=2)
-    fractions: tuple[float, ...] = option(
+    shots: tuple[int | None, ...] = option(
         (),
-        help="Shares of the training images, nested (default: by profile).",
-        above=0,
-        maximum=1,
+        help="Training images of each class, nested, or all (default: by profile on "
+        f"{USUAL_DATASET}, else all).",
+        parse=parse_shots,
+        metavar="N,…",
+        minimum=1,
     )
     lr: tuple[float, ...] = option(
         (),
@@ -128,15 +163,18 @@ class Config(TrainingOptions, NetworkOptions):
         "is taken (default: by strategy).",
         above=0,
     )
-    target_accuracy: float = option(
-        90.0,
-        help="Test accuracy in percent that time-to-accuracy waits for.",
+    target_accuracy: float | None = option(
+        None,
+        help="Test accuracy in percent that time-to-accuracy waits for (default: "
+        f"{USUAL_TARGET_ACCURACY:g}, {TARGET_ACCURACIES[USUAL_DATASET]:g} on "
+        f"{USUAL_DATASET}).",
         above=0,
         maximum=100,
     )
-    source: str = option(
-        SourceRecipe.dataset,
-        help="Data set of the suite's checkpoint.",
+    source: str | None = option(
+        None,
+        help="Data set of the suite's checkpoint (default: "
+        f"{SourceRecipe.dataset}, or digits-0-4 for digits).",
         parse=parse_dataset,
     )
     source_epochs: int = option(
@@ -145,8 +183,15 @@ class Config(TrainingOptions, NetworkOptions):
     source_lr: float = option(
         SourceRecipe.learning_rate, help="Its peak learning rate.", above=0
     )
+    source_per_seed: bool | None = option(
+        None,
+        help="Train a checkpoint for every seed, so that intervals cover the source's "
+        "training (default: by profile; quick shares one).",
+    )
     checkpoint: Path | None = option(
-        None, help="Folder for training states, to go on from after an interruption."
+        None,
+        help="Folder for training states, to go on from after an interruption; a "
+        "finished training removes its own (--save-model keeps networks).",
     )
     amp: bool = option(False, help="Train under bfloat16 autocast.")
     channels_last: bool = option(False, help="Keep images channels last.")
@@ -170,13 +215,21 @@ class Config(TrainingOptions, NetworkOptions):
 
     def _fill_in(self) -> None:
         profile = PROFILES[self.profile]
+        dataset = self.dataset_or_folder(USUAL_DATASET, *filter(None, [self.source]))
+        shots = profile.shots if dataset == USUAL_DATASET else (None,)
         values = {
-            "dataset": self.dataset_or_folder(USUAL_DATASET, self.source),
+            "variants": self.variants or profile.variants,
+            "dataset": dataset,
+            "source": self.source or SOURCES.get(dataset, SourceRecipe.dataset),
             "strategy": tuple(dict.fromkeys(self.strategy or self._usual_strategies())),
             "seeds": profile.seeds if self.seeds is None else self.seeds,
-            "epochs": profile.epochs if self.epochs is None else self.epochs,
-            "fractions": tuple(sorted(set(self.fractions or profile.fractions))),
+            "shots": tuple(sorted(set(self.shots or shots), key=_all_last)),
             "lr": tuple(sorted(set(self.lr))),
+            "target_accuracy": self.target_accuracy
+            or TARGET_ACCURACIES.get(dataset, USUAL_TARGET_ACCURACY),
+            "source_per_seed": profile.source_per_seed
+            if self.source_per_seed is None
+            else self.source_per_seed,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -198,6 +251,10 @@ class Config(TrainingOptions, NetworkOptions):
                 f"--strategy {pretrained[0]} starts from trained weights: with "
                 "--weights random expected scratch"
             )
+
+
+def _all_last(shots: int | None) -> float:
+    return math.inf if shots is None else shots
 
 
 def announce(config: Config) -> list[str]:
@@ -238,13 +295,11 @@ PROBE, SCRATCH = "probe", "scratch"
 RAW_PIXELS, RANDOM_PROBE = "raw-pixels", "random-probe"
 CONTROLS = (RAW_PIXELS, RANDOM_PROBE)
 
-#: A fit on features costs as much as so many epochs of training.
-PROBE_EPOCHS = 0.4
+#: Forward passes that cost as much as one pass of training.
+FORWARDS_PER_PASS = 3.0
 
-#: Smaller shares of the data train up to so many times the epochs: a tenth of the
-#: images would otherwise get a tenth of the steps, and the curve over shares would
-#: show the steps instead of the images.
-MOST_REPEATS = 3.0
+#: Passes of ResNet-18 that cost as much as logistic regression on an image's pixels.
+PIXEL_PASSES = 0.2
 
 #: Random backbones that each seed of the negative control is compared with: they are
 #: cheap, and differ more than trained ones.
@@ -258,6 +313,7 @@ class Training:
     dataset: str
     classes: int | None
     epochs: int
+    least_steps: int
     learning_rates: tuple[float, ...]
     batch_size: int
     image_size: int | None
@@ -275,16 +331,17 @@ class FinetuneCell(Cell):
 
     `strategy` names a row of STRATEGIES or CONTROLS. `permuted` moves the target's
     pixels by one fixed permutation; `draw` counts the random backbones of one seed
-    that are compared there. Raw pixels have no variant. `source` is the
-    checkpoint that it starts from where the suite trains it, `source_key` the cell
-    that does. Paths, and what only says how to read the data, do not identify a cell.
+    that are compared there. `shots` None takes all images. Raw pixels have no variant.
+    `source` is the checkpoint that it starts from where the suite trains it,
+    `source_key` the cell that does. Paths, and what only says how to read the data, do
+    not identify a cell.
     """
 
     part: Part
     strategy: str
     variant: int | None
     seed: int
-    fraction: float = 1.0
+    shots: int | None = None
     permuted: bool = False
     draw: int = 0
     weights: str
@@ -317,8 +374,8 @@ class FinetuneCell(Cell):
     def label(self) -> str:
         """What progress lines call the cell."""
         parts = [self.name, self.strategy, f"seed {self.seed}"]
-        if self.fraction < 1:
-            parts.append(f"{100 * self.fraction:g} % of the data")
+        if self.shots is not None:
+            parts.append(f"{self.shots} shots")
         if self.permuted:
             parts.append("permuted pixels")
         if self.draw:
@@ -326,19 +383,33 @@ class FinetuneCell(Cell):
         return ", ".join(parts)
 
     @property
-    def epochs(self) -> int:
-        """Epochs of a training, more of them on a smaller share of the data."""
-        return round(self.training.epochs * min(MOST_REPEATS, 1 / self.fraction))
-
-    @property
     def cost(self) -> float:
         """Relative duration: image passes, weighted by variant."""
-        per_epoch = IMAGE_COST[self.variant] if self.variant else 0.05
-        if self.part == "control" or self.strategy == "probe":
-            return per_epoch * PROBE_EPOCHS
-        rates = len(self.training.learning_rates)
-        trainings = 1 if rates < 2 else rates + 1
-        return per_epoch * (self.epochs * self.fraction * trainings + PROBE_EPOCHS)
+        data = DATASETS[self.training.dataset]
+        every = data.train_images or USUAL_IMAGES
+        taken = every if self.shots is None else self.shots * (data.classes or 2)
+        return self.passes(min(every, taken), data.test_images or USUAL_IMAGES)
+
+    def passes(self, images: int, test_images: int) -> float:
+        """Return the passes of ResNet-18 that training and tests come to.
+
+        A pass is one training image, forward and backward.
+        """
+        if self.variant is None:
+            return PIXEL_PASSES * images
+        forwards = test_images
+        passes = 0.0
+        if self.part == "control" or self.strategy == PROBE:
+            forwards += images
+        else:
+            batches = math.ceil(images / self.training.batch_size)
+            epochs = max(
+                self.training.epochs, math.ceil(self.training.least_steps / batches)
+            )
+            rates = len(self.training.learning_rates)
+            passes = epochs * images * (1 if rates < 2 else rates + 1)
+            forwards *= min(EVALUATIONS, epochs)
+        return IMAGE_COST[self.variant] * (passes + forwards / FORWARDS_PER_PASS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,10 +421,11 @@ class TransferResult(Record):
     out training images. `seconds_to_target` is training time, evaluation excluded,
     and None when the target was not reached. `training_seconds` leaves evaluation
     out; `total_seconds` counts the source's training too and is None where nobody knows
-    it (ImageNet). What a fit without steps
-    does not have (a step time) is None. `right_answers` is kept on permuted pixels
-    only: a bit per tested image, the first one highest, in hexadecimal. `observed_tf32`
-    says whether torch let CUDA round float32 products to TF32.
+    it (ImageNet). What a fit without steps does not have (a step time) is None.
+    `right_answers` holds a bit per tested image, the first one highest, in hexadecimal;
+    `renderings` counts how many of them in a row show the same original, None where
+    each is its own. `confusion` lists true class, answer and how often, where that is
+    not 0. `observed_tf32` says whether torch let CUDA round float32 products to TF32.
     """
 
     weights_origin: str
@@ -364,6 +436,7 @@ class TransferResult(Record):
     test_images: int
     skipped_images: int
     classes: int
+    class_names: list[str]
     epochs: int
     steps: int
     diverged: bool
@@ -371,7 +444,9 @@ class TransferResult(Record):
     learning_rate_validation: dict[str, float] | None
     threads: int
     observed_tf32: bool = False
-    right_answers: str | None = None
+    right_answers: str
+    renderings: list[int] | None = None
+    confusion: list[list[int]]
     test_accuracy_percent: float = measured(unit="%", better="higher")
     class_mean_accuracy_percent: float = measured(unit="%", better="higher")
     nll: float | None = measured(unit="1", better="lower")
@@ -387,7 +462,7 @@ class TransferResult(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class TransferEpoch(Record):
-    """How a training stood after an epoch; nothing is chosen by it."""
+    """How a training stood after some epoch; nothing is chosen by it."""
 
     epoch: int
     step: int
@@ -408,11 +483,11 @@ def expand(config: Config) -> list[FinetuneCell | PretrainCell]:
 
 
 def _source_cells(config: Config) -> Iterator[PretrainCell]:
-    """One checkpoint per variant and seed, so that intervals cover the source too."""
+    """A checkpoint per variant that all seeds share, or one for each seed too."""
     source = parse_weights(config.weights)
     if source.kind != "suite" or source.path is not None or not config.needs_weights:
         return
-    for seed in config.all_seeds:
+    for seed in config.all_seeds if config.source_per_seed else config.all_seeds[:1]:
         for variant in sorted(config.variants, reverse=True):
             yield PretrainCell.of(_recipe(config, variant, seed), config)
 
@@ -420,7 +495,7 @@ def _source_cells(config: Config) -> Iterator[PretrainCell]:
 def _recipe(config: Config, variant: int, seed: int) -> SourceRecipe:
     return SourceRecipe(
         variant=variant,
-        dataset=config.source,
+        dataset=config.source or SourceRecipe.dataset,
         stem=config.stem,
         image_size=config.image_size or 0,
         epochs=config.source_epochs,
@@ -435,7 +510,9 @@ def _starting_from(
 ) -> FinetuneCell:
     """Name the checkpoint of a cell that starts from one, or counts its cost."""
     row = STRATEGIES.get(cell.strategy)
-    source = sources.get((cell.variant or 0, cell.seed))
+    shared = min((seed for _, seed in sources), default=0)
+    both = ((cell.variant or 0, seed) for seed in (cell.seed, shared))
+    source = next((sources[each] for each in both if each in sources), None)
     if row is None or source is None or not row.needs_source:
         return cell
     return replace(cell, source=source.recipe, source_key=source.key)
@@ -450,14 +527,14 @@ def _strategy_cells(config: Config) -> Iterator[FinetuneCell]:
 def _control_cells(config: Config) -> Iterator[FinetuneCell]:
     """Logistic regression on raw pixels and on features of random backbones."""
     base = replace(_base(config), part="control")
-    for fraction in config.fractions:
-        # The whole training half is one set, whatever the seed.
-        for seed in config.all_seeds if fraction < 1 else config.all_seeds[:1]:
-            yield replace(base, strategy=RAW_PIXELS, seed=seed, fraction=fraction)
+    for shots in config.shots:
+        # All training images are one set, whatever the seed.
+        for seed in config.all_seeds if shots else config.all_seeds[:1]:
+            yield replace(base, strategy=RAW_PIXELS, seed=seed, shots=shots)
     for cell in _grid(config):
         control = replace(cell, part="control", strategy=RANDOM_PROBE)
         yield control
-        if config.needs_weights and cell.fraction == max(config.fractions):
+        if config.needs_weights and cell.shots == config.shots[-1]:
             yield from _permuted_cells(control)
 
 
@@ -473,20 +550,21 @@ def _grid(config: Config) -> Iterator[FinetuneCell]:
     base = _base(config)
     for variant in config.variants:
         for seed in config.all_seeds:
-            for fraction in config.fractions:
-                yield replace(base, variant=variant, seed=seed, fraction=fraction)
+            for shots in config.shots:
+                yield replace(base, variant=variant, seed=seed, shots=shots)
 
 
 def _base(config: Config) -> FinetuneCell:
     training = Training(
         dataset=config.dataset,
         classes=config.classes,
-        epochs=config.epochs or 1,
+        epochs=config.epochs or PROFILES[config.profile].epochs,
+        least_steps=LEAST_STEPS if config.epochs is None else 0,
         learning_rates=config.lr,
         batch_size=config.batch_size,
         image_size=config.image_size,
         stem=config.stem,
-        target_accuracy_percent=config.target_accuracy,
+        target_accuracy_percent=config.target_accuracy or USUAL_TARGET_ACCURACY,
         device=device_parameters(config.device)["device"],
         amp=config.amp,
         channels_last=config.channels_last,

@@ -71,8 +71,9 @@ def estimate_sources(cells: list[PretrainCell]) -> float:
     compute_deterministically(threads=1)
     devices.for_training(new[0].place)
     data = source_data(replace(_source_run(new[0]), download=False))
-    per_image = _seconds_per_image(new[0], data) / IMAGE_COST[new[0].variant]
-    return per_image * len(data.train) * sum(cell.cost for cell in new)
+    per_pass = _seconds_per_image(new[0], data) / IMAGE_COST[new[0].variant]
+    of_epoch = (cell.epochs * IMAGE_COST[cell.variant] for cell in new)
+    return per_pass * len(data.train) * sum(of_epoch)
 
 
 def run(cell: PretrainCell, ranks: Ranks) -> Iterator[Record]:

@@ -17,11 +17,14 @@ from resnet_bench.records import (
 )
 
 #: Epochs of the source's training; `quick` is what `finetune` trains by itself.
-PROFILES = {"quick": 5, "standard": 30}
+PROFILES = {"quick": SourceRecipe.epochs, "standard": 30}
 
 #: Relative cost of one training image in one epoch, ResNet-18 being 1: measured on
 #: one core at 32 px with the small stem.
 IMAGE_COST = {18: 1.0, 34: 1.8, 50: 3.1, 101: 6.1, 152: 8.9}
+
+#: Images of a folder, which are not counted before it is read, for costs.
+USUAL_IMAGES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,8 @@ class PretrainCell(Cell):
     @property
     def cost(self) -> float:
         """Relative duration: image passes, weighted by variant."""
-        return self.epochs * IMAGE_COST[self.variant]
+        images = DATASETS[self.dataset].train_images or USUAL_IMAGES
+        return self.epochs * images * IMAGE_COST[self.variant]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,12 @@ def test_tests_show_digits_that_no_training_image_shows(data: ImageData) -> None
     assert int(data.test_origins.max()) < 1797 - TRAINING_DIGITS
 
 
+def test_renderings_of_one_digit_stand_together(data: ImageData) -> None:
+    assert data.test_origins is not None
+    assert data.test_origins.tolist() == sorted(data.test_origins.tolist())
+    assert not data.flips
+
+
 def test_a_photograph_and_a_digit_are_both_in_an_image(data: ImageData) -> None:
     images = data.train.images.float() / 255
     # A blank digit would leave the photograph's own contrast; a blank photograph, grey.

@@ -13,7 +13,7 @@ from resnet_bench.engine.data.batches import (
     steps_per_epoch,
 )
 from resnet_bench.engine.data.loading import _preprocessed
-from resnet_bench.engine.data.splits import stratified_halves
+from resnet_bench.engine.data.splits import ImageData, stratified_halves
 
 
 def split(images: int = 40, classes: int = 4) -> Split:
@@ -90,11 +90,32 @@ def test_the_hash_changes_with_a_pixel_and_with_a_label() -> None:
 
 def test_smaller_subsets_lie_inside_larger_ones_and_are_stratified() -> None:
     whole = split(40, 4)
-    small, large = whole.fraction(0.2), whole.fraction(0.5)
+    small, large = whole.first(8), whole.first(20)
     assert len(small) == 8
     pixels = {tuple(image.flatten().tolist()) for image in large.images}
     assert {tuple(image.flatten().tolist()) for image in small.images} <= pixels
     assert torch.bincount(small.labels).tolist() == [2, 2, 2, 2]
+
+
+def test_shots_are_images_of_each_class_or_all_that_it_has() -> None:
+    uneven = Split(torch.rand(7, 1, 2, 2), torch.tensor([0, 0, 0, 0, 0, 1, 1]))
+    assert uneven.shots(3).labels.bincount().tolist() == [3, 2]
+
+
+def test_test_images_keep_their_originals_when_classes_are_picked() -> None:
+    labels = torch.tensor([0, 1, 2, 1])
+    half = Split(torch.rand(4, 1, 2, 2), labels)
+    data = ImageData(
+        name="made",
+        classes=("a", "b", "c"),
+        train=half,
+        test=half,
+        normalisation=Normalisation.of(half.images),
+        test_origins=torch.tensor([4, 5, 6, 7]),
+    )
+    kept = data.only_classes((1, 2))
+    assert kept.test_origins is not None
+    assert kept.test_origins.tolist() == [5, 6, 7]
 
 
 def test_another_seed_takes_other_images() -> None:
@@ -133,19 +154,20 @@ def test_bytes_and_floats_are_normalised_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "channels", "expected"),
+    ("name", "channels", "flips", "expected"),
     [
-        ("auto", 1, "none"),
-        ("auto", 3, "crop-flip"),
-        ("crop", 1, "crop"),
-        ("none", 3, "none"),
-        ("crop-flip", 1, "crop-flip"),
+        ("auto", 1, True, "none"),
+        ("auto", 3, True, "crop-flip"),
+        ("auto", 3, False, "crop"),
+        ("crop", 1, True, "crop"),
+        ("none", 3, True, "none"),
+        ("crop-flip", 1, True, "crop-flip"),
     ],
 )
 def test_augmentation_follows_the_kind_of_image(
-    name: str, channels: int, expected: str
+    name: str, channels: int, flips: bool, expected: str
 ) -> None:
-    assert augmentation_for(name, channels) == expected
+    assert augmentation_for(name, channels, flips=flips) == expected
 
 
 def of_images(images: torch.Tensor) -> Split:

@@ -35,21 +35,20 @@ def test_more_classes_than_there_are_is_a_usage_error() -> None:
         load_target(replace(DIGITS, classes=6))
 
 
-def test_fractions_of_one_seed_nest_and_leave_the_test_half_alone() -> None:
-    def rows(fraction: float, seed: int = 0) -> set[bytes]:
-        data = load_target(replace(DIGITS, fraction=fraction, seed=seed))
+def test_shots_of_one_seed_nest_and_leave_the_test_half_alone() -> None:
+    def rows(shots: int, seed: int = 0) -> set[bytes]:
+        data = load_target(replace(DIGITS, shots=shots, seed=seed))
+        assert data.train.labels.bincount().tolist() == [shots] * 5
         assert len(data.test) == len(load_target(DIGITS).test)
         return {image.numpy().tobytes() for image in data.train.images}
 
-    assert len(rows(0.1)) == pytest.approx(72, abs=1)
-    assert rows(0.1) < rows(0.5)
-    assert rows(0.1) != rows(0.1, seed=1)
+    assert rows(10) < rows(50)
+    assert rows(10) != rows(10, seed=1)
 
 
-def test_a_share_of_one_class_is_refused() -> None:
-    request = replace(DIGITS, fraction=0.001)
-    with pytest.raises(UsageError, match=r"--fractions 0\.001 leaves 1 of 717"):
-        load_target(request)
+def test_more_shots_than_a_class_has_take_all_of_it() -> None:
+    data = load_target(replace(DIGITS, shots=10_000))
+    assert len(data.train) == len(load_target(DIGITS).train)
 
 
 def test_permuted_pixels_keep_every_value_and_lose_the_picture() -> None:
@@ -94,7 +93,7 @@ def test_imagenet_weights_bring_their_own_transforms() -> None:
 
 
 def test_permuting_works_on_preprocessed_images_too() -> None:
-    request = replace(DIGITS, imagenet="V1", image_size=16, fraction=0.05)
+    request = replace(DIGITS, imagenet="V1", image_size=16, shots=7)
     data = load_target(replace(request, permuted=True))
     assert not torch.equal(data.train.images, load_target(request).train.images)
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from resnet_bench.experiments.finetune.spec import (
     Config,
     FinetuneCell,
@@ -17,7 +19,7 @@ from resnet_bench.records import Cell, Record
 from resnet_bench.store.reading import Run
 from tests.experiments.assembled import assembled
 
-#: Accuracy of each strategy and control at the whole data, in percent.
+#: Accuracy of each strategy and control with the most shots, in percent.
 LEVELS = {
     "probe": 95.0,
     "full": 98.0,
@@ -25,14 +27,21 @@ LEVELS = {
     "raw-pixels": 96.0,
     "random-probe": 94.0,
 }
-TRAIN_IMAGES = 700
-TEST_IMAGES = 180
+SHOTS = (10, 200)
+TEST_IMAGES = 1000
 
 
 def resolved(**options: Any) -> Config:
     """Return a config as `prepare` leaves it."""
     return Config(
-        **{"weights": "suite", "stem": "small", "image_size": 32, **options},
+        **{
+            "weights": "suite",
+            "stem": "small",
+            "image_size": 32,
+            "variants": (18, 34),
+            "shots": SHOTS,
+            **options,
+        },
         device="cpu",
     )
 
@@ -80,26 +89,36 @@ def _epoch(number: int, level: float) -> TransferEpoch:
     )
 
 
+def answers_of(level: float) -> str:
+    """Return as many right answers of the first images as an accuracy in percent."""
+    right = np.arange(TEST_IMAGES) < round(level / 100 * TEST_IMAGES)
+    return np.packbits(right).tobytes().hex()
+
+
 def _result(cell: FinetuneCell) -> TransferResult:
-    level = LEVELS[cell.strategy] - 10 * (1 - cell.fraction) + 0.5 * cell.seed
+    fewer = 0 if cell.shots in (None, SHOTS[-1]) else 10
+    level = LEVELS[cell.strategy] - fewer + 0.5 * cell.seed
     level -= 8 * cell.permuted + (0.3 * cell.seed if cell.strategy == "probe" else 0)
     steps = 0 if cell.part == "control" or cell.strategy == "probe" else 40
     trained = cell.source_key is not None
     return TransferResult(
-        weights_origin="suite:digits-0-4" if trained else "random",
+        weights_origin="suite:photo-digits-0-4" if trained else "random",
         weights_sha256=f"s{cell.seed}" if trained else None,
         stem="small",
         image_size=32,
-        train_images=round(TRAIN_IMAGES * cell.fraction),
+        train_images=5 * (cell.shots or 1600),
         test_images=TEST_IMAGES,
         skipped_images=0,
         classes=5,
+        class_names=list("56789"),
         epochs=steps // 20,
         steps=steps,
         diverged=False,
         learning_rate=0.01 if steps else None,
         learning_rate_validation=None,
         threads=1,
+        right_answers=answers_of(level),
+        confusion=[[0, 0, round(10 * level)], [0, 1, 1000 - round(10 * level)]],
         test_accuracy_percent=level,
         class_mean_accuracy_percent=level,
         nll=0.1,

@@ -35,6 +35,7 @@ QUICK: dict[str, Any] = {
     "batch_size": 256,
     "image_size": 8,
     "device": "cpu",
+    "dataset": "digits-5-9",
 }
 
 
@@ -73,7 +74,7 @@ def cells_of(config: Config) -> dict[str, Cell]:
 
 @pytest.mark.usefixtures("small_resnets")
 def test_the_suites_whole_grid_runs_and_its_origins_are_told() -> None:
-    config = prepared(fractions=(0.2, 1.0), classes=2)
+    config = prepared(shots=(20, None), classes=2)
     assert (config.weights, config.stem, config.image_size) == ("suite", "small", 8)
     results: dict[str, TransferResult] = {}
     sha256 = None
@@ -96,18 +97,21 @@ def test_the_suites_whole_grid_runs_and_its_origins_are_told() -> None:
     full = results["ResNet-18, full, seed 0"]
     assert full.total_seconds is not None
     assert full.total_seconds > full.training_seconds
-    small = results["ResNet-18, full, seed 0, 20 % of the data"]
-    assert small.train_images == pytest.approx(0.2 * full.train_images, abs=1)
+    small = results["ResNet-18, full, seed 0, 20 shots"]
+    assert small.train_images == 2 * 20
+    assert bin(int(full.right_answers, 16)).count("1") == pytest.approx(
+        full.test_accuracy_percent / 100 * full.test_images
+    )
+    assert sum(count for *_, count in full.confusion) == full.test_images
     assert "ResNet-18, probe, seed 0, permuted pixels" in results
 
 
 @pytest.mark.usefixtures("small_resnets")
 def test_draws_of_the_negative_control_are_other_networks_on_all_images() -> None:
-    cells = cells_of(prepared(fractions=(1.0,)))
+    cells = cells_of(prepared(shots=(None,)))
     name = "ResNet-18, random-probe, seed 0, permuted pixels"
     first, second = (result_of(cells[n]) for n in (name, f"{name}, draw 1"))
     assert first.test_images == 896
-    assert first.right_answers is not None
     assert len(first.right_answers) == 896 // 4
     assert first.right_answers != second.right_answers
 
@@ -115,7 +119,7 @@ def test_draws_of_the_negative_control_are_other_networks_on_all_images() -> Non
 @pytest.mark.usefixtures("small_resnets")
 def test_other_strategies_train_from_the_suite() -> None:
     strategies = ("freeze", "batchnorm-only")
-    cells = cells_of(prepared(strategy=strategies, fractions=(1.0,)))
+    cells = cells_of(prepared(strategy=strategies, shots=(None,)))
     carried_out(cells["ResNet-18 on digits-0-4, seed 0"])
     freeze, norms = (result_of(cells[f"ResNet-18, {s}, seed 0"]) for s in strategies)
     assert freeze.weights_origin == norms.weights_origin == "suite:digits-0-4"
@@ -125,7 +129,7 @@ def test_other_strategies_train_from_the_suite() -> None:
 
 @pytest.mark.usefixtures("small_resnets")
 def test_scratch_at_equal_compute_adds_the_sources_steps() -> None:
-    cells = cells_of(prepared(strategy=("scratch-equal-compute",), fractions=(1.0,)))
+    cells = cells_of(prepared(strategy=("scratch-equal-compute",), shots=(None,)))
     (source,) = carried_out(cells["ResNet-18 on digits-0-4, seed 0"])
     assert isinstance(source, SourceResult)
     result = result_of(cells["ResNet-18, scratch-equal-compute, seed 0"])
@@ -135,7 +139,7 @@ def test_scratch_at_equal_compute_adds_the_sources_steps() -> None:
 
 @pytest.mark.usefixtures("small_resnets")
 def test_a_training_that_diverges_says_so_and_has_no_figures_of_logits() -> None:
-    config = prepared(strategy=("scratch",), lr=(1e30,), fractions=(0.1,), epochs=3)
+    config = prepared(strategy=("scratch",), lr=(1e30,), shots=(14,), epochs=3)
     cell = next(cell for label, cell in cells_of(config).items() if "scratch" in label)
     result = result_of(cell)
     assert result.diverged
@@ -145,9 +149,9 @@ def test_a_training_that_diverges_says_so_and_has_no_figures_of_logits() -> None
 
 @pytest.mark.usefixtures("small_resnets")
 def test_of_several_learning_rates_the_chosen_one_is_told() -> None:
-    config = prepared(strategy=("scratch",), lr=(1e-9, 0.02), fractions=(0.1,))
+    config = prepared(strategy=("scratch",), lr=(1e-9, 0.02), shots=(14,))
     cells = cells_of(config)
-    result = result_of(cells["ResNet-18, scratch, seed 0, 10 % of the data"])
+    result = result_of(cells["ResNet-18, scratch, seed 0, 14 shots"])
     assert result.learning_rate_validation is not None
     assert set(result.learning_rate_validation) == {"1e-09", "0.02"}
     assert result.learning_rate in (1e-9, 0.02)
@@ -161,10 +165,10 @@ def test_an_interrupted_cell_goes_on_from_its_checkpoint_and_removes_it(
         strategy=("scratch",),
         epochs=2,
         weights="random",
-        fractions=(0.1,),
+        shots=(14,),
         checkpoint=tmp_path / "states",
     )
-    cell = cells_of(config)["ResNet-18, scratch, seed 0, 10 % of the data"]
+    cell = cells_of(config)["ResNet-18, scratch, seed 0, 14 shots"]
     expected = result_of(cell)
     assert not list((tmp_path / "states").iterdir())
 
@@ -186,8 +190,8 @@ def test_an_interrupted_cell_goes_on_from_its_checkpoint_and_removes_it(
 
 @pytest.mark.usefixtures("small_resnets")
 def test_the_same_cell_gives_the_same_numbers() -> None:
-    cells = cells_of(prepared(strategy=("scratch",), weights="random"))
-    cell = cells["ResNet-18, scratch, seed 0, 10 % of the data"]
+    cells = cells_of(prepared(strategy=("scratch",), weights="random", shots=(14,)))
+    cell = cells["ResNet-18, scratch, seed 0, 14 shots"]
     first, second = result_of(cell), result_of(cell)
     assert (first.nll, first.test_accuracy_percent) == (
         second.nll,
@@ -213,11 +217,11 @@ def test_imagenet_runs_from_the_hub_cache_and_reads_unverified(
         verify_weights=False,
         image_size=32,
         strategy=("probe",),
-        fractions=(0.1,),
+        shots=(14,),
     )
     assert config.stem == "imagenet"
     cells = cells_of(config)
-    result = result_of(cells["ResNet-18, probe, seed 0, 10 % of the data"])
+    result = result_of(cells["ResNet-18, probe, seed 0, 14 shots"])
     assert result.weights_origin == "imagenet:V1 (unverified)"
     assert result.weights_sha256 is not None
     assert result.total_seconds is None  # what ImageNet cost is not known
@@ -267,7 +271,7 @@ def test_a_checkpoint_by_name_serves_only_its_own_variant(tmp_path: Path) -> Non
     (source,) = carried_out(expand(config)[0])
     assert isinstance(source, SourceResult)
     path = tmp_path / "cache" / source.file
-    named = prepared(weights=f"suite:{path}", strategy=("probe",), fractions=(1.0,))
+    named = prepared(weights=f"suite:{path}", strategy=("probe",), shots=(None,))
     result = result_of(cells_of(named)["ResNet-18, probe, seed 0"])
     assert result.weights_sha256 == source.sha256
     with pytest.raises(UsageError, match="the checkpoint is of ResNet-18"):
@@ -314,7 +318,7 @@ def test_an_image_that_does_not_decode_is_named_or_skipped_and_counted(
         "data_dir": image_folder,
         "weights": "random",
         "strategy": ("scratch",),
-        "fractions": (1.0,),
+        "shots": (None,),
     }
     with pytest.raises(UsageError, match=r"broken\.png cannot be decoded"):
         prepared(**options)

@@ -8,12 +8,14 @@ from resnet_bench import cli
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.experiments.finetune.spec import (
+    LEAST_STEPS,
     RANDOM_DRAWS,
     Config,
     FinetuneCell,
     announce,
     checked_weights,
     expand,
+    parse_shots,
     parse_strategy,
 )
 from resnet_bench.experiments.pretrain.spec import PretrainCell
@@ -25,15 +27,34 @@ def own(cells: Iterable[Cell]) -> list[FinetuneCell]:
     return [cell for cell in cells if isinstance(cell, FinetuneCell)]
 
 
-def test_defaults_are_two_variants_three_strategies_and_three_seeds() -> None:
+def test_defaults_are_one_variant_three_strategies_two_shots_and_three_seeds() -> None:
     config = Config()
-    assert config.variants == (18, 34)
+    assert config.variants == (18,)
     assert config.strategy == ("probe", "full", "scratch")
-    assert (config.seeds, config.dataset, config.weights) == (3, "digits-5-9", "auto")
+    assert (config.seeds, config.shots) == (3, (50, 200))
+    assert (config.dataset, config.weights) == ("photo-digits-5-9", "auto")
 
 
-def test_the_standard_profile_runs_every_strategy() -> None:
-    assert Config(profile="standard").strategy == tuple(STRATEGIES)
+def test_the_thorough_profile_runs_every_strategy() -> None:
+    assert Config(profile="thorough").strategy == tuple(STRATEGIES)
+
+
+def test_another_target_takes_all_its_images_and_a_source_that_resembles_it() -> None:
+    config = Config(dataset="digits-5-9")
+    assert (config.shots, config.source) == ((None,), "digits-0-4")
+    assert (config.target_accuracy, Config().target_accuracy) == (90, 50)
+    assert Config(dataset="digits-5-9", shots=(5,)).shots == (5,)
+
+
+@pytest.mark.parametrize(("text", "shots"), [("50", 50), ("all", None)])
+def test_shots_are_read_as_numbers_or_all(text: str, shots: int | None) -> None:
+    assert parse_shots(text) == shots
+    with pytest.raises(ValueError, match="expected a whole number from 1, or all"):
+        parse_shots("0")
+
+
+def test_all_images_come_after_any_number_of_shots() -> None:
+    assert Config(shots=(None, 20, 5)).shots == (5, 20, None)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +102,10 @@ def test_a_bad_value_on_the_command_line_names_its_option_once(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "suite, trained by this suite on digits-0-4; nothing here is pre-trained"),
+        (
+            {},
+            "suite, trained by this suite on photo-digits-0-4; nothing here",
+        ),
         ({"weights": "suite:a.safetensors"}, "nothing here is pre-trained on ImageNet"),
         ({"weights": "random"}, "WEIGHTS: random; nothing here is pre-trained."),
         ({"strategy": ("scratch",)}, "WEIGHTS: random"),
@@ -98,12 +122,23 @@ def test_the_weights_origin_is_said_before_the_first_cell(
 
 def test_random_weights_leave_the_profiles_scratch_trainings() -> None:
     assert Config(weights="random").strategy == ("scratch",)
-    standard = Config(weights="random", profile="standard")
-    assert standard.strategy == ("scratch",)
+    thorough = Config(weights="random", profile="thorough")
+    assert thorough.strategy == ("scratch",)
+
+
+def test_seeds_share_a_source_unless_each_is_to_have_its_own() -> None:
+    cells = expand(resolved(seeds=3, seed=5))
+    sources = [cell for cell in cells if isinstance(cell, PretrainCell)]
+    assert {(c.variant, c.seed) for c in sources} == {(18, 5), (34, 5)}
+    by_key = {cell.key: cell.variant for cell in sources}
+    assert {(c.variant, by_key[key]) for c in own(cells) for key in c.needs} == {
+        (18, 18),
+        (34, 34),
+    }
 
 
 def test_every_variant_and_seed_gets_a_source_that_its_dependents_need() -> None:
-    cells = expand(resolved(seeds=2, fractions=(1.0,)))
+    cells = expand(resolved(seeds=2, shots=(None,), source_per_seed=True))
     sources = [cell for cell in cells if isinstance(cell, PretrainCell)]
     assert {(c.variant, c.seed) for c in sources} == {
         (18, 0),
@@ -130,16 +165,16 @@ def test_weights_that_are_there_need_no_source_cells(weights: str) -> None:
 
 
 def test_controls_are_always_there() -> None:
-    cells = expand(resolved(seeds=2, strategy=("full",), fractions=(0.1, 1.0)))
+    cells = expand(resolved(seeds=2, strategy=("full",), shots=(10, None)))
     controls = [cell for cell in own(cells) if cell.part == "control"]
-    kinds = {(c.strategy, c.permuted, c.fraction) for c in controls}
+    kinds = {(c.strategy, c.permuted, c.shots) for c in controls}
     assert kinds == {
-        ("raw-pixels", False, 0.1),
-        ("raw-pixels", False, 1.0),
-        ("random-probe", False, 0.1),
-        ("random-probe", False, 1.0),
-        ("probe", True, 1.0),
-        ("random-probe", True, 1.0),
+        ("raw-pixels", False, 10),
+        ("raw-pixels", False, None),
+        ("random-probe", False, 10),
+        ("random-probe", False, None),
+        ("probe", True, None),
+        ("random-probe", True, None),
     }
 
 
@@ -163,7 +198,7 @@ def test_a_cells_key_ignores_paths_and_follows_what_changes_its_result() -> None
         return {cell.key for cell in own(expand(resolved(**options)))}
 
     assert keys() == keys(
-        checkpoint=Path("a"), data_dir=Path("b"), dataset="digits-5-9"
+        checkpoint=Path("a"), data_dir=Path("b"), dataset="photo-digits-5-9"
     )
     assert not keys() & keys(epochs=7)
     assert len(keys()) == len(own(expand(resolved())))
@@ -171,23 +206,28 @@ def test_a_cells_key_ignores_paths_and_follows_what_changes_its_result() -> None
 
 def test_labels_say_what_a_cell_is() -> None:
     labels = {cell.label for cell in expand(resolved(seeds=1))}
-    assert "ResNet-18, full, seed 0" in labels
-    assert "ResNet-34, probe, seed 0, permuted pixels" in labels
-    assert "no network, raw-pixels, seed 0, 10 % of the data" in labels
+    assert "ResNet-18, full, seed 0, 10 shots" in labels
+    assert "ResNet-34, probe, seed 0, 200 shots, permuted pixels" in labels
+    assert "no network, raw-pixels, seed 0, 10 shots" in labels
+    everything = {cell.label for cell in expand(resolved(seeds=1, shots=(None,)))}
+    assert "ResNet-18, full, seed 0" in everything
 
 
-def test_a_smaller_share_of_the_data_trains_more_epochs_up_to_a_limit() -> None:
-    cells = expand(resolved(seeds=1, epochs=4, fractions=(0.1, 0.5, 1.0)))
-    epochs = {c.fraction: c.epochs for c in own(cells) if c.strategy == "full"}
-    assert epochs == {0.1: 12, 0.5: 8, 1.0: 4}
+def test_epochs_that_are_given_are_not_raised_to_the_least_steps() -> None:
+    def least(**options: Any) -> set[int]:
+        return {c.training.least_steps for c in own(expand(resolved(**options)))}
+
+    assert least() == {LEAST_STEPS}
+    assert least(epochs=4) == {0}
 
 
 def test_longer_cells_cost_more() -> None:
-    cells = {cell.label: cell for cell in expand(resolved(seeds=1))}
+    options = {"seeds": 1, "shots": (10, None)}
+    cells = {cell.label: cell for cell in expand(resolved(**options))}
     full = cells["ResNet-34, full, seed 0"].cost
     assert full > cells["ResNet-18, full, seed 0"].cost
-    assert full > cells["ResNet-34, full, seed 0, 10 % of the data"].cost
+    assert full > cells["ResNet-34, full, seed 0, 10 shots"].cost
     assert full > cells["ResNet-34, probe, seed 0"].cost
-    grid = expand(resolved(seeds=1, lr=(0.01, 0.1)))
+    grid = expand(resolved(**options, lr=(0.01, 0.1)))
     tuned = next(c for c in grid if c.label == "ResNet-34, full, seed 0")
     assert tuned.cost > full

@@ -101,7 +101,9 @@ def training_plan(cell: DegradationCell, data: ImageData) -> TrainingPlan:
         schedule=schedule_for(cell.recipe, steps, cell.learning_rate, cell.depth),
         batch_size=cell.batch_size,
         optimizer=TREATMENTS[cell.treatment].optimizer,
-        augmentation=augmentation_for(cell.augmentation, data.channels),
+        augmentation=augmentation_for(
+            cell.augmentation, data.channels, flips=data.flips
+        ),
         seed=cell.seed,
         channels_last=True,
     )

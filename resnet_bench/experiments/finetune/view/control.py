@@ -3,62 +3,65 @@
 No structure of the image is left there to transfer, so that it must gain nothing.
 """
 
-import math
+import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.finetune.spec import PROBE, RANDOM_PROBE
 from resnet_bench.experiments.finetune.view.groups import (
     Group,
     Row,
+    beside,
     gain_of,
-    paired,
     setting,
     whole,
 )
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table, interval_columns
-from resnet_bench.statistics.estimates import (
-    mean_interval,
-    points_over_images,
-    right_shares,
-    stratified_interval,
+from resnet_bench.statistics.answers import (
+    Answers,
+    difference_interval,
+    mean_of,
+    p_values,
 )
 from resnet_bench.statistics.intervals import Interval
-from resnet_bench.statistics.verdicts import Verdict
+from resnet_bench.statistics.verdicts import Verdict, holm
 from resnet_bench.store.reading import Run
 
-Answers = NDArray[np.float64]
-
-#: A gain on permuted pixels below this, in percentage points, counts as none; an
-#: interval with a wider half counts as undecided. Fixed before any run.
+#: A gain on permuted pixels within this, in percentage points, counts as none. Fixed
+#: before any run.
 NO_GAIN_MARGIN_POINTS = 3.0
 
+#: Fewer seeds meet the margin by chance only: their gain has to lie below that with the
+#: pixels in their places.
+SEEDS_FOR_MARGIN = 6
+
+#: Error of a verdict, of all networks together.
+ERROR = 0.05
+
 INTACT, PERMUTED = "#4477AA", "#EE6677"
-#: An interval is drawn to this many points at most: of two seeds it is very wide.
-WIDEST_POINTS = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlGain:
     """What pre-training gains a probe over random backbones, in percentage points.
 
-    Both probes see the same permutation; `variant` None pools all variants.
-    `sampling_points` is half of the 95 % interval that so many test images leave,
-    `intact` the gain with the pixels in their places.
+    Both probes see the same permutation; `variant` None is the mean over all variants.
+    `intact` is the gain with the pixels in their places. `differs` and `within` are the
+    p of no gain and of one as large as the margin, adjusted for several networks.
     """
 
     variant: int | None
     gain: Interval
-    sampling_points: float | None = None
     intact: Interval | None = None
+    differs: float = 1.0
+    within: float = 1.0
 
     @property
     def name(self) -> str:
@@ -66,19 +69,23 @@ class ControlGain:
         return VARIANTS[self.variant].title if self.variant else "all"
 
     @property
-    def half_width(self) -> float:
-        """Half the interval, in percentage points."""
-        return (self.gain.high - self.gain.low) / 2
+    def has_margin(self) -> bool:
+        """Whether there are seeds enough to hold the gain against the margin."""
+        return self.gain.samples >= SEEDS_FOR_MARGIN
 
     @property
     def verdict(self) -> Verdict:
-        """What it says of "no gain", by margins fixed beforehand."""
-        if self.gain.low > 0:
-            return Verdict.REFUTED
-        narrow = self.half_width <= NO_GAIN_MARGIN_POINTS
-        if narrow and self.gain.high < NO_GAIN_MARGIN_POINTS:
+        """What it says of "no gain", by rules fixed beforehand."""
+        if not self.has_margin:
+            if self.intact is None:
+                return Verdict.INCONCLUSIVE
+            less = self.gain.high < self.intact.estimate
+            return Verdict.SUPPORTED if less else Verdict.INCONCLUSIVE
+        if self.within <= ERROR:
             return Verdict.SUPPORTED
-        return Verdict.INCONCLUSIVE
+        if self.differs > ERROR:
+            return Verdict.INCONCLUSIVE
+        return Verdict.REFUTED if self.gain.estimate > 0 else Verdict.LOSS
 
     @property
     def json(self) -> Row:
@@ -86,45 +93,64 @@ class ControlGain:
         return {
             "variant": self.variant,
             "gain_points": self.gain.json,
-            "half_width_points": self.half_width
-            if math.isfinite(self.half_width)
-            else None,
-            "test_set_sampling_points": self.sampling_points,
+            "intact_gain_points": self.intact and self.intact.json,
+            "p_no_gain": self.differs,
+            "p_margin": self.within,
             "verdict": str(self.verdict),
         }
 
 
 def control_gains(groups: Sequence[Group]) -> list[ControlGain]:
     """Return the gain on permuted pixels for all variants together, then for each."""
-    both = {
-        probe.variant: (probe, random)
-        for probe in groups
-        for random in groups
-        if probe.permuted and random.permuted and probe.variant == random.variant
-        if probe.strategy == PROBE and random.strategy == RANDOM_PROBE
-        if paired(probe, random)
-    }
-    gains = {
-        variant: [trained - random for trained, random in paired(*each)]
-        for variant, each in both.items()
-    }
-    if not gains:
+    differences: dict[int | None, Answers] = {}
+    for probe in groups:
+        random = beside(probe, RANDOM_PROBE, groups)
+        if probe.permuted and probe.strategy == PROBE and random is not None:
+            difference = probe.answers.minus(random.answers)
+            if difference is not None:
+                differences[probe.variant] = difference
+    if not differences:
         return []
-    images = {variant: gain_by_image(*each) for variant, each in both.items()}
-    pooled = ControlGain(
-        variant=None,
-        gain=stratified_interval(list(gains.values())),
-        sampling_points=sampling_points(list(images.values())),
-    )
-    return [pooled] + [
-        ControlGain(
-            variant=variant,
-            gain=mean_interval(each),
-            sampling_points=sampling_points([images[variant]]),
-            intact=_intact_gain(variant, groups),
-        )
-        for variant, each in gains.items()
+    alone = [
+        _gain(variant, difference, _intact_gain(variant, groups))
+        for variant, difference in differences.items()
     ]
+    differs = holm([each.differs for each in alone])
+    within = holm([each.within for each in alone])
+    adjusted = [
+        replace(each, differs=p, within=q)
+        for each, p, q in zip(alone, differs, within, strict=True)
+    ]
+    if len(alone) == 1:
+        return adjusted
+    intact = [each.intact for each in alone if each.intact is not None]
+    mean = mean_of(list(differences.values()))
+    return [_gain(None, mean, _middle(intact)), *adjusted]
+
+
+def _gain(
+    variant: int | None, difference: Answers, intact: Interval | None
+) -> ControlGain:
+    differs, within = p_values(difference, NO_GAIN_MARGIN_POINTS / 100)
+    return ControlGain(
+        variant=variant,
+        gain=difference_interval(difference).times(100),
+        intact=intact,
+        differs=differs,
+        within=within,
+    )
+
+
+def _middle(gains: Sequence[Interval]) -> Interval | None:
+    """Return the mean of intervals of several networks, bound by bound."""
+    if not gains:
+        return None
+    return Interval(
+        statistics.mean(gain.estimate for gain in gains),
+        statistics.mean(gain.low for gain in gains),
+        statistics.mean(gain.high for gain in gains),
+        gains[0].samples,
+    )
 
 
 def _intact_gain(variant: int | None, groups: Sequence[Group]) -> Interval | None:
@@ -134,44 +160,14 @@ def _intact_gain(variant: int | None, groups: Sequence[Group]) -> Interval | Non
     return gain_of(both[PROBE], both[RANDOM_PROBE])
 
 
-def answers_of(group: Group) -> Answers | None:
-    """Return the share of rows that answered each test image rightly, if kept."""
-    kept = [str(row.get("right_answers") or "") for row in group.rows]
-    images = int(group.rows[0]["test_images"])
-    if not all(kept):
-        return None
-    return right_shares(kept, images)
-
-
-def gain_by_image(probe: Group, random: Group) -> Answers | None:
-    """Return how much more often each image is answered rightly, over all rows."""
-    trained, drawn = answers_of(probe), answers_of(random)
-    if trained is None or drawn is None or trained.shape != drawn.shape:
-        return None
-    return trained - drawn
-
-
-def sampling_points(gains: Sequence[Answers | None]) -> float | None:
-    """Return half of the 95 % interval over images of a mean gain, in points.
-
-    Every entry holds a gain per image, of the same images; the normal interval of
-    their mean. None where the answers were not kept.
-    """
-    known = [gain for gain in gains if gain is not None]
-    if len(known) < len(gains) or len({len(gain) for gain in known}) != 1:
-        return None
-    return points_over_images(np.mean(known, axis=0))
-
-
 def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
     """Return the gain on permuted pixels, pooled and by variant, with verdicts."""
     rows = [
         {
             "network": each.name,
-            "pairs": each.gain.samples,
+            "seeds": each.gain.samples,
             **interval_columns("gain_points", each.gain),
-            "half_width_points": each.half_width,
-            "sampling_points": each.sampling_points,
+            **interval_columns("intact_points", each.intact),
             "verdict": str(each.verdict),
         }
         for each in gains
@@ -184,35 +180,35 @@ def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
         narrow=[name for name in rows[0] if not name.endswith(("_low", "_high"))],
         notes=[
             "Gain: probe on the trained backbone less probe on a random one (the mean "
-            "of several draws), both on pixels moved by one fixed permutation, every "
-            "image of a small data set tested once (five folds). Its interval is over "
-            "seeds, for all networks within networks; test set ±: half the 95 % "
-            "interval over images. Verdict on: no gain where there is no image "
-            "structure to transfer."
+            "of several draws), on pixels moved by one fixed permutation; in place: "
+            "the same with the pixels where they were. Verdict on: no gain where there "
+            f"is no image structure to transfer, {_rule(gains)}."
         ],
-        headers={
-            "gain_points": "gain",
-            "half_width_points": "half-width",
-            "sampling_points": "test set ±",
-        },
+        headers={"gain_points": "gain", "intact_points": "in place"},
     )
+
+
+def _rule(gains: Sequence[ControlGain]) -> str:
+    """Return by which of the two rules the verdicts are made."""
+    if gains and gains[0].has_margin:
+        return f"within {NO_GAIN_MARGIN_POINTS:g} pp, adjusted for several networks"
+    return "its interval below the gain in place"
 
 
 def control_sentences(gains: Sequence[ControlGain]) -> list[str]:
     """Return in one sentence what the control says; empty without one."""
     if not gains:
         return []
-    pooled, *alone = gains
-    low, high = pooled.gain.low, pooled.gain.high
-    known = f"[{low:+.1f}, {high:+.1f}]" if math.isfinite(low) else "[no interval]"
-    pairs = f"{pooled.gain.samples} pair{'s' if pooled.gain.samples != 1 else ''}"
-    other = [f"{g.name} {g.verdict}" for g in alone if g.verdict != pooled.verdict]
-    exceptions = f"; alone: {', '.join(other)}" if other else ""
+    first, *others = gains
+    alone = [f"{g.name} {g.verdict}" for g in others if g.verdict != first.verdict]
+    exceptions = f"; alone: {', '.join(alone)}" if alone else ""
+    intact = first.intact
+    in_place = f", {intact.estimate:+.1f} pp in place" if intact else ""
     return [
-        f"Negative control, pixels permuted: pre-training gains a probe "
-        f"{pooled.gain.estimate:+.1f} pp {known} over {pairs}; "
-        f"no gain (below {NO_GAIN_MARGIN_POINTS:g} pp, half-width at most that): "
-        f"{pooled.verdict}{exceptions}."
+        "Negative control, pixels permuted: pre-training gains a probe "
+        f"{first.gain.estimate:+.1f} pp [{first.gain.low:+.1f}, "
+        f"{first.gain.high:+.1f}]{in_place}; no gain ({_rule(gains)}): "
+        f"{first.verdict}{exceptions}."
     ]
 
 
@@ -221,7 +217,7 @@ def control_figure(run: Run, gains: Sequence[ControlGain]) -> Figure | None:
     lines = list(_lines(gains))
     if not lines:
         return None
-    title = "What pre-training gains a probe over random backbones, 95 % over seeds"
+    title = "What pre-training gains a probe over random backbones, 95 % intervals"
     height = 1.9 + 0.32 * len(lines)
     made = theme.figure(f"{title}\n{setting(run)}", width=7.6, height=height)
     axes = theme.axes(made, x="gain (percentage points)", y="")
@@ -231,7 +227,8 @@ def control_figure(run: Run, gains: Sequence[ControlGain]) -> Figure | None:
         _draw(axes, y, gain, colour)
     axes.set_yticks(range(len(lines)), [name for name, _, _ in lines])
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    _mark_margin(axes)
+    if gains[0].has_margin:
+        _mark_margin(axes)
     return made
 
 
@@ -244,30 +241,17 @@ def _lines(gains: Sequence[ControlGain]) -> Iterator[tuple[str, Interval, str]]:
 
 
 def _draw(axes: Axes, y: int, gain: Interval, colour: str) -> None:
-    spread = [
-        [min(gain.estimate - gain.low, WIDEST_POINTS)],
-        [min(gain.high - gain.estimate, WIDEST_POINTS)],
-    ]
-    axes.errorbar(
-        [gain.estimate],
-        [y],
-        xerr=spread if math.isfinite(gain.low) else None,
-        fmt="o",
-        capsize=3,
-        color=colour,
-    )
+    spread = [[gain.estimate - gain.low], [gain.high - gain.estimate]]
+    axes.errorbar([gain.estimate], [y], xerr=spread, fmt="o", capsize=3, color=colour)
 
 
 def _mark_margin(axes: Axes) -> None:
-    """Mark from which gain on it would count as one."""
-    axes.axvline(
-        NO_GAIN_MARGIN_POINTS,
-        color=theme.NEUTRAL,
-        linewidth=0.9,
-        linestyle=(0, (1, 2)),
-    )
+    """Mark from which gain or loss on it would count as one."""
+    style: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (1, 2))}
+    for margin in (-NO_GAIN_MARGIN_POINTS, NO_GAIN_MARGIN_POINTS):
+        axes.axvline(margin, color=theme.NEUTRAL, **style)
     axes.annotate(
-        "counts as none below this",
+        "counts as none between these",
         (NO_GAIN_MARGIN_POINTS, 0.01),
         (-3, 2),
         xycoords=("data", "axes fraction"),

@@ -1,4 +1,4 @@
-"""Figures of accuracy: against time, by variant, by share of data, time to a target."""
+"""Figures of accuracy: what transfer gains, by shots, against time and variant."""
 
 import math
 import statistics
@@ -17,6 +17,8 @@ from resnet_bench.experiments.finetune.spec import (
 )
 from resnet_bench.experiments.finetune.view.groups import (
     Group,
+    gain_over_random,
+    gain_over_scratch,
     setting,
     strategies_of,
     variants_of,
@@ -64,12 +66,14 @@ def accuracy_figures(run: Run, groups: Sequence[Group]) -> dict[str, Figure]:
     trained = [group for group in networks if not group.is_control]
     pixels = [group for group in whole(groups) if group.strategy == RAW_PIXELS]
     intact = [group for group in groups if not group.permuted]
+    if networks:
+        made["gain-from-transfer"] = gain_from_transfer(run, intact)
     if trained:
         made["accuracy-against-time"] = accuracy_against_time(run, trained, pixels)
     if networks:
         made["accuracy-by-variant"] = accuracy_by_variant(run, networks, pixels)
-    if variants_of(intact) and len({group.fraction for group in intact}) > 1:
-        made["data-fractions"] = data_fractions(run, intact)
+    if networks and len({group.shots for group in intact}) > 1:
+        made["accuracy-by-shots"] = accuracy_by_shots(run, intact)
     if trained:
         made["time-to-accuracy"] = time_to_accuracy(run, trained)
     return made
@@ -133,7 +137,7 @@ def accuracy_by_variant(
 ) -> Figure:
     """Return final accuracy by variant and strategy, with intervals over seeds."""
     variants, strategies = variants_of(groups), strategies_of(groups)
-    title = "Accuracy after transfer, 95 %: whiskers over seeds, bands over test images"
+    title = "Accuracy after transfer, 95 % intervals over seeds and test images"
     made = theme.figure(f"{title}\n{setting(run)}", width=7.6, height=4.4)
     axes = theme.axes(made, x="", y=ACCURACY)
     axes.grid(axis="y")
@@ -141,7 +145,6 @@ def accuracy_by_variant(
     for group in groups:
         place = strategies.index(group.strategy) - (len(strategies) - 1) / 2
         x = variants.index(group.variant or 0) + place * step
-        _sampling_band(axes, x, group)
         _whisker(axes, x, group)
     axes.set_xticks(range(len(variants)), [VARIANTS[v].title for v in variants])
     axes.set_xlim(-0.6, len(variants) - 0.4)
@@ -151,23 +154,16 @@ def accuracy_by_variant(
     return made
 
 
-def _sampling_band(axes: Axes, x: float, group: Group) -> None:
-    """Draw behind a point what a test half of this size leaves open."""
-    low, high = group.sampling_bounds
-    colour = theme.tint(_look(group.strategy)["color"], 0.3)
-    axes.vlines(x, low, high, color=colour, linewidth=9, zorder=1)
-
-
-def data_fractions(run: Run, groups: Sequence[Group]) -> Figure:
-    """Return accuracy against the share of the training images, nested subsets."""
-    title, x = "Accuracy against training images", "training images"
+def accuracy_by_shots(run: Run, groups: Sequence[Group]) -> Figure:
+    """Return accuracy against the training images of each class, nested subsets."""
+    title, x = "Accuracy against training images", "training images of all classes"
     made, axes = _panels(run, title, variants_of(groups), x)
     images = sorted({group.rows[0]["train_images"] for group in groups})
     for variant, on in axes.items():
         for place, strategy in enumerate(strategies_of(groups)):
             of = [g for g in groups if g.strategy == strategy]
             own = [group for group in of if group.variant in (variant, None)]
-            _fraction_curve(on, own, DODGE**place)
+            _curve_over_shots(on, own, DODGE**place)
         on.set_xscale("log")
         on.set_xticks(images, [str(each) for each in images])
         on.set_xticks([], minor=True)
@@ -175,16 +171,82 @@ def data_fractions(run: Run, groups: Sequence[Group]) -> Figure:
     return made
 
 
-def _fraction_curve(axes: Axes, groups: Sequence[Group], dodge: float) -> None:
-    """Draw one strategy's accuracy over the shares of the data."""
-    ordered = sorted(groups, key=lambda group: group.fraction)
-    images = [dodge * group.rows[0]["train_images"] for group in ordered]
-    levels = [group.accuracy.estimate for group in ordered]
-    if ordered:
-        colour = _look(ordered[0].strategy)["color"]
+def _curve_over_shots(axes: Axes, groups: Sequence[Group], dodge: float) -> None:
+    """Draw one strategy's accuracy over the shots, few first."""
+    images = [dodge * group.rows[0]["train_images"] for group in groups]
+    levels = [group.accuracy.estimate for group in groups]
+    if groups:
+        colour = _look(groups[0].strategy)["color"]
         axes.plot(images, levels, color=colour, linewidth=1.4)
-    for x, group in zip(images, ordered, strict=True):
+    for x, group in zip(images, groups, strict=True):
         _whisker(axes, x, group, markersize=5)
+
+
+def gain_from_transfer(run: Run, groups: Sequence[Group]) -> Figure:
+    """Return what each strategy reaches and gains, a panel per network and shots."""
+    variants = variants_of(groups)
+    shots = list(dict.fromkeys(group.shots for group in groups))
+    strategies = strategies_of(groups)
+    size = {
+        "width": 3.0 + 3.4 * len(shots),
+        "height": 1.5 + (0.6 + 0.28 * len(strategies)) * len(variants),
+    }
+    title = "What transfer gains, 95 % intervals over seeds and test images"
+    figure = theme.figure(f"{title}\n{setting(run)}", **size)
+    first = None
+    for row, variant in enumerate(variants):
+        for column, count in enumerate(shots):
+            place = row * len(shots) + column + 1
+            axes = figure.add_subplot(len(variants), len(shots), place, sharex=first)
+            first = first or axes
+            own = [g for g in groups if g.shots == count]
+            own = [group for group in own if group.variant in (variant, None)]
+            axes.set_title(f"{VARIANTS[variant].title}, {own[0].images_title}")
+            _gains(axes, own, strategies, named=column == 0)
+            if row == len(variants) - 1:
+                axes.set_xlabel(ACCURACY)
+    return figure
+
+
+def _gains(
+    axes: Axes, groups: Sequence[Group], strategies: Sequence[str], *, named: bool
+) -> None:
+    """Draw one network's accuracies as rows, and gains as arrows with their size."""
+    names = [f"{n} (control)" if n in CONTROLS else n for n in strategies]
+    axes.set_yticks(range(len(names)), names if named else [""] * len(names))
+    axes.set_ylim(len(names) - 0.5, -0.6)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.margins(x=0.12)
+    for group in groups:
+        y, level = strategies.index(group.strategy), group.accuracy
+        spread = [[level.estimate - level.low], [level.high - level.estimate]]
+        axes.errorbar(
+            [level.estimate], [y], xerr=spread, capsize=3, **_look(group.strategy)
+        )
+        gain = gain_over_random(group, groups) or gain_over_scratch(group, groups)
+        if gain is not None:
+            _arrow(axes, y, level.estimate, gain.estimate)
+
+
+def _arrow(axes: Axes, y: int, level: float, gain: float) -> None:
+    """Draw an arrow from what a row is compared with, and write its length."""
+    axes.annotate(
+        "",
+        (level, y + 0.3),
+        (level - gain, y + 0.3),
+        arrowprops={"arrowstyle": "->", "color": theme.NEUTRAL, "linewidth": 1.2},
+    )
+    axes.annotate(
+        f"{gain:+.1f} pp",
+        (level - gain, y + 0.3),
+        (-3 if gain > 0 else 3, 0),
+        textcoords="offset points",
+        ha="right" if gain > 0 else "left",
+        va="center",
+        fontsize=8,
+        color=theme.NEUTRAL,
+    )
 
 
 def time_to_accuracy(run: Run, groups: Sequence[Group]) -> Figure:
@@ -252,14 +314,13 @@ def _panels(
 
 
 def _whisker(axes: Axes, x: float, group: Group, **style: Any) -> None:
-    """Draw an accuracy with its interval, cut at 0 and 100 %."""
+    """Draw an accuracy with its interval."""
     interval: Interval = group.accuracy
-    low, high = max(interval.low, 0.0), min(interval.high, 100.0)
-    below, above = interval.estimate - low, max(0.0, high - interval.estimate)
+    below, above = interval.estimate - interval.low, interval.high - interval.estimate
     axes.errorbar(
         [x],
         [interval.estimate],
-        yerr=[[below], [above]] if math.isfinite(interval.low) else None,
+        yerr=[[below], [above]],
         capsize=3,
         linestyle="none",
         **{"markersize": 7, **_look(group.strategy), **style},

@@ -234,12 +234,12 @@ def _point(axes: Axes, x: float, level: Interval, variant: int, *, rise: float) 
 
     Its name stands `rise` points above the marker's middle.
     """
-    low, high = max(level.low, 0.0), min(level.high, 100.0)
+    low, high = level.low, level.high
     style: dict[str, Any] = {"markerfacecolor": "white"} if low == high else {}
     axes.errorbar(
         [x],
         [level.estimate],
-        yerr=[[level.estimate - low], [max(0.0, high - level.estimate)]],
+        yerr=[[level.estimate - low], [high - level.estimate]],
         marker=theme.marker_of(variant),
         markersize=8,
         markeredgewidth=1.6,

@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from resnet_bench.catalogue import DATASETS, VARIANTS
-from resnet_bench.experiments.finetune.spec import CONTROLS, SCRATCH, TransferResult
+from resnet_bench.experiments.finetune.spec import (
+    CONTROLS,
+    PROBE,
+    RANDOM_PROBE,
+    RAW_PIXELS,
+    SCRATCH,
+    TransferResult,
+)
 from resnet_bench.present.machines import machine_title
-from resnet_bench.statistics.estimates import (
-    mean_interval,
-    paired_difference_interval,
-    wilson_interval,
+from resnet_bench.statistics.answers import (
+    Answers,
+    accuracy_interval,
+    difference_interval,
+    fixed_accuracy_interval,
 )
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
@@ -26,11 +37,11 @@ UNTRAINED = ("random", "none")
 
 @dataclass(frozen=True)
 class Group:
-    """The seeds of one network, strategy and share of the data."""
+    """The seeds of one network, strategy and number of shots (None: all images)."""
 
     variant: int | None
     strategy: str
-    fraction: float
+    shots: int | None
     permuted: bool
     rows: Sequence[Row]
 
@@ -49,35 +60,34 @@ class Group:
         """What tables call the strategy."""
         return f"{self.strategy} (control)" if self.is_control else self.strategy
 
+    @property
+    def shots_title(self) -> str:
+        """What tables call the number of shots."""
+        return "all" if self.shots is None else str(self.shots)
+
+    @property
+    def images_title(self) -> str:
+        """The same in a sentence."""
+        every = self.shots is None
+        return "all images" if every else f"{self.shots} images per class"
+
+    @cached_property
+    def answers(self) -> Answers:
+        """Which test images each seed answered rightly; several rows are averaged."""
+        found: dict[int, list[NDArray[np.float64]]] = {}
+        for row in self.rows:
+            packed = np.frombuffer(bytes.fromhex(row["right_answers"]), np.uint8)
+            bits = np.unpackbits(packed)[: row["test_images"]].astype(np.float64)
+            found.setdefault(row["seed"], []).append(bits)
+        by_seed = {seed: np.mean(each, axis=0) for seed, each in found.items()}
+        return Answers(by_seed=by_seed, renderings=self.rows[0]["renderings"])
+
     @cached_property
     def accuracy(self) -> Interval:
-        """Test accuracy in percent with its interval over seeds."""
-        return mean_interval(self.values("test_accuracy_percent"))
-
-    @property
-    def sampling_bounds(self) -> tuple[float, float]:
-        """Wilson's 95 % interval in percent that a test half of this size leaves.
-
-        All seeds share the test half.
-        """
-        images = int(self.rows[0]["test_images"])
-        wrong = images - round(self.accuracy.estimate / 100 * images)
-        errors = wilson_interval(wrong, images)
-        return 100 * (1 - errors.high), 100 * (1 - errors.low)
-
-    @property
-    def sampling_points(self) -> float:
-        """Half of that interval's width, in percentage points."""
-        low, high = self.sampling_bounds
-        return (high - low) / 2
-
-    @property
-    def by_seed(self) -> dict[int, float]:
-        """Test accuracy in percent by seed, the mean where a seed has several rows."""
-        found: dict[int, list[float]] = {}
-        for row in self.rows:
-            found.setdefault(row["seed"], []).append(row["test_accuracy_percent"])
-        return {seed: statistics.mean(each) for seed, each in found.items()}
+        """Test accuracy in percent with its interval over seeds and test images."""
+        fixed = self.strategy == RAW_PIXELS and self.shots is None
+        interval = fixed_accuracy_interval if fixed else accuracy_interval
+        return interval(self.answers).times(100)
 
     def values(self, field: str) -> list[float]:
         """Return the known values of a field, one per seed."""
@@ -99,14 +109,14 @@ class Group:
 
 
 def groups_of(run: Run) -> list[Group]:
-    """Return the run's groups: strategies first, by variant, then the controls."""
+    """Return the run's groups: few shots first, by variant, controls last."""
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in run.rows(TransferResult):
-        key = (row["variant"], row["strategy"], row["fraction"], row["permuted"])
+        key = (row["variant"], row["strategy"], row["shots"], row["permuted"])
         found.setdefault(key, []).append(row)
     groups = [
-        Group(variant, strategy, fraction, permuted, sorted(rows, key=_seed))
-        for (variant, strategy, fraction, permuted), rows in found.items()
+        Group(variant, strategy, shots, permuted, sorted(rows, key=_seed))
+        for (variant, strategy, shots, permuted), rows in found.items()
     ]
     order = [*run.config.get("strategy", []), *CONTROLS]
     return sorted(groups, key=lambda group: _place(group, order))
@@ -118,14 +128,20 @@ def _seed(row: Row) -> int:
 
 def _place(group: Group, order: Sequence[str]) -> tuple[Any, ...]:
     known = order.index(group.strategy) if group.strategy in order else len(order)
-    network = group.variant or 0
-    return (group.permuted, group.is_control, -group.fraction, network, known)
+    # A control without a network stands after those with one.
+    network = group.variant or math.inf
+    return (group.permuted, shots_of(group), network, known)
+
+
+def shots_of(group: Group) -> float:
+    """Return the shots as a number to sort by: all images are the most."""
+    return math.inf if group.shots is None else group.shots
 
 
 def whole(groups: Sequence[Group]) -> list[Group]:
-    """Return the groups of the largest share of the data, pixels in their places."""
-    largest = max((group.fraction for group in groups), default=1.0)
-    return [g for g in groups if g.fraction == largest and not g.permuted]
+    """Return the groups of the most shots, pixels in their places."""
+    most = max(map(shots_of, groups), default=math.inf)
+    return [g for g in groups if shots_of(g) == most and not g.permuted]
 
 
 def strategies_of(groups: Iterable[Group]) -> list[str]:
@@ -142,28 +158,29 @@ def gain_over_scratch(group: Group, groups: Iterable[Group]) -> Interval | None:
     """Return what a strategy gains over training from scratch, paired by seed."""
     if group.is_control or group.strategy == SCRATCH:
         return None
+    return gain_of(group, beside(group, SCRATCH, groups))
+
+
+def gain_over_random(group: Group, groups: Iterable[Group]) -> Interval | None:
+    """Return what a probe gains over one on random backbones, paired by seed."""
+    if group.strategy != PROBE or group.permuted:
+        return None
+    return gain_of(group, beside(group, RANDOM_PROBE, groups))
+
+
+def beside(group: Group, strategy: str, groups: Iterable[Group]) -> Group | None:
+    """Return another strategy's group with all else equal."""
+    same = (group.variant, strategy, group.shots, group.permuted)
     for other in groups:
-        same = (other.variant, other.fraction) == (group.variant, group.fraction)
-        if same and other.strategy == SCRATCH:
-            return gain_of(group, other)
+        if (other.variant, other.strategy, other.shots, other.permuted) == same:
+            return other
     return None
 
 
-def gain_of(group: Group, other: Group) -> Interval | None:
-    """Return by how many points a group is more accurate, paired by seed."""
-    pairs = paired(group, other)
-    if not pairs:
-        return None
-    left, right = zip(*pairs, strict=True)
-    return paired_difference_interval(left, right)
-
-
-def paired(group: Group, other: Group) -> list[tuple[float, float]]:
-    """Return the accuracies of the seeds that both have."""
-    theirs = other.by_seed
-    return [
-        (value, theirs[seed]) for seed, value in group.by_seed.items() if seed in theirs
-    ]
+def gain_of(group: Group, other: Group | None) -> Interval | None:
+    """Return by how many points a group is more accurate, paired by seed and image."""
+    difference = other and group.answers.minus(other.answers)
+    return difference_interval(difference).times(100) if difference else None
 
 
 def origins(run: Run) -> list[str]:

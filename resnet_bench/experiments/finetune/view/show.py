@@ -26,10 +26,10 @@ from resnet_bench.experiments.finetune.view.front import (
 from resnet_bench.experiments.finetune.view.groups import (
     Group,
     Row,
+    gain_over_random,
     gain_over_scratch,
     groups_of,
     origins,
-    whole,
 )
 from resnet_bench.experiments.finetune.view.tables import (
     accuracy_table,
@@ -38,13 +38,20 @@ from resnet_bench.experiments.finetune.view.tables import (
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
+from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
 #: Columns of a cell's training that a row of the JSON object carries as its own.
 TRAINING = ("dataset", "batch_size", "target_accuracy_percent", "device", "amp")
 
+#: Which gains the headline tells.
+TOLD_GAINS = (("full", "scratch"), ("probe", "a random backbone"))
+
+#: More networks and shots than this are told of at the fewest shots only.
+MOST_SENTENCES = 6
+
 #: What is shown otherwise or serves other numbers.
-LEFT_OUT = frozenset({"training", "right_answers"})
+LEFT_OUT = frozenset({"training", "right_answers", "renderings"})
 
 
 def show(run: Run, others: OtherRuns) -> Shown:
@@ -58,7 +65,7 @@ def show(run: Run, others: OtherRuns) -> Shown:
         json=_json(run, groups, gains, front),
         tables=_tables(run, groups, gains, front),
         notices=[origin, *caveats],
-        headline=[origin, *accuracy_sentences(groups), *caveats],
+        headline=[origin, *transfer_sentences(groups), *caveats],
         published=[published] if published else [],
         draw=partial(_figures, run, groups, gains, front),
     )
@@ -116,17 +123,18 @@ def _flat(row: Row) -> Row:
 
 def _summary(group: Group, groups: Sequence[Group]) -> Row:
     gain = gain_over_scratch(group, groups)
+    over_random = gain_over_random(group, groups)
     to_target = group.seconds_to_target
     return {
         "variant": group.variant,
         "strategy": group.strategy,
-        "fraction": group.fraction,
+        "shots": group.shots,
         "permuted": group.permuted,
         "control": group.is_control,
         "weights_origin": group.rows[0]["weights_origin"],
         "test_accuracy_percent": group.accuracy.json,
-        "test_set_sampling_points": group.sampling_points,
         "gain_over_scratch_points": gain and gain.json,
+        "gain_over_random_points": over_random and over_random.json,
         "training_seconds": group.median("training_seconds"),
         "step_seconds": group.median("step_seconds"),
         "peak_memory_bytes": group.median("peak_memory_bytes"),
@@ -164,17 +172,45 @@ def source_sentences(run: Run) -> list[str]:
     ]
 
 
-def accuracy_sentences(groups: Sequence[Group]) -> list[str]:
-    """Return what each network reached with the whole data, by strategy."""
-    told: dict[str, list[str]] = {}
-    for group in whole(groups):
-        if not group.is_control:
-            words = f"{group.strategy} {group.accuracy.estimate:.1f}"
-            told.setdefault(group.name, []).append(words)
+def transfer_sentences(groups: Sequence[Group]) -> list[str]:
+    """Return what each network reached and what transfer gained it.
+
+    Of many networks those with the fewest shots: that is when people fine-tune.
+    """
+    told: dict[tuple[str, str], list[Group]] = {}
+    for group in groups:
+        if group.variant and not group.permuted:
+            told.setdefault((group.images_title, group.name), []).append(group)
+    if len(told) > MOST_SENTENCES:
+        fewest = next(iter(told))[0]
+        told = {key: own for key, own in told.items() if key[0] == fewest}
     return [
-        f"{name}, test accuracy in percent: {', '.join(words)}."
-        for name, words in told.items()
+        f"{name}, {images}: {'; '.join(_reached_and_gained(own))}."
+        for (images, name), own in told.items()
     ]
+
+
+def _reached_and_gained(groups: Sequence[Group]) -> list[str]:
+    """Return what one network's strategies reached, and what full and probe gained."""
+    reached = [
+        f"{group.strategy} {group.accuracy.estimate:.1f} %"
+        for group in groups
+        if not group.is_control
+    ]
+    gains = [
+        f"{group.strategy} gains {_points(gain)} over {other}"
+        for group in groups
+        for other, gain in (
+            ("scratch", gain_over_scratch(group, groups)),
+            ("a random backbone", gain_over_random(group, groups)),
+        )
+        if gain and (group.strategy, other) in TOLD_GAINS
+    ]
+    return [", ".join(reached), *gains]
+
+
+def _points(gain: Interval) -> str:
+    return f"{gain.estimate:+.1f} pp [{gain.low:+.1f}, {gain.high:+.1f}]"
 
 
 def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
@@ -197,7 +233,7 @@ def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
     if unfinished:
         said.append(f"{unfinished} of {len(run.grid)} cells have no result")
     if len({row["seed"] for row in rows}) == 1:
-        said.append("one seed gives no interval; try --seeds 3")
+        said.append("one seed: intervals are over test images alone; try --seeds 3")
     return [*said, *_beaten_by_pixels(groups)]
 
 
@@ -216,13 +252,13 @@ def _beaten_by_pixels(groups: Sequence[Group]) -> list[str]:
     """Say which networks do no better than logistic regression on raw pixels."""
     said = []
     for control in (group for group in groups if group.strategy == RAW_PIXELS):
-        level, share = control.accuracy.estimate, control.fraction
-        rivals = [g for g in groups if not g.is_control and g.fraction == share]
+        level = control.accuracy.estimate
+        rivals = [g for g in groups if not g.is_control and g.shots == control.shots]
         below = [group for group in rivals if group.accuracy.estimate <= level]
         if below:
             said.append(
                 f"logistic regression on raw pixels reaches {level:.1f} % with "
-                f"{100 * share:g} % of the data; {len(below)} of "
-                f"{len(rivals)} rows do no better"
+                f"{control.images_title}; {len(below)} of {len(rivals)} rows do no "
+                "better"
             )
     return said

@@ -1,4 +1,4 @@
-"""Accuracy by network, strategy and share of the data, and published figures."""
+"""Accuracy by network, strategy and shots, by class, and published figures."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,8 +7,10 @@ import pandas as pd
 
 from resnet_bench.experiments.finetune.view.groups import (
     Group,
+    gain_over_random,
     gain_over_scratch,
     setting,
+    whole,
 )
 from resnet_bench.present.published import (
     beside_published,
@@ -21,9 +23,8 @@ from resnet_bench.store.reading import Run
 NARROW = (
     "network",
     "strategy",
-    "data_fraction",
+    "shots",
     "test_accuracy_percent",
-    "sampling_points",
     "gain_points",
     "training_seconds",
     "to_target_seconds",
@@ -31,9 +32,7 @@ NARROW = (
 HEADERS = {
     "test_accuracy_percent": "accuracy",
     "class_mean_accuracy_percent": "class mean",
-    "sampling_points": "test set ±",
     "gain_points": "gain",
-    "data_fraction": "data",
     "training_seconds": "training",
     "to_target_seconds": "to target",
 }
@@ -64,25 +63,25 @@ COMMON = (
 def accuracy_table(
     run: Run, groups: Sequence[Group], first: Iterable[str], last: Iterable[str]
 ) -> Table:
-    """Return a row per network, strategy and share of the data, controls last.
+    """Return a row per network, strategy and number of shots.
 
     `first` and `last` are sentences around those that explain the columns.
     """
     target = run.config.get("target_accuracy")
     shown = [group for group in groups if not group.permuted]
-    several = len({group.fraction for group in shown}) > 1
+    several = any(group.shots is not None for group in shown)
     return Table(
         name="accuracy",
         title=f"Accuracy after transfer\n{setting(run)}",
         frame=pd.DataFrame([_row(group, groups) for group in shown], dtype=object),
-        narrow=[name for name in NARROW if several or name != "data_fraction"],
+        narrow=[name for name in NARROW if several or name != "shots"],
         notes=[
             *first,
-            "Accuracy: test half, last epoch, mean and 95 % t interval over seeds. "
-            "Test set ±: half of Wilson's 95 % interval that so many test images "
-            "leave. Gain: over scratch, paired by seed.",
+            "Accuracy: test half, last epoch, with its 95 % interval over seeds and "
+            "test images. Gain: over scratch, paired by seed and image.",
             f"To target: training time, evaluation excluded, until {target:g} % test "
-            "accuracy was first seen; median over seeds, ∞ if most never reached it.",
+            "accuracy was first seen; median over seeds, ∞ if most never reached it. "
+            "Shots: training images of each class.",
             *last,
         ],
         headers=HEADERS,
@@ -95,11 +94,11 @@ def _row(group: Group, groups: Sequence[Group]) -> dict[str, Any]:
     return {
         "network": group.name,
         "strategy": group.title,
-        "data_fraction": group.fraction,
+        "shots": group.shots_title,
         **interval_columns("test_accuracy_percent", group.accuracy),
         "class_mean_accuracy_percent": class_mean,
-        "sampling_points": group.sampling_points,
         **interval_columns("gain_points", gain_over_scratch(group, groups)),
+        **interval_columns("over_random_points", gain_over_random(group, groups)),
         "training_seconds": group.median("training_seconds"),
         "to_target_seconds": group.seconds_to_target,
         **{name: group.median(name) for name in MEDIANS},
@@ -131,8 +130,8 @@ def published_accuracies(run: Run, groups: Sequence[Group]) -> Table | None:
             "published_strategy": PUBLISHED_STRATEGIES.get(group.strategy),
             "same_protocol": same_protocol(_differences(run, group)),
         }
-        for group in groups
-        if not group.is_control and group.fraction == 1
+        for group in whole(groups)
+        if not group.is_control
     ]
     keys = {"published_strategy": "strategy"}
     lines = [

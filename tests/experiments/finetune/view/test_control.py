@@ -1,109 +1,106 @@
 """The negative control: pooled, judged, said and drawn."""
 
-import math
-
-import numpy as np
 import pytest
 
 from resnet_bench.experiments.finetune.view.control import (
     ControlGain,
-    answers_of,
     control_figure,
     control_gains,
     control_sentences,
     control_table,
-    sampling_points,
 )
-from resnet_bench.experiments.finetune.view.groups import Group, groups_of
+from resnet_bench.experiments.finetune.view.groups import groups_of
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.statistics.verdicts import Verdict
 from resnet_bench.store.reading import Run
 from tests.experiments.finetune.stored import resolved, stored_run
 
+INTACT = Interval(15.0, 12.0, 18.0, 6)
 
-def gain(variant: int | None, low: float, high: float) -> ControlGain:
-    middle = (low + high) / 2 if math.isfinite(low) else 0.0
-    return ControlGain(variant=variant, gain=Interval(middle, low, high, 3))
+
+def gain(
+    variant: int | None, low: float, high: float, seeds: int = 6, **p: float
+) -> ControlGain:
+    interval = Interval((low + high) / 2, low, high, seeds)
+    return ControlGain(variant=variant, gain=interval, intact=INTACT, **p)
 
 
 def test_the_negative_control_pools_variants_and_judges_each(run: Run) -> None:
     gains = control_gains(groups_of(run))
     assert [each.variant for each in gains] == [None, 18, 34]
-    assert gains[0].gain.samples == 6
-    assert gains[0].gain.estimate == pytest.approx(1.0 - 0.3)
-    assert gains[0].half_width < 3
-    assert gains[0].verdict is Verdict.REFUTED  # the made-up gain excludes zero
-    assert gains[1].intact is not None
-    assert gains[1].intact.estimate == pytest.approx(1.0 - 0.3)
+    assert gains[0].gain.samples == 3
+    for each in gains:
+        assert each.gain.estimate == pytest.approx(1.0 - 0.3)
+        assert each.intact is not None
+        assert each.intact.estimate == pytest.approx(1.0 - 0.3)
+        # The made-up gain is as large with the pixels in their places.
+        assert each.verdict is Verdict.INCONCLUSIVE
+
+
+def test_six_seeds_are_held_against_the_margin_for_each_network_by_holm() -> None:
+    gains = control_gains(groups_of(stored_run(resolved(seeds=6))))
+    assert all(each.has_margin for each in gains)
+    assert gains[1].within > gains[0].within  # adjusted for two networks
+    assert gains[0].verdict is Verdict.SUPPORTED  # 0.25 pp over six seeds
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
+    ("low", "high", "differs", "within", "verdict"),
     [
-        (-2.0, 1.0, Verdict.SUPPORTED),
-        (-9.0, -6.0, Verdict.SUPPORTED),
-        (0.5, 2.0, Verdict.REFUTED),
-        (-1.0, 4.0, Verdict.INCONCLUSIVE),
-        (-12.0, -1.0, Verdict.INCONCLUSIVE),
-        (-math.inf, math.inf, Verdict.INCONCLUSIVE),
+        (-2.0, 1.0, 0.5, 0.01, Verdict.SUPPORTED),
+        (0.5, 2.0, 0.01, 0.01, Verdict.SUPPORTED),
+        (1.0, 6.0, 0.01, 0.6, Verdict.REFUTED),
+        (-9.0, -4.0, 0.01, 1.0, Verdict.LOSS),
+        (-1.0, 4.0, 0.2, 0.2, Verdict.INCONCLUSIVE),
     ],
 )
-def test_verdicts_follow_the_margin_and_the_width(
-    low: float, high: float, verdict: Verdict
+def test_verdicts_of_six_seeds_follow_the_margin_on_both_sides(
+    low: float, high: float, differs: float, within: float, verdict: Verdict
 ) -> None:
-    assert gain(18, low, high).verdict is verdict
+    assert gain(18, low, high, differs=differs, within=within).verdict is verdict
 
 
-def test_the_sampling_error_is_that_of_paired_answers() -> None:
-    trained, random = np.array([1.0, 1, 1, 0]), np.array([1.0, 0, 0, 1])
-    half = sampling_points([trained - random])
-    error = np.std([0, 1, 1, -1], ddof=1) / 2
-    assert half == pytest.approx(196 * error, rel=1e-3)
-    assert sampling_points([trained - random, None]) is None
-    assert sampling_points([trained, trained[:2]]) is None
-
-
-def test_answers_of_several_draws_are_averaged_by_image() -> None:
-    rows = [{"test_images": 4, "right_answers": bits} for bits in ("c0", "a0")]
-    answers = answers_of(Group(18, "random-probe", 1.0, True, rows))
-    assert answers is not None
-    assert answers.tolist() == [1.0, 0.5, 0.5, 0.0]
-    rows[0]["right_answers"] = ""
-    assert answers_of(Group(18, "probe", 1.0, True, rows)) is None
+@pytest.mark.parametrize(
+    ("high", "verdict"), [(9.0, Verdict.SUPPORTED), (16.0, Verdict.INCONCLUSIVE)]
+)
+def test_fewer_seeds_have_to_lie_below_the_gain_in_place(
+    high: float, verdict: Verdict
+) -> None:
+    assert gain(18, -9.0, high, seeds=3).verdict is verdict
 
 
 def test_a_network_with_another_verdict_than_all_together_is_named() -> None:
-    gains = [gain(None, -2, 1), gain(18, -2, 1)]
+    none = {"differs": 1.0, "within": 0.01}
+    gains = [gain(None, -2, 1, **none), gain(18, -2, 1, **none)]
     (said,) = control_sentences(gains)
-    assert said.endswith("that): SUPPORTED.")
-    (said,) = control_sentences([*gains, gain(152, 1, 2)])
+    assert "-0.5 pp [-2.0, +1.0], +15.0 pp in place" in said
+    assert said.endswith("): SUPPORTED.")
+    (said,) = control_sentences([*gains, gain(152, 4, 6, differs=0.01)])
     assert said.endswith("SUPPORTED; alone: ResNet-152 REFUTED.")
     assert control_sentences([]) == []
 
 
-def test_one_seed_gives_no_interval() -> None:
-    run = stored_run(resolved(variants=(18,), seeds=1, fractions=(1.0,)))
-    gains = control_gains(groups_of(run))
-    (said,) = control_sentences(gains)
-    assert "[no interval] over 1 pair;" in said
-    assert said.endswith("INCONCLUSIVE.")
-    assert gains[0].json["half_width_points"] is None
-    assert gains[0].json["gain_points"]["low"] is None
+def test_one_seed_has_an_interval_over_images_and_one_network_no_mean() -> None:
+    run = stored_run(resolved(variants=(18,), seeds=1, shots=(200,)))
+    (alone,) = control_gains(groups_of(run))
+    assert alone.variant == 18
+    low, high = alone.json["gain_points"]["low"], alone.json["gain_points"]["high"]
+    assert low < alone.gain.estimate < high
 
 
 def test_table_and_figure_hold_the_pooled_gain_and_each_network(run: Run) -> None:
     gains = control_gains(groups_of(run))
     table = control_table(run, gains)
     assert list(table.frame["network"]) == ["all", "ResNet-18", "ResNet-34"]
-    assert list(table.frame["verdict"]) == ["REFUTED", "SUPPORTED", "SUPPORTED"]
     figure = control_figure(run, gains)
     assert figure is not None
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == [
+        "all, pixels intact",
         "ResNet-18, pixels intact",
         "ResNet-34, pixels intact",
-        "all, pixels permuted: REFUTED",
-        "ResNet-18, pixels permuted: SUPPORTED",
-        "ResNet-34, pixels permuted: SUPPORTED",
+        "all, pixels permuted: INCONCLUSIVE",
+        "ResNet-18, pixels permuted: INCONCLUSIVE",
+        "ResNet-34, pixels permuted: INCONCLUSIVE",
     ]
     assert control_figure(run, []) is None

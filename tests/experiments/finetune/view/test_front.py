@@ -57,7 +57,7 @@ def test_a_front_keeps_what_no_cheaper_network_equals(front: Front) -> None:
 
 
 def test_one_network_or_no_training_makes_no_front() -> None:
-    one = stored_run(resolved(variants=(18,), fractions=(1.0,)))
+    one = stored_run(resolved(variants=(18,), shots=(200,)))
     assert front_of(groups_of(one), OtherRuns()) is None
     probes = stored_run(resolved(strategy=("probe",)))
     assert front_of(groups_of(probes), OtherRuns()) is None

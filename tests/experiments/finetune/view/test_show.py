@@ -22,7 +22,7 @@ CONTRACT = {
     "dataset",
     "weights_origin",
     "weights_sha256",
-    "fraction",
+    "shots",
     "seed",
     "test_accuracy_percent",
     "class_mean_accuracy_percent",
@@ -48,10 +48,10 @@ def test_json_has_the_promised_rows_controls_and_summary(seen: Shown) -> None:
     assert len(content["rows"]) == 2 * 3 * 3 * 2
     for row in content["rows"] + content["controls"]:
         assert set(row) >= CONTRACT
-    assert content["rows"][0]["dataset"] == "digits-5-9"
+    assert content["rows"][0]["dataset"] == "photo-digits-5-9"
     controls = {row["strategy"] for row in content["controls"]}
     assert controls == {"raw-pixels", "random-probe", "probe"}
-    assert len(content["sources"]) == 6
+    assert len(content["sources"]) == 2
     json.dumps(content, allow_nan=False)
 
 
@@ -61,7 +61,7 @@ def test_a_target_that_was_not_reached_is_null_in_json_and_infinite_in_tables(
     (small,) = (
         row
         for row in seen.json["summary"]
-        if (row["variant"], row["strategy"], row["fraction"]) == (18, "scratch", 0.1)
+        if (row["variant"], row["strategy"], row["shots"]) == (18, "scratch", 10)
     )
     assert small["seconds_to_target"] is None
     assert "∞" in markdown(seen.tables[0])
@@ -70,13 +70,15 @@ def test_a_target_that_was_not_reached_is_null_in_json_and_infinite_in_tables(
 def test_tables_name_the_origin_the_controls_and_the_verdict(seen: Shown) -> None:
     accuracy, control, front = seen.tables
     text = markdown(accuracy)
-    assert "suite:digits-0-4" in text
+    assert "suite:photo-digits-0-4" in text
     assert "nothing here was pre-trained on ImageNet" in text
     assert "raw-pixels (control)" in text
     assert "random-probe (control)" in text
     assert "Negative control" in text
     assert (control.name, front.name) == ("negative-control", "front")
-    assert {"sampling_points", "weights_sha256", "stem"} <= set(accuracy.frame.columns)
+    assert {"over_random_points", "weights_sha256", "stem"} <= set(
+        accuracy.frame.columns
+    )
 
 
 def test_published_accuracies_stand_beside_each_strategy(seen: Shown) -> None:
@@ -84,7 +86,7 @@ def test_published_accuracies_stand_beside_each_strategy(seen: Shown) -> None:
     assert frame["cifar10_percent"]["ResNet-18", "probe"] == 93.6
     assert frame["accuracy_percent"]["ResNet-18", "full"] > 90
     said = frame["same_protocol"]
-    differs = "no: digits-5-9, ResNet-18, weights suite"
+    differs = "no: photo-digits-5-9, ResNet-18, weights suite"
     assert said["ResNet-18", "probe"].startswith(differs)
     assert "weights" not in said["ResNet-18", "scratch"]
     run = stored_run(resolved())
@@ -97,16 +99,21 @@ def test_notices_begin_with_the_weights_and_say_what_pixels_alone_reach(
     seen: Shown,
 ) -> None:
     first, *rest = seen.notices
-    assert first.startswith("WEIGHTS: suite:digits-0-4, trained by this suite")
+    assert first.startswith("WEIGHTS: suite:photo-digits-0-4, trained by this suite")
     assert any("logistic regression on raw pixels reaches 96.0 %" in s for s in rest)
 
 
 def test_the_headline_tells_the_origin_and_what_each_network_reached(
     seen: Shown,
 ) -> None:
-    told = "test accuracy in percent: probe 95.2, full 98.5, scratch 97.5."
     assert "suite" in seen.headline[0]
-    assert seen.headline[1:3] == [f"ResNet-18, {told}", f"ResNet-34, {told}"]
+    few = seen.headline[1]
+    assert few.startswith("ResNet-18, 10 images per class: probe 85.2 %, full 88.5 %, ")
+    assert "full gains +1.0 pp [" in few
+    assert "over scratch; " not in few.partition("full gains")[0]
+    assert "probe gains" in few
+    assert "over a random backbone" in few
+    assert seen.headline[4].startswith("ResNet-34, 200 images per class: ")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +122,7 @@ def test_the_headline_tells_the_origin_and_what_each_network_reached(
         ("imagenet:V1", "WEIGHTS: imagenet:V1."),
         ("imagenet:V1 (unverified)", "the file's hash was not checked"),
         ("random", "WEIGHTS: random; nothing here was pre-trained."),
-        ("suite:digits-0-4", "nothing here was pre-trained on ImageNet"),
+        ("suite:photo-digits-0-4", "nothing here was pre-trained on ImageNet"),
     ],
 )
 def test_the_origin_is_said_as_what_it_is(origin: str, said: str) -> None:
@@ -131,8 +138,8 @@ def test_what_spoils_a_result_is_said() -> None:
 
 
 def test_a_source_that_shares_images_with_the_target_is_told() -> None:
-    options = {"variants": (18,), "seeds": 1, "fractions": (1.0,)}
-    for dataset, told in (("digits", True), ("digits-5-9", False)):
+    options = {"variants": (18,), "seeds": 1, "shots": (200,)}
+    for dataset, told in (("digits", True), ("photo-digits-5-9", False)):
         run = stored_run(resolved(dataset=dataset, **options))
         said = " ".join(show(run, OtherRuns()).notices)
         assert (f"shares training images with {dataset}" in said) is told
@@ -155,31 +162,32 @@ def test_every_figure_names_data_weights_and_machine(seen: Shown) -> None:
     assert set(seen.figures) == {
         "accuracy-against-time",
         "accuracy-by-variant",
-        "data-fractions",
+        "gain-from-transfer",
+        "accuracy-by-shots",
         "time-to-accuracy",
         "accuracy-step-time-front",
         "controls",
     }
     for figure in seen.figures.values():
         title = figure.get_suptitle()
-        assert "digits 5-9" in title
-        assert "suite:digits-0-4" in title
+        assert "digits 5-9 on photographs" in title
+        assert "suite:photo-digits-0-4" in title
         assert "Test" in title
 
 
 def test_only_the_figures_that_the_run_can_fill_are_drawn() -> None:
     run = stored_run(
-        resolved(seeds=1, variants=(18,), fractions=(1.0,)), seconds_to_target=None
+        resolved(seeds=1, variants=(18,), shots=(200,)), seconds_to_target=None
     )
     figures = show(run, OtherRuns()).figures
-    assert "data-fractions" not in figures  # one share makes no curve
+    assert "accuracy-by-shots" not in figures  # one number makes no curve
     assert "accuracy-step-time-front" not in figures  # nor one network a front
     texts = [text.get_text() for text in figures["time-to-accuracy"].axes[0].texts]
     assert set(texts) == {"not reached"}
 
 
 def test_seeds_are_one_case_when_runs_are_compared_and_origins_are_not() -> None:
-    options = {"variants": (18,), "fractions": (1.0,), "strategy": ("full",)}
+    options = {"variants": (18,), "shots": (200,), "strategy": ("full",)}
     seen = observations_of(stored_run(resolved(**options)))
     name = "test_accuracy_percent"
     full = [
