@@ -1,5 +1,7 @@
 """Accuracies over seeds and images: coverage, clusters, edges."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from resnet_bench.statistics.answers import (
 )
 
 
-def answers(*rows: list[float], renderings: list[int] | None = None) -> Answers:
+def answers(*rows: Sequence[float], renderings: list[int] | None = None) -> Answers:
     return Answers(
         by_seed={seed: np.array(row, float) for seed, row in enumerate(rows)},
         renderings=renderings,

@@ -58,6 +58,7 @@ class Fitted:
 
     `seconds` leaves evaluation out; `images` counts images trained on, repeats
     included; `rates` is what each learning rate of a grid did on held out images;
+    `network` is what was trained, with the probe as its head; raw pixels have none;
     `peak_bytes` is the most memory in use meanwhile, None where nobody knows.
     """
 
@@ -71,6 +72,7 @@ class Fitted:
     learning_rate: float | None = None
     rates: dict[str, float] | None = None
     curve: tuple[EpochState, ...] = ()
+    network: ResNet | None = None
     peak_bytes: int | None = None
 
     @property
@@ -180,8 +182,15 @@ def fit_pixels(data: ImageData) -> Fitted:
 
 
 def fit_features(network: ResNet, data: ImageData) -> Fitted:
-    """Fit logistic regression to the frozen network's features, computed once."""
-    return _fit_probe_of(lambda half: features(network, half, data.normalisation), data)
+    """Fit logistic regression to the frozen network's features, computed once.
+
+    The network gets it as its head.
+    """
+
+    def of(half: Split) -> Tensor:
+        return features(network, half, data.normalisation)
+
+    return replace(_fit_probe_of(of, data, network.fc), network=network)
 
 
 def fit_features_out_of_fold(network: ResNet, data: ImageData) -> Fitted:
@@ -256,6 +265,7 @@ def _trained(
         learning_rate=choice.learning_rate,
         rates=choice.accuracy_percent or None,
         curve=curve,
+        network=network,
         peak_bytes=trainer.peak_bytes,
     )
 
@@ -277,12 +287,16 @@ def _probe(inputs: Tensor, data: ImageData) -> Probe:
     return fit_probe(inputs.cpu().numpy(), labels, len(data.classes))
 
 
-def _fit_probe_of(inputs: Callable[[Split], Tensor], data: ImageData) -> Fitted:
+def _fit_probe_of(
+    inputs: Callable[[Split], Tensor], data: ImageData, head: nn.Linear | None = None
+) -> Fitted:
     """Fit a probe to what `inputs` makes of the training half, and test it."""
     begin = time.perf_counter()
     probe = _probe(inputs(data.train), data)
     seconds = time.perf_counter() - begin
     logits = torch.from_numpy(probe.logits(inputs(data.test).cpu().numpy()))
+    if head is not None:
+        put_into_head(head, probe)
     labels = data.test.labels.cpu()
     return Fitted(
         test=judge(logits, labels),

@@ -31,12 +31,13 @@ class Finetune(Experiment[Config, FinetuneCell | PretrainCell]):
     records = RECORDS
     runs_on_page = 3
     examples = (
-        "finetune --variants 18,50 --strategy probe,full,scratch",
+        "finetune --data-dir photos --save-model networks",
         "finetune --dataset cifar10 --data-dir ~/data --weights imagenet --device cuda",
     )
     method = (
         "Accuracy is that of the last epoch on the target's test half; nothing is "
-        "chosen by it. Intervals are Student's t over seeds.",
+        "chosen by it. Intervals are over seeds and test images, on the logit scale; "
+        "renderings of one digit count as one image.",
         "Every row names where its weights come from, with a checksum in the run "
         "file; rows of different origin are never compared or averaged.",
         "Training seconds leave evaluation out. Time to accuracy uses a target fixed "

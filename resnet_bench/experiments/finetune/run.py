@@ -1,15 +1,25 @@
 """Carries out a cell of `finetune`: a source checkpoint, a training, or a control."""
 
+import base64
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
+from torchvision.io import encode_png
 from torchvision.models import ResNet
+from torchvision.transforms.v2.functional import resize, to_dtype
+from torchvision.utils import make_grid
 
+from resnet_bench.catalogue import DATASETS, VARIANTS
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import ImageData
-from resnet_bench.engine.data.transfer import TargetRequest, load_target
+from resnet_bench.engine.data.transfer import (
+    TargetRequest,
+    imagenet_preprocess,
+    load_target,
+)
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.ranks import ALONE, Ranks
@@ -30,6 +40,11 @@ from resnet_bench.engine.training.fits import (
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.engine.weights.files import RANDOM, Weights
 from resnet_bench.engine.weights.origins import parse_weights
+from resnet_bench.engine.weights.saved import (
+    Saved,
+    check_folder_for_networks,
+    save_network,
+)
 from resnet_bench.engine.weights.starting import (
     StartingPoint,
     network_input,
@@ -43,6 +58,7 @@ from resnet_bench.experiments.finetune.spec import (
     SCRATCH,
     Config,
     FinetuneCell,
+    Samples,
     TransferEpoch,
     TransferResult,
     expand,
@@ -54,6 +70,9 @@ from resnet_bench.records import Cell, Record
 
 #: Seconds that a child needs before a cell begins: start, data, building a network.
 START_SECONDS = 1.5
+
+#: Images of the picture of samples, how many side by side, and the most pixels of each.
+SAMPLES, SAMPLE_COLUMNS, LARGEST_SAMPLE = 16, 8, 64
 
 #: The negative control tests every image of a data set up to this size.
 OUT_OF_FOLD_IMAGES = 5000
@@ -96,6 +115,8 @@ def rehearse(config: Config) -> None:
         pretrain.try_source(sources[0])
     own = [cell for cell in cells if isinstance(cell, FinetuneCell)]
     data = load_target(replace(_whole_target(own[0]), shots=config.shots[0]))
+    if config.save_model is not None:
+        check_folder_for_networks(config.save_model)
     if config.needs_weights and not sources:
         _try_weights(config, own, classes=len(data.classes))
 
@@ -132,7 +153,10 @@ def run(cell: FinetuneCell | PretrainCell, ranks: Ranks) -> Iterator[Record]:
     data = load_target(_target(cell)).to(device.name)
     fitted = _fit_with_peak(cell, start, data, device, ranks)
     yield from _epochs(fitted)
-    yield _result(cell, start, data, fitted, device)
+    if cell.shows_samples:
+        yield _samples(data)
+    result = _result(cell, start, data, fitted, device)
+    yield _with_saved_network(cell, result, data, fitted) if ranks.writes else result
 
 
 def _fit_with_peak(
@@ -286,6 +310,21 @@ def _epochs(fitted: Fitted) -> Iterator[TransferEpoch]:
         )
 
 
+def _samples(data: ImageData) -> Samples:
+    """Return the first training images as one picture."""
+    few = data.train.first(SAMPLES).to("cpu")
+    images = [to_dtype(each, torch.uint8, scale=True) for each in few.images]
+    side = min(LARGEST_SAMPLE, data.image_size[0])
+    tiles = torch.stack([resize(each, [side, side]) for each in images])
+    picture = make_grid(tiles, nrow=SAMPLE_COLUMNS, padding=0)
+    return Samples(
+        png=base64.b64encode(encode_png(picture).numpy().tobytes()).decode(),
+        side=side,
+        columns=SAMPLE_COLUMNS,
+        class_names=[data.classes[label] for label in few.labels.tolist()],
+    )
+
+
 def _renderings(data: ImageData) -> list[int] | None:
     """Return how many test images in a row show the same original."""
     if data.test_origins is None:
@@ -338,3 +377,40 @@ def _result(
         training_seconds=fitted.seconds,
         total_seconds=None if source is None else fitted.seconds + source,
     )
+
+
+def _with_saved_network(
+    cell: FinetuneCell, result: TransferResult, data: ImageData, fitted: Fitted
+) -> TransferResult:
+    """Save the network where that was asked for, and tell where."""
+    path = cell.model_file
+    if path is None or fitted.network is None:
+        return result
+    saved = Saved(
+        builder=VARIANTS[cell.variant or 0].builder,
+        stem=result.stem,
+        origin=result.weights_origin,
+        trained_on=f"{data.name}, {cell.strategy}, {result.train_images} images",
+        classes=data.classes,
+        transforms=_transforms(cell, data),
+        test_accuracy_percent=result.test_accuracy_percent,
+    )
+    save_network(path, fitted.network, saved)
+    return replace(result, saved=str(path), usage=saved.usage(path))
+
+
+def _transforms(cell: FinetuneCell, data: ImageData) -> dict[str, Any]:
+    """Return how an image becomes an input of the network, as it was tested."""
+    target, side = _target(cell), data.image_size[0]
+    resize: int | list[int] = [side, side]
+    if target.imagenet:
+        resize = imagenet_preprocess(target.imagenet, target.image_size).resize_size[0]
+    elif DATASETS[target.name].image_size is None:
+        resize = side
+    normalisation = data.normalisation
+    return {
+        "resize": resize,
+        "center_crop": side,
+        "mean": list(normalisation.mean),
+        "std": list(normalisation.std),
+    }

@@ -195,6 +195,14 @@ class Config(TrainingOptions, NetworkOptions):
         help="Folder for training states, to go on from after an interruption; a "
         "finished training removes its own (--save-model keeps networks).",
     )
+    save_model: Path | None = option(
+        None,
+        help="Folder for the trained networks: a safetensors file for each row of the "
+        "table, with what is needed to use it.",
+    )
+    save_model_seeds: str = option(
+        "first", help="Of which seeds.", choices=("first", "all")
+    )
     amp: bool = option(False, help="Train under bfloat16 autocast.")
     channels_last: bool = option(False, help="Keep images channels last.")
     compile: bool = option(False, help="Train the network compiled.")
@@ -356,6 +364,8 @@ class FinetuneCell(Cell):
     download: bool = transient(False)
     skip_bad_images: bool = transient(False)
     checkpoint: Path | None = transient(None)
+    save_model: Path | None = transient(None)
+    shows_samples: bool = transient(False)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -371,6 +381,16 @@ class FinetuneCell(Cell):
     def name(self) -> str:
         """What tables call the network."""
         return VARIANTS[self.variant].title if self.variant else "no network"
+
+    @property
+    def model_file(self) -> Path | None:
+        """Where the trained network is saved, if it is."""
+        if self.save_model is None or self.variant is None:
+            return None
+        shots = "all" if self.shots is None else f"{self.shots}shots"
+        parts = (self.training.dataset, self.strategy, shots, f"seed{self.seed}")
+        name = "_".join((VARIANTS[self.variant].builder, *parts))
+        return self.save_model / f"{name}.safetensors"
 
     @property
     def label(self) -> str:
@@ -427,7 +447,9 @@ class TransferResult(Record):
     `right_answers` holds a bit per tested image, the first one highest, in hexadecimal;
     `renderings` counts how many of them in a row show the same original, None where
     each is its own. `confusion` lists true class, answer and how often, where that is
-    not 0. `observed_tf32` says whether torch let CUDA round float32 products to TF32.
+    not 0. `saved` is the file of the trained network where one was asked for, `usage`
+    the Python that uses it. `observed_tf32` says whether torch let CUDA round float32
+    products to TF32.
     """
 
     weights_origin: str
@@ -449,6 +471,8 @@ class TransferResult(Record):
     right_answers: str
     renderings: list[int] | None = None
     confusion: list[list[int]]
+    saved: str | None = None
+    usage: list[str] | None = None
     test_accuracy_percent: float = measured(unit="%", better="higher")
     class_mean_accuracy_percent: float = measured(unit="%", better="higher")
     nll: float | None = measured(unit="1", better="lower")
@@ -473,7 +497,20 @@ class TransferEpoch(Record):
     test_accuracy_percent: float = measured(unit="%", better="higher")
 
 
-RECORDS = (TransferResult, TransferEpoch, SourceResult)
+@dataclass(frozen=True, kw_only=True)
+class Samples(Record):
+    """Some training images with their classes, in rows, for people to see the task.
+
+    `png` is one picture of all of them, `side` pixels each, in base64.
+    """
+
+    png: str
+    side: int
+    columns: int
+    class_names: list[str]
+
+
+RECORDS = (TransferResult, TransferEpoch, Samples, SourceResult)
 
 
 def expand(config: Config) -> list[FinetuneCell | PretrainCell]:
@@ -522,18 +559,23 @@ def _starting_from(
 
 
 def _strategy_cells(config: Config) -> Iterator[FinetuneCell]:
+    seeds = config.all_seeds if config.save_model_seeds == "all" else [config.seed]
     for strategy in config.strategy:
         for cell in _grid(config):
-            yield replace(cell, strategy=strategy)
+            folder = config.save_model if cell.seed in seeds else None
+            yield replace(cell, strategy=strategy, save_model=folder)
 
 
 def _control_cells(config: Config) -> Iterator[FinetuneCell]:
     """Logistic regression on raw pixels and on features of random backbones."""
     base = replace(_base(config), part="control")
+    shows_samples = True
     for shots in config.shots:
         # All training images are one set, whatever the seed.
         for seed in config.all_seeds if shots else config.all_seeds[:1]:
-            yield replace(base, strategy=RAW_PIXELS, seed=seed, shots=shots)
+            pixels = replace(base, strategy=RAW_PIXELS, seed=seed, shots=shots)
+            yield replace(pixels, shows_samples=shows_samples)
+            shows_samples = False
     for cell in _grid(config):
         control = replace(cell, part="control", strategy=RANDOM_PROBE)
         yield control

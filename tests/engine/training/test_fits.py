@@ -53,13 +53,15 @@ def test_raw_pixels_of_large_images_are_averaged_down_to_32_px() -> None:
     assert float(flat[0, 0]) == pytest.approx(float(blocks.mean()), abs=1e-5)
 
 
-def test_a_probe_tells_which_images_it_answered_rightly() -> None:
+def test_a_fit_tells_which_images_it_answered_rightly_and_what_it_confused() -> None:
     fitted = fit_features(build(), tiny_data())
-    assert fitted.right is not None
-    assert int(fitted.right.sum()) == fitted.test.images - fitted.test.errors
-    bits = replace(fitted, right=torch.tensor([1, 0, 1, 0, 0, 0, 0, 0, 1]).bool())
-    assert bits.right_answers == "a080"
-    assert replace(fitted, right=None).right_answers is None
+    assert int(fitted.test.right.sum()) == fitted.test.images - fitted.test.errors
+    assert int(fitted.test.confusion.sum()) == fitted.test.images
+    assert int(fitted.test.confusion.trace()) == int(fitted.test.right.sum())
+    right = torch.tensor([1, 0, 1, 0, 0, 0, 0, 0, 1]).bool()
+    assert replace(fitted, test=replace(fitted.test, right=right)).right_answers == (
+        "a080"
+    )
 
 
 def test_raw_pixels_of_grey_images_are_counted_once() -> None:

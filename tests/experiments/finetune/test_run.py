@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +7,15 @@ from typing import Any, cast
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2 import functional as transforms
 
+from resnet_bench.engine.data.transfer import TargetRequest, load_target
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.training import finetuning
-from resnet_bench.engine.training.evaluation import judge
+from resnet_bench.engine.training.evaluation import judge, predict
 from resnet_bench.engine.training.fits import Fitted
+from resnet_bench.engine.weights.files import load_tensors, read_metadata
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.finetune import run as finetune
 from resnet_bench.experiments.finetune.spec import (
@@ -135,6 +139,65 @@ def test_scratch_at_equal_compute_adds_the_sources_steps() -> None:
     result = result_of(cells["ResNet-18, scratch-equal-compute, seed 0"])
     assert result.weights_origin == "random"
     assert result.steps == source.steps + 3  # 717 images in batches of 256
+
+
+def test_a_saved_network_answers_in_torchvision_as_it_did_when_it_was_tested(
+    tmp_path: Path,
+) -> None:
+    config = prepared(
+        weights="random",
+        strategy=("scratch",),
+        shots=(14,),
+        seeds=2,
+        save_model=tmp_path / "networks",
+    )
+    first, second = (
+        result_of(cells_of(config)[f"ResNet-18, scratch, seed {seed}, 14 shots"])
+        for seed in (0, 1)
+    )
+    assert second.saved is None  # the first seed's only
+    assert [str(path) for path in (tmp_path / "networks").iterdir()] == [first.saved]
+    told = read_metadata(Path(first.saved or ""))
+    assert json.loads(told["classes"]) == list("56789")
+    assert (told["origin"], told["stem"]) == ("random", "small")
+    data = load_target(TargetRequest(name="digits-5-9", image_size=8))
+    image = data.test.images[0]
+    transforms.to_pil_image(image).save(tmp_path / "digit.png")
+    code = "\n".join(first.usage or []).replace("IMAGE", str(tmp_path / "digit.png"))
+    space: dict[str, Any] = {}
+    exec(code, space)
+    again = predict(space["model"], data.test, data.normalisation)
+    right = 100 * float((again.argmax(1) == data.test.labels).float().mean())
+    assert right == pytest.approx(first.test_accuracy_percent)
+    expected = data.normalisation.apply(image[None])[0]
+    torch.testing.assert_close(space["image"], expected, atol=0.02, rtol=0)
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_a_probe_is_saved_with_its_head_and_each_row_in_its_own_file(
+    tmp_path: Path,
+) -> None:
+    config = prepared(
+        strategy=("probe", "full"), shots=(14, None), save_model=tmp_path / "networks"
+    )
+    cells = cells_of(config)
+    carried_out(cells["ResNet-18 on digits-0-4, seed 0"])
+    rows = [
+        result_of(cell)
+        for label, cell in cells.items()
+        if ", probe, " in label or ", full, " in label
+    ]
+    assert len({row.saved for row in rows if row.saved}) == 4
+    head = load_tensors(Path(rows[0].saved or ""))["fc.weight"]
+    assert head.abs().sum() > 0
+
+
+def test_a_folder_for_networks_that_cannot_be_written_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputOutputError, match=r"--save-model .*file/here: cannot be"):
+        prepared(strategy=("scratch",), save_model=tmp_path / "file" / "here")
 
 
 @pytest.mark.usefixtures("small_resnets")

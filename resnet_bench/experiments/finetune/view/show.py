@@ -3,12 +3,18 @@
 import math
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.finetune.spec import RAW_PIXELS, TransferResult
+from resnet_bench.experiments.finetune.view.classes import (
+    class_table,
+    confusion_figure,
+    samples_figure,
+)
 from resnet_bench.experiments.finetune.view.control import (
     ControlGain,
     control_figure,
@@ -66,6 +72,7 @@ def show(run: Run, others: OtherRuns) -> Shown:
         tables=_tables(run, groups, gains, front),
         notices=[origin, *caveats],
         headline=[origin, *transfer_sentences(groups), *caveats],
+        conclusion=saved_lines(run),
         published=[published] if published else [],
         draw=partial(_figures, run, groups, gains, front),
     )
@@ -81,6 +88,7 @@ def _tables(
     made = [accuracy_table(run, groups, first, last)]
     if gains:
         made.append(control_table(run, gains))
+    made.append(class_table(run, groups))
     return [*made, front_table(run, front)] if front else made
 
 
@@ -90,6 +98,8 @@ def _figures(
     """Return the figures that the run can fill, by file name."""
     drawn = {
         **accuracy_figures(run, groups),
+        "samples": samples_figure(run),
+        "confusion": confusion_figure(run, groups),
         "controls": control_figure(run, gains),
         "accuracy-step-time-front": front_figure(run, front) if front else None,
     }
@@ -207,6 +217,20 @@ def _reached_and_gained(groups: Sequence[Group]) -> list[str]:
         if gain and (group.strategy, other) in TOLD_GAINS
     ]
     return [", ".join(reached), *gains]
+
+
+def saved_lines(run: Run) -> list[str]:
+    """Return where networks are saved and the Python that uses one, if there is any."""
+    saved = [row for row in run.rows(TransferResult) if row.get("saved")]
+    if not saved:
+        return []
+    best = max(saved, key=lambda row: float(row["test_accuracy_percent"]))
+    folder = Path(best["saved"]).parent
+    count = f"{len(saved)} network{'s are' if len(saved) > 1 else ' is'}"
+    return [
+        f"{count} saved in {folder}; in Python, the most accurate one:",
+        *best["usage"],
+    ]
 
 
 def _points(gain: Interval) -> str:

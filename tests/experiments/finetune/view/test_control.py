@@ -70,8 +70,7 @@ def test_fewer_seeds_have_to_lie_below_the_gain_in_place(
 
 
 def test_a_network_with_another_verdict_than_all_together_is_named() -> None:
-    none = {"differs": 1.0, "within": 0.01}
-    gains = [gain(None, -2, 1, **none), gain(18, -2, 1, **none)]
+    gains = [gain(variant, -2, 1, within=0.01) for variant in (None, 18)]
     (said,) = control_sentences(gains)
     assert "-0.5 pp [-2.0, +1.0], +15.0 pp in place" in said
     assert said.endswith("): SUPPORTED.")

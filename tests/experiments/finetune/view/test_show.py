@@ -68,17 +68,36 @@ def test_a_target_that_was_not_reached_is_null_in_json_and_infinite_in_tables(
 
 
 def test_tables_name_the_origin_the_controls_and_the_verdict(seen: Shown) -> None:
-    accuracy, control, front = seen.tables
+    accuracy, control, classes, front = seen.tables
     text = markdown(accuracy)
     assert "suite:photo-digits-0-4" in text
     assert "nothing here was pre-trained on ImageNet" in text
     assert "raw-pixels (control)" in text
     assert "random-probe (control)" in text
     assert "Negative control" in text
-    assert (control.name, front.name) == ("negative-control", "front")
+    names = (control.name, classes.name, front.name)
+    assert names == ("negative-control", "accuracy-by-class", "front")
     assert {"over_random_points", "weights_sha256", "stem"} <= set(
         accuracy.frame.columns
     )
+
+
+def test_the_hardest_class_is_told_with_what_it_is_taken_for(seen: Shown) -> None:
+    row = seen.tables[2].rows[0]
+    # The made-up images are all of class 5, and wrong answers are all 6.
+    assert (row["hardest"], row["taken_for"]) == ("5", "6")
+    assert row["hardest_percent"] == pytest.approx(85.2)
+    assert row["mistaken_percent"] == pytest.approx(14.8)
+
+
+def test_saved_networks_are_told_with_the_python_that_loads_one() -> None:
+    options = {"variants": (18,), "seeds": 1, "shots": (200,)}
+    usage = ["import torch", "model = 1"]
+    run = stored_run(resolved(**options), saved="nets/a.safetensors", usage=usage)
+    first, *lines = show(run, OtherRuns()).conclusion
+    assert "saved in nets" in first
+    assert lines == usage
+    assert show(stored_run(resolved(**options)), OtherRuns()).conclusion == []
 
 
 def test_published_accuracies_stand_beside_each_strategy(seen: Shown) -> None:
@@ -162,6 +181,7 @@ def test_every_figure_names_data_weights_and_machine(seen: Shown) -> None:
     assert set(seen.figures) == {
         "accuracy-against-time",
         "accuracy-by-variant",
+        "confusion",
         "gain-from-transfer",
         "accuracy-by-shots",
         "time-to-accuracy",
