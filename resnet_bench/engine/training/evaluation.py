@@ -75,11 +75,6 @@ def predict(model: nn.Module, split: Split, normalisation: Normalisation) -> Ten
         return torch.cat([model(normalisation.apply(batch)) for batch in batches])
 
 
-def right_answers(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return of each of N images whether it was answered rightly; NaN is wrong."""
-    return (logits.argmax(1) == labels) & logits.isfinite().all(1)
-
-
 def packed(right: Tensor) -> str:
     """Return a bit per image, the first one highest, in hexadecimal."""
     return np.packbits(right.cpu().numpy()).tobytes().hex()
@@ -88,7 +83,7 @@ def packed(right: Tensor) -> str:
 def judge(logits: Tensor, labels: Tensor) -> Evaluation:
     """Hold logits (N, classes) against labels (N,); NaN counts as wrong."""
     logits = logits.float()
-    right = right_answers(logits, labels)
+    right = (logits.argmax(1) == labels) & logits.isfinite().all(1)
     loss = float(cross_entropy(logits, labels))
     return Evaluation(
         images=len(labels),

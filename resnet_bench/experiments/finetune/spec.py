@@ -308,6 +308,9 @@ CONTROLS = (RAW_PIXELS, RANDOM_PROBE)
 #: Forward passes that cost as much as one pass of training.
 FORWARDS_PER_PASS = 3.0
 
+#: Test images for each training image of a data set, for costs.
+TEST_SHARE = 0.2
+
 #: Passes of ResNet-18 that cost as much as logistic regression on an image's pixels.
 PIXEL_PASSES = 0.2
 
@@ -410,7 +413,7 @@ class FinetuneCell(Cell):
         data = DATASETS[self.training.dataset]
         every = data.train_images or USUAL_IMAGES
         taken = every if self.shots is None else self.shots * (data.classes or 2)
-        return self.passes(min(every, taken), data.test_images or USUAL_IMAGES)
+        return self.passes(min(every, taken), round(TEST_SHARE * every))
 
     def passes(self, images: int, test_images: int) -> float:
         """Return the passes of ResNet-18 that training and tests come to.

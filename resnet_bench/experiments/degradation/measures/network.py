@@ -30,9 +30,7 @@ from resnet_bench.engine.training.evaluation import (
     evaluate,
     judge,
     packed,
-    predict,
     recalibrate,
-    right_answers,
 )
 from resnet_bench.engine.training.trainer import Trainer, TrainingPlan, schedule_for
 from resnet_bench.experiments.degradation.grid import TREATMENTS
@@ -183,7 +181,8 @@ def _result(
 ) -> TrainingResult:
     trainer = subject.trainer
     chance = _chance_percent(subject)
-    test, right = _test(subject) if exact else (None, None)
+    data = subject.data
+    test = evaluate(subject.model, data.test, data.normalisation) if exact else None
     return TrainingResult(
         diverged=trainer.diverged,
         diverged_at_step=trainer.diverged_at_step,
@@ -204,16 +203,8 @@ def _result(
         seconds=trainer.seconds,
         step_seconds=trainer.seconds / max(1, trainer.step),
         observed_tf32=choose(subject.cell.place).rounds_to_tf32,
-        right_test_answers=right,
+        right_test_answers=packed(test.right) if test else None,
     )
-
-
-def _test(subject: Subject) -> tuple[Evaluation, str]:
-    """Return how the network does on the test set, and of each image whether well."""
-    test = subject.data.test
-    logits = predict(subject.model, test, subject.data.normalisation)
-    right = right_answers(logits.float(), test.labels)
-    return judge(logits, test.labels), packed(right)
 
 
 def _chance_percent(subject: Subject) -> float:
