@@ -28,7 +28,6 @@ from resnet_bench.engine.seeding import generator, seed_everything
 from resnet_bench.engine.training.evaluation import (
     Evaluation,
     evaluate,
-    judge,
     packed,
     recalibrate,
 )
