@@ -48,8 +48,8 @@ TARGET_ACCURACIES = {USUAL_DATASET: 50.0}
 class Profile:
     """What is run when no option says so.
 
-    `shots` are those of the usual target; of others all images are taken. With
-    `source_per_seed` each seed has its own checkpoint, else all seeds share one.
+    `shots` are those of the usual target; of others all images are taken.
+    `source_seeds` says whether every seed has its own checkpoint.
     """
 
     variants: tuple[int, ...]
@@ -57,15 +57,15 @@ class Profile:
     seeds: int
     epochs: int
     shots: tuple[int, ...]
-    source_per_seed: bool
+    source_seeds: str
 
 
 PROFILES = {
-    "quick": Profile((18,), ("probe", "full", "scratch"), 3, 5, (50, 200), False),
+    "quick": Profile((18,), ("probe", "full", "scratch"), 3, 5, (50, 200), "first"),
     "standard": Profile(
-        (18, 34), ("probe", "full", "scratch"), 3, 5, (10, 50, 200), True
+        (18, 34), ("probe", "full", "scratch"), 3, 5, (10, 50, 200), "all"
     ),
-    "thorough": Profile((18, 34), tuple(STRATEGIES), 6, 12, (10, 50, 200), True),
+    "thorough": Profile((18, 34), tuple(STRATEGIES), 6, 12, (10, 50, 200), "all"),
 }
 
 #: A training takes at least so many steps unless --epochs says how many: five epochs of
@@ -185,10 +185,11 @@ class Config(TrainingOptions, NetworkOptions):
     source_lr: float | None = option(
         None, help="Its peak learning rate (default: by source).", above=0
     )
-    source_per_seed: bool | None = option(
+    source_seeds: str | None = option(
         None,
-        help="Train a checkpoint for every seed, so that intervals cover the source's "
-        "training (default: by profile; quick shares one).",
+        help="Seeds with a checkpoint of their own: with all, intervals cover the "
+        "source's training (default: by profile, first in quick).",
+        choices=("first", "all"),
     )
     checkpoint: Path | None = option(
         None,
@@ -237,9 +238,7 @@ class Config(TrainingOptions, NetworkOptions):
             "lr": tuple(sorted(set(self.lr))),
             "target_accuracy": self.target_accuracy
             or TARGET_ACCURACIES.get(dataset, USUAL_TARGET_ACCURACY),
-            "source_per_seed": profile.source_per_seed
-            if self.source_per_seed is None
-            else self.source_per_seed,
+            "source_seeds": self.source_seeds or profile.source_seeds,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -529,7 +528,8 @@ def _source_cells(config: Config) -> Iterator[PretrainCell]:
     source = parse_weights(config.weights)
     if source.kind != "suite" or source.path is not None or not config.needs_weights:
         return
-    for seed in config.all_seeds if config.source_per_seed else config.all_seeds[:1]:
+    first_only = config.source_seeds == "first"
+    for seed in config.all_seeds[:1] if first_only else config.all_seeds:
         for variant in sorted(config.variants, reverse=True):
             yield PretrainCell.of(_recipe(config, variant, seed), config)
 

@@ -138,7 +138,7 @@ def test_seeds_share_a_source_unless_each_is_to_have_its_own() -> None:
 
 
 def test_every_variant_and_seed_gets_a_source_that_its_dependents_need() -> None:
-    cells = expand(resolved(seeds=2, shots=(None,), source_per_seed=True))
+    cells = expand(resolved(seeds=2, shots=(None,), source_seeds="all"))
     sources = [cell for cell in cells if isinstance(cell, PretrainCell)]
     assert {(c.variant, c.seed) for c in sources} == {
         (18, 0),
