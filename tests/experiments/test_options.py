@@ -62,11 +62,11 @@ PHOTOS = Path("photos")
 @pytest.mark.parametrize(
     ("config", "options", "expected"),
     [
-        (Finetune, {}, "digits-5-9"),
+        (Finetune, {}, "photo-digits-5-9"),
         (Finetune, {"data_dir": PHOTOS}, "imagefolder"),
         (Finetune, {"data_dir": PHOTOS, "dataset": "cifar10"}, "cifar10"),
-        (Finetune, {"data_dir": PHOTOS, "source": "cifar10"}, "digits-5-9"),
-        (Pretrain, {}, "digits-0-4"),
+        (Finetune, {"data_dir": PHOTOS, "source": "cifar10"}, "photo-digits-5-9"),
+        (Pretrain, {}, "photo-digits-0-4"),
         (Pretrain, {"data_dir": PHOTOS}, "imagefolder"),
         (Degradation, {}, "digits"),
         (Degradation, {"data_dir": PHOTOS}, "imagefolder"),

@@ -270,7 +270,7 @@ def test_a_measured_accuracy_takes_the_place_of_the_published_one(
     assert set(accuracies) == {18, 34}
     assert accuracies[18].image_size == 32
     assert not accuracies[18].published
-    assert accuracies[18].weights.startswith("full on digits")
+    assert accuracies[18].weights.startswith("full on photo-digits-5-9")
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,8 @@ def test_full_training_learns_separable_classes() -> None:
     settings = replace(SETTINGS, epochs=6)
     trainer = make_trainer(tiny_network(), STRATEGIES["full"], data, settings)
     states = list(train_epochs(trainer, data))
-    assert [state.epoch for state in states] == [1, 2, 3, 4, 5, 6]
+    # Four evaluations, evenly spread, the last one at the end.
+    assert [state.epoch for state in states] == [2, 3, 5, 6]
     assert states[-1].test.accuracy_percent == 100
     assert [s.seconds for s in states] == sorted(s.seconds for s in states)
 
@@ -163,6 +164,15 @@ def test_a_last_batch_of_one_image_is_left_out_and_training_goes_on() -> None:
         tiny_network(), STRATEGIES["full"], tiny_data(images=34), SETTINGS
     )
     assert rest.steps == 2 * 5
+
+
+def test_few_images_are_trained_on_until_the_least_number_of_steps() -> None:
+    settings = replace(SETTINGS, least_steps=30)
+    few = make_trainer(tiny_network(), STRATEGIES["full"], tiny_data(32), settings)
+    assert few.steps == 32  # eight epochs of four steps
+    enough = replace(settings, least_steps=3)
+    few = make_trainer(tiny_network(), STRATEGIES["full"], tiny_data(32), enough)
+    assert few.steps == 2 * 4
 
 
 def test_extra_steps_lengthen_the_training() -> None:

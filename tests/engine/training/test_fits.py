@@ -11,7 +11,7 @@ from torchvision.models import ResNet
 
 from resnet_bench.engine.data import Split
 from resnet_bench.engine.training import fits as transfer_fits
-from resnet_bench.engine.training.evaluation import evaluate
+from resnet_bench.engine.training.evaluation import evaluate, predict
 from resnet_bench.engine.training.finetuning import FitSettings
 from resnet_bench.engine.training.fits import (
     Fitted,
@@ -76,14 +76,17 @@ def test_raw_pixels_of_grey_images_are_counted_once() -> None:
     assert fit_pixels(grey_data).trainable_parameters == 2 * 64 + 2
 
 
-def test_a_probe_fits_features_and_leaves_the_network_as_it_was() -> None:
+def test_a_probe_fits_features_and_becomes_the_head_of_the_network() -> None:
     network = tiny_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     fitted = fit_features(cast(ResNet, network), tiny_data())
     assert fitted.test.accuracy_percent == 100
     assert fitted.trainable_parameters == 2 * 8 + 2
     for name, value in network.state_dict().items():
-        assert torch.equal(value, before[name]), name
+        assert torch.equal(value, before[name]) is not name.startswith("fc."), name
+    data = tiny_data()
+    logits = predict(network, data.test, data.normalisation)
+    assert torch.equal(logits.argmax(1) == data.test.labels, fitted.test.right)
 
 
 def test_out_of_fold_every_image_of_both_halves_is_tested_once() -> None:

@@ -11,7 +11,12 @@ from resnet_bench.engine.weights.suite import Checkpoint, SourceRun, train_or_re
 from tests.engine.tiny import build_small_resnets
 
 RECIPE = SourceRecipe(
-    variant=18, image_size=8, epochs=1, batch_size=256, learning_rate=0.01
+    variant=18,
+    dataset="digits-0-4",
+    image_size=8,
+    epochs=1,
+    batch_size=256,
+    learning_rate=0.01,
 )
 
 

@@ -68,7 +68,7 @@ def test_every_part_of_a_recipe_changes_the_file_name() -> None:
             "stem": "cifar",
             "image_size": 16,
             "epochs": 7,
-            "learning_rate": 0.1,
+            "learning_rate": 0.2,
             "batch_size": 8,
             "seed": 1,
         }.items()
@@ -101,7 +101,12 @@ def test_a_missing_checkpoint_names_the_command_that_makes_one(tmp_path: Path) -
 
 def test_a_training_that_diverges_leaves_no_checkpoint(tmp_path: Path) -> None:
     recipe = SourceRecipe(
-        variant=18, image_size=8, epochs=2, batch_size=128, learning_rate=1e38
+        variant=18,
+        dataset="digits-0-4",
+        image_size=8,
+        epochs=2,
+        batch_size=128,
+        learning_rate=1e38,
     )
     with pytest.raises(UsageError, match="diverged at step"):
         train_or_reuse(source(recipe), tmp_path)

@@ -28,6 +28,7 @@ QUICK: dict[str, Any] = {
     "batch_size": 256,
     "image_size": 8,
     "device": "cpu",
+    "dataset": "digits-0-4",
 }
 
 
@@ -51,6 +52,7 @@ def test_finetune_finds_what_pretrain_left_in_the_cache() -> None:
     assert isinstance(made, SourceResult)
     assert not made.reused
     options = {**QUICK, "source_epochs": 1, "seeds": 1, "weights": "suite"}
+    options["dataset"] = "digits-5-9"
     cells = finetune_cells(finetune.prepare(FinetuneConfig(**options)))
     (found,) = finetune.run(cells[0], Ranks())
     assert isinstance(found, SourceResult)
@@ -97,16 +99,23 @@ def test_the_defaults_are_the_checkpoints_that_finetune_trains() -> None:
         recipe.batch_size,
         recipe.stem,
     )
-    finetune_defaults = FinetuneConfig()
-    assert finetune_defaults.source_epochs == recipe.epochs
-    assert finetune_defaults.source_lr == recipe.learning_rate
-    assert finetune_defaults.batch_size == recipe.batch_size
+    finetuned = FinetuneConfig(weights="suite", stem="small", image_size=32)
+    assert finetune_cells(finetuned)[0].key == expand(Config(variants=(18,)))[0].key
+
+
+def test_another_source_has_its_own_epochs_and_rate() -> None:
+    (cell,) = expand(Config(variants=(18,), dataset="digits-0-4"))
+    assert (cell.epochs, cell.learning_rate) == (5, 0.03)
+    finetuned = FinetuneConfig(
+        weights="suite", stem="small", image_size=32, dataset="digits-5-9"
+    )
+    assert finetune_cells(finetuned)[0].key == cell.key
 
 
 def test_cells_are_labelled_and_the_longest_comes_first() -> None:
     cells = expand(Config(variants=(18, 50)))
     assert [cell.variant for cell in cells] == [50, 18]
-    assert cells[0].label == "ResNet-50 on digits-0-4, seed 0"
+    assert cells[0].label == "ResNet-50 on photo-digits-0-4, seed 0"
     assert cells[0].cost > cells[1].cost
 
 
