@@ -24,7 +24,14 @@ from resnet_bench.experiments.pretrain.spec import (
     PretrainCell,
     SourceResult,
 )
-from resnet_bench.options import check, inherited, option
+from resnet_bench.options import (
+    DATA,
+    MEASURED,
+    OUTPUT,
+    check,
+    inherited,
+    option,
+)
 from resnet_bench.records import (
     Cell,
     Record,
@@ -141,6 +148,7 @@ class Config(TrainingOptions, NetworkOptions):
     )
     weights: str = option(
         "auto",
+        heading=DATA,
         help="Where training starts: imagenet[:V1|:V2], file:PATH, suite[:PATH] "
         "(trained here on the source data set), random; auto is imagenet if it is "
         "cached already, else suite.",
@@ -148,11 +156,16 @@ class Config(TrainingOptions, NetworkOptions):
         metavar="SOURCE",
     )
     verify_weights: bool = option(
-        True, help="Refuse a weights file whose hash is not the one in its name."
+        True,
+        heading=DATA,
+        help="Refuse a weights file whose hash is not the one in its name.",
     )
-    classes: int | None = option(None, help="Use only the first N classes.", minimum=2)
+    classes: int | None = option(
+        None, heading=DATA, help="Use only the first N classes.", minimum=2
+    )
     shots: tuple[int | None, ...] = option(
         (),
+        heading=DATA,
         help="Training images of each class, nested, or all (default: by profile on "
         f"{USUAL_DATASET}, else all).",
         parse=parse_shots,
@@ -161,12 +174,14 @@ class Config(TrainingOptions, NetworkOptions):
     )
     lr: tuple[float, ...] = option(
         (),
+        heading=MEASURED,
         help="Peak learning rate; of several the best on held out training images "
         "is taken (default: by strategy).",
         above=0,
     )
     target_accuracy: float | None = option(
         None,
+        heading=MEASURED,
         help="Test accuracy in percent that time-to-accuracy waits for (default: "
         f"{USUAL_TARGET_ACCURACY:g}, {TARGET_ACCURACIES[USUAL_DATASET]:g} on "
         f"{USUAL_DATASET}).",
@@ -175,38 +190,47 @@ class Config(TrainingOptions, NetworkOptions):
     )
     source: str | None = option(
         None,
+        heading=DATA,
         help="Data set of the suite's checkpoint (default: "
         f"{SourceRecipe.dataset}, or digits-0-4 for digits).",
         parse=parse_dataset,
     )
     source_epochs: int | None = option(
-        None, help="Epochs of the suite's checkpoint (default: by source).", minimum=1
+        None,
+        heading=DATA,
+        help="Epochs of the suite's checkpoint (default: by source).",
+        minimum=1,
     )
     source_lr: float | None = option(
-        None, help="Its peak learning rate (default: by source).", above=0
+        None, heading=DATA, help="Its peak learning rate (default: by source).", above=0
     )
     source_seeds: str | None = option(
         None,
+        heading=DATA,
         help="Seeds with a checkpoint of their own: with all, intervals cover the "
         "source's training (default: by profile, first in quick).",
         choices=("first", "all"),
     )
     checkpoint: Path | None = option(
         None,
+        heading=OUTPUT,
         help="Folder for training states, to go on from after an interruption; a "
         "finished training removes its own (--save-model keeps networks).",
     )
     save_model: Path | None = option(
         None,
+        heading=OUTPUT,
         help="Folder for the trained networks: a safetensors file for each row of the "
         "table, with what is needed to use it.",
     )
     save_model_seeds: str = option(
-        "first", help="Of which seeds.", choices=("first", "all")
+        "first", heading=OUTPUT, help="Of which seeds.", choices=("first", "all")
     )
-    amp: bool = option(False, help="Train under bfloat16 autocast.")
-    channels_last: bool = option(False, help="Keep images channels last.")
-    compile: bool = option(False, help="Train the network compiled.")
+    amp: bool = option(False, heading=MEASURED, help="Train under bfloat16 autocast.")
+    channels_last: bool = option(
+        False, heading=MEASURED, help="Keep images channels last."
+    )
+    compile: bool = option(False, heading=MEASURED, help="Train the network compiled.")
     profile: str = option("quick", help="How much to run.", choices=tuple(PROFILES))
 
     def __post_init__(self) -> None:
