@@ -1,4 +1,5 @@
 import json
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 from PIL import Image
+from torchvision.io import decode_png
 from torchvision.transforms.v2 import functional as transforms
 
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
@@ -21,6 +23,7 @@ from resnet_bench.experiments.finetune import run as finetune
 from resnet_bench.experiments.finetune.spec import (
     Config,
     FinetuneCell,
+    Samples,
     TransferEpoch,
     TransferResult,
     expand,
@@ -82,13 +85,15 @@ def test_the_suites_whole_grid_runs_and_its_origins_are_told() -> None:
     assert (config.weights, config.stem, config.image_size) == ("suite", "small", 8)
     results: dict[str, TransferResult] = {}
     sha256 = None
+    pictures: list[Samples] = []
     for cell in expand(config):
         *epochs, last = carried_out(cell)
         if isinstance(last, SourceResult):
             sha256 = last.sha256
             continue
         assert isinstance(last, TransferResult)
-        assert all(isinstance(epoch, TransferEpoch) for epoch in epochs)
+        pictures += [each for each in epochs if isinstance(each, Samples)]
+        assert all(isinstance(each, TransferEpoch | Samples) for each in epochs)
         results[cell.label] = last
     assert results["ResNet-18, full, seed 0"].weights_origin == "suite:digits-0-4"
     assert results["ResNet-18, full, seed 0"].weights_sha256 == sha256
@@ -108,6 +113,12 @@ def test_the_suites_whole_grid_runs_and_its_origins_are_told() -> None:
     )
     assert sum(count for *_, count in full.confusion) == full.test_images
     assert "ResNet-18, probe, seed 0, permuted pixels" in results
+    (picture,) = pictures
+    shape = decode_png(
+        torch.frombuffer(bytearray(b64decode(picture.png)), dtype=torch.uint8)
+    ).shape
+    assert shape == (3, 2 * picture.side, picture.columns * picture.side)
+    assert set(picture.class_names) == {"5", "6"}
 
 
 @pytest.mark.usefixtures("small_resnets")

@@ -182,6 +182,7 @@ def test_every_figure_names_data_weights_and_machine(seen: Shown) -> None:
         "accuracy-against-time",
         "accuracy-by-variant",
         "confusion",
+        "samples",
         "gain-from-transfer",
         "accuracy-by-shots",
         "time-to-accuracy",
