@@ -1,15 +1,15 @@
 """Carries out a cell of `finetune`: a source checkpoint, a training, or a control."""
 
 import base64
+import io
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torchvision.io import encode_png
 from torchvision.models import ResNet
-from torchvision.transforms.v2.functional import resize, to_dtype
+from torchvision.transforms.v2.functional import resize, to_dtype, to_pil_image
 from torchvision.utils import make_grid
 
 from resnet_bench.catalogue import DATASETS, VARIANTS
@@ -316,9 +316,11 @@ def _samples(data: ImageData) -> Samples:
     images = [to_dtype(each, torch.uint8, scale=True) for each in few.images]
     side = min(LARGEST_SAMPLE, data.image_size[0])
     tiles = torch.stack([resize(each, [side, side]) for each in images])
-    picture = make_grid(tiles, nrow=SAMPLE_COLUMNS, padding=0)
+    picture = io.BytesIO()
+    grid = make_grid(tiles, nrow=SAMPLE_COLUMNS, padding=0)
+    to_pil_image(grid).save(picture, "PNG")
     return Samples(
-        png=base64.b64encode(encode_png(picture).numpy().tobytes()).decode(),
+        png=base64.b64encode(picture.getvalue()).decode(),
         side=side,
         columns=SAMPLE_COLUMNS,
         class_names=[data.classes[label] for label in few.labels.tolist()],
