@@ -80,25 +80,6 @@ def points_over_images(shares: Samples) -> float:
     return 100 * float(stats.norm.ppf(0.975)) * error
 
 
-def stratified_interval(strata: Sequence[Sequence[float]]) -> Interval:
-    """Return the mean over strata of equal weight with its 95 % t interval.
-
-    The spread is that within the strata, pooled: strata are chosen, not drawn, so
-    that their differences are no noise. Without a stratum of two the bounds are
-    infinite.
-    """
-    groups = [finite(each) for each in strata]
-    mean = float(np.mean([group.mean() for group in groups]))
-    samples = sum(group.size for group in groups)
-    freedom = samples - len(groups)
-    if freedom == 0:
-        return Interval(mean, -math.inf, math.inf, samples)
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    shares = sum(1 / group.size for group in groups) / len(groups) ** 2
-    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(squares / freedom * shares)
-    return Interval(mean, mean - half, mean + half, samples)
-
-
 def paired(left: Samples, right: Samples) -> NDArray[np.float64]:
     """Return `left` minus `right` pair by pair; ValueError if lengths differ."""
     first, second = finite(left), finite(right)

@@ -20,8 +20,8 @@ class Verdict(StrEnum):
     """Whether measurements support a claim, contradict it, or allow both.
 
     NO DIFFERENCE and AT FLOOR are said of networks that are claimed to differ; NO
-    VERDICT where too few seeds were measured for any; LOSS where no gain was claimed and
-    the opposite of one was found.
+    VERDICT where too few seeds were measured for any; LOSS where no gain was claimed
+    and the opposite of one was found.
     """
 
     SUPPORTED = "SUPPORTED"

@@ -34,18 +34,6 @@ def test_no_samples_and_non_finite_samples_are_refused() -> None:
         statistics.mean_interval([1.0, math.nan])
 
 
-def test_differences_between_strata_are_no_noise_of_their_mean() -> None:
-    pooled = statistics.stratified_interval([[0.0, 0.2], [10.0, 10.2]])
-    assert pooled.estimate == pytest.approx(5.1)
-    assert pooled.samples == 4
-    # s = 0.1414 within, two degrees of freedom: 4.303 * 0.1414 / 2.
-    assert pooled.high - pooled.estimate == pytest.approx(0.3043, abs=1e-3)
-    one = statistics.stratified_interval([[1.0, 2.0, 4.0]])
-    plain = statistics.mean_interval([1.0, 2.0, 4.0])
-    assert (one.low, one.high) == pytest.approx((plain.low, plain.high))
-    assert math.isinf(statistics.stratified_interval([[1.0], [2.0]]).high)
-
-
 def test_paired_difference_ignores_what_both_sides_share() -> None:
     shared = np.array([0.0, 100.0, -50.0, 7.0])
     interval = statistics.paired_difference_interval(shared + 2, shared)

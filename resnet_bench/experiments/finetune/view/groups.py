@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from resnet_bench.catalogue import DATASETS, VARIANTS
 from resnet_bench.experiments.finetune.spec import (
     CONTROLS,
@@ -26,6 +23,7 @@ from resnet_bench.statistics.answers import (
     difference_interval,
     fixed_accuracy_interval,
 )
+from resnet_bench.statistics.estimates import right_shares
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
@@ -74,12 +72,11 @@ class Group:
     @cached_property
     def answers(self) -> Answers:
         """Which test images each seed answered rightly; several rows are averaged."""
-        found: dict[int, list[NDArray[np.float64]]] = {}
+        found: dict[int, list[str]] = {}
         for row in self.rows:
-            packed = np.frombuffer(bytes.fromhex(row["right_answers"]), np.uint8)
-            bits = np.unpackbits(packed)[: row["test_images"]].astype(np.float64)
-            found.setdefault(row["seed"], []).append(bits)
-        by_seed = {seed: np.mean(each, axis=0) for seed, each in found.items()}
+            found.setdefault(row["seed"], []).append(row["right_answers"])
+        images = int(self.rows[0]["test_images"])
+        by_seed = {seed: right_shares(each, images) for seed, each in found.items()}
         return Answers(by_seed=by_seed, renderings=self.rows[0]["renderings"])
 
     @cached_property
