@@ -112,6 +112,12 @@ def decode(path: Path, square: Square, crop: Crop | None = None) -> Tensor:
     return middle
 
 
+def sides(path: Path) -> tuple[int, int]:
+    """Return width and height of an image that can be decoded, reading no pixels."""
+    with Image.open(path, formats=_formats()) as image:
+        return image.size
+
+
 def _silence_pillow() -> None:
     """Let Pillow not warn of odd metadata and large images, in any thread."""
     warnings.filterwarnings("ignore", module=r"PIL\b")
@@ -125,10 +131,13 @@ def _middle(pixels: Tensor) -> Tensor:
     return middle
 
 
+def _formats() -> tuple[str, ...]:
+    return tuple(dict.fromkeys(readable_formats().values()))
+
+
 def _open(path: Path) -> Image.Image:
     """Open an image upright and in colour, what is transparent on white."""
-    formats = tuple(dict.fromkeys(readable_formats().values()))
-    with Image.open(path, formats=formats) as image:
+    with Image.open(path, formats=_formats()) as image:
         image.load()
         upright = _upright(image)
         if upright.mode.startswith("I") or upright.mode == "F":

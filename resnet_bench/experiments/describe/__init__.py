@@ -4,7 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnet_bench.experiments.base import Experiment, OtherRuns
-from resnet_bench.experiments.describe.spec import RECORDS, Config, DescribeCell, expand
+from resnet_bench.experiments.describe.spec import (
+    RECORDS,
+    Config,
+    DescribeCell,
+    FolderCell,
+    expand,
+)
 from resnet_bench.records import Record
 from resnet_bench.store.reading import Run
 
@@ -13,7 +19,7 @@ if TYPE_CHECKING:
     from resnet_bench.present.shown import Shown
 
 
-class Describe(Experiment[Config, DescribeCell]):
+class Describe(Experiment[Config, DescribeCell | FolderCell]):
     """Show stages, layer counts and the last layer."""
 
     name = "describe"
@@ -23,10 +29,10 @@ class Describe(Experiment[Config, DescribeCell]):
     kept = False
     examples = (
         "describe 18 50",
-        "describe 50 --head 10 --image-size 96 --plain",
+        "describe --data ~/photographs",
     )
 
-    def expand(self, config: Config) -> Sequence[DescribeCell]:
+    def expand(self, config: Config) -> Sequence[DescribeCell | FolderCell]:
         """Return the cells that a prepared config comes to."""
         return expand(config)
 
@@ -36,11 +42,13 @@ class Describe(Experiment[Config, DescribeCell]):
 
         return prepare(config)
 
-    def estimate(self, config: Config, cells: Sequence[DescribeCell]) -> float | None:
+    def estimate(
+        self, config: Config, cells: Sequence[DescribeCell | FolderCell]
+    ) -> float | None:
         """Return the seconds that the cells take: next to none."""
         return 0.2 * len(cells)
 
-    def run(self, cell: DescribeCell, ranks: "Ranks") -> Iterator[Record]:
+    def run(self, cell: DescribeCell | FolderCell, ranks: "Ranks") -> Iterator[Record]:
         """Yield what the cell measures."""
         from resnet_bench.experiments.describe.run import run
 

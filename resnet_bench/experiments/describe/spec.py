@@ -1,12 +1,14 @@
 """What `describe` can be asked, and the cells and records it comes to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.options import LARGEST_WIDTH, NetworkOptions
 from resnet_bench.options import inherited, option
-from resnet_bench.records import Cell, Record, measured
+from resnet_bench.records import Cell, Record, measured, transient
 
 LENET = "LeNet-5"
 
@@ -29,6 +31,10 @@ class Config(NetworkOptions):
         help="Replace the last layer for N classes and show what trains.",
         minimum=2,
         maximum=LARGEST_WIDTH,
+    )
+    data: Path | None = option(
+        None,
+        help="Report on a folder of images instead, as finetune --data-dir reads it.",
     )
     plain: bool = option(False, help="Show the twin without shortcuts as well.")
     lenet: bool = option(False, help="Show LeNet-5 beside them.")
@@ -57,6 +63,19 @@ class DescribeCell(Cell):
             return LENET
         title = VARIANTS[self.variant].title
         return title if self.shortcut == "residual" else f"{title}, plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderCell(Cell):
+    """A folder of images, decoded to squares of `image_size` pixels."""
+
+    folder: Path = transient()
+    image_size: int
+
+    @property
+    def label(self) -> str:
+        """What progress lines call the folder."""
+        return self.folder.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +121,42 @@ class HeadDescription(Record):
     total_parameters: int = measured(unit="1", better="lower", exact=True)
 
 
-RECORDS = (StageDescription, Counts, HeadDescription)
+@dataclass(frozen=True, kw_only=True)
+class FolderDescription(Record):
+    """A folder of images: what a training would see of it, and what it would not.
+
+    `train` and `test` count the images of each class; `held_out` says that the folder
+    has no test half of its own. `left_out` counts by kind what is no image of a class,
+    `bad` how many images cannot be decoded, `bad_files` names the first of them.
+    `twins` counts test images whose pixels a training image has too. Sides are those of
+    the files, in pixels; `decoded_bytes` is what all images take at `image_size`.
+    """
+
+    folder: str
+    train: Mapping[str, int]
+    test: Mapping[str, int]
+    held_out: bool
+    left_out: Mapping[str, int]
+    bad: int
+    bad_files: tuple[str, ...]
+    twins: int
+    twin_files: tuple[str, ...]
+    smallest_side: int | None
+    median_side: float | None
+    largest_side: int | None
+    decoded_bytes: int
+    fits_memory: bool
 
 
-def expand(config: Config) -> list[DescribeCell]:
-    """Return a cell per network, LeNet-5 last."""
+RECORDS = (StageDescription, Counts, HeadDescription, FolderDescription)
+
+
+def expand(config: Config) -> list[DescribeCell | FolderCell]:
+    """Return a cell per network, LeNet-5 last, or one for a folder of images."""
+    if config.data is not None:
+        return [FolderCell(folder=config.data, image_size=config.image_size)]
     lenet = DescribeCell(image_size=config.image_size, stem=config.stem)
-    cells = []
+    cells: list[DescribeCell | FolderCell] = []
     for variant in config.variants:
         residual = replace(lenet, variant=variant, shortcut="residual")
         cells.append(replace(residual, head=config.head))
