@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -157,14 +158,14 @@ class Plan:
         )
 
 
-def shortened_paths(config: Any) -> dict[str, Path]:
-    """Return the path options that a run file does not keep as they were given."""
+def shortened_paths(config: Any) -> dict[str, str]:
+    """Return the options with paths that a run file does not keep as they were given.
+
+    A path may stand behind its kind, as in `file:/home/someone/net.pth`.
+    """
     values = {name: getattr(config, name) for name in option_fields(type(config))}
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, Path) and portable(str(value)) != str(value)
-    }
+    texts = {n: str(v) for n, v in values.items() if isinstance(v, (Path, str))}
+    return {name: text for name, text in texts.items() if portable(text) != text}
 
 
 def make_plan(
@@ -456,8 +457,8 @@ class Session:
         where = self.request.results
         place = "" if where == Path("results") else f" -o {where}"
         command = f"resnet-bench {self.experiment.name}{place}"
-        for name, path in shortened_paths(plan.config).items():
-            command += f" {flag_name(name)} {path}"
+        for name, text in shortened_paths(plan.config).items():
+            command += f" {flag_name(name)} {shlex.quote(text)}"
         return command
 
     def _workers(self, plan: Plan) -> int:

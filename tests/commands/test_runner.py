@@ -217,8 +217,13 @@ def test_only_paths_outside_the_working_folder_are_shortened() -> None:
         near: Path = option(Path("data"), help="Near.")
         far: Path = option(Path("/elsewhere/data"), help="Far.")
         none: Path | None = option(None, help="None.")
+        behind: str = option("file:/elsewhere/net.pth", help="Behind its kind.")
+        name: str = option("imagenet:V1", help="No path.")
 
-    assert shortened_paths(Places()) == {"far": Path("/elsewhere/data")}
+    assert shortened_paths(Places()) == {
+        "far": "/elsewhere/data",
+        "behind": "file:/elsewhere/net.pth",
+    }
 
 
 def test_living_cells_share_what_the_container_leaves(

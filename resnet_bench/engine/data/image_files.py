@@ -85,16 +85,17 @@ def fits_memory(images: int, side: int) -> bool:
 def read_halves(
     halves: Sequence[Sequence[Sample]],
     square: Square,
-    folder: Path,
+    folder: Path | None,
     *,
     streamed: bool = False,
     skip_bad_images: bool = False,
 ) -> Halves:
     """Return both halves' images, decoded now unless they are `streamed`.
 
-    What decoding tells, and the pixels of those not streamed, are kept in `folder`; one
-    that cannot be written leaves the pixels in this process's memory. Raises UsageError
-    that names an image which cannot be decoded, unless these are skipped.
+    What decoding tells, and the pixels of those not streamed, are kept in `folder`;
+    without one, or where it cannot be written, they are in this process's memory.
+    Raises UsageError that names an image which cannot be decoded, unless these are
+    skipped.
     """
     samples = [sample for half in halves for sample in half]
     listing = _Listing(samples, len(halves[0]), square, skip_bad_images)
@@ -200,13 +201,15 @@ class _Listing:
 
 
 def _kept(
-    listing: _Listing, folder: Path, *, with_pixels: bool
+    listing: _Listing, folder: Path | None, *, with_pixels: bool
 ) -> tuple[Known, Tensor | None]:
     """Return what is known of the images, and their pixels, decoded if need be."""
     needed = (
         pixel_bytes(len(listing.samples), listing.square.side) if with_pixels else 0
     )
     try:
+        if folder is None:
+            raise OSError("not kept")
         name = listing.fingerprint()
         with locked(folder / name):
             if shutil.disk_usage(folder).free < needed:

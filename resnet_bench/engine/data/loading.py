@@ -78,7 +78,8 @@ class DataRequest:
     `channels` 3 repeats a single channel. `preprocess` is what torchvision's
     `weights.transforms()` returns; it replaces the resizing, and its mean and
     deviation the data's own. `data_dir` holds what torchvision's loader expects.
-    `streamed` leaves image files undecoded until a batch needs them.
+    `streamed` leaves image files undecoded until a batch needs them; of these `sample`
+    takes about so many of each half, for an estimate.
     """
 
     name: str
@@ -89,6 +90,7 @@ class DataRequest:
     preprocess: ImageClassification | None = None
     skip_bad_images: bool = False
     streamed: bool = False
+    sample: int | None = None
 
     @property
     def square(self) -> Square:
@@ -309,16 +311,27 @@ def outgrows_memory(request: DataRequest) -> bool:
     return not fits_memory(sum(map(len, listed.halves)), request.square.side)
 
 
+def count_images(request: DataRequest, data: ImageData) -> tuple[int, int]:
+    """Return how many images both halves have, where `data` may hold a sample."""
+    if request.name in (*FILE_DATASETS, IMAGE_FOLDER):
+        train, test = list_files(request).halves
+        return len(train), len(test)
+    return len(data.train), len(data.test)
+
+
 def _load_files(name: str, request: DataRequest) -> ImageData:
     listed = list_files(request)
+    taken: list[Sequence[Sample]] = list(listed.halves)
+    if request.sample:
+        taken = [half[:: max(1, len(half) // request.sample)] for half in taken]
     halves = read_halves(
-        listed.halves,
+        taken,
         request.square,
-        cache_folder() / "images",
+        None if request.sample else cache_folder() / "images",
         streamed=request.streamed,
         skip_bad_images=request.skip_bad_images,
     )
-    if name == IMAGE_FOLDER:
+    if name == IMAGE_FOLDER and not request.sample:
         _check_classes(listed.classes, halves)
     own = halves.normalisation
     wanted = request.preprocess

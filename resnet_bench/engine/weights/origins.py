@@ -39,6 +39,11 @@ class WeightsSource:
         detail = self.version or self.path
         return f"{self.kind}:{detail}" if detail else self.kind
 
+    @property
+    def identity(self) -> str:
+        """What identifies the weights wherever a file lies."""
+        return self.kind if self.path else str(self)
+
     def check_variant(self, variant: int) -> None:
         """Raise UsageError when torchvision has no such weights for the variant."""
         if self.version == "V2" and variant not in V2_VARIANTS:

@@ -15,10 +15,12 @@ from torchvision.utils import make_grid
 from resnet_bench.catalogue import DATASETS, VARIANTS
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import ImageData
+from resnet_bench.engine.data.loading import count_images, outgrows_memory
 from resnet_bench.engine.data.transfer import (
     TargetRequest,
     imagenet_preprocess,
     load_target,
+    prepared,
 )
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
@@ -38,7 +40,7 @@ from resnet_bench.engine.training.fits import (
     train_strategy,
 )
 from resnet_bench.engine.training.strategies import STRATEGIES
-from resnet_bench.engine.weights.files import RANDOM, Weights
+from resnet_bench.engine.weights.files import RANDOM, Weights, sha256_of
 from resnet_bench.engine.weights.origins import parse_weights
 from resnet_bench.engine.weights.saved import (
     Saved,
@@ -74,6 +76,9 @@ START_SECONDS = 1.5
 #: Images of the picture of samples, how many side by side, and the most pixels of each.
 SAMPLES, SAMPLE_COLUMNS, LARGEST_SAMPLE = 16, 8, 64
 
+#: Image files of each half that are decoded for an estimate.
+SAMPLE_OF_FILES = 128
+
 #: The negative control tests every image of a data set up to this size.
 OUT_OF_FOLD_IMAGES = 5000
 
@@ -94,14 +99,20 @@ def prepare(config: Config) -> Config:
         config.image_size,
         verify=config.verify_weights,
     )
-    return replace(
+    resolved = replace(
         config,
         device=device.name,
         weights=str(source),
+        weights_sha256=sha256_of(source.path) if source.path else None,
         stem=chosen.stem.name,
         image_size=chosen.image_size,
         strategy=possible_strategies(config, source),
     )
+    if config.loading != "auto":
+        return resolved
+    own = (cell for cell in expand(resolved) if isinstance(cell, FinetuneCell))
+    large = outgrows_memory(prepared(_whole_target(next(own))))
+    return replace(resolved, loading="stream" if large else "memory")
 
 
 def rehearse(config: Config) -> None:
@@ -189,22 +200,23 @@ def _try_weights(config: Config, cells: list[FinetuneCell], classes: int) -> Non
 
 def _estimate_own(cells: list[FinetuneCell]) -> float:
     cell = next(cell for cell in cells if cell.variant is not None)
-    target = replace(_whole_target(cell), download=False)
+    target = replace(_whole_target(cell), download=False, sample=SAMPLE_OF_FILES)
     data = load_target(target)
+    counts = count_images(target, data)
     request = replace(_network_request(cell, len(data.classes)), variant=18)
     compute_deterministically(threads=1)
     on_device = data.to(devices.for_training(cell.place).name)
     # Rank 0 estimates while the others wait: it must not wait for them.
     per_image = seconds_per_image(request, on_device, _settings(cell, ALONE))
-    return per_image * sum(_passes(cell, data) for cell in cells)
+    return per_image * sum(_passes(cell, counts, len(data.classes)) for cell in cells)
 
 
-def _passes(cell: FinetuneCell, data: ImageData) -> float:
+def _passes(cell: FinetuneCell, counts: tuple[int, int], classes: int) -> float:
     """Return the passes of ResNet-18 that a cell comes to on this data."""
-    images = len(data.train)
+    images, test_images = counts
     if cell.shots is not None:
-        images = min(images, cell.shots * len(data.classes))
-    return cell.passes(images, len(data.test))
+        images = min(images, cell.shots * classes)
+    return cell.passes(images, test_images)
 
 
 def _target(cell: FinetuneCell) -> TargetRequest:
@@ -222,6 +234,7 @@ def _target(cell: FinetuneCell) -> TargetRequest:
         data_dir=cell.data_dir,
         download=cell.download,
         skip_bad_images=cell.skip_bad_images,
+        streamed=cell.training.streamed,
     )
 
 
@@ -313,7 +326,8 @@ def _epochs(fitted: Fitted) -> Iterator[TransferEpoch]:
 def _samples(data: ImageData) -> Samples:
     """Return the first training images as one picture."""
     few = data.train.first(SAMPLES).to("cpu")
-    images = [to_dtype(each, torch.uint8, scale=True) for each in few.images]
+    (shown,) = few.batches(SAMPLES)
+    images = [to_dtype(each, torch.uint8, scale=True) for each in shown]
     side = min(LARGEST_SAMPLE, data.image_size[0])
     tiles = torch.stack([resize(each, [side, side]) for each in images])
     picture = io.BytesIO()
@@ -352,6 +366,7 @@ def _result(
         train_images=len(data.train),
         test_images=fitted.test.images,
         skipped_images=data.skipped_images,
+        twins=data.twins,
         classes=len(data.classes),
         class_names=list(data.classes),
         epochs=fitted.epochs,

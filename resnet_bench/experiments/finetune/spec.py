@@ -30,6 +30,7 @@ from resnet_bench.options import (
     OUTPUT,
     check,
     inherited,
+    kept,
     option,
 )
 from resnet_bench.records import (
@@ -160,6 +161,15 @@ class Config(TrainingOptions, NetworkOptions):
         heading=DATA,
         help="Refuse a weights file whose hash is not the one in its name.",
     )
+    loading: str = option(
+        "auto",
+        heading=DATA,
+        help="Image files: decoded once and kept in memory, or streamed (decoded when "
+        "a batch needs them, with random resized crops); auto streams what memory has "
+        "no room for.",
+        choices=("auto", "memory", "stream"),
+    )
+    weights_sha256: str | None = kept(None)
     classes: int | None = option(
         None, heading=DATA, help="Use only the first N classes.", minimum=2
     )
@@ -290,19 +300,31 @@ def _all_last(shots: int | None) -> float:
     return math.inf if shots is None else shots
 
 
+#: Said of image files when a backbone trained on digits would be fine-tuned.
+PHOTOGRAPHS = (
+    "For photographs --weights imagenet starts from ImageNet's weights, which it "
+    "downloads once."
+)
+
+
 def announce(config: Config) -> list[str]:
     """Return what must be known before the first number: the weights' origin."""
     source = parse_weights(config.weights)
+    streamed = ["DATA: decoded as batches need it, with random resized crops."]
+    said = streamed if config.loading == "stream" else []
     if source.kind == "random" or not config.needs_weights:
-        return ["WEIGHTS: random; nothing here is pre-trained."]
+        return ["WEIGHTS: random; nothing here is pre-trained.", *said]
     if source.kind == "suite":
         on = "" if source.path else f" on {config.source}"
+        if DATASETS[config.dataset].image_size is None and source.path is None:
+            said = [*said, PHOTOGRAPHS]
         return [
             f"WEIGHTS: {source}, trained by this suite{on}; "
-            "nothing here is pre-trained on ImageNet."
+            "nothing here is pre-trained on ImageNet.",
+            *said,
         ]
     unverified = "" if config.verify_weights else ", the file's hash not checked"
-    return [f"WEIGHTS: {source}{unverified}."]
+    return [f"WEIGHTS: {source}{unverified}.", *said]
 
 
 def possible_strategies(config: Config, source: WeightsSource) -> tuple[str, ...]:
@@ -353,6 +375,7 @@ class Training:
     learning_rates: tuple[float, ...]
     batch_size: int
     image_size: int | None
+    streamed: bool
     stem: str
     target_accuracy_percent: float
     device: str
@@ -370,7 +393,7 @@ class FinetuneCell(Cell):
     that are compared there. `shots` None takes all images. Raw pixels have no variant.
     `source` is the checkpoint that it starts from where the suite trains it,
     `source_key` the cell that does. Paths, and what only says how to read the data, do
-    not identify a cell.
+    not identify a cell; a file of weights does by its content, `weights_sha256`.
     """
 
     part: Part
@@ -380,7 +403,9 @@ class FinetuneCell(Cell):
     shots: int | None = None
     permuted: bool = False
     draw: int = 0
-    weights: str
+    weights: str = transient()
+    weights_kind: str
+    weights_sha256: str | None = None
     source: SourceRecipe | None = None
     source_key: str | None = transient(None)
     training: Training
@@ -464,7 +489,8 @@ class FinetuneCell(Cell):
 class TransferResult(Record):
     """A trained or fitted classifier on the target's test half, at the last epoch.
 
-    `weights_sha256` is None for random weights. `learning_rate` is the peak that was
+    `weights_sha256` is None for random weights. `twins` counts test images whose pixels
+    a training image has too. `learning_rate` is the peak that was
     used; `learning_rate_validation` maps each rate of a grid to its accuracy on held
     out training images. `seconds_to_target` is training time, evaluation excluded,
     and None when the target was not reached. `training_seconds` leaves evaluation
@@ -485,6 +511,7 @@ class TransferResult(Record):
     train_images: int
     test_images: int
     skipped_images: int
+    twins: int = 0
     classes: int
     class_names: list[str]
     epochs: int
@@ -635,6 +662,7 @@ def _base(config: Config) -> FinetuneCell:
         learning_rates=config.lr,
         batch_size=config.batch_size,
         image_size=config.image_size,
+        streamed=config.loading == "stream",
         stem=config.stem,
         target_accuracy_percent=config.target_accuracy or USUAL_TARGET_ACCURACY,
         device=device_parameters(config.device)["device"],
@@ -648,6 +676,8 @@ def _base(config: Config) -> FinetuneCell:
         variant=None,
         seed=config.seed,
         weights=config.weights,
+        weights_kind=parse_weights(config.weights).identity,
+        weights_sha256=config.weights_sha256,
         training=training,
         device_index=device_parameters(config.device)["device_index"],
         verify_weights=config.verify_weights,

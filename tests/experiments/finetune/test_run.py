@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
+from resnet_bench.engine.data import image_files
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import ALONE, Ranks
@@ -477,3 +479,105 @@ def test_peak_memory_on_cuda_is_that_of_the_training_where_it_is_known(
     device = Device("cuda", 0, cuda)
     found = finetune._fit_with_peak(cell, start, data, device, ALONE)
     assert found.peak_bytes == expected
+
+
+# Image files
+
+
+def write_images(folder: Path, count: int = 12) -> Path:
+    """Write two classes that differ in brightness, `count` images of each."""
+    draw = np.random.default_rng(0)
+    for name, level in (("a", 60), ("b", 190)):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = draw.normal(level, 20, (14, 12, 3)).clip(0, 255).astype("uint8")
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.mark.usefixtures("small_resnets")
+@pytest.mark.parametrize("loading", ["memory", "stream"])
+def test_a_folder_trains_in_memory_and_streamed(
+    loading: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESNET_BENCH_CACHE", str(tmp_path / "cache"))
+    options: dict[str, Any] = {"weights": "random", "strategy": ("scratch",)}
+    folder = write_images(tmp_path / "images")
+    config = prepared(
+        dataset=None, data_dir=folder, loading=loading, image_size=8, **options
+    )
+    assert config.dataset == "imagefolder"
+    results = [result_of(cell) for cell in expand(config)]
+    assert {result.train_images for result in results} == {20}
+    assert {result.test_images for result in results} == {4}
+    pixels = next(result for result in results if result.weights_origin == "none")
+    assert pixels.test_accuracy_percent == 100
+    copies = list((tmp_path / "cache").rglob("*.pixels"))
+    assert len(copies) == (loading == "memory")
+
+
+def test_images_that_outgrow_memory_are_streamed_unless_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_images(tmp_path / "images")
+    config = Config(data_dir=folder, weights="random", image_size=8, device="cpu")
+    assert finetune.prepare(config).loading == "memory"
+    monkeypatch.setattr(image_files, "bytes_left", lambda: 3000)
+    assert finetune.prepare(config).loading == "stream"
+    told = replace(config, loading="memory")
+    assert finetune.prepare(told).loading == "memory"
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_an_estimate_counts_all_files_and_decodes_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_images(tmp_path / "images")
+    decoded: list[Path] = []
+    decode = image_files.decode
+
+    def noting(path: Path, *others: Any) -> Any:
+        decoded.append(path)
+        return decode(path, *others)
+
+    monkeypatch.setattr(image_files, "decode", noting)
+    monkeypatch.setattr(finetune, "SAMPLE_OF_FILES", 4)
+    monkeypatch.setattr(finetune, "seconds_per_image", lambda *_: 1.0)
+    config = finetune.prepare(
+        Config(
+            data_dir=folder,
+            weights="random",
+            image_size=8,
+            device="cpu",
+            epochs=100,
+            seeds=1,
+            variants=(18,),
+        )
+    )
+    seconds = finetune.estimate(config, expand(config))
+    assert seconds is not None
+    assert seconds > 100 * 20  # a hundred epochs of 20 images
+    assert len(set(decoded)) < 12
+
+
+# What identifies a cell that starts from a file
+
+
+@pytest.mark.usefixtures("small_resnets")
+def test_a_file_of_weights_identifies_cells_by_its_content(tmp_path: Path) -> None:
+    networks = [tmp_path / "here" / "net.pth", tmp_path / "there" / "net.pth"]
+    state = SmallResNet().state_dict()
+    for path in networks:
+        path.parent.mkdir()
+        torch.save(state, path)
+
+    def keys(path: Path) -> set[str]:
+        config = Config(
+            variants=(18,), weights=f"file:{path}", dataset="digits-5-9", device="cpu"
+        )
+        return {cell.key for cell in expand(finetune.prepare(config))}
+
+    before = keys(networks[0])
+    assert keys(networks[1]) == before
+    torch.save({**state, "fc.bias": state["fc.bias"] + 1}, networks[1])
+    assert not keys(networks[1]) & before

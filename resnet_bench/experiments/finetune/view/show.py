@@ -9,7 +9,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.finetune.spec import RAW_PIXELS, TransferResult
+from resnet_bench.experiments.finetune.spec import (
+    LEAST_STEPS,
+    RAW_PIXELS,
+    TransferResult,
+)
 from resnet_bench.experiments.finetune.view.classes import (
     class_table,
     confusion_figure,
@@ -253,12 +257,37 @@ def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
     skipped = max((row["skipped_images"] for row in rows), default=0)
     if skipped:
         said.append(f"{skipped} images could not be decoded and were left out")
+    said += _twins(rows) + _few_steps(rows)
     unfinished = len(run.missing) + len(run.failed)
     if unfinished:
         said.append(f"{unfinished} of {len(run.grid)} cells have no result")
     if len({row["seed"] for row in rows}) == 1:
         said.append("one seed: intervals are over test images alone; try --seeds 3")
     return [*said, *_beaten_by_pixels(groups)]
+
+
+def _twins(rows: Sequence[Row]) -> list[str]:
+    twins = max((row.get("twins", 0) for row in rows), default=0)
+    tested = max((row["test_images"] for row in rows), default=0)
+    if not twins:
+        return []
+    return [
+        f"{twins} of {tested} test images have the pixels of a training image: on new "
+        "images accuracy is lower"
+    ]
+
+
+def _few_steps(rows: Sequence[Row]) -> list[str]:
+    """Say when trainings took too few steps to get anywhere, and what would do."""
+    few = [row for row in rows if 0 < row["steps"] < LEAST_STEPS]
+    if not few:
+        return []
+    row = min(few, key=lambda one: int(one["steps"]))
+    epochs = math.ceil(LEAST_STEPS * row["epochs"] / row["steps"])
+    return [
+        f"{row['train_images']} images, {row['steps']} steps: too few to judge by; try "
+        f"--epochs {epochs}"
+    ]
 
 
 def share_images(dataset: str, source: str) -> bool:
