@@ -44,7 +44,7 @@ from resnet_bench.engine.training.strategies import Strategy
 from resnet_bench.engine.training.trainer import Trainer
 
 #: Bytes that the inputs of a fit may take as doubles. More images than that are not
-#: fitted but a stratified part of them: 22,000 of 32 px, 131,000 of ResNet-18's features.
+#: fitted but a stratified part of them: 22,000 of 32 px, 131,000 features of ResNet-18.
 PROBE_BYTES = 2**29
 
 Features = NDArray[np.float32]
