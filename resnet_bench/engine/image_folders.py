@@ -29,6 +29,9 @@ EXTENSIONS = (
 #: What archives, file managers and network drives leave behind, in lower case.
 HIDDEN = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
+#: Links to folders that lead to another class, or out of their own.
+LINKS = "links to folders"
+
 #: A class needs one image to learn from and one to test on.
 FEWEST_IMAGES = 2
 
@@ -171,7 +174,13 @@ def _undivided(folder: Path) -> ClassFolders:
 def _list_classes(folder: Path) -> ClassFolders:
     left_out: Counter[str] = Counter()
     files = {}
+    seen: set[Path] = set()
     for place in _visible_folders(folder, left_out):
+        real = place.resolve()
+        if real in seen or folder.resolve().is_relative_to(real):
+            left_out[LINKS] += 1
+            continue
+        seen.add(real)
         images = _images(place, left_out)
         if images:
             files[legible(place.name)] = images
@@ -194,15 +203,14 @@ def _visible_folders(folder: Path, left_out: Counter[str]) -> list[Path]:
 
 
 def _images(folder: Path, left_out: Counter[str]) -> list[Path]:
-    """Return the images in a folder and below it, ordered as torchvision does."""
+    """Return the images in a folder and below it, ordered as torchvision does.
+
+    Links to folders are not followed there: they may lead to another class.
+    """
     found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to a folder above, say
-            folders.clear()
-            continue
-        seen.add(real)
+    for place, folders, names in os.walk(folder, onerror=_raise):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        left_out.update({LINKS: len(links)} if links else {})
         hidden = [name for name in (*folders, *names) if _is_hidden(name)]
         left_out.update({"hidden files and folders": len(hidden)} if hidden else {})
         folders[:] = sorted(name for name in folders if name not in hidden)

@@ -128,10 +128,36 @@ def test_extensions_that_pillow_reads_count_as_images(tmp_path: Path) -> None:
     assert not listed.left_out
 
 
-def test_a_link_to_a_folder_above_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["a", "b", ".", "..", "../elsewhere"])
+def test_links_to_folders_bring_no_image_into_another_class(
+    target: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    make_classes(data, "a", "b")
+    make_classes(tmp_path / "elsewhere", "x")
+    (data / "a" / "again").symlink_to(data / target)
+    listed = list_image_folder(data)
+    assert len(listed.train.samples) == 4
+    assert listed.left_out == {"links to folders": 1}
+
+
+@pytest.mark.parametrize("target", ["a", ".", ".."])
+def test_a_class_that_is_a_link_to_another_or_above_is_left_out(
+    target: str, tmp_path: Path
+) -> None:
     make_classes(tmp_path, "a", "b")
-    (tmp_path / "a" / "again").symlink_to(tmp_path / "a")
-    assert len(list_image_folder(tmp_path).train.samples) == 4
+    (tmp_path / "c").symlink_to(tmp_path / target)
+    listed = list_image_folder(tmp_path)
+    assert listed.train.classes == ("a", "b")
+    assert listed.left_out == {"links to folders": 1}
+
+
+def test_a_class_or_an_image_may_be_a_link_to_elsewhere(tmp_path: Path) -> None:
+    make_classes(tmp_path / "data", "a")
+    make_classes(tmp_path / "disk", "b", images=3)
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "disk" / "b")
+    (tmp_path / "data" / "a" / "more.png").symlink_to(tmp_path / "disk" / "b" / "0.png")
+    assert len(list_image_folder(tmp_path / "data").train.samples) == 6
 
 
 def test_names_in_another_encoding_are_legible(tmp_path: Path) -> None:
