@@ -13,6 +13,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
 from resnet_bench.engine.data import image_files
+from resnet_bench.engine.data.decoding import decode
 from resnet_bench.engine.data.transfer import TargetRequest, load_target
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.ranks import ALONE, Ranks
@@ -534,7 +535,6 @@ def test_an_estimate_counts_all_files_and_decodes_a_sample(
 ) -> None:
     folder = write_images(tmp_path / "images")
     decoded: list[Path] = []
-    decode = image_files.decode
 
     def noting(path: Path, *others: Any) -> Any:
         decoded.append(path)
