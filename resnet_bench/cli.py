@@ -13,7 +13,12 @@ import click
 from resnet_bench import __version__
 from resnet_bench.commands.table import READERS
 from resnet_bench.configuration import read_configuration, refuse_unknown_variables
-from resnet_bench.errors import ExitCode, ResnetBenchError, UsageError
+from resnet_bench.errors import (
+    ExitCode,
+    InputOutputError,
+    ResnetBenchError,
+    UsageError,
+)
 from resnet_bench.execution.ranks import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.interrupts import Stopping, Terminated, told
@@ -83,7 +88,11 @@ def _asks_for_help(args: Sequence[str]) -> bool:
 
 def _file_defaults(command: str) -> dict[str, Any]:
     names = set(EXPERIMENTS) | set(READERS)
-    configuration = read_configuration(Path.cwd())
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise InputOutputError("the working folder was deleted") from error
+    configuration = read_configuration(here)
     return configuration.defaults(command, _option_names, names)
 
 

@@ -269,6 +269,16 @@ def test_a_damaged_run_is_named(
     assert "line 1 is damaged" in said(capsys).err
 
 
+def test_a_working_folder_that_was_deleted_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.run(["list"]) == ExitCode.INTERNAL
+    assert capsys.readouterr().err == "error: the working folder was deleted\n"
+
+
 def test_help_ends_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["toy", "-h"]) == ExitCode.OK
     assert said(capsys).out.rstrip().endswith("resnet-bench toy --size 2")
