@@ -26,7 +26,7 @@ class Finetune(Experiment[Config, FinetuneCell | PretrainCell]):
     name = "finetune"
     title = "Fine-tuning"
     question = "What does transfer give with few labels?"
-    answers = ("shots", "accuracy-by-variant")
+    answers = ("gain-from-transfer", "accuracy-by-variant")
     config = Config
     records = RECORDS
     runs_on_page = 3
