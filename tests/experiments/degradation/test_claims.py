@@ -267,6 +267,13 @@ def test_how_long_more_seeds_take_is_told_from_the_cells_of_the_run() -> None:
     assert judged[0].why.endswith("--seeds 5 could decide, about 5 min 00 s")
 
 
+def test_more_seeds_of_some_networks_are_never_fewer_of_others() -> None:
+    run = synthetic_run(study=("depth", "landscape"), depths=(8, 20, 56), epochs=1)
+    rough = next(e for e in judged_claims(run) if e.claim.name == "landscape-rougher")
+    assert rough.seeds == 1
+    assert rough.why.endswith("--seeds 5 could decide")
+
+
 def test_seeds_that_disagree_ask_for_as_many_as_decide() -> None:
     four_of_five = by_seed(50.0, 50.0, 50.0, 50.0, 0.0)
     world = World(error=only(plain_and_deep, four_of_five))

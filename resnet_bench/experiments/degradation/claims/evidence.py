@@ -126,6 +126,11 @@ class Evidence:
         names = {cell["dataset"] for cell in self.run.grid.values()} - {self.dataset}
         return min(names, default=None)
 
+    @property
+    def most_seeds(self) -> int:
+        """The seeds of the network that has most."""
+        return len({cell["seed"] for cell in self.cells})
+
     def seconds_with(self, seeds: int) -> float | None:
         """Return about how long the run takes with so many seeds of every network.
 

@@ -175,9 +175,10 @@ def _corrected(judged: Sequence[Judged]) -> Iterator[Judged]:
 
 def advice(judged: Judged, evidence: Evidence) -> str:
     """Return how many seeds would decide and how long they take; empty if unknown."""
-    seeds = judged.wanted_seeds
-    if seeds is None:
+    if judged.wanted_seeds is None:
         return ""
+    # --seeds holds for every network: none must lose some.
+    seeds = max(judged.wanted_seeds, evidence.most_seeds)
     seconds = evidence.seconds_with(seeds)
     takes = "" if seconds is None else f", about {duration(seconds)}"
     return f"--seeds {seeds} could decide{takes}"

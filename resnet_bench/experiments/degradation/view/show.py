@@ -167,6 +167,7 @@ def too_few_seeds(judged: Sequence[Judged], evidence: Evidence) -> list[str]:
     seeds = max((each.wanted_seeds or 0 for each in few), default=0)
     if not seeds or not any(each.seeds for each in few):
         return []
+    seeds = max(seeds, evidence.most_seeds)
     seconds = evidence.seconds_with(seeds)
     takes = "" if seconds is None else f" and takes about {duration(seconds)}"
     lacking = f"{len(few)} claims have too few seeds for a verdict"
