@@ -127,7 +127,7 @@ def error_by_depth(made: Material) -> Figure | None:
     reference_line(axes, max(chance), "chance")
     number_ticks(axes, depths)
     axes.set_xlabel("depth (layers)")
-    axes.set_ylabel("error (%)")
+    axes.set_ylabel("error, recalibrated (%)")
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
     drawn.legend(handles=marks, loc="outside lower center", ncols=2)
@@ -145,7 +145,7 @@ def _shortcut_by_depth(axes: Axes, frame: pd.DataFrame, shortcut: str) -> list[A
         alpha=0.13,
         linewidth=0,
     )
-    label = f"{shortcut}: training error, recalibrated; {SEEDS}"
+    label = f"{shortcut}: training error, {SEEDS}"
     style = {**marks(shortcut), "label": label, "zorder": 3}
     train = whiskers(axes, training_errors(frame), "depth", PERCENT, **style)
     label = f"{shortcut}: test error; band: size of the test set"
