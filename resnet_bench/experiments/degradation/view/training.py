@@ -186,7 +186,7 @@ def budgets(made: Material) -> Figure | None:
         )
     number_ticks(axes, sorted(set(frame["steps"])))
     axes.set_xlabel("training steps (log scale); every point is a training of its own")
-    axes.set_ylabel(f"training error, recalibrated (%), {SEEDS}")
+    axes.set_ylabel(f"training error, recalibrated (%)\n{SEEDS}")
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
     drawn.legend(loc="outside right upper")
