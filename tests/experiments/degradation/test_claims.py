@@ -26,7 +26,7 @@ from tests.experiments.degradation.synthetic import (
     textbook_error,
 )
 
-SUPPORTED, REFUTED, INCONCLUSIVE, NO_DIFFERENCE, AT_FLOOR, NO_VERDICT = Verdict
+SUPPORTED, REFUTED, INCONCLUSIVE, NO_DIFFERENCE, AT_FLOOR, NO_VERDICT, _ = Verdict
 CLAIM = {claim.name: claim for claim in CLAIMS}
 
 
