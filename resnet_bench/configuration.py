@@ -113,7 +113,7 @@ def refuse_unknown_variables(
     known = set(accepted())
     for name in sorted(given - known):
         near = ", ".join(nearest(name, {*known, CACHE_VARIABLE}))
-        raise UsageError(f"{name}: no option has this variable: expected {near}")
+        raise UsageError(f"{name}: no option uses this variable: expected {near}")
 
 
 def _plain(key: str) -> str:

@@ -86,15 +86,15 @@ class DisplayOptions:
 
     heading: ClassVar[str] = OUTPUT
 
-    quiet: bool = option(False, flags=("-q",), help="Say nothing but the result.")
+    quiet: bool = option(False, flags=("-q",), help="Print only the result.")
     verbose: int = option(
         0,
         flags=("-v",),
         count=True,
-        help="Say more; -vv adds the traceback of an error.",
+        help="Print more; -vv adds an error's traceback.",
     )
     color: str = option(
-        "auto", choices=COLORS, help="Colours: auto asks the terminal and NO_COLOR."
+        "auto", choices=COLORS, help="Colours; auto follows the terminal and NO_COLOR."
     )
 
 

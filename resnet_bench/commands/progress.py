@@ -208,7 +208,7 @@ class PlainDisplay:
             return
         line = f"[{len(tracker.ended)}/{tracker.total}] {tracker.label_of(event.key)}"
         line += ": failed" if event.error else f" in {duration(event.seconds)}"
-        line += "; it is tried again" if event.again else ""
+        line += "; retrying" if event.again else ""
         if len(tracker.ended) < tracker.total and tracker.left_in_words:
             line += f", {tracker.left_in_words}"
         self._say(line)

@@ -26,28 +26,30 @@ class RecommendConfig(ResultsOptions, ExportOptions):
 
     latency_ms: float | None = option(
         None,
-        help="Milliseconds that a call may take: one image, or -b of them.",
+        help="Milliseconds a call may take (one image, or -b images).",
         minimum=SMALLEST,
         maximum=LARGEST,
     )
     images_per_second: float | None = option(
         None,
-        help="Images that have to go through each second.",
+        help="Images per second to reach.",
         minimum=SMALLEST,
         maximum=LARGEST,
     )
     mode: str = option(
-        "infer", choices=("infer", "train"), help="What a call is: inference or a step."
+        "infer",
+        choices=("infer", "train"),
+        help="What is timed: inference or a training step.",
     )
     device: str = option(
         "auto",
         metavar="auto|cpu|cuda|cuda:N",
-        help="Whose times count; auto prefers CUDA.",
+        help="Device whose times count; auto prefers CUDA.",
     )
     batch_size: int = option(
         1,
         flags=("-b",),
-        help="Images of a call; other batches do not count.",
+        help="Images per call; other batches are not used.",
         minimum=1,
     )
     accuracy: str = option(

@@ -76,17 +76,17 @@ class RunRequest(ResultsOptions, ExportOptions):
     heading = WHERE
 
     dry_run: bool = option(
-        False, help="List the cells and the estimated time, run nothing."
+        False, help="List the cells and the estimated time without running them."
     )
     resume: str | None = option(
         None,
         bare="latest",
         metavar="[RUN]",
-        help="Go on with a partial run (the latest), options as they were.",
+        help="Resume a partial run (the latest) with its own options.",
     )
     jobs: int | None = option(
         None,
-        help="Cells at once, where they may run side by side [default: cores].",
+        help="Cells to run at once; timed cells never do [default: cores].",
         minimum=1,
     )
     executor: str = option(
@@ -97,12 +97,12 @@ class RunRequest(ResultsOptions, ExportOptions):
     )
     cpus_per_cell: float | None = option(
         None,
-        help="Cores a cell takes of a Ray node [default: its threads].",
+        help="Cores per cell on a Ray node [default: its threads].",
         minimum=0,
     )
     gpus_per_cell: float | None = option(
         None,
-        help="GPUs a cell takes of a Ray node [default: 1 on CUDA].",
+        help="GPUs per cell on a Ray node [default: 1 on CUDA].",
         minimum=0,
     )
     gpus: int = option(
@@ -394,8 +394,8 @@ class Session:
         for name, value in values.items():
             if isinstance(value, Path) and not value.exists():
                 self.output.warn(
-                    f"{flag_name(name)} {value} is not here: give it again if it lies "
-                    "elsewhere"
+                    f"{flag_name(name)} {value} does not exist here: give it again if "
+                    "it is elsewhere"
                 )
 
     def _list_cells(self, plan: Plan, executor: Executor) -> ExitCode:

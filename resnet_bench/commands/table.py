@@ -50,7 +50,7 @@ READERS: Rows[Reader] = Rows(
     ),
     Row(
         "noise",
-        "Measure how much identical code differs here, and what can be found.",
+        "Measure how much identical code varies here, and what can be found.",
         f"{HOME}.gate:NOISE",
     ),
     Row(

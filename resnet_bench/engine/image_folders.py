@@ -159,8 +159,7 @@ def _undivided(folder: Path) -> ClassFolders:
     if not listed.files:
         raise UsageError(
             f"--data-dir: {legible(folder)} must hold one folder of images per class, "
-            "or train/ and test/ with such folders; another data set is named by "
-            "--dataset"
+            "or train/ and test/ with such folders; for another data set give --dataset"
         )
     if all(name.lower() in (*TRAINING, *HELD_OUT) for name in listed.classes):
         halves = " and ".join(f"{name}/" for name in listed.classes)

@@ -28,7 +28,7 @@ def make_executor(name: str, place: Place = HERE) -> Executor:
     for option, value in vars(place).items():
         if name != "ray" and value is not None:
             flag = f"--{option.replace('_', '-')}"
-            raise UsageError.for_option(flag, value, "only beside --executor ray")
+            raise UsageError.for_option(flag, value, "only with --executor ray")
     if rank_of(os.environ) is not None:
         accepted = "inline or processes under torchrun"
         if name not in ("inline", "processes"):

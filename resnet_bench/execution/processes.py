@@ -276,7 +276,7 @@ def describe_exit(code: int | None) -> str:
         return f"the child exited with code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
     hint = OUT_OF_MEMORY if -code == signal.SIGKILL else ""
-    return f"the child was ended by {name}{hint}"
+    return f"the child was killed by {name}{hint}"
 
 
 class _Attempt:

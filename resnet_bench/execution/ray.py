@@ -443,7 +443,7 @@ def _connect(address: str | None) -> bool:
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"--ray-address {address}: no Ray cluster to be reached there ({reason})"
+            f"--ray-address {address}: no Ray cluster can be reached there ({reason})"
         ) from error
     return True
 

@@ -68,7 +68,7 @@ class DataOptions(Options):
         help="Folder that holds the data set; without --dataset it is a folder of "
         "images: CLASS/*, or train/CLASS/* and test/CLASS/*.",
     )
-    download: bool = option(False, help="Download the data set when it is not there.")
+    download: bool = option(False, help="Download the data set if it is missing.")
     skip_bad_images: bool = option(
         False, help="Leave out images that cannot be decoded, and count them."
     )

@@ -70,7 +70,7 @@ def _parsed(path: Path) -> Baseline:
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputOutputError(f"cannot read baseline {path}: {error}") from error
     if odd := odd_fields(Baseline, content):
-        raise InputOutputError(f"cannot read baseline {path}: its {odd[0]} is odd")
+        raise InputOutputError(f"cannot read baseline {path}: its {odd[0]} is invalid")
     return found
 
 
@@ -131,8 +131,8 @@ def _refuse_unfit(run: Run) -> None:
         raise UsageError(f"run {run.id} is partial: expected a complete one")
     if run.experiment == "check" and run.header.get("dirty"):
         raise UsageError(
-            f"run {run.id} measured changes that were not committed: commit them "
-            "and check again, so that the baseline can be measured anew"
+            f"run {run.id} measured uncommitted changes: commit them and check again, "
+            "so that the baseline can be measured again"
         )
 
 

@@ -313,7 +313,7 @@ def _row(
     if terms.changed and row.because != "identical":
         because = f"the settings differ: {_said(terms.changed)}"
     elif metric in TOLD_ONLY and row.verdict is not Verdict.PASS:
-        because = "each run has one value, which decides nothing"
+        because = "one value per run is too few to decide"
     else:
         return row
     return dataclasses.replace(row, verdict=Verdict.NOT_JUDGED, because=because)
@@ -328,7 +328,7 @@ def _machine_row(row: Row, base: Observed, head: Observed, terms: Comparison) ->
     same = base.values == head.values or (unit == "B" and before == after)
     if same or min(*base.values, *head.values) <= 0:
         verdict = Verdict.PASS if same else Verdict.INCONCLUSIVE
-        because = "identical" if same else "there is no ratio to zero"
+        because = "identical" if same else "the base is zero, so there is no ratio"
         return dataclasses.replace(row, verdict=verdict, because=because)
     of_memory = unit == "B"
     between = memory_ratio if of_memory else ratio_between
@@ -346,14 +346,14 @@ def _undecided(
     """Return why nothing can be decided; None where it can."""
     if row.unit == "B":
         if spreads.memory is None:
-            because = "too few repeated passes tell how much peaks differ here"
+            because = "too few repeated passes to know how much peaks vary here"
             return Verdict.INCONCLUSIVE, because
         return None
     counts = len(base.values), len(head.values)
     if min(counts) < SAMPLES_FOR_ORDER_STATISTICS:
         return Verdict.INCONCLUSIVE, (
-            f"{counts[0]} and {counts[1]} visits; {SAMPLES_FOR_ORDER_STATISTICS} on "
-            "each side are the fewest that decide"
+            f"{counts[0]} and {counts[1]} visits; at least "
+            f"{SAMPLES_FOR_ORDER_STATISTICS} on each side are needed"
         )
     for side, observed in (("base", base), ("head", head)):
         if observed.verdict != "ok":

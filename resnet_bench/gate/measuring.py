@@ -306,7 +306,7 @@ def _cases_of(config: SubjectConfig, asked: Interview) -> tuple[Case, ...]:
     """
     if not (config.cases or asked.cases):
         raise UsageError(
-            f"--subject {config.subject}: names no CASES: expected --cases"
+            f"--subject {config.subject}: it defines no CASES: give --cases"
         )
     for case in config.parsed_cases:
         if asked.names and case.name not in asked.names:
@@ -432,5 +432,5 @@ def _refuse_a_short(budget: Budget, first: int, missing: int, seconds: float) ->
             "--budget",
             f"{budget.seconds:g}",
             f"at least {math.ceil(needed * 1.1)} s, which {first} pairs take here; "
-            "nothing is decided before",
+            "fewer decide nothing",
         )

@@ -79,7 +79,7 @@ def problem_verdict(problems: Mapping[str, str]) -> tuple[Verdict, str]:
     `problems` maps the side to its error.
     """
     if not problems:
-        return Verdict.INCONCLUSIVE, "the budget ended before the first pair"
+        return Verdict.INCONCLUSIVE, "the budget ran out before the first pair"
     text = "; ".join(f"{side}: {problem}" for side, problem in problems.items())
     if len(problems) == 1:
         return Verdict.MISSING, f"on one side only, {text}"
@@ -104,7 +104,7 @@ def exact_verdict(
     if settings.get("gate", 1.0) == 0:
         return Verdict.PASS, "changed, but reported only (=any)"
     if measure.better == "neither" or base is None or head is None:
-        return Verdict.REGRESSION, "changed, and must not"
+        return Verdict.REGRESSION, "changed, but must not"
     sign = 1 if measure.better == "lower" else -1
     if sign * (head - base) < 0:
         return Verdict.IMPROVEMENT, f"changed by {head - base:+,}"
@@ -192,7 +192,7 @@ def judge_accuracy(pairs: PairedAccuracies, rule: AccuracyRule) -> tuple[Verdict
         return Verdict.PASS, "identical predictions"
     if len(pairs.head) < FEWEST_SEEDS:
         return Verdict.INCONCLUSIVE, (
-            f"{len(pairs.head)} paired seeds; {FEWEST_SEEDS} are the fewest that decide"
+            f"{len(pairs.head)} paired seeds; at least {FEWEST_SEEDS} are needed"
         )
     return _by_difference(pairs, rule)
 
@@ -292,7 +292,7 @@ class Timings:
         verdict, because = decision.verdict, decision.because
         if self.control_moved:
             verdict = Verdict.INCONCLUSIVE
-            because = "a frozen matrix product ran at another pace on one side"
+            because = "the control, a fixed matrix product, ran faster on one side"
         elif verdict is Verdict.INCONCLUSIVE:
             because += self._what_it_would_take(case, decision)
         base, ratio = decision.base_seconds, decision.ratio
@@ -308,7 +308,7 @@ class Timings:
         rule, family = decision.rule, len(self.rules)
         least = detectable_effect(spread, len(ratios), rule, self.plan, family)
         needed = pairs_needed(rule.tolerated, spread, rule, self.plan, family)
-        take = f"; {needed} pairs would do" if needed else ""
+        take = f"; {needed} pairs would be enough" if needed else ""
         return (
             f"; {len(ratios)} pairs that spread {100 * math.expm1(spread):.0f} % find "
             f"{100 * least:.0f} % or more, not {100 * rule.tolerated:.0f} %{take}"

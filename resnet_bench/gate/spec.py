@@ -57,7 +57,7 @@ def parse_case(text: str) -> Case:
         accepted = " or ".join(f"NAME:{method}" for method in METHODS)
         raise UsageError.for_option("--cases", text, accepted)
     if name == CONTROL.name:
-        raise UsageError(f"--cases {text}: the name {name} is the gate's own")
+        raise UsageError(f"--cases {text}: the name {name} is reserved")
     return Case(name, method)
 
 
@@ -109,8 +109,8 @@ OLD_FORM = re.compile(
 )
 
 EXPECTED = (
-    "CASE:METHOD=8% (slower by so much fails), =50us (a smaller difference never "
-    "counts), CASE:flops=2% or =any, CASE:accuracy=1pp or >=80%"
+    "CASE:METHOD=8% (slower by 8% or more fails), =50us (smaller differences never "
+    "count), CASE:flops=2% or =any, CASE:accuracy=1pp or >=80%"
 )
 
 
@@ -228,7 +228,7 @@ def thresholds_in(table: Mapping[str, Any]) -> tuple[str, ...]:
         renewed = json.dumps(_renewed_table(thresholds), ensure_ascii=False)
         raise UsageError(f"[check.thresholds] is now written threshold = {renewed}")
     if tables:
-        raise UsageError(f"[check.{min(tables)}]: expected keys, no table")
+        raise UsageError(f"[check.{min(tables)}]: expected keys, not a table")
     limits = table.get("threshold", ())
     texts = limits.split(",") if isinstance(limits, str) else limits
     return tuple(parse_threshold(str(text)).text for text in texts)
@@ -262,7 +262,7 @@ class RuleOptions(Options):
     strict: bool = option(
         False, help="Exit with 5 if any row is inconclusive or otherwise not ok."
     )
-    explain: bool = option(False, help="Print the rule that gave each verdict.")
+    explain: bool = option(False, help="Print the rule behind each verdict.")
 
     @property
     def thresholds(self) -> tuple[str, ...]:
@@ -293,7 +293,7 @@ class SubjectConfig(ResultsOptions, ExportOptions):
     )
     source: str = option(
         ".",
-        help="Folder of the tree that the subject is imported from.",
+        help="The tree's folder to import the subject from.",
         metavar="DIR",
     )
     against_python: Path | None = option(
@@ -323,13 +323,13 @@ class SubjectConfig(ResultsOptions, ExportOptions):
     )
     threads: int = option(1, help="Threads of each worker process.", minimum=1)
     seed: int = option(
-        0, help="Seed of the order of the legs and of the models.", minimum=0
+        0, help="Seed for the order of the legs and for the models.", minimum=0
     )
     resume: str | None = option(
         None,
         bare="latest",
         metavar="[RUN]",
-        help="Go on with an interrupted run (the latest), options as they were.",
+        help="Resume an interrupted run (the latest) with its own options.",
     )
 
     def __post_init__(self) -> None:
@@ -357,7 +357,7 @@ class CheckConfig(RuleOptions, SubjectConfig):
     baseline: str | None = option(
         None, help="Saved baseline to measure against.", metavar="NAME"
     )
-    metrics: tuple[str, ...] = option(METRICS, help="What is checked.", choices=METRICS)
+    metrics: tuple[str, ...] = option(METRICS, help="What to check.", choices=METRICS)
     seeds: int = option(
         5, help="Paired training seeds of an accuracy case.", minimum=FEWEST_SEEDS
     )
@@ -387,7 +387,7 @@ class NoiseConfig(SubjectConfig):
 
     effects: tuple[float, ...] = option(
         (0.05, 0.10, 0.15, 0.25),
-        help="Slowdowns to find out the number of pairs for, as fractions.",
+        help="Slowdowns, as fractions, whose number of pairs is shown.",
         above=0,
     )
 
@@ -479,7 +479,7 @@ class CompareConfig(RuleOptions, ResultsOptions, ExportOptions):
         metavar="RUN RUN",
     )
     across: bool = option(
-        False, help="Give the ratios of runs whose settings differ; none is judged."
+        False, help="Show ratios even if settings differ, without judging them."
     )
 
     def __post_init__(self) -> None:
@@ -500,7 +500,7 @@ class BaselineConfig(ResultsOptions):
     request: tuple[str, ...] = option(
         (),
         help="save NAME [RUN], list, or accept NAME [RUN]; "
-        "the run is by default the latest check.",
+        "RUN defaults to the latest check.",
         argument=True,
         metavar="save|list|accept [NAME [RUN]]",
     )

@@ -66,8 +66,8 @@ def _reason(command: str, message: str) -> str:
     """Return in one line why git refused, with the remedy where there is one."""
     if NO_REPOSITORY in message:
         return (
-            "the current folder is in no git repository: expected one of the project, "
-            "whose older commit is measured beside the files as they are"
+            "the current folder is not in a git repository: expected the project's, "
+            "since an older commit is measured beside the working tree"
         )
     if owned := FOREIGN.search(message):
         place = shlex.quote(owned["place"])
@@ -91,7 +91,7 @@ def resolve(folder: Path, revision: str) -> str:
     if git(folder, "rev-parse", "--is-shallow-repository") == "true":
         raise GitError(
             f"--against {revision}: not in this shallow clone: run "
-            "'git fetch --unshallow', or check out all of it (fetch-depth: 0)"
+            "'git fetch --unshallow', or check out the full history (fetch-depth: 0)"
         )
     raise GitError(f"--against {revision}: expected a branch, tag or commit")
 

@@ -260,7 +260,7 @@ class Nursery(Process):
             answer = b""
         if not answer:
             words = self.last_words() or f"it ended with status {self._process.wait()}"
-            raise WorkerError(f"the process that starts workers is gone: {words}")
+            raise WorkerError(f"the process that starts workers died: {words}")
         return int(answer)
 
     def fork(self, launch: Launch, end: socket.socket, log: IO[str]) -> End:
@@ -381,8 +381,8 @@ def _remedy(side: Side, base: Launch, error: WorkerError) -> str:
     if base.python:
         return f" ('{base.python} -m pip install' adds packages)"
     return (
-        " (it holds what is committed, no file that git ignores: commit what was "
-        "built, or let the subject build it on import)"
+        " (the tree holds only committed files: commit the missing ones, or let the "
+        "subject build them on import)"
     )
 
 
@@ -395,8 +395,8 @@ def refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
         )
     if not offer["inside"]:
         raise NotComparableError(
-            f"the {side} tree's subject was imported from elsewhere: --subject "
-            "names the tree's own, --source the folder it is to come from"
+            f"the {side} tree's subject was imported from outside the tree: give "
+            "--subject a module of the tree, or --source the folder to import it from"
         )
     if offer["borrowed"]:
         raise NotComparableError(

@@ -334,9 +334,9 @@ HEADERS = {
 
 RULE_NOTE = (
     "Sure: 97.5 %, likely: 80 %, borderline: 50 % chance that another process stays "
-    "within it; borderline at most with fewer than six visits. Bounds: what 95 % of "
-    "processes take. At most five runs of a setting count together; noisy ones and "
-    "those beside other work do not where there are others."
+    "within it; borderline at most with fewer than six visits. Bounds: the range of 95 "
+    "% of processes. At most five runs of a setting are pooled; noisy or disturbed "
+    "ones are left out if there are others."
 )
 
 
@@ -344,9 +344,9 @@ def judged_on(found: Sequence[Candidate]) -> str:
     """Return which time of a call a budget is held against."""
     known = [each.title for each in found if each.slowest_tenth]
     if not known:
-        return "A call is judged on its usual time: too few visits tell p90."
+        return "A call is judged on its usual time: too few visits for p90."
     which = "" if len(known) == len(found) else " where it is known, else on its usual"
-    return f"A call is judged on p90, which nine of ten calls keep{which}."
+    return f"A call is judged on p90, which nine of ten calls stay within{which}."
 
 
 def budget_table(found: Sequence[Candidate], where: str) -> Table | None:

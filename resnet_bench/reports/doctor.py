@@ -63,15 +63,15 @@ def _memory(memory: Mapping[str, Any]) -> Iterator[str]:
     known = [memory[key] for key in ("available_bytes", "limit_bytes") if memory[key]]
     if known and min(known) < LITTLE_MEMORY_BYTES:
         yield (
-            f"{gibibytes(min(known))} of memory: deep variants and large batches "
-            "run out of it"
+            f"{gibibytes(min(known))} of memory: deep variants and large batches may "
+            "not fit"
         )
 
 
 def _gpus(environment: Mapping[str, Any]) -> Iterator[str]:
     libraries = environment["libraries"]
     if environment["gpus"] and not (libraries["cuda"] or libraries["hip"]):
-        yield "a GPU is there, but this PyTorch is a CPU build and cannot use it"
+        yield "there is a GPU, but this PyTorch is a CPU build and cannot use it"
 
 
 def gibibytes(count: float | None) -> str:

@@ -219,14 +219,14 @@ def origin(candidate: Candidate, machine: Machine) -> list[str]:
     ]
     newer = candidate.pool.newer
     which = "A newer run does" if newer == 1 else f"{newer} newer runs do"
-    left_out = f"{which} not count: disturbed, or of fewer than six visits."
+    left_out = f"{which} not count: disturbed, or fewer than six visits."
     notes = [left_out] if newer else []
     if not any(other):
         return notes
     of = f"commit {', '.join(each[:7] for each in commits)}" if commits else "no commit"
     runs = "a run" if len(timed) == 1 else f"{len(timed)} runs"
     return [
-        f"This rests on {runs} of another {' and '.join(filter(None, other))} "
+        f"This is based on {runs} of another {' and '.join(filter(None, other))} "
         f"({', '.join(days)}; {of}): --measure takes the times "
         f"{'again, best on a quiet machine' if newer else 'now'}.",
         *notes,
@@ -301,7 +301,7 @@ def _untimed(found: Sequence[Candidate], accuracies: Accuracies) -> list[str]:
     if not missing:
         return []
     names = ", ".join(VARIANTS[variant].title for variant in missing)
-    return [f"Not timed here, and so no answer: {names}; --measure times all."]
+    return [f"Not timed here, so not considered: {names}; --measure times all."]
 
 
 _CALLED = {"infer": "inference", "train": "training step"}

@@ -283,6 +283,6 @@ def wilson_interval(errors: int, total: int, confidence: float = 0.95) -> Interv
     for percent.
     """
     if not 0 <= errors <= total or total == 0:
-        raise ValueError(f"{errors} of {total} is no proportion")
+        raise ValueError(f"{errors} of {total} is not a proportion")
     bounds = stats.binomtest(errors, total).proportion_ci(confidence, "wilson")
     return Interval(errors / total, float(bounds.low), float(bounds.high), total)

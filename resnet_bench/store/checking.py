@@ -70,7 +70,7 @@ def check_records(run: Run, classes: Sequence[type[Record]]) -> None:
             if not (fits(row[name]) if name in row else not required):
                 raise InputOutputError(
                     f"{run.folder}: a record {row['type']} of cell {row['cell']} "
-                    f"{'has an odd' if name in row else 'lacks'} {name}"
+                    f"{'has an invalid' if name in row else 'lacks'} {name}"
                 )
 
 

@@ -80,5 +80,5 @@ def find_run(results: Path, name: str, experiment: str | None = None) -> Path:
 def _why_not(results: Path, name: str, found: list[Path]) -> str:
     if found:
         return f"run {name!r} is ambiguous: {', '.join(f.name for f in found[:5])}"
-    remedy = f"'resnet-bench list -o {results}' shows what there is"
+    remedy = f"'resnet-bench list -o {results}' lists its runs"
     return f"no run {name!r} in {results}: {remedy}"

@@ -66,7 +66,7 @@ def _checked(line: bytes) -> dict[str, Any]:
         raise ExcessiveLineError("it is too long")
     body, mark, tail = line.rstrip(b"\r\n").rpartition(f',"{CHECKSUM}":"'.encode())
     if not mark or tail[8:] != b'"}' or tail[:8] != _checksum(body + b"}"):
-        raise DamagedLineError("the checksum does not fit")
+        raise DamagedLineError("the checksum does not match")
     try:
         content = json.loads(body + b"}")
     except (ValueError, RecursionError) as error:
@@ -168,19 +168,19 @@ def check_line(line: Mapping[str, Any], name: str) -> None:
     for field, types in OPTIONAL.get(kind, {}).items():
         value = line.get(field)
         if value is not None and not isinstance(value, types):
-            raise InputOutputError(f"{name}: a line of kind {kind} has an odd {field}")
+            raise InputOutputError(f"{name}: a line of kind {kind} has a bad {field}")
     if kind == "run":
         _check_header(line, name)
 
 
 def _check_header(line: Mapping[str, Any], name: str) -> None:
     if not RUN_ID.fullmatch(line["run"]):
-        raise InputOutputError(f"{name}: {line['run']!r} is no id of a run")
+        raise InputOutputError(f"{name}: {line['run']!r} is not a run id")
     machine = (line.get("environment") or {}).get("machine_key")
     if machine is not None and not isinstance(machine, str):
-        raise InputOutputError(f"{name}: a line of kind run has an odd machine_key")
+        raise InputOutputError(f"{name}: a line of kind run has an invalid machine_key")
     if not _are_cells(line.get("cells") or {}):
-        raise InputOutputError(f"{name}: a line of kind run has odd cells")
+        raise InputOutputError(f"{name}: a line of kind run has invalid cells")
 
 
 def _are_cells(cells: Mapping[str, Any]) -> bool:

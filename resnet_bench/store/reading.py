@@ -154,7 +154,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         # A pipe would be waited for, a device read for ever.
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            raise InputOutputError(f"cannot read {path}: it is no regular file")
+            raise InputOutputError(f"cannot read {path}: not a regular file")
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             raw = file.read(LARGEST_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

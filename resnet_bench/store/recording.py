@@ -197,8 +197,8 @@ def refuse_a_different(beginning: Beginning, run: Run) -> None:
     _refuse_another_machine(beginning, run)
     if run.grid.keys() != beginning.cells.keys():
         raise UsageError(
-            f"run {run.id} has another grid of cells than this version makes of the "
-            "same options: start a new run"
+            f"run {run.id} has other cells than this version makes of the same "
+            "options: start a new run"
         )
 
 

@@ -14,7 +14,7 @@ from resnet_bench.experiments import speed
         ("interrupts", "KeyboardInterrupt"),
         ("exits", "SystemExit: 0"),
         ("leaves", "the child exited with code 0"),
-        ("crashes", "the child was ended by SIGSEGV"),
+        ("crashes", "the child was killed by SIGSEGV"),
         ("stops", "no answer for 2 s: it hangs"),
         ("asks", "EOFError"),
     ],

@@ -114,7 +114,7 @@ def test_signals_are_heard_whatever_the_caller_did_to_them(tmp_path: Path) -> No
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == ExitCode.TERMINATED
-    assert "was ended by SIGKILL" in err
+    assert "was killed by SIGKILL" in err
 
 
 def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:

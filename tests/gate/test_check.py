@@ -247,7 +247,7 @@ def test_outside_git_there_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: Output
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="in no git repository") as caught:
+    with pytest.raises(UsageError, match="not in a git repository") as caught:
         run_check(CONFIG, output)
     assert "\n" not in str(caught.value)
 
@@ -273,7 +273,7 @@ def test_a_spent_budget_leaves_times_undecided(
 ) -> None:
     assert run_check(changed(budget=1e-6), output) is ExitCode.NOT_COMPARABLE
     row = json.loads(capsys.readouterr().out)["rows"][0]
-    assert row["because"] == "the budget ended before the first pair"
+    assert row["because"] == "the budget ran out before the first pair"
 
 
 def test_a_noisy_case_is_told_what_it_would_take(

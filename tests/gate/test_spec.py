@@ -81,7 +81,7 @@ def test_an_unknown_method_or_no_name_is_refused(text: str) -> None:
 
 
 def test_the_gates_own_name_is_taken() -> None:
-    with pytest.raises(UsageError, match="control is the gate's own"):
+    with pytest.raises(UsageError, match="control is reserved"):
         parse_case("control:step")
 
 

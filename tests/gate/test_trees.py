@@ -101,7 +101,7 @@ def test_without_git_the_error_says_so(
 
 
 def test_outside_git_the_error_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(GitError, match="in no git repository: expected one of the"):
+    with pytest.raises(GitError, match="not in a git repository: expected the"):
         git(tmp_path, "rev-parse", "--show-toplevel")
 
 

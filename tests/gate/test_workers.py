@@ -133,9 +133,9 @@ def test_a_nursery_that_was_killed_is_told(launch: Launch) -> None:
     with Nursery(launch.threads, []) as parent:
         worker = WorkerProcess(launch, parent.fork)
         psutil.Process(psutil.Process(worker.ask("leg")["process"]).ppid()).kill()
-        with pytest.raises(WorkerError, match="starts workers is gone: it ended"):
+        with pytest.raises(WorkerError, match="starts workers died: it ended"):
             WorkerProcess(launch, parent.fork)
-        with pytest.raises(WorkerError, match="starts workers is gone"):
+        with pytest.raises(WorkerError, match="starts workers died"):
             worker.close()
 
 

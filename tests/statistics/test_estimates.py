@@ -147,7 +147,7 @@ def test_wilson_interval_equals_the_published_example() -> None:
 
 @pytest.mark.parametrize(("errors", "total"), [(0, 0), (3, 2), (-1, 5)])
 def test_wilson_interval_refuses_what_is_no_proportion(errors: int, total: int) -> None:
-    with pytest.raises(ValueError, match="is no proportion"):
+    with pytest.raises(ValueError, match="is not a proportion"):
         statistics.wilson_interval(errors, total)
 
 

@@ -81,11 +81,11 @@ def test_a_file_that_unpacks_to_more_than_any_run_is_refused(tmp_path: Path) -> 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     folder = packed(tmp_path)
     os.mkfifo(folder / RUN_FILE)
-    with pytest.raises(InputOutputError, match="no regular file"):
+    with pytest.raises(InputOutputError, match="not a regular file"):
         read_run(folder / RUN_FILE)
     (folder / RUN_FILE).unlink()
     (folder / RUN_FILE).symlink_to("/dev/zero")
-    with pytest.raises(InputOutputError, match="no regular file"):
+    with pytest.raises(InputOutputError, match="not a regular file"):
         read_run(folder / RUN_FILE)
 
 

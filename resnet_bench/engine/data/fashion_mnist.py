@@ -46,16 +46,16 @@ def _read(folder: Path, name: str, shape: tuple[int, ...]) -> Tensor:
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         magic, sizes = file.read(4), file.read(4 * axes)
         if magic != bytes((0, 0, 8, axes)) or len(sizes) != 4 * axes:
-            raise ValueError(f"{path.name} is cut or of another kind")
+            raise ValueError(f"{path.name} is truncated or of another format")
         count, *found = struct.unpack(f">{axes}I", sizes)
         if tuple(found) != shape:
             raise ValueError(f"{path.name} holds arrays of {found}")
         if not 0 < count <= MOST_IMAGES:
-            raise ValueError(f"{path.name} tells of {count} images")
+            raise ValueError(f"{path.name} declares {count} images")
         size = count * torch.Size(shape).numel()
         content = file.read(size + 1)  # what a small file unpacks to may be endless
     if len(content) != size:
-        raise ValueError(f"{path.name} does not hold the {count} images it tells of")
+        raise ValueError(f"{path.name} does not hold the {count} images it declares")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8).view(count, *shape)
 
 

@@ -24,7 +24,7 @@ def check(terms: Terms) -> None:
     known = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if needed and needed not in known:
         raise UsageError(
-            f"--runtime openvino: {terms.dtype} expects a CPU with {needed}; this one "
+            f"--runtime openvino: {terms.dtype} needs a CPU with {needed}; this one "
             f"has {', '.join(sorted(known))}"
         )
 

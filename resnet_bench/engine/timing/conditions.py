@@ -243,4 +243,4 @@ class Watch:
         reasons = [name for name in self._reasons if name not in ORDINARY]
         if not reasons:
             return None
-        return Condition("throttled", f"GPU held back by {', '.join(reasons)}")
+        return Condition("throttled", f"GPU throttled by {', '.join(reasons)}")

@@ -252,7 +252,8 @@ def _resume(trainer: Trainer, state_file: Path) -> None:
         trainer.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError, EOFError, TypeError) as error:
         raise UsageError(
-            f"--checkpoint: {state_file} is damaged or of another training; remove it"
+            f"--checkpoint: {state_file} is damaged or belongs to another training; "
+            "remove it"
         ) from error
 
 

@@ -162,7 +162,7 @@ def file_weights(path: Path, variant: int, *, verify: bool) -> Weights:
     check_tensors(path, found.state, shapes(variant))
     origin = f"file:{path.name}"
     if found.others:
-        origin += f" (tensors of something else left out: {found.others})"
+        origin += f" (other tensors left out: {found.others})"
     return Weights(origin, sha256, found.state)
 
 
@@ -180,7 +180,7 @@ def _not_a_state_dict(path: Path, what: str, call: str) -> InputOutputError:
     """Return the error that shows the two statements that make a state dict."""
     made = f"{path.stem}-state-dict.pth"
     return InputOutputError(
-        f"{path}: it is {what}; where you trust it, make one of it in Python: "
+        f"{path}: it is {what}; if you trust it, convert it in Python: "
         f"model = {call}; torch.save(model.state_dict(), {made!r})"
     )
 
@@ -191,7 +191,7 @@ def check_hash(path: Path, sha256: str) -> None:
     if found and not sha256.startswith(found[1]):
         raise InputOutputError(
             f"{path}: its sha256 begins {sha256[: len(found[1])]}, its name says "
-            f"{found[1]}; delete it and fetch it again, or use it all the same with "
+            f"{found[1]}; delete it and fetch it again, or use it anyway with "
             "--no-verify-weights"
         )
 

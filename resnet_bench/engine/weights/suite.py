@@ -58,8 +58,8 @@ class Checkpoint:
         state = load_tensors(self.path)
         if tensors_sha256(state) != self.training.tensors_sha256:
             raise InputOutputError(
-                f"{self.path}: the weights are not the ones that were saved; remove "
-                "the file, it is trained again"
+                f"{self.path}: the weights have changed since they were saved; remove "
+                "the file to train them again"
             )
         origin = f"suite:{self.training.recipe.dataset}"
         return Weights(origin, self.sha256, state)

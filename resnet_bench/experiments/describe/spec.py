@@ -40,10 +40,10 @@ class Config(NetworkOptions):
     lenet: bool = option(False, help="Show LeNet-5 beside them.")
     profile: str = option(
         "quick",
-        help="Both show the same: nothing here takes time.",
+        help="No effect: both show the same.",
         choices=("quick", "standard"),
     )
-    seed: int = option(0, help="Has no effect: nothing here is random.")
+    seed: int = option(0, help="No effect: nothing here is random.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,7 +161,7 @@ def idx(count: int, *sizes: int, content: bytes = b"") -> bytes:
         (idx(2**32 - 1, 28, 28), "tells of 4294967295 images"),
         (idx(0, 28, 28), "tells of 0 images"),
         (idx(12, 32, 32), r"holds arrays of \[32, 32\]"),
-        (idx(12), "of another kind"),
+        (idx(12), "of another format"),
         (b"", "is cut"),
     ],
 )

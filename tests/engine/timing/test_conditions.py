@@ -84,7 +84,7 @@ def visited(driver: FakeDriver, looks: list[float], end: float) -> list[str]:
 @pytest.mark.parametrize("moment", [0.0, 1.0, 3.0])
 def test_a_gpu_is_throttled_whenever_it_was_held_back(moment: float) -> None:
     driver = FakeDriver({moment: "hw_thermal_slowdown"})
-    assert visited(driver, [1.0, 2.0], 3.0) == ["GPU held back by hw_thermal_slowdown"]
+    assert visited(driver, [1.0, 2.0], 3.0) == ["GPU throttled by hw_thermal_slowdown"]
     assert driver.asked == [0.0, 1.0, 2.0, 3.0]
 
 
@@ -93,7 +93,7 @@ def test_each_reason_of_a_visit_is_said_once() -> None:
         {0.0: "hw_slowdown", 1.0: "sw_thermal_slowdown", 3.0: "hw_slowdown"}
     )
     (note,) = visited(driver, [1.0, 2.0], 3.0)
-    assert note == "GPU held back by hw_slowdown, sw_thermal_slowdown"
+    assert note == "GPU throttled by hw_slowdown, sw_thermal_slowdown"
 
 
 def test_the_driver_is_not_asked_again_at_once() -> None:

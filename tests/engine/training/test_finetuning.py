@@ -239,7 +239,7 @@ def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:
     interrupted(state_file, after=1)
     data = tiny_data(classes=3)
     other = make_trainer(tiny_network(classes=3), STRATEGIES["full"], data, LONG)
-    with pytest.raises(UsageError, match="of another training; remove it"):
+    with pytest.raises(UsageError, match="to another training; remove it"):
         list(train_epochs(other, data, state_file))
 
 

@@ -166,7 +166,7 @@ def test_weights_are_found_in_any_container_under_any_prefix(
     path = tmp_path / "net.pth"
     torch.save(wrap(state), path)
     loaded = file_weights(path, 18, verify=True)
-    left_out = f" (tensors of something else left out: {others})" if others else ""
+    left_out = f" (other tensors left out: {others})" if others else ""
     assert loaded.origin == f"file:net.pth{left_out}"
     assert loaded.state is not None
     assert loaded.state.keys() == state.keys()

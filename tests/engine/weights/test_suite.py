@@ -80,7 +80,7 @@ def test_altered_weights_are_noticed(made: Checkpoint) -> None:
     state = load_tensors(made.path)
     state["conv1.weight"][0, 0, 0, 0] += 1
     save_tensors(made.path, state, read_metadata(made.path))
-    with pytest.raises(InputOutputError, match="not the ones that were saved"):
+    with pytest.raises(InputOutputError, match="have changed since they were saved"):
         read_checkpoint(made.path).weights()
 
 
