@@ -166,7 +166,8 @@ def test_a_newer_run_that_does_not_count_is_mentioned(tmp_path: Path) -> None:
 def test_variants_without_a_time_are_named(tmp_path: Path) -> None:
     store(tmp_path)
     assert answer(tmp_path, latency_ms=100).notes == [
-        "Not timed here, so not considered: ResNet-101, ResNet-152; --measure times all."
+        "Not timed here, so not considered: ResNet-101, ResNet-152; "
+        "--measure times all."
     ]
 
 

@@ -74,7 +74,9 @@ def test_a_record_as_its_class_declares_it_passes() -> None:
 )
 def test_an_odd_field_is_named(changes: dict[str, Any]) -> None:
     (field,) = changes
-    with pytest.raises(InputOutputError, match=f"r1: .* cell k1 has an invalid {field}"):
+    with pytest.raises(
+        InputOutputError, match=f"r1: .* cell k1 has an invalid {field}"
+    ):
         check_records(run_of({**FINE, **changes}), [Odd])
 
 
