@@ -116,7 +116,7 @@ def _variables() -> set[str]:
 
 
 class Commands(click.Group):
-    """The group; a command's module is imported when the command is used."""
+    """The command group; a command's module is imported when used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Experiments first, then the readers."""

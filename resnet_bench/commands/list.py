@@ -17,7 +17,7 @@ class ListConfig(ResultsOptions):
         None,
         argument=True,
         metavar="[EXPERIMENT]",
-        help="Only its runs.",
+        help="Show only its runs.",
     )
 
     json: bool = option(False, help="Print one JSON object.")
@@ -37,7 +37,7 @@ def list_runs(config: ListConfig, output: Output) -> ExitCode:
         of = f" of {config.experiment}" if config.experiment else ""
         first = config.experiment or "speed"
         output.say(
-            f"no runs{of} in {config.results} yet: 'resnet-bench {first}' makes the "
+            f"no runs{of} in {config.results} yet: 'resnet-bench {first}' creates the "
             "first"
         )
         return ExitCode.OK

@@ -330,8 +330,8 @@ def _refuse_unknown_thresholds(
             )
         if rule.what in STORED_ONLY:
             raise UsageError(
-                f"--threshold {rule.text}: no check measures {rule.what}, 'compare' "
-                "judges it: expected forward, step, accuracy or exact"
+                f"--threshold {rule.text}: check does not measure {rule.what} (compare "
+                "judges it): expected forward, step, accuracy or exact"
             )
 
 

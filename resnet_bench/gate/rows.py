@@ -304,14 +304,14 @@ class Timings:
         spread = pair_spread(ratios)
         fewest = self.plan.looks[0]
         if spread is None or len(ratios) < fewest:
-            return f"; pairs measured: {len(ratios)}, the first look is after {fewest}"
+            return f"; {len(ratios)} pairs measured, the first look is after {fewest}"
         rule, family = decision.rule, len(self.rules)
         least = detectable_effect(spread, len(ratios), rule, self.plan, family)
         needed = pairs_needed(rule.tolerated, spread, rule, self.plan, family)
         take = f"; {needed} pairs would be enough" if needed else ""
         return (
-            f"; {len(ratios)} pairs that spread {100 * math.expm1(spread):.0f} % find "
-            f"{100 * least:.0f} % or more, not {100 * rule.tolerated:.0f} %{take}"
+            f"; with a spread of {100 * math.expm1(spread):.0f} %, {len(ratios)} pairs "
+            f"find {100 * least:.0f} % or more, not {100 * rule.tolerated:.0f} %{take}"
         )
 
 

@@ -400,9 +400,9 @@ def refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
         )
     if offer["borrowed"]:
         raise NotComparableError(
-            f"the {side} tree's subject takes {offer['borrowed']} from the "
-            f"{OTHER[side]} tree, where it is installed from: --source names the "
-            "folder that holds it"
+            f"the {side} tree's subject imports {offer['borrowed']} from the "
+            f"{OTHER[side]} tree, where it is installed: give --source the folder that "
+            "holds it"
         )
     for text in offer["cases"]:
         _refuse_an_unknown_case(side, text)

@@ -268,12 +268,12 @@ def _front_of(timed: Timed) -> Front | None:
     return Front(drawing("front", figure), front_table(timed.found, timed.machine))
 
 
-#: What the page sends its readers to.
+#: The documents that the page links to.
 DOCUMENTS = {
     "tutorial.md": "goes through the tutorial's lessons, each with its sentence, the "
     "command that shows it and what was measured.",
     "method.md": "says in detail how each number is taken,",
-    "claims.md": "how a verdict comes about.",
+    "claims.md": "how verdicts are decided.",
 }
 
 

@@ -206,7 +206,9 @@ def _decoded(pieces: list[bytes], path: Path) -> Content:
                     raise InputOutputError(
                         f"{path}: line {index + 1} is damaged ({error})"
                     ) from error
-                problem = f"{path}: its end is torn from line {index + 1} on, left out"
+                problem = (
+                    f"{path}: damaged from line {index + 1} on; the rest was ignored"
+                )
                 return Content(lines, whole_bytes, [problem])
         whole_bytes += len(piece) + 1
     return Content(lines, whole_bytes, [])

@@ -71,14 +71,14 @@ class RunWriter:
     def _check_place(self) -> None:
         path = self.folder / RUN_FILE
         if self._torn:
-            raise InputOutputError(f"cannot write {path}: its last line is torn")
+            raise InputOutputError(f"cannot write {path}: its last line is incomplete")
         ours = os.fstat(self._descriptor)
         try:
             there = path.stat()
         except OSError:
             there = None
         if there is None or not os.path.samestat(there, ours):
-            raise InputOutputError(f"{path} was moved or deleted while it was written")
+            raise InputOutputError(f"{path} was moved or deleted during the run")
 
     def _take_back(self, size: int) -> None:
         """Remove what was written of a line: a later one must not join it."""

@@ -160,7 +160,7 @@ def test_a_torn_end_of_several_lines_is_left_out_and_resumable(
     lines = whole.splitlines(keepends=True)
     torn = b"".join(lines[:5]) + lines[5][:9] + lines[6][4:] + b"\0" * 300
     run = read(tmp_path, torn)
-    assert "torn from line 6 on" in run.problems[0]
+    assert "damaged from line 6 on" in run.problems[0]
     assert run.missing == ["k2"]
     writer, _ = reopen_run(tmp_path)
     with writer:

@@ -69,7 +69,7 @@ def test_a_half_line_that_cannot_be_removed_stays_the_last(
         limit = file_size_limited_to(path.stat().st_size + 20)
         with limit, pytest.raises(InputOutputError, match="File too large"):
             writer.end("complete")
-        with pytest.raises(InputOutputError, match="its last line is torn"):
+        with pytest.raises(InputOutputError, match="its last line is incomplete"):
             writer.end("failed")
     assert "torn" in read_run(writer.folder).problems[0]
 

@@ -203,7 +203,7 @@ def test_a_rule_for_a_case_that_nobody_has_is_refused(
 def test_a_limit_that_no_check_measures_is_refused(
     repository: Path, output: Output, rule: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"{re.escape(rule)}: no check measures"):
+    with pytest.raises(UsageError, match=f"{re.escape(rule)}: check does not measure"):
         run_check(changed(threshold=(rule,)), output)
     assert not Path("results/check").exists()
 
@@ -287,7 +287,7 @@ def test_a_noisy_case_is_told_what_it_would_take(
     assert run_check(changed(metrics=("time",)), output) is ExitCode.OK
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["verdict"] == "inconclusive"
-    assert re.search(r"12 pairs that spread \d+ % find \d+ % or more", row["because"])
+    assert re.search(r"a spread of \d+ %, 12 pairs find \d+ % or more", row["because"])
 
 
 def test_a_worker_lost_among_the_pairs_ends_the_run_file(

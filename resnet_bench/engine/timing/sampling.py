@@ -74,11 +74,11 @@ class Visit:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of visits that were dropped."""
+        """How many visits were dropped, if any."""
         if not self.dropped:
             return []
         count = "1 visit was" if self.dropped == 1 else f"{self.dropped} visits were"
-        return [f"{count} dropped: the process was stopped meanwhile (SIGSTOP, Ctrl-Z)"]
+        return [f"{count} dropped because the process was stopped (SIGSTOP, Ctrl-Z)"]
 
 
 @dataclass

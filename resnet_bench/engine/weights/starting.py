@@ -92,7 +92,7 @@ def suite_checkpoint(
     own = cache_folder() / recipe.file_name if recipe else None
     path = source.path or own
     if path is None:
-        raise UsageError(f"--weights {source}: no recipe says which checkpoint")
+        raise UsageError(f"--weights {source}: expected suite:PATH")
     checkpoint = read_checkpoint(path)
     found = checkpoint.training.recipe.variant
     if found != variant:

@@ -22,18 +22,18 @@ from resnet_bench.store.reading import Run
 Row = dict[str, Any]
 
 COUNT_NOTES = (
-    "Layers: convolutions of the main path and fc, the number in the name. Conv: "
-    "convolutions of the main path alone, which is how the tutorial explains the "
-    "number; it is one less. Modules: every convolution, the 1x1 projections of the "
-    "shortcuts included. All: those and fc.",
+    "Layers: convolutions of the main path plus fc, the number in the name. Conv: "
+    "convolutions of the main path only, as the tutorial explains the number; one "
+    "less. Modules: every convolution, including the shortcuts' 1x1 projections. All: "
+    "Modules plus fc.",
 )
 #: Fewer test images than these say next to nothing of a class: of five, all right, the
 #: 95 % interval begins at 57 % (Wilson).
 FEW_TEST_IMAGES = 5
 
 LENET_NOTE = (
-    "LeNet-5 flattens its last map into a layer of fixed width: it takes 32 px only, "
-    "where a global pool takes any size."
+    "LeNet-5 flattens its last map into a layer of fixed width: it accepts 32 px only; "
+    "a global pool accepts any size."
 )
 HEAD_NOTE = (
     "fc's width is read from the old layer: it is 512 for ResNet-18 and 34, 2048 from "

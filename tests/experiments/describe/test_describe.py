@@ -64,7 +64,7 @@ def test_tables_show_networks_in_the_order_asked_for(seen: Shown) -> None:
 
 def test_lenet_is_said_to_take_one_size_only(seen: Shown) -> None:
     lenet = seen.tables[-2]
-    assert "takes 32 px only" in lenet.notes[0]
+    assert "accepts 32 px only" in lenet.notes[0]
     assert lenet.frame["map"].tolist()[4] is None
     at_32 = show(stored(Config(variants=(18,), lenet=True, image_size=32)), OtherRuns())
     assert at_32.tables[-1].notes == []
