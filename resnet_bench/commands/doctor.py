@@ -12,7 +12,7 @@ from resnet_bench.output import Output
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig(Options):
-    """`doctor`: what this machine is, and what would spoil a measurement."""
+    """`doctor`: this machine, and what disturbs measurements on it."""
 
     json: bool = option(False, help="Print one JSON object.")
 

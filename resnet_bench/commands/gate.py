@@ -13,21 +13,21 @@ from resnet_bench.output import Output
 
 
 def check(config: CheckConfig, output: Output) -> ExitCode:
-    """Set an older revision against the working tree."""
+    """Compare the working tree with an older revision."""
     from resnet_bench.gate.check import run_check
 
     return run_check(config, output)
 
 
 def compare(config: CompareConfig, output: Output) -> ExitCode:
-    """Set two stored runs against each other."""
+    """Compare two stored runs."""
     from resnet_bench.gate.compare import run_compare
 
     return run_compare(config, output)
 
 
 def noise(config: NoiseConfig, output: Output) -> ExitCode:
-    """Set the working tree against itself."""
+    """Compare the working tree with itself."""
     from resnet_bench.gate.noise import run_noise
 
     return run_noise(config, output)

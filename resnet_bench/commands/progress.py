@@ -23,10 +23,10 @@ LISTED = 3
 
 
 class Tracker:
-    """Counts cells and tells the time left.
+    """Counts cells and estimates the time left.
 
     With `budget_seconds` all cells share that time, and it measures progress.
-    Otherwise a cell's `cost` is relative; seconds per unit of cost are learnt as the
+    Otherwise a cell's `cost` is relative; seconds per unit of cost are estimated as the
     run goes, and follow from `expected_seconds` until the first cell has ended. A cell
     that is running counts by the time spent on it, up to nine tenths: all the time
     until it speaks, or an equal share where cells run `side_by_side`.
@@ -59,7 +59,7 @@ class Tracker:
         return len(self._cells)
 
     def label_of(self, key: str) -> str:
-        """A cell in a person's words."""
+        """A cell in readable words."""
         cell = self._cells.get(key)
         return cell.label if cell else key
 
@@ -76,7 +76,7 @@ class Tracker:
                 self.ended[event.key] = event.status
 
     def _share_time(self, event: Event) -> None:
-        """Give the time since the last event to those whose it was."""
+        """Assign the time since the last event to the cells that spent it."""
         now = self._clock()
         spoke = set() if isinstance(event, Started) else {event.key}
         whose = set(self.running) if self._side_by_side else spoke
@@ -181,7 +181,7 @@ class PlainDisplay:
         self._quarters = 0
 
     def __enter__(self) -> "PlainDisplay":
-        """Say how much there is to do, where that is known."""
+        """Print how much there is to do, if known."""
         tracker = self._tracker
         cells = counted(tracker.total, "cell")
         if tracker.budget_seconds is not None:
@@ -292,7 +292,7 @@ class LiveDisplay:
 
 @contextmanager
 def trying(output: Output) -> Iterator[Note]:
-    """Give what says what is tried before the first cell: a line each, or one.
+    """Provide a function that reports attempts made before the first cell.
 
     The one line of a terminal is drawn when there is something to say, never on a
     timer, and goes when that is over.

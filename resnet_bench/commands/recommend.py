@@ -87,7 +87,7 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
     """Answer which ResNet fits the budget on this machine.
 
     INCOMPLETE when nothing does. Raises NotComparableError without a run to answer
-    from, and UsageError for a device that is not there.
+    from, and UsageError for a missing device.
     """
     from resnet_bench.engine.devices import choose
     from resnet_bench.present.machines import machine_title
@@ -110,7 +110,7 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
 
 
 def _measure(question: "Question", machine: "Machine", output: Output) -> None:
-    """Time what the question needs, and keep the run; its tables are not printed."""
+    """Time what the question needs and store the run, without printing its tables."""
     from resnet_bench.commands.run import RunRequest, Session
     from resnet_bench.experiments import EXPERIMENTS
     from resnet_bench.reports.recommend import known_accuracies, measurement

@@ -1,4 +1,4 @@
-"""One command of an experiment, from its options to the files it names at the end."""
+"""One command of an experiment, from its options to the files it writes."""
 
 import importlib
 import os
@@ -71,7 +71,7 @@ WITHOUT_RESULT = frozenset({"failed", "oom"})
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest(ResultsOptions, ExportOptions):
-    """What every experiment can be asked besides its own options."""
+    """The options that every experiment has besides its own."""
 
     heading = WHERE
 
@@ -178,7 +178,7 @@ def make_plan(
 ) -> Plan:
     """Resolve the config where cells will run, expand it, and note the environment.
 
-    With `dry` nothing is tried out that takes long; `note` hears what is tried.
+    With `dry` nothing is tried out that takes long; `note` is called with each attempt.
 
     Raises UsageError when the config asks for what that machine cannot do.
     """
@@ -243,7 +243,7 @@ def _keep(event: Event, recorder: Recorder) -> None:
 
 
 def import_what_shows() -> None:
-    """Import pandas and matplotlib: while another process imports torch, it is free.
+    """Import pandas and matplotlib, free while another process imports torch.
 
     At the end of a run it would take 3 s (two cores).
     """
@@ -338,14 +338,14 @@ class Session:
             return make_plan(self.experiment, config, executor, dry=dry, note=note)
 
     def _warn_of_load(self, plan: Plan) -> None:
-        """Say before times are taken that other programs may disturb them."""
+        """Warn before timing that other programs may disturb it."""
         from resnet_bench.present.machines import load_warning
 
         if warning := load_warning(plan.environment):
             self.output.say(warning)
 
     def _follow(self, given: Mapping[str, Any]) -> ExitCode:
-        """Be another rank than 0, with options that rank 0 does not refuse."""
+        """Run as a rank other than 0, with options that rank 0 accepts."""
         if self.request.resume is None:
             self._config(given, None)
         return follow()
@@ -358,7 +358,7 @@ class Session:
         return launch(gpus, this_command(self.argv))
 
     def _refuse_to_share(self) -> None:
-        """Cells whose times are taken never share a device with another cell."""
+        """Refuse to let timed cells share a device."""
         if self.experiment.schedule == "rounds":
             jobs, gpus = self.request.jobs, self.request.gpus_per_cell
             why = f"{self.experiment.name} times one cell at a time"
@@ -453,7 +453,7 @@ class Session:
             to_stderr(event.detail.rstrip("\n"))
 
     def _command(self, plan: Plan) -> str:
-        """Return the command that goes on with a run, but for its id."""
+        """Return the command that resumes a run, without its id."""
         where = self.request.results
         place = "" if where == Path("results") else f" -o {where}"
         command = f"resnet-bench {self.experiment.name}{place}"

@@ -1,4 +1,4 @@
-"""The commands that are no experiment, one row each."""
+"""The commands that are not experiments, one row each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ HOME = "resnet_bench.commands"
 
 @dataclass(frozen=True)
 class Reader:
-    """A command's options, the function that does it, and two examples."""
+    """A command's options, its function, and two examples."""
 
     config: type[Any]
     function: Callable[[Any, Output], ExitCode]

@@ -1,4 +1,4 @@
-"""What executors are asked for, what they report, and in which order cells run."""
+"""The jobs of executors, their events, and the order in which cells run."""
 
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -77,7 +77,7 @@ class Visits(Protocol):
         """Return the key of the cell to visit; None when all were visited enough."""
 
     def hear(self, event: Event) -> None:
-        """Note what a visit brought."""
+        """Take a visit's record into account."""
 
 
 class Rounds:
@@ -102,7 +102,7 @@ class Rounds:
 
 @dataclass(frozen=True)
 class Job:
-    """All that an executor needs to know.
+    """A job for an executor.
 
     `run` measures a cell and can be pickled by reference; `visits` decides which
     cell is visited next, where they are timed together; `memory_bytes` is what the
@@ -136,14 +136,14 @@ class Executor(Protocol):
 
     @property
     def isolates(self) -> bool:
-        """Whether a call that dies leaves everything else here alive."""
+        """Whether a call that crashes leaves this process alive."""
 
     @property
     def ranks(self) -> int:
         """How many processes share one cell."""
 
     def warm(self, modules: tuple[str, ...]) -> None:
-        """Begin to load what cells will import."""
+        """Begin to import what cells need."""
 
     def call(
         self,
@@ -172,10 +172,10 @@ class Workplace(Protocol):
     """Where attempts at cells run."""
 
     def start(self, job: Job, task: Task) -> Iterable[Event]:
-        """Begin an attempt; return what there is to tell at once."""
+        """Begin an attempt; return the events that are there at once."""
 
     def news(self) -> Iterable[Event]:
-        """Wait until attempts that run have something to tell, and return it."""
+        """Wait for events of running attempts and return them."""
 
 
 def run_once(job: Job, place: Workplace) -> Iterator[Event]:
@@ -242,7 +242,7 @@ def record_content(record: Record) -> dict[str, Any]:
 
 
 def machine_environment() -> dict[str, Any]:
-    """Return what the machine is on which this is called; imports torch."""
+    """Return the environment of this machine; imports torch."""
     from resnet_bench.engine.machine import collect
 
     return collect()

@@ -1,4 +1,4 @@
-"""The places to run, one row each; a back end is imported when it is chosen."""
+"""The executors, one row each; each is imported only when chosen."""
 
 import importlib
 import os

@@ -62,11 +62,11 @@ class InlineExecutor:
         return _attempt(job, task, self._ranks or ALONE)
 
     def news(self) -> tuple[Event, ...]:
-        """Nothing runs on between cells."""
+        """Nothing to end: nothing runs between cells."""
         return ()
 
     def close(self) -> None:
-        """Nothing lives on between cells."""
+        """Nothing to close: nothing lives on between cells."""
 
 
 def _attempt(job: Job, task: Task, ranks: "Ranks") -> Iterator[Event]:

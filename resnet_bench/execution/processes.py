@@ -148,7 +148,7 @@ def run_cell(
 
 
 def _tell(pipe: Connection, *message: Any) -> None:
-    """Send a message; without a parent to hear it there is nothing left to do."""
+    """Send a message; exit if the parent is gone."""
     try:
         pipe.send(message)
     except OSError:
@@ -267,7 +267,7 @@ OUT_OF_MEMORY = " (out of memory is the usual cause)"
 
 
 def describe_exit(code: int | None) -> str:
-    """Say how a child ended that reported nothing itself."""
+    """Return how a child ended that reported nothing itself."""
     if code is None:
         return "the child closed its pipe without an error message"
     if code == WITH_ITS_SERVER:
@@ -381,7 +381,7 @@ class ProcessExecutor:
         return [self._begin(job, task).started]
 
     def news(self) -> Iterator[Event]:
-        """Wait until children speak, and return what they say."""
+        """Wait for the children's messages and return their events."""
         for attempt in self._speaking():
             event = attempt.next_event()
             if isinstance(event, Ended):
@@ -400,7 +400,7 @@ class ProcessExecutor:
         return attempt
 
     def _speaking(self) -> list[_Attempt]:
-        """Block until children speak, and return theirs."""
+        """Block until children send messages, and return their events."""
         pipes: dict[Connection, _Attempt] = {
             attempt.child.pipe: attempt for attempt in self._living.values()
         }

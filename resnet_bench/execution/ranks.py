@@ -157,7 +157,7 @@ class RankedExecutor:
                 )
 
     def follow(self) -> ExitCode:
-        """Do what rank 0 says until it has nothing more to say."""
+        """Carry out rank 0's requests until the last."""
         while (order := self._ranks.share(None)) != LEAVE:
             if order == DESCRIBE:
                 self._described()
@@ -168,7 +168,7 @@ class RankedExecutor:
         return ExitCode.OK
 
     def close(self) -> None:
-        """Let the others go; if they are in the midst of a cell, they notice."""
+        """Release the other ranks, even in the middle of a cell."""
         if self._in_step:
             self._in_step = False
             self._ranks.share(LEAVE)
@@ -181,7 +181,7 @@ class RankedExecutor:
 
 
 def follow() -> ExitCode:
-    """Be a rank other than 0, until rank 0 lets it go.
+    """Run as a rank other than 0 until rank 0 releases it.
 
     A signal ends it at once: closing the run file is rank 0's affair.
     """

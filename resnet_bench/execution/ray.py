@@ -75,7 +75,7 @@ def source_digest(folder: Path = PACKAGE_FOLDER) -> str:
 
 
 def located(address: str | None, resolve: Callable[[str], str | None]) -> str:
-    """Return what Ray is to be given: without an address, a Ray of our own.
+    """Return the address for Ray; without one, Ray starts locally.
 
     `auto` is resolved by Ray's own way, `resolve`, so that its cluster can be knocked
     at: a name that a cluster left behind is not waited for. Raises ConnectionError
@@ -89,7 +89,7 @@ def located(address: str | None, resolve: Callable[[str], str | None]) -> str:
 
 
 def knock(address: str) -> None:
-    """Raise OSError where no Ray can be: Ray itself would wait for minutes.
+    """Raise OSError where no Ray answers: Ray itself would wait for minutes.
 
     Behind TLS only the connection is tried. Raises ValueError for what is no address.
     """
@@ -119,7 +119,7 @@ def own_handlers() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Setting:
-    """What children of a worker have in common with those of the command.
+    """The settings that a worker's children share with the command's.
 
     `modules` are imported before they are forked; None is a variable that is not set.
     """
@@ -169,7 +169,7 @@ def run_here(setting: Setting, job: Job, node: str) -> Iterator[Event]:
 
 
 def refuse_another_version(node: str, source: str, ours: str) -> None:
-    """Raise UsageError where a node's package is not the one of the command."""
+    """Raise UsageError if a node's package differs from the command's."""
     if source != ours:
         raise UsageError(
             f"--executor ray: node {node} has another version of resnet-bench: "
@@ -225,7 +225,7 @@ class _Remote:
         return [event]
 
     def _note_attempt(self, started: Started) -> None:
-        """Attempts that were made on the node itself are tries too."""
+        """Count attempts made on the node itself as tries too."""
         task = self.open[started.key]
         more = started.attempt - task.attempt
         self.open[started.key] = Task(
@@ -331,7 +331,7 @@ class RayExecutor:
         return ()
 
     def news(self) -> list[Event]:
-        """Wait for news of one task."""
+        """Wait for events of one task."""
         streams = {remote.stream: remote for remote in self._living}
         (spoken,), _ = ray.wait(list(streams), num_returns=1, fetch_local=False)
         remote = streams[spoken]
@@ -410,7 +410,7 @@ def _description(node: str, promised: Any) -> dict[str, Any] | None:
 
 
 def short(node_id: str) -> str:
-    """Return how run files call a node."""
+    """Return a node's name in run files."""
     return node_id[:12]
 
 
@@ -449,7 +449,7 @@ def _connect(address: str | None) -> bool:
 
 
 def describe_loss(error: Exception) -> str:
-    """Say why Ray gave a task up; `error` has a `cause` if its code raised it.
+    """Return why Ray gave up a task; `error` has a `cause` if its code raised it.
 
     Raises a UsageError that was the cause: no other node would do better.
     """

@@ -28,7 +28,7 @@ FOLDER = "baselines"
 
 @dataclass(frozen=True)
 class Baseline:
-    """What is kept of a baseline beside a copy of its run file."""
+    """The data of a baseline, beside a copy of its run file."""
 
     name: str
     run: str
@@ -86,7 +86,7 @@ def commit_of(results: Path, name: str) -> str:
 
 
 def keep_baseline(config: BaselineConfig, output: Output) -> ExitCode:
-    """Carry out one of the three `baseline` commands; returns the exit code."""
+    """Run one of the three `baseline` commands; returns the exit code."""
     actions = {"save": _save, "accept": _accept, "list": _list}
     return actions[config.action](config, output)
 

@@ -103,7 +103,7 @@ def base_commit(here: Path, config: CheckConfig) -> str:
 
 
 def open_cases_of(run: Run, timed: Sequence[Case]) -> OpenCases:
-    """Return what tells the cases that are not decided yet.
+    """Return a function that finds the cases that are not decided yet.
 
     A case that could not be built on one side is not measured at all.
     """

@@ -1,4 +1,4 @@
-"""`compare`: set two stored runs against each other."""
+"""`compare`: compare two stored runs."""
 
 import dataclasses
 import json
@@ -72,7 +72,7 @@ Changes = Mapping[str, tuple[Any, Any]]
 class Comparison:
     """How two runs may be compared: same machine or not, spreads, limits.
 
-    `changed` are the settings that are set against each other though they differ.
+    `changed` are the settings that differ and are compared all the same.
     """
 
     same_machine: bool
@@ -92,8 +92,8 @@ def compare_runs(
 ) -> Report:
     """Return the rows of every metric that both runs observed.
 
-    `across` sets cases against each other whose settings differ between the runs;
-    they are not judged. Raises NotComparableError for runs of different experiments,
+    `across` compares cases whose settings differ between the runs, without judging
+    them. Raises NotComparableError for runs of different experiments,
     UsageError for a limit of those `asked` that nothing in both runs has.
     """
     _refuse_two_experiments(base, head)
@@ -280,7 +280,7 @@ def _identities(side: Mapping[Key, Observed]) -> list[Mapping[str, Any]]:
 def _alone(
     mine: Mapping[Key, Observed], theirs: Mapping[Key, Observed]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return the identities of the cases of which the other run knows nothing."""
+    """Return the identities of the cases that the other run lacks."""
     known = {case for case, _ in theirs}
     return {
         case: observed.identity
@@ -299,7 +299,7 @@ def _alone_row(cases: Sequence[str], because: str) -> Row:
 def _row(
     case: str, metric: str, base: Observed, head: Observed, terms: Comparison
 ) -> Row:
-    """Return the row of one metric; across settings it is told and not judged."""
+    """Return the row of one metric; across settings it is shown and not judged."""
     if base.measure.exact:
         before, after = base.values[0], head.values[0]
         limited = _limited_as(case, metric, base.measure)
@@ -408,8 +408,8 @@ def ratio_between(
 ) -> Interval:
     """Return the ratio of two times, its interval widened by the process spread.
 
-    The intervals of the visits only know what happened within a process; what
-    differs from one process to the next is added to them in quadrature.
+    The visits' intervals cover only variation within a process; the variation between
+    processes is added in quadrature.
     """
     before, after = time_interval(base), time_interval(head)
     ratio, fewest = after.estimate / before.estimate, min(len(base), len(head))
@@ -493,10 +493,10 @@ def _pair(pair: Mapping[str, object]) -> str:
 
 
 def run_compare(config: CompareConfig, output: Output) -> ExitCode:
-    """Compare, show, and return the exit code.
+    """Compare, print, and return the exit code.
 
     Raises UsageError for an unknown run and NotComparableError for two that have
-    nothing to do with each other.
+    nothing in common.
     """
     check_exports(config, output)
     base, head = (named_run(config.results, name, output) for name in config.runs)
@@ -518,7 +518,7 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
 
 
 def named_run(results: Path, name: str, output: Output) -> Run:
-    """Return the baseline or run of that name; a partial one is warned of."""
+    """Return the baseline or run of that name; warn about a partial one."""
     place = run_file_of(results, name)
     found = place if exists(results, name) else find_run(results, name)
     run = checked_run(found, records_of)

@@ -11,7 +11,7 @@ from resnet_bench.statistics.intervals import Interval
 
 
 class Verdict(StrEnum):
-    """What a row of a check says."""
+    """The verdict of a row."""
 
     REGRESSION = "regression"
     IMPROVEMENT = "improvement"
@@ -89,7 +89,7 @@ LOOKS, LOOKS_OF_MANY = (12, 16, 20), (12, 16, 20, 24)
 
 
 def looks_of(cases: int) -> tuple[int, ...]:
-    """Return after how many pairs a check looks that is not told otherwise."""
+    """Return the default numbers of pairs after which a check looks."""
     return LOOKS if cases <= FEW_CASES else LOOKS_OF_MANY
 
 
@@ -99,7 +99,7 @@ def most_pairs(cases: int) -> int:
 
 
 def first_look(cases: int) -> int:
-    """Return the pairs before which no case can be told to be slower.
+    """Return the fewest pairs that can show a case to be slower.
 
     The least probability of a signed-rank test of n pairs is 2**-n; it has to reach
     one case's share of one look's share of the false alarms.
@@ -333,7 +333,7 @@ def pairs_needed(
 ) -> int | None:
     """Return the pairs that find a slowdown in 95 of 100 checks.
 
-    At least those of the first look; None when 1,000 pairs would not do.
+    At least those of the first look; None when 1,000 pairs are not enough.
     """
     return next(
         (

@@ -1,4 +1,4 @@
-"""Measuring for `check` and `noise`: what is exact first, then seeds, then pairs."""
+"""Measuring for `check` and `noise`: exact quantities first, then seeds, then pairs."""
 
 import contextlib
 import math
@@ -138,7 +138,7 @@ class Budget:
     began: float
 
     def allows(self, seconds: float) -> bool:
-        """Whether so much more would still end in time."""
+        """Whether that many more seconds still fit into the budget."""
         return self.clock() - self.began + seconds <= self.seconds
 
 
@@ -170,7 +170,7 @@ def measure_pairs(
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a command measures: two trees, with what, for how long, by which rules.
+    """What a command measures: two trees, the options, the budget and the rules.
 
     `open_cases` gets the run, with all that needs no timing, and the timed cases; what
     it returns tells which of them the next pair must measure.
@@ -201,7 +201,7 @@ class Measurement:
 
     @property
     def launches(self) -> Launches:
-        """What starts a worker of each side.
+        """How to start a worker of each side.
 
         A single answer may take as long as the whole check, and a minute.
         """
@@ -250,7 +250,7 @@ def measured(wanted: Measurement, output: Output) -> Run:
     """Measure, or the rest of an interrupted run; return the run.
 
     Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and Terminated
-    after the run file was closed and the way to go on was said.
+    after the run file was closed and the command to resume was printed.
     """
     launches = wanted.launches
     with contextlib.ExitStack() as questions:
@@ -277,7 +277,7 @@ def measured(wanted: Measurement, output: Output) -> Run:
 
 
 def collect_environment() -> dict[str, Any]:
-    """Return what the machine is, read in a child process, which imports PyTorch."""
+    """Return the environment, read in a child process, which imports PyTorch."""
     executor = make_executor("processes")
     try:
         return executor.call(machine_environment)
@@ -286,13 +286,13 @@ def collect_environment() -> dict[str, Any]:
 
 
 def command_of(argv: Sequence[str]) -> str:
-    """Return the command that was given, without what it said of resuming."""
+    """Return the command line without its resume options."""
     command = shlex.join(["resnet-bench", *argv])
     return re.sub(r" --resume(=\S+| [^-\s]\S*)?", "", command)
 
 
 def _opened(wanted: Measurement, beginning: Beginning) -> Recorder:
-    """Start the run file, or go on with the one that is to be resumed."""
+    """Start the run file, or reopen the one to be resumed."""
     results, resumed = wanted.config.results, wanted.config.resume
     if resumed is None:
         return start(beginning, results, sys.argv[1:])
@@ -318,7 +318,7 @@ def _cases_of(config: SubjectConfig, asked: Interview) -> tuple[Case, ...]:
 def _refuse_unknown_thresholds(
     thresholds: Sequence[str], grid: Grid, asked: Interview
 ) -> None:
-    """Raise UsageError for a limit that would do nothing.
+    """Raise UsageError for a limit without effect.
 
     Neither tree has its case, or no check measures what it is for.
     """
@@ -425,7 +425,7 @@ SHARE_OF_LATER = {1: 1 / 3, 2: 0.9}
 
 
 def _refuse_a_short(budget: Budget, first: int, missing: int, seconds: float) -> None:
-    """Raise UsageError where the rest to the first look would not end in time."""
+    """Raise UsageError if the first look cannot be reached in time."""
     if missing > 0 and not budget.allows(missing * seconds):
         needed = budget.clock() - budget.began + missing * seconds
         raise UsageError.for_option(

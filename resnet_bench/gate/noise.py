@@ -69,7 +69,7 @@ def run_noise(config: NoiseConfig, output: Output) -> ExitCode:
 
 
 def all_cases(run: Run, timed: Sequence[Case]) -> OpenCases:
-    """Return what tells the cases to measure: all, since nothing is decided."""
+    """Return a function that names the cases to measure: all of them."""
     return lambda pairs: timed
 
 

@@ -178,7 +178,7 @@ def _rows(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
 
 
 def _rows_of_a_check(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
-    """Yield what a check saw of its working tree, which it stands for."""
+    """Yield what a check observed of its working tree."""
     for row in run.rows(PairTiming):
         if row["case"] != CONTROL.text:
             yield PairTiming, {**row, "base_seconds": None}
@@ -191,7 +191,7 @@ def _rows_of_a_check(run: Run) -> Iterator[tuple[type[Record], dict[str, Any]]]:
 def identity_of(
     record_class: type[Record], row: Mapping[str, Any], run: Run, *, several: bool
 ) -> dict[str, Any]:
-    """Return what tells a row from the others, its seed apart.
+    """Return what identifies a row, apart from its seed.
 
     That is the cell's parameters, but for those that name another cell; and the
     record's own plain fields where a cell has `several` of its kind that are not
@@ -226,7 +226,7 @@ def _without_seed(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def labels_of(identities: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return a short name for each identity: only what tells them apart.
+    """Return a short name for each identity: only what differs.
 
     Keyed by the identity as JSON.
     """

@@ -100,7 +100,7 @@ def _exact(better: Better) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ExactMetrics(Record):
-    """What a case is made of, on one side; `problem` says why it is unknown."""
+    """A case's exact quantities on one side; `problem` says why they are unknown."""
 
     case: str
     side: str
@@ -231,7 +231,7 @@ Versions = Mapping[Side, Mapping[str, str | None]]
 
 
 def versions_of(run: Run) -> Versions:
-    """Return what each side's Python computes with; nothing if it is the same one."""
+    """Return each side's library versions; empty if both use the same Python."""
     trees = run.header["trees"]
     found = {side: trees[side].get("versions") for side in SIDES}
     return {side: versions for side, versions in found.items() if versions}

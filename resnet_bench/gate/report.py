@@ -1,4 +1,4 @@
-"""Giving a report to whoever asked: a person, a file, a workflow's log and summary."""
+"""Reports for people, files, and a workflow's log and summary."""
 
 import os
 from collections import Counter
@@ -30,7 +30,7 @@ from resnet_bench.statistics.intervals import Interval
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The rows of a check or comparison, and what is to be known besides.
+    """The rows of a check or comparison, and what else the reader must know.
 
     `facts` go into the JSON object; `notices` are sentences for people; `note` says
     how the intervals were made, `counted` what the samples of a time are. With
@@ -49,7 +49,7 @@ class Report:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command ends with: the worst that any row asks for."""
+        """The exit code: the worst of all rows."""
         if self.too_few:
             return self.strict_exit_code
         return worst([row.exit_code for row in self.rows])
@@ -97,13 +97,13 @@ def _explanation(row: Row) -> str:
 
 
 def refusal(command: str, error: ResnetBenchError) -> Report:
-    """Return the report of a check that could not even begin to compare."""
+    """Return the report of a check that could not compare anything."""
     row = Row("subject", "interface", Verdict.NOT_COMPARABLE, str(error))
     return Report(command=command, rows=[row])
 
 
 def shown_of(report: Report, *, explain: bool = False) -> Shown:
-    """Return what a report shows; to `explain` is to give every row's rule."""
+    """Return what a report shows; `explain` adds every row's rule."""
     sentences = report.explanations if explain else report.troubles
     return Shown(
         json=report.json,
@@ -126,7 +126,7 @@ def tables_of(report: Report) -> list[Table]:
 
 
 def versions_table(versions: Versions) -> list[Table]:
-    """Return one table of what two environments compute with, or none."""
+    """Return one table of two environments' libraries, or none."""
     names = dict.fromkeys(name for side in versions.values() for name in side)
     rows = [
         {"library": name, **{side: found.get(name) for side, found in versions.items()}}

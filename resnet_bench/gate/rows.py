@@ -55,7 +55,7 @@ class Row:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the row alone would make the command end with."""
+        """The exit code that this row alone would give."""
         return EXIT_CODES.get(self.verdict, ExitCode.OK)
 
     @property
@@ -122,7 +122,7 @@ def exact_rows(
 ) -> list[Row]:
     """Return a row per case and quantity, from the records of both sides.
 
-    What `two_environments` make of the same code is told and judged only by a limit.
+    Differences between `two_environments` are shown, and judged only by a limit.
     """
     judge = told_verdict if two_environments else exact_verdict
     cases = dict.fromkeys(row["case"] for row in records)
@@ -316,7 +316,7 @@ class Timings:
 
 
 def timings_of(run: Run, pairs: Pairs) -> Timings:
-    """Return pairs with what the run's header says they are judged by."""
+    """Return pairs with the rules and plan in the run's header."""
     thresholds = run.header["thresholds"]
     rules = {
         case.text: TimingRule(**settings_for(case.name, case.method, thresholds))
@@ -342,7 +342,7 @@ def check_rows(run: Run, timings: Timings) -> list[Row]:
 
 
 def not_measured(case: str, trials: Sequence[Mapping[str, Any]]) -> Row:
-    """Return the row of a timed case without a pair, with what stood in its way."""
+    """Return the row of a timed case without a pair, with the reason."""
     problems = problems_of([row for row in trials if row["case"] == case])
     return Row(case, SECONDS, *problem_verdict(problems), unit="s")
 

@@ -1,4 +1,4 @@
-"""What `check`, `compare`, `noise` and `baseline` can be asked."""
+"""The options of `check`, `compare`, `noise` and `baseline`."""
 
 import json
 import re
@@ -26,7 +26,7 @@ METHODS = ("forward", "step", "exact", "accuracy")
 
 @dataclass(frozen=True, order=True)
 class Case:
-    """The name that the subject's function gets, and what is measured of it."""
+    """The name given to the subject's function, and what is measured."""
 
     name: str
     method: str
@@ -139,7 +139,7 @@ class Threshold:
 
     @property
     def narrowness(self) -> tuple[bool, bool]:
-        """What decides between limits that apply: the larger one does."""
+        """The precedence among limits that apply: the largest wins."""
         return self.case != ANY_CASE, self.what not in (None, "exact")
 
 
@@ -162,7 +162,7 @@ def parse_threshold(text: str) -> Threshold:
 
 
 def _settings(what: str, sign: str, limit: str) -> dict[str, float]:
-    """Return what a limit changes; nothing where it has no meaning."""
+    """Return the fields that a limit changes; empty if it is meaningless."""
     if sign + limit == "=any":
         return {"gate": 0.0} if what in (*EXACT, "exact") else {}
     found = LIMIT.fullmatch(limit)
@@ -524,7 +524,7 @@ class BaselineConfig(ResultsOptions):
 
     @property
     def action(self) -> str:
-        """What is to be done."""
+        """The action."""
         return self.request[0] if self.request else ""
 
     @property

@@ -1,4 +1,4 @@
-"""How much processes that run the same differ on a machine, by what was stored."""
+"""The spread between identical processes on a machine, from stored runs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -45,7 +45,7 @@ class Spreads:
 
     @property
     def note(self) -> str:
-        """How far the intervals were widened, and how that is known."""
+        """How far the intervals were widened, and the source."""
         times = f"widened by the {self.times:.1%} between two processes ({self.source})"
         if self.memory is None:
             return times
@@ -53,7 +53,7 @@ class Spreads:
 
 
 def spreads_of(results: Path, base: Run, head: Run) -> Spreads:
-    """Return what is known of the head run's machine.
+    """Return the spreads of the head run's machine.
 
     Times: what `noise` measured, else the differences between stored runs of equal
     settings without the head's own, else 15 %.

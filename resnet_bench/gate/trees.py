@@ -1,4 +1,4 @@
-"""The two trees that a check sets against each other."""
+"""The two trees that a check compares."""
 
 import contextlib
 import hashlib
@@ -34,7 +34,7 @@ FOREIGN = re.compile(
 
 
 class GitError(UsageError):
-    """What git refused, in one line."""
+    """Git's error, in one line."""
 
 
 def git(folder: Path, *arguments: str, **variables: str) -> str:
@@ -63,7 +63,7 @@ def git(folder: Path, *arguments: str, **variables: str) -> str:
 
 
 def _reason(command: str, message: str) -> str:
-    """Return in one line why git refused, with the remedy where there is one."""
+    """Return git's error in one line, with the remedy if there is one."""
     if NO_REPOSITORY in message:
         return (
             "the current folder is not in a git repository: expected the project's, "

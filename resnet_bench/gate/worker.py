@@ -65,7 +65,7 @@ class Worker:
         self.object: Any = None
 
     def open(self, other: str | None = None) -> dict[str, Any]:
-        """Import the subject's module and say what it offers.
+        """Import the subject's module and return what it offers.
 
         `borrowed` names a module that came from the `other` tree.
         """
@@ -144,7 +144,7 @@ class Worker:
         return {"seconds": statistics.median(seconds[1:])}
 
     def exact(self, name: str) -> dict[str, Any]:
-        """Count what a fresh object of the case is made of and does."""
+        """Count parameters and operations of a fresh object of the case."""
         # Imported late: it takes longer to load than a leg takes to run.
         from torch.utils.flop_counter import FlopCounterMode
 

@@ -50,7 +50,7 @@ class WorkerError(ResnetBenchError):
 
 
 class SilentWorkerError(ResnetBenchError):
-    """A worker that did not answer in time: it hangs, and would hang again."""
+    """A worker that did not answer in time and would hang again."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ class Launch:
 
     @property
     def place(self) -> str:
-        """What errors call the place that the worker measures."""
+        """The name in errors of the place that the worker measures."""
         return f"environment {self.python}" if self.python else "tree"
 
     @property
     def arguments(self) -> list[str]:
-        """The arguments of the worker's program, the socket's number apart."""
+        """The arguments of the worker's program, without the socket's number."""
         return [str(self.tree), self.subject, str(self.threads), str(self.seed)]
 
 
@@ -93,7 +93,7 @@ Start = Callable[[Launch, socket.socket, IO[str]], End]
 
 
 def spawn(launch: Launch, end: socket.socket, log: IO[str]) -> End:
-    """Start a worker's program anew, at `end` of its socket."""
+    """Start a worker's program in a new process, at `end` of its socket."""
     program = [launch.python or sys.executable, "-P", WORKER]
     process = _run(program, end, launch.arguments, log, launch.threads)
     return functools.partial(_ended, process)
@@ -143,7 +143,7 @@ class Process:
         self.close()
 
     def close(self) -> None:
-        """End the process and give back what it held."""
+        """End the process and free its resources."""
         self._closing.close()
 
     def last_words(self) -> str | None:
@@ -250,7 +250,7 @@ class Nursery(Process):
     def ask(self, request: object, files: Sequence[int] = ()) -> int:
         """Send a request, with open files, and return the number it is answered by.
 
-        Raises WorkerError when the nursery is gone.
+        Raises WorkerError when the nursery died.
         """
         try:
             message = json.dumps(request).encode()
@@ -375,7 +375,7 @@ LACKING = ("ModuleNotFoundError", "ImportError", "FileNotFoundError")
 
 
 def _remedy(side: Side, base: Launch, error: WorkerError) -> str:
-    """Return what helps a base without what the working tree or this Python has."""
+    """Return advice for a base that lacks files or packages."""
     if side == "head" or not any(name in str(error) for name in LACKING):
         return ""
     if base.python:
@@ -419,7 +419,7 @@ def _refuse_an_unknown_case(side: Side, text: str) -> None:
 
 
 class Interview:
-    """Both sides, asked the same at once; a worker that fails is replaced."""
+    """Both sides, asked the same question at once; a failed worker is replaced."""
 
     def __init__(
         self, launches: Mapping[Side, Launch], stack: contextlib.ExitStack
@@ -474,7 +474,7 @@ class Interview:
         ]
 
     def exact_metrics(self, name: str) -> list[ExactMetrics]:
-        """Return what a case is made of on each side."""
+        """Return a case's exact quantities on each side."""
         found = self.ask("exact", name=name)
         return [ExactMetrics(case=name, side=side, **found[side]) for side in SIDES]
 

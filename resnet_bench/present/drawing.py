@@ -50,7 +50,7 @@ _REFERENCE = re.compile(r'(?:href="|url\()#([^")]+)')
 
 
 def _lay_out(drawn: Figure) -> None:
-    """Give everything its place, once: matplotlib would do it at each of four draws."""
+    """Lay the figure out once: matplotlib would do it at each of four draws."""
     engine = drawn.get_layout_engine()
     if engine is not None and drawn.axes:
         engine.execute(drawn)
@@ -144,7 +144,7 @@ def png_bytes(drawn: Figure) -> bytes:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as SVG, and what a page says of it."""
+    """A figure as SVG, and its description for a page."""
 
     name: str
     #: The first line of the figure's title.

@@ -43,7 +43,7 @@ def conclude(shown: Shown, options: ExportOptions, output: Output) -> None:
 
 
 def _on_one_screen(shown: Shown) -> Shown:
-    """Return a result without details, and without what its headline says already."""
+    """Return a result without details and what its headline already says."""
     said = {*shown.headline, *shown.notices}
     left = MAXIMUM_NOTES
     tables = []

@@ -1,4 +1,4 @@
-"""What a run shows: the one shape that every view returns."""
+"""What a run shows: the type that every view returns."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shown:
-    """A run as people and programs see it, made once.
+    """A run as people and programs see it, computed once.
 
     `json` is in SI units; the most important table comes first; `notices` are what a
     reader must know before believing the tables, `conclusion` what follows from them;

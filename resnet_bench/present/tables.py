@@ -71,7 +71,7 @@ SCALES: dict[str, tuple[Scale, ...]] = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table as data, with what is shown at 80 columns and what stands below it.
+    """A table as data, with its columns at 80 characters and its notes.
 
     `frame` is in SI units; `narrow` names at most eight of its columns; `headers`
     overrides the words of a column (not its unit); `page` names the columns that the

@@ -1,1 +1,1 @@
-"""What is said across runs: the page, lists, recommendations, the doctor."""
+"""Views of several runs: the page, lists, recommendations, the doctor."""

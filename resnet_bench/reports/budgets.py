@@ -47,7 +47,7 @@ class Accuracy:
 
     @property
     def origin(self) -> str:
-        """In words whose figure it is."""
+        """Whose figure it is, in words."""
         if self.published:
             return f"ImageNet top-1 of torchvision's {self.weights}, not measured here"
         return f"measured here: {self.weights}"
@@ -136,7 +136,7 @@ class Budget:
 
     @property
     def words(self) -> str:
-        """What the budget asks for, as a person gave it."""
+        """The budget as the user gave it."""
         if self.per_image:
             rate = f"{1 / self.seconds:g} images per second"
             return f"{VERBS[self.goal]} at least {rate}, {self.batch_size} at a time"
@@ -221,12 +221,12 @@ class Candidate:
         return self.expected.chance(budget_seconds / (self.slowest_tenth or 1.0))
 
     def certainty(self, budget_seconds: float) -> str:
-        """Return in a word how sure the budget is kept; few visits are never sure."""
+        """Return how likely the budget is kept; few visits are never sure."""
         word = certainty(self.chance(budget_seconds))
         return word if self.pool.bounded or word == UNLIKELY else "borderline"
 
     def known_chance(self, budget_seconds: float) -> float | None:
-        """Return the chance, None where too few visits tell of none."""
+        """Return the chance; None with too few visits."""
         return self.chance(budget_seconds) if self.pool.bounded else None
 
     def columns(self, name: str, seconds: Interval) -> dict[str, Any]:
@@ -244,7 +244,7 @@ class Candidate:
 
 
 def certainty(chance: float) -> str:
-    """Return in a word how sure a budget is kept."""
+    """Return in one word how likely a budget is kept."""
     return next((word for word, at in CERTAINTIES.items() if chance >= at), UNLIKELY)
 
 
@@ -341,7 +341,7 @@ RULE_NOTE = (
 
 
 def judged_on(found: Sequence[Candidate]) -> str:
-    """Return which time of a call a budget is held against."""
+    """Return which time of a call is compared with a budget."""
     known = [each.title for each in found if each.slowest_tenth]
     if not known:
         return "A call is judged on its usual time: too few visits for p90."

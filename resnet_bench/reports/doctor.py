@@ -75,7 +75,7 @@ def _gpus(environment: Mapping[str, Any]) -> Iterator[str]:
 
 
 def gibibytes(count: float | None) -> str:
-    """Return a number of bytes as GiB, for people."""
+    """Return a number of bytes in GiB, as text."""
     return UNKNOWN if count is None else f"{count / GIBIBYTE:.1f} GiB"
 
 

@@ -104,7 +104,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Pool:
-    """What counts of one setting, the newest run first; never empty.
+    """The rows that count for one setting, the newest run first; never empty.
 
     `newer` is how many runs of the setting are newer than these and do not count.
     """
@@ -184,7 +184,7 @@ def _setting(row: Row) -> tuple[Any, ...]:
 
 
 def _pool(timed: Sequence[Timed]) -> Pool:
-    """Return what counts of a setting's times, the newest first: the newest software's.
+    """Return the times that count for a setting, the newest software's, newest first.
 
     Those disturbed or without bounds count only where there are no others.
     """
@@ -240,7 +240,7 @@ def spread_between(pools: Sequence[Pool], pair_spread: float | None) -> Spread:
 
     `pair_spread` is the standard deviation of the log-ratio of two processes that
     `noise` measured, None where it never ran; a process has half of its variance.
-    Pools without bounds tell nothing.
+    Pools without bounds are not used.
     """
     told = [pool for pool in pools if pool.bounded]
     repeats = sum(len(pool.timed) - 1 for pool in told)

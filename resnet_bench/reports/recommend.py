@@ -37,7 +37,7 @@ from resnet_bench.store.checking import OddContentError
 
 @dataclass(frozen=True)
 class Machine:
-    """What is asked about: a machine by its key, and one of its devices.
+    """The machine, by its key, and device that are asked about.
 
     `day` (as `2026-11-27`, UTC) and `commit` are those of the question.
     """
@@ -308,7 +308,7 @@ _CALLED = {"infer": "inference", "train": "training step"}
 
 
 def measurement(question: Question, machine: Machine, image_size: int) -> list[str]:
-    """Return the words of the command that measures what the question needs."""
+    """Return the command that measures what the question needs."""
     budget = question.budget
     words = ["speed", "--variants", "all", "--device", machine.device]
     words += ["--batch-size", str(budget.batch_size), "--mode", budget.goal]

@@ -55,7 +55,7 @@ def _texts(view: ShownRun) -> dict[str, str]:
 
 
 def markdown_page(view: ShownRun) -> str:
-    """Return what must be known of a run, and its tables, as one Markdown page."""
+    """Return a run's notices and tables as one Markdown page."""
     run, shown = view.run, view.shown
     head = f"## {run.experiment}: `{run.id}`{view.status_mark}\n"
     notices = [f"- {escaped(notice)}" for notice in shown.sentences]
@@ -86,7 +86,7 @@ NARROW = ("run", "when", "status", "cells", "command")
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A stored run in one line; of a damaged one little is known."""
+    """A stored run in one line; most fields of a damaged one are unknown."""
 
     run: str
     experiment: str
@@ -259,7 +259,7 @@ def newest_of_each(views: Sequence[ShownRun]) -> list[ShownRun]:
 
 
 def question(run: Run) -> tuple[str, ...]:
-    """Return what a run asked, apart from how long and how often it measured."""
+    """Return a run's settings, without how long and how often it measured."""
     effort = {"precision", "budget", "seed", "seeds", "threads"}
     asked = sorted(run.config.items())
     return tuple(f"{name}={value}" for name, value in asked if name not in effort)

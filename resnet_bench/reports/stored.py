@@ -63,7 +63,7 @@ class ShownRun:
 
     @property
     def others(self) -> "OtherStoredRuns":
-        """What the runs beside it say of its machine."""
+        """What the runs beside it say about its machine."""
         beside = self.beside or StoredRuns(self.run.folder.parent.parent)
         return OtherStoredRuns(self.run, self.device, beside)
 
@@ -79,12 +79,12 @@ class ShownRun:
 
     @property
     def command(self) -> str:
-        """The command line that made the run, as far as it is stored."""
+        """The command line of the run, as far as it is stored."""
         return self.run.command
 
     @property
     def status_mark(self) -> str:
-        """What stands behind the name of a run that is not complete."""
+        """The mark after the name of a run that is not complete."""
         status = self.run.status
         return "" if status == "complete" else f" ({status})"
 
@@ -130,7 +130,7 @@ class ShownRun:
 
 
 class OtherStoredRuns(OtherRuns):
-    """What the runs that lie beside a run say of its machine."""
+    """What a run's neighbours in the folder say about its machine."""
 
     def __init__(self, run: Run, device: str, stored: StoredRuns) -> None:
         self._machine_key = run.machine_key

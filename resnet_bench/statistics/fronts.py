@@ -1,4 +1,4 @@
-"""Which of several choices are worth their cost: those that nothing cheaper equals."""
+"""The choices that are worth their cost: nothing cheaper equals them."""
 
 import math
 from collections.abc import Callable, Iterable

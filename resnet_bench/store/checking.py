@@ -1,4 +1,4 @@
-"""Checks what a run file holds against the classes that its records are made of.
+"""Checks the content of a run file against the classes of its records.
 
 A checksum only tells that a line is as somebody wrote it. What stands in it may still
 be missing, of another type, or a time that cannot be.
@@ -34,7 +34,7 @@ ODD_CONTENT = (
 
 
 class OddContentError(InputOutputError):
-    """A run, in `folder`, whose content no check foresaw."""
+    """A run, in `folder`, with content that no check foresaw."""
 
     def __init__(self, folder: Path, cause: BaseException, done: str) -> None:
         super().__init__(f"{folder}: cannot be {done} ({_in_short(cause)})")
@@ -76,7 +76,7 @@ def check_records(run: Run, classes: Sequence[type[Record]]) -> None:
 
 @contextlib.contextmanager
 def naming(run: Run, done: str = "shown") -> Iterator[None]:
-    """Turn what odd content raises in the block into an OddContentError.
+    """Turn errors that odd content raises in the block into an OddContentError.
 
     `done` says in its message what the run cannot be.
     """
@@ -145,7 +145,7 @@ PLAIN: dict[Any, Fits] = {
 
 
 def _row(each: Sequence[Fits]) -> Fits:
-    """Return what tells whether a list has as many values, each of its own type."""
+    """Return a test whether a list has that many values, each of its own type."""
     return lambda value: (
         isinstance(value, (list, tuple))
         and len(value) == len(each)
@@ -154,7 +154,7 @@ def _row(each: Sequence[Fits]) -> Fits:
 
 
 def _fitting(hint: Any) -> Fits:
-    """Return what tells whether a value read from JSON is of a type."""
+    """Return a test whether a value read from JSON is of a type."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         choices = [_fitting(each) for each in inner]

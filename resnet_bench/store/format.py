@@ -25,7 +25,7 @@ class DamagedLineError(ValueError):
 
 
 class ExcessiveLineError(DamagedLineError):
-    """A line beyond what is ever written: no crash leaves it."""
+    """A line larger than any that is written: no crash leaves it."""
 
 
 def encode(content: Mapping[str, Any], number: int) -> bytes:

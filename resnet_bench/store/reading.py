@@ -42,7 +42,7 @@ class CellEnd:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its file tells it.
+    """A run as read from its file.
 
     `records` holds the committed records only, each with its "type", "cell" and
     "attempt". `status` is "complete" or "partial"; `problems` are sentences about
@@ -81,7 +81,7 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The command line that made the run, as far as it is stored."""
+        """The command line of the run, as far as it is stored."""
         return " ".join(["resnet-bench", *map(str, self.header.get("argv") or [])])
 
     @property
@@ -149,7 +149,7 @@ def run_file(folder: Path) -> Path:
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a run file, unpacked.
 
-    Raises InputOutputError, also for what is no file, or larger than any run.
+    Raises InputOutputError, also if it is not a file or larger than any run.
     """
     try:
         # A pipe would be waited for, a device read for ever.

@@ -22,7 +22,7 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
-    """What the first line of a run file says, but for its id and argv.
+    """The first line of a run file, without its id and argv.
 
     A run is gone on with only by one that begins alike: the same experiment, cells,
     contents and versions of its `trees`, config but for the options in
@@ -62,7 +62,7 @@ class Beginning:
 class Recorder:
     """An open run file and what it holds; use as a context manager.
 
-    Leaving the block ends the run file as what became of the block, and closes it.
+    Leaving the block records how it ended and closes the run file.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Recorder:
             self.close()
 
     def close(self) -> None:
-        """Give the run file and its lock back, without an end line."""
+        """Close the run file and release its lock, without an end line."""
         self._writer.close()
 
     def _end(self, error: BaseException | None) -> None:
@@ -140,7 +140,7 @@ class Recorder:
         return assemble(self.folder, self._lines, committed_only=False)
 
     def how_to_go_on(self, command: str) -> str:
-        """Return a sentence for who stopped `command`."""
+        """Return the sentence shown after `command` was interrupted."""
         return (
             "Interrupted; finished cells are saved. Resume with: "
             f"{command} --resume {self.folder.name}"
@@ -160,7 +160,7 @@ def start(beginning: Beginning, results: Path, argv: Sequence[str]) -> Recorder:
 
 
 def go_on(beginning: Beginning, folder: Path) -> Recorder:
-    """Go on with a run.
+    """Resume a run.
 
     Raises UsageError when it began otherwise or another process writes it.
     """

@@ -47,7 +47,7 @@ class RunWriter:
         self.close()
 
     def close(self) -> None:
-        """Give the file and its lock back."""
+        """Close the file and release its lock."""
         os.close(self._descriptor)
 
     def append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
@@ -81,7 +81,7 @@ class RunWriter:
             raise InputOutputError(f"{path} was moved or deleted during the run")
 
     def _take_back(self, size: int) -> None:
-        """Remove what was written of a line: a later one must not join it."""
+        """Remove a partly written line: a later one must not join it."""
         try:
             os.ftruncate(self._descriptor, size)
         except OSError:
@@ -99,12 +99,12 @@ class RunWriter:
     def resume(
         self, environment: Mapping[str, Any], nodes: Mapping[str, Any] | None = None
     ) -> None:
-        """Note that the run goes on, and where."""
+        """Record that the run was resumed, and where."""
         line = {"kind": "resume", "environment": environment}
         self.append({**line, **({"nodes": nodes} if nodes else {})}, durable=True)
 
     def end(self, status: str, **details: object) -> None:
-        """Close the account of this session: "complete" or why it is partial."""
+        """Record how this session ended: "complete" or why it is partial."""
         self.append({"kind": "end", "status": status, **details}, durable=True)
 
 
@@ -146,14 +146,14 @@ def create_run(folder: Path, header: Mapping[str, Any]) -> RunWriter:
 
 
 def _clear_away(unfinished: Path) -> None:
-    """Leave nothing of a run that could not even begin."""
+    """Remove what a run that could not begin has written."""
     with contextlib.suppress(OSError):
         unfinished.unlink()
         unfinished.parent.rmdir()
 
 
 def _sync_folders(folder: Path) -> None:
-    """Make the new names survive a power cut, where the file system can."""
+    """Flush the new names to the disk, where the file system can."""
     for place in (folder, folder.parent):
         descriptor = os.open(place, os.O_RDONLY)
         try:
@@ -195,7 +195,7 @@ def reopen_run(folder: Path) -> tuple[RunWriter, Run]:
 
 
 def _refuse_an_old(header: Mapping[str, Any], folder: Path) -> None:
-    """Lines of two schemas in one file could not be told apart."""
+    """Refuse a run of an older schema: its lines would be mixed with new ones."""
     version = header.get("schema_version")
     if isinstance(version, int) and version < SCHEMA_VERSION:
         raise UsageError(
