@@ -119,7 +119,7 @@ def _quota(level: Path) -> float | None:
 def read_text(path: Path) -> str | None:
     """Return the stripped text of a small system file, None where it is not readable.
 
-    An empty file is as good as none.
+    An empty file counts as none.
     """
     try:
         return path.read_text(errors="replace").strip() or None

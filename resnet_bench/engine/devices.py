@@ -87,7 +87,7 @@ class Device:
 
     @property
     def device_clock(self) -> Callable[[float], Clock] | None:
-        """What makes a clock of the device's own time; None on the CPU."""
+        """The maker of a clock of the device's own time; None on the CPU."""
         if not self.is_cuda:
             return None
         return lambda head_start: EventClock(head_start, self.cuda)
@@ -127,7 +127,7 @@ class Observed:
 
 
 def for_training(name: str) -> Device:
-    """Return the device of that name, current and without TF32.
+    """Return the device of that name, made current, without TF32.
 
     Raises UsageError for a device that is not there.
     """
@@ -197,7 +197,7 @@ def check_dtype(device: Device, name: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error is about memory that could not be had."""
+    """Return whether an error says that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(text in str(error) for text in OUT_OF_MEMORY_MESSAGES)

@@ -1,4 +1,4 @@
-"""Folders of images as people have them: which files show which class.
+"""Folders of images: which files show which class.
 
 Only names are read here, no pixels, and torch is not imported.
 """
@@ -63,7 +63,7 @@ class ClassFolders:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A person's images: training half and test half.
+    """A user's images: training half and test half.
 
     `test` is None where the folder is not divided and a share is to be held out.
     """

@@ -273,7 +273,7 @@ def _row(line: str) -> dict[str, Any]:
 
 
 def _known(text: str | None) -> str | None:
-    """Return None for what the driver will not tell, such as `[N/A]`."""
+    """Return None for what the driver does not report, such as `[N/A]`."""
     return text.strip() if text and not text.startswith("[") else None
 
 

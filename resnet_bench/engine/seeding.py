@@ -1,4 +1,4 @@
-"""Randomness from a seed and a purpose alone, and a process that repeats its bits."""
+"""Random numbers that depend on seed and purpose only, and deterministic computing."""
 
 import ctypes
 import hashlib

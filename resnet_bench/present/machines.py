@@ -112,7 +112,7 @@ ENVIRONMENT: dict[str, tuple[str, ...]] = {
 
 
 def environment_row(run: Run) -> dict[str, Any]:
-    """Return a run's environment as columns; None where unknown."""
+    """Return what is known of a run's environment; None where unknown."""
     found = {name: _found(run.environment, path) for name, path in ENVIRONMENT.items()}
     gpus = found["gpu"] if isinstance(found["gpu"], list) else []
     names = ", ".join(str(gpu.get("name")) for gpu in gpus) or None

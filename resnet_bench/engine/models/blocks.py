@@ -1,4 +1,4 @@
-"""Looks into a network: its blocks and layers, and copies deepened by further blocks.
+"""A network's blocks and layers, and copies deepened by further blocks.
 
 Reads the CIFAR family and torchvision's ResNets alike.
 """
@@ -139,7 +139,7 @@ def head_of(model: nn.Module) -> Piece:
 
 
 def run_blocks(blocks: Sequence[nn.Module], hidden: Tensor) -> Tensor:
-    """Return what the blocks make of a hidden state, one after the other."""
+    """Return a hidden state after each block, one after the other."""
     for block in blocks:
         hidden = block(hidden)
     return hidden

@@ -1,4 +1,4 @@
-"""What the networks can be asked to be: stems of a ResNet, designs of a CIFAR network.
+"""Options of the networks: stems of a ResNet, designs of a CIFAR network.
 
 Plain data without torch; `resnets` and `cifar` build them.
 """

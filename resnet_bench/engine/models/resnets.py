@@ -1,4 +1,4 @@
-"""Networks built by name: torchvision's ResNets, plain twins, people's own models."""
+"""Networks built by name: torchvision's ResNets, plain twins, users' own models."""
 
 import contextlib
 import importlib
@@ -100,7 +100,7 @@ BUILDERS: dict[str, Callable[[int], ResNet]] = {
 
 
 def variant_builder(variant: int, shortcut: str = "residual") -> Builder:
-    """Return what builds that ResNet, torchvision's own or without its shortcuts."""
+    """Return a builder of that ResNet, torchvision's own or without shortcuts."""
     return lambda: BUILDERS[shortcut](variant)
 
 
@@ -187,7 +187,7 @@ def build_network(request: NetworkRequest, weights: Weights = RANDOM) -> ResNet:
 
 
 def model_builder(name: str) -> Builder:
-    """Return what builds a person's own model, named `package.module:function`.
+    """Return a builder of a user's own model, named `package.module:function`.
 
     Modules are found as `python -m` finds them, the working folder included.
     Raises UsageError that says which part of the name is wrong.
@@ -234,7 +234,7 @@ def _check_needs_nothing(name: str, function: Builder) -> None:
 
 @contextlib.contextmanager
 def _any_mistake(refusal: Callable[[BaseException], UsageError]) -> Iterator[None]:
-    """Refuse whatever a stranger's code raises in the block, `sys.exit` included."""
+    """Turn whatever a user's code raises into an error, `sys.exit` included."""
     try:
         yield
     except (Interrupted, Terminated):
@@ -248,7 +248,7 @@ def _wrong(name: str, accepted: str, error: BaseException) -> UsageError:
 
 
 def _cause(error: BaseException) -> str:
-    """Return an error of somebody's code in one line."""
+    """Return an error of a user's code in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_CAUSE]
 
 

@@ -1,4 +1,4 @@
-"""What every runtime is asked for, and its network as torch would call it."""
+"""The interface of every runtime, and its network as torch would call it."""
 
 import importlib
 import os
@@ -20,7 +20,7 @@ from resnet_bench.errors import UsageError
 
 @dataclass(frozen=True)
 class Terms:
-    """What a runtime is asked for.
+    """The settings given to a runtime.
 
     `threads` are those inside an operator, `device` is `cpu` or `cuda`; `streams` how
     many calls there are to be at the same time, besides one after the other. Images

@@ -1,4 +1,4 @@
-"""From a network of torch to an ONNX file, which every other runtime reads."""
+"""Exports a torch network to an ONNX file, which every other runtime reads."""
 
 import logging
 import warnings

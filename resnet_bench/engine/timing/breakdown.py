@@ -1,4 +1,4 @@
-"""A training step with its time told by part of the network, forward and backward.
+"""A training step timed by part of the network, forward and backward.
 
 The parts are timed inside of the step that they make up, with the same graph and the
 same memory; taken apart, each would hold on to what the step frees on its way.

@@ -42,7 +42,7 @@ class Condition:
 
 
 def count_stops() -> Callable[[], int]:
-    """Return what tells how often this process was stopped and went on, from now on.
+    """Return a counter of how often this process is stopped and resumed from now on.
 
     SIGSTOP or Ctrl-Z stops it: time passes, and no work is done. The kernel sends
     SIGCONT when it goes on (signal(7)). Call it in the main thread.
@@ -72,7 +72,7 @@ def waiting_seconds(root: Path = SCHEDULER_ROOT) -> float | None:
 
 @dataclass(frozen=True)
 class GpuState:
-    """What the driver says of a GPU at one moment; the clock is that of its cores."""
+    """A GPU's state at one moment; the clock is that of its cores."""
 
     clock_mhz: float | None = None
     power_watts: float | None = None
@@ -113,7 +113,7 @@ class Driver:
         return None
 
     def state(self) -> GpuState:
-        """Return what the driver tells now."""
+        """Return the GPU's state now."""
         clock = self._ask("ClockInfo", self.library.NVML_CLOCK_SM)
         milliwatts = self._ask("PowerUsage")
         memory = self._ask("MemoryInfo")

@@ -1,4 +1,4 @@
-"""How far a faster way of computing lies from float32, in numbers that people use."""
+"""How far a faster way of computing differs from float32."""
 
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,7 @@ CALIBRATION_BATCHES = 2
 
 @dataclass(frozen=True)
 class Difference:
-    """Relative error of all logits (2-norm), and the share of equal first choices."""
+    """Relative error of all logits (2-norm), and share of equal top-1 predictions."""
 
     logit_error: float
     top1_agreement: float
@@ -30,7 +30,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Reference:
-    """Batches (N, 3, H, W) and what the model says to them in float32 on the CPU.
+    """Batches (N, 3, H, W) and the model's logits for them in float32 on the CPU.
 
     `logits` has a line per image. No batch holds more than IMAGES images.
     """

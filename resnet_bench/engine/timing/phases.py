@@ -236,7 +236,7 @@ class Inference:
             self.model(self.batch.images)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Return what the model says to other images, in float32 on the CPU."""
+        """Return the model's logits for other images, in float32 on the CPU."""
         setting = self.setting
         placed = images.to(setting.device.torch, setting.storage)
         set_training(self.model, False)

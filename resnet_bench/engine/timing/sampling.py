@@ -41,7 +41,7 @@ class Unit(Protocol):
 
     @property
     def block(self) -> str | None:
-        """Which throughput a row of calls tells; None for no throughput."""
+        """Which throughput a series of calls measures; None for none."""
 
     def call(self, clock: Clock) -> Sequence[float]:
         """Make one call and return the seconds of each phase."""
@@ -156,7 +156,7 @@ class Sampler:
         return visit
 
     def _lead_in(self) -> None:
-        """Make the shortest call unseen, or several on a device that clocks down."""
+        """Call the shortest unit untimed, several times if the device clocks down."""
         shortest = min(self.units, key=self._call_seconds)
         seconds = self._call_seconds(shortest)
         if self.clock.asynchronous:

@@ -1,4 +1,4 @@
-"""Calls of inference at the same time: throughput, which is no latency."""
+"""Concurrent calls of inference: throughput, not latency."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class Streams:
     count: int
 
     def images_per_second(self) -> float:
-        """Let all callers call for a while; return what they got through, summed up."""
+        """Let all callers call for a while; return their throughput, summed."""
         ready = Barrier(self.count)
         share = threads_per_stream(self.threads, self.count)
 

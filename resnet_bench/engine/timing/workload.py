@@ -1,4 +1,4 @@
-"""A model with all that timing it or measuring its memory needs, built in one place."""
+"""A model with everything needed to time it or measure its memory."""
 
 import logging
 import os

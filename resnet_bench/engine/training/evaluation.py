@@ -1,4 +1,4 @@
-"""What a network makes of a split with its weights as they are: answers and errors."""
+"""A network's predictions and errors on a split, with fixed weights."""
 
 import math
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a network gets wrong on `images` images.
+    """A network's errors on `images` images.
 
     `loss` is the mean negative log-likelihood in nats, None where not finite.
     `calibration_error_percent` is the expected calibration error in 15 equal bins,
@@ -46,12 +46,12 @@ class Evaluation:
 
     @property
     def error_percent(self) -> float:
-        """Wrong answers in percent."""
+        """Error in percent."""
         return 100 * self.errors / self.images
 
     @property
     def accuracy_percent(self) -> float:
-        """Right answers in percent."""
+        """Accuracy in percent."""
         return 100 - self.error_percent
 
 
@@ -81,7 +81,7 @@ def packed(right: Tensor) -> str:
 
 
 def judge(logits: Tensor, labels: Tensor) -> Evaluation:
-    """Hold logits (N, classes) against labels (N,); NaN counts as wrong."""
+    """Compare logits (N, classes) with labels (N,); NaN counts as wrong."""
     logits = logits.float()
     right = (logits.argmax(1) == labels) & logits.isfinite().all(1)
     loss = float(cross_entropy(logits, labels))
@@ -110,7 +110,7 @@ def _confusion(answers: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 
 def _class_mean(right: Tensor, labels: Tensor) -> float:
-    """Mean over the classes that occur of the share of right answers."""
+    """Accuracy per class, averaged over the classes that occur."""
     counts = torch.bincount(labels)
     hits = torch.bincount(labels[right], minlength=len(counts))
     present = counts > 0

@@ -93,7 +93,7 @@ class FitSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochState:
-    """How a training stands after `epoch` epochs; `seconds` leaves evaluation out."""
+    """The state of a training after `epoch` epochs; `seconds` excludes evaluation."""
 
     epoch: int
     step: int
@@ -104,7 +104,7 @@ class EpochState:
 
 @dataclass(frozen=True, kw_only=True)
 class RateChoice:
-    """The learning rate taken, and what each did on held out training images."""
+    """The chosen learning rate, and each one's result on held-out training images."""
 
     learning_rate: float
     accuracy_percent: dict[str, float]

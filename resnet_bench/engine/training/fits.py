@@ -1,4 +1,4 @@
-"""The ways a classifier for the target is made, each to the same kind of outcome.
+"""The ways to train a classifier for the target, all with the same kind of outcome.
 
 Logistic regression on pixels or on a frozen network's features, or a training by one
 of the strategies, which may start from such a regression.
@@ -59,7 +59,7 @@ LARGEST_PIXEL_SIDE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What a fit or a training came to on the test half, at its end.
+    """The result of a fit or a training on the test half, at its end.
 
     `seconds` leaves evaluation out; `images` counts images trained on, repeats
     included; `rates` is what each learning rate of a grid did on held out images;

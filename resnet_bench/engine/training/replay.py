@@ -14,7 +14,7 @@ Work = Callable[..., tuple[Tensor, ...]]
 
 
 class Replay:
-    """Does some work on tensors, from its second call on by replaying the first.
+    """Runs a function on tensors; from the second call on it replays the first.
 
     The work must not wait for the device, and it may change nothing but `changed()`:
     tensors that live on. Recording leaves these as they were; tensors that only the
@@ -31,7 +31,7 @@ class Replay:
         self.forget()
 
     def forget(self) -> None:
-        """Record anew at the next call: tensors may have been replaced."""
+        """Record again at the next call: tensors may have been replaced."""
         self._graph: Any = None
         self._inputs: list[Tensor] = []
         self._outputs: tuple[Tensor, ...] = ()
@@ -69,7 +69,7 @@ class Replay:
 def leave_as_it_was(
     work: Callable[[], object], changed: Callable[[], Sequence[Tensor]]
 ) -> None:
-    """Do the work and put back what it changed; what it brought forth becomes 0."""
+    """Do the work and restore what it changed; tensors that it created become 0."""
     before = [(each, each.detach().clone()) for each in changed()]
     with torch.enable_grad():
         work()

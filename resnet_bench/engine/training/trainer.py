@@ -153,7 +153,7 @@ class ParameterGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class EpochSummary:
-    """What training looked like over one epoch, on moving weights.
+    """Training loss and error over one epoch, while weights changed.
 
     `step` steps are done. `loss` is None where it was not finite.
     """
@@ -244,7 +244,7 @@ class Trainer:
         return self.split.labels.is_cuda
 
     def _make_room(self, *, rates: bool) -> None:
-        """Make what an epoch's losses and, asked for, the rates are written to.
+        """Make the tensors for an epoch's losses and, if asked for, rates.
 
         A rate in a tensor is changed without waiting, and a graph reads it anew.
         """
@@ -349,7 +349,7 @@ class Trainer:
         flips: Tensor | None = None,
         crops: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Train on a batch; returns its loss and how many answers were wrong."""
+        """Train on a batch; returns its loss and the number of errors."""
         images, labels = self._batch(Draws(indices, shifts, flips, crops))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(
@@ -419,7 +419,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned, with the same model, data and plan."""
+        """Resume from a `state_dict()`, with the same model, data and plan."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.order.load_state_dict(state["order"])

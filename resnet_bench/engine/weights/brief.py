@@ -1,4 +1,4 @@
-"""A brief training of the networks that are timed, where random weights say nothing.
+"""A brief training of the timed networks, where random weights would mean nothing.
 
 How far int8 changes answers depends on weights and activations that training makes:
 logits of random weights hardly differ from image to image.

@@ -1,4 +1,4 @@
-"""What a file of weights may hold and take before it is used."""
+"""Limits on a file of weights, checked before it is used."""
 
 import zipfile
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Where weights come from, as it is asked for: `--weights` and a checkpoint's recipe.
+"""Where weights come from: `--weights` and a checkpoint's recipe.
 
 Plain data without torch.
 """

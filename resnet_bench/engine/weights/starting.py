@@ -1,4 +1,4 @@
-"""From a `--weights` value to what a variant's training starts from."""
+"""Turns a `--weights` value into the weights that a variant's training starts from."""
 
 from dataclasses import dataclass
 

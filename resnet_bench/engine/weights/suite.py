@@ -34,7 +34,7 @@ _ENTRY = "resnet_bench_source"
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTraining:
-    """What is told of a checkpoint: its recipe, its data, and how it went."""
+    """A checkpoint's recipe, its data, and the result of its training."""
 
     recipe: SourceRecipe
     data_sha256: str
@@ -91,7 +91,7 @@ def train_or_reuse(run: SourceRun, folder: Path) -> Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Return what a checkpoint says of itself.
+    """Return a checkpoint's metadata.
 
     Raises UsageError when the file is missing or was not written by `pretrain`.
     """
