@@ -1,4 +1,4 @@
-"""The timer of the suites: it waits for the device before it reads the time."""
+"""The timer of the suites: it synchronises the device before reading the time."""
 
 import time
 
@@ -8,7 +8,7 @@ from resnet_bench.engine.devices import Device
 
 
 def synchronised() -> float:
-    """Return seconds after every GPU kernel asked for so far has ended."""
+    """Return seconds, after all queued GPU kernels have finished."""
     if torch.cuda.is_available():
         Device("cuda", torch.cuda.current_device()).synchronise()
     return time.perf_counter()

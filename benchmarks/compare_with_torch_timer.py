@@ -1,4 +1,4 @@
-"""Sets the times of `speed` against torch.utils.benchmark.Timer in an ordinary process.
+"""Compares the times of `speed` with torch.utils.benchmark.Timer in a plain process.
 
 Both time the same statements on the same network: a forward pass in training mode, and
 a whole step (forget gradients, forward, loss, backward, optimizer). Ours are visits of
@@ -7,7 +7,7 @@ process that was started with nothing set. The two take turns (ours, Timer, Time
 ours), one asleep while the other works, so that drift of the machine hits both. Turns
 go on until the 95 % interval of both ratios is narrow enough.
 
-Ends with 1 unless both intervals contain 1 and lie within 0.95 to 1.05.
+Exits with 1 unless both intervals contain 1 and lie within 0.95 to 1.05.
 
     python -m benchmarks.compare_with_torch_timer --variant 18
 """
@@ -35,7 +35,7 @@ ALLOWED = (0.95, 1.05)
 HALF_WIDTH = 0.025
 FEWEST_TURNS, MOST_TURNS = 10, 60
 
-#: The ordinary program: it is told on stdin when to time, and answers in one line.
+#: The ordinary program: it times when told on stdin, and answers in one line.
 PROGRAM = """
 import json, sys, torch, torchvision
 from torch.utils.benchmark import Timer
@@ -59,7 +59,7 @@ for line in sys.stdin:
 
 
 class OrdinaryProcess:
-    """A Python process with nothing set that times with torch's own instrument."""
+    """A Python process with default settings that times with torch's own Timer."""
 
     def __init__(self, *arguments: int) -> None:
         command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
@@ -96,7 +96,7 @@ class Turns:
         return living[0]
 
     def hear(self, event: Event) -> None:
-        """Note the means of a visit; the first one, which warms up, does not count."""
+        """Record the means of a visit; the first, a warm-up, does not count."""
         if isinstance(event, Recorded) and event.content["round"] > 0:
             self.ours.append(
                 {
@@ -107,7 +107,7 @@ class Turns:
 
     @property
     def enough(self) -> bool:
-        """Whether both ratios are known well enough, or it takes too long."""
+        """Whether both ratios are precise enough, or time is up."""
         turns = len(self.ours) // 2
         widths = [ratio.relative_spread for ratio in self.ratios.values()]
         return turns >= MOST_TURNS or (

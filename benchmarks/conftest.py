@@ -1,4 +1,4 @@
-"""What the suites share: the machine in every file, and a network to call.
+"""Shared by the suites: the machine in every file, and a network to call.
 
     pytest benchmarks --benchmark-only --benchmark-save=before
     pytest benchmarks --benchmark-only --benchmark-compare=0001
@@ -40,7 +40,7 @@ def pytest_benchmark_compare_machine_info(
     machine_info: dict[str, Any],
     compared_benchmark: dict[str, Any],
 ) -> None:
-    """End the session when a file of another machine is to be compared with."""
+    """End the session if the file to compare with is from another machine."""
     here = machine_info.get("machine_key")
     there = compared_benchmark.get("machine_info", {}).get("machine_key")
     if here != there:
@@ -61,7 +61,7 @@ def device() -> Device:
 
 @pytest.fixture
 def make_training(device: Device, benchmark: BenchmarkFixture) -> MakeTraining:
-    """Build a variant ready to train; what it costs is noted beside the times."""
+    """Build a variant ready to train; its cost is recorded beside the times."""
     setting = Setting(device, BATCH_SIZE, IMAGE_SIZE)
 
     def make(depth: int) -> Training:

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Accepts the project on a CUDA card: one call, under five minutes, nothing installed.
+# Tests the project on a CUDA card: one call, under five minutes, nothing installed.
 #
 #   benchmarks/cuda_acceptance.sh FOLDER [--only STEP]... [--data-dir DIR] [--rehearse]
 #
 # Steps: doctor check tests speed single degradation inference ladder; `--only real` is a
 # second call: all variants, then Fashion-MNIST from DIR (or $RESNET_BENCH_DATA_DIR), in
-# which FashionMNIST/raw holds its four files, unpacked. A step that fails or takes too
-# long leaves the others; the ladder takes what time is left. FOLDER gets seven files:
+# which FashionMNIST/raw holds its four files, unpacked. If a step fails or takes too long,
+# the others still run; the ladder takes the time left. FOLDER gets seven files:
 # output.txt, card.csv (clock, power and memory every 0.5 s), steps.txt, check.json,
 # figures.json, verdict.txt and runs.tar.gz. `--rehearse` does it all on the CPU, small.
 set -uo pipefail

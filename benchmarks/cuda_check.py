@@ -106,7 +106,7 @@ def gradients(device: torch.device) -> torch.Tensor:
 
 
 def gradient_errors(device: Device) -> dict[str, float]:
-    """Return how far the device's gradients lie from the CPU's (relative 2-norm)."""
+    """Return how far the device's gradients differ from the CPU's (relative 2-norm)."""
     reference = gradients(torch.device("cpu"))
     found = {}
     for name, tf32 in (("float32", False), ("tf32", True)):
@@ -118,7 +118,7 @@ def gradient_errors(device: Device) -> dict[str, float]:
 
 
 def trainer_of(depth: int, steps: int, sizes: Sizes, *, graphs: Any) -> Trainer:
-    """Return a prepared training as the paper's, on random images."""
+    """Return a prepared training with the paper's recipe, on random images."""
     plan = TrainingPlan(
         schedule=Schedule(shape="constant", steps=steps, peak=0.1),
         batch_size=BATCH,
@@ -149,7 +149,7 @@ def step_milliseconds(sizes: Sizes) -> dict[str, float]:
 
 
 def differing_weights(sizes: Sizes) -> dict[str, float]:
-    """Return how many weights differ between steps one by one and steps replayed."""
+    """Return how many weights differ between ordinary and replayed steps."""
     compute_deterministically()
     trained = []
     for graphs in (None, sizes.graphs):
@@ -161,7 +161,7 @@ def differing_weights(sizes: Sizes) -> dict[str, float]:
 
 
 def measure(file: Path, rehearse: bool) -> None:
-    """Take every figure of the check; what fails is said and leaves the others."""
+    """Take every figure of the check; a failure is printed, and the rest go on."""
     # Before CUDA starts: it makes cuBLAS's products the same each time.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     sizes = sizes_of(rehearse)
@@ -219,7 +219,7 @@ def _cards() -> Iterator[Driver]:
 
 @dataclass(frozen=True)
 class Bound:
-    """What a figure of one H100 must lie within; what is outside is a defect.
+    """The bounds of a figure on one H100; a figure outside is a defect.
 
     Published or computed; where the source is a person's own estimate, it says so.
     """
@@ -293,7 +293,7 @@ def judge(folder: Path, rehearse: bool) -> int:
 
 
 def collected(folder: Path) -> Iterator[tuple[str, float]]:
-    """Yield the figures of all steps that have left a run or a file."""
+    """Yield the figures of all steps that wrote a run or a file."""
     check = folder / "check.json"
     if check.is_file():
         yield from json.loads(check.read_text()).items()
@@ -323,7 +323,7 @@ def _rate(row: SpeedRow, kind: str) -> float | None:
 
 
 def of_training(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
-    """Yield what is judged of ResNet-50 in float32."""
+    """Yield the figures of ResNet-50 in float32."""
     row = rows[0]
     peak = row.peak_memory["train_peak_memory_bytes"]
     yield from _known(
@@ -338,7 +338,7 @@ def of_training(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
 
 
 def of_inference(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
-    """Yield what is judged of compiled inference in bfloat16."""
+    """Yield the figures of compiled inference in bfloat16."""
     yield from _known(
         {
             "resnet50 bfloat16 inference img/s": _rate(rows[0], "inference"),
@@ -348,14 +348,14 @@ def of_inference(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
 
 
 def of_one_image(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
-    """Yield what is judged of a single image."""
+    """Yield the figures of a single image."""
     seconds = _estimate(rows[0].phase("inference"))
     yield from _known({"resnet50 batch 1 ms": seconds and 1000 * seconds})
     yield "resnet50 batch 1 host-bound", float("host-bound" in rows[0].flags)
 
 
 def limits_of(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
-    """Yield what the machine itself did, by number format, in any step's runs."""
+    """Yield the machine's ceilings by number format, from any step's runs."""
     for row in rows:
         name = "tf32" if row.parameters["tf32"] else row.parameters["dtype"]
         product = _estimate(row.ceilings.get("matrix_product"))
@@ -366,7 +366,7 @@ def limits_of(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
 
 
 def of_ladder(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
-    """Yield gains by rung, and how far answers differ from the start's."""
+    """Yield gains by rung, and how far logits differ from the first rung's."""
     by_rung = {row.parameters["rung"]: row for row in rows}
     rates = {rung: _rate(row, "inference") for rung, row in by_rung.items()}
     for name, faster, slower in (
@@ -383,7 +383,7 @@ def of_ladder(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
     )
 
 
-#: What the runs of each step tell, by the step's folder.
+#: The figures of each step's runs, by the step's folder.
 STEPS: dict[str, Callable[[list[SpeedRow]], Iterator[tuple[str, float]]]] = {
     "speed": of_training,
     "ladder": of_ladder,
@@ -393,7 +393,7 @@ STEPS: dict[str, Callable[[list[SpeedRow]], Iterator[tuple[str, float]]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=("measure", "watch", "judge"))
     parser.add_argument("path", type=Path)

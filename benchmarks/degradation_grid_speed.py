@@ -1,8 +1,8 @@
-"""Sets the degradation grid's trainings against the straightforward trainer's.
+"""Compares the degradation grid's trainings with the straightforward trainer's.
 
 Both train and evaluate the depth study's networks (plain and residual, all depths and
 seeds, equal steps, the same errors of each network), start-up included and nothing
-drawn, turn by turn, each in fresh processes. Ends with 1 when the straightforward
+drawn, turn by turn, each in fresh processes. Exits with 1 when the straightforward
 trainer needs less than twice as long in the median turn.
 
     python -m benchmarks.degradation_grid_speed --turns 3
@@ -58,7 +58,7 @@ def straightforward(config: Config) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time both turn by turn and print the ratio."""
+    """Time both in turns and print the ratio."""
     sizes = PROFILES["quick"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=3)

@@ -1,7 +1,7 @@
-"""Measures what the sampling loop itself adds to each sample.
+"""Measures the overhead of the sampling loop per sample.
 
 The workload does nothing, so all time that passes is the driver's: reading the
-clock, keeping the samples, deciding what to call next. Ends with 1 above 50 us.
+clock, keeping the samples, deciding what to call next. Exits with 1 above 50 us.
 
     python -m benchmarks.driver_overhead
 """

@@ -2,11 +2,11 @@
 
     python -m benchmarks.gate_power             # the table of docs/noise.md
 
-Each check is decided by the gate's own rules from made-up pairs. A pair's log-ratio is
-normal with the pair spread as its standard deviation, independently from case to case.
-In every tenth pair one of the two processes is besides 6 to 21 % slower for its whole
-life, in all cases, as seen in 9 of 90 pairs of forked processes. Ends with 1 where the
-gate misses what it promises.
+Each check is decided by the gate's own rules from simulated pairs. A pair's log-ratio
+is normal with the pair spread as its standard deviation, independently for each case.
+In addition, in every tenth pair one of the two processes is 6 to 21 % slower for its
+whole life, in all cases, as seen in 9 of 90 pairs of forked processes. Exits with 1 if
+the gate breaks a promise.
 """
 
 import random
@@ -28,13 +28,13 @@ CHECKS = 2_000
 OUTLIERS = 0.1
 SMALLEST_OUTLIER, LARGEST_OUTLIER = 0.06, 0.21
 
-#: Long enough that 50 µs, below which nothing counts, decide nothing.
+#: Long enough that the least difference that counts, 50 µs, does not matter.
 SECONDS = 0.01
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Checks of so many cases; `slower` is what the first, or each, is slower by."""
+    """Checks of `cases` cases; `slower` is the slowdown of the first, or of each."""
 
     cases: int
     spread: float
@@ -56,7 +56,7 @@ class Situation:
         return made
 
     def verdicts(self, draw: random.Random) -> list[Verdict]:
-        """Return what one check says of each case, the slow one first."""
+        """Return one check's verdict on each case, the slow one first."""
         plan = plan_for(most_pairs(self.cases), self.cases)
         pairs = self.pairs(draw)
         rules = dict.fromkeys(pairs, TimingRule())
@@ -65,7 +65,7 @@ class Situation:
 
 
 def _unlucky(draw: random.Random) -> float:
-    """Return what an unlucky process adds to a pair's log-ratio, mostly nothing."""
+    """Return what a slow process adds to a pair's log-ratio, mostly nothing."""
     if draw.random() >= OUTLIERS:
         return 0.0
     size = log1p(draw.uniform(SMALLEST_OUTLIER, LARGEST_OUTLIER))
@@ -82,7 +82,7 @@ class Shares:
 
 
 def simulated(situation: Situation, checks: int = CHECKS, seed: int = 0) -> Shares:
-    """Return what came of so many checks, the same for the same seed."""
+    """Return the shares over that many checks, the same for the same seed."""
     draw = random.Random(seed)
     outcomes = [situation.verdicts(draw) for _ in range(checks)]
     return Shares(
@@ -92,7 +92,7 @@ def simulated(situation: Situation, checks: int = CHECKS, seed: int = 0) -> Shar
     )
 
 
-#: What the gate promises: these alarm in so few checks, are found or pass in so many.
+#: What the gate promises: at most these alarms, at least these found and passed.
 UNCHANGED = [Situation(cases, 0.075) for cases in (1, 3, 34)]
 PROMISED_FOUND = {Situation(3, 0.075, 0.15): 0.95, Situation(34, 0.075, 0.15): 0.90}
 PROMISED_PASSED = {Situation(cases, 0.21, 0.15): 0.10 for cases in (1, 3, 34)}
@@ -131,7 +131,7 @@ def lines() -> Iterator[str]:
 
 
 def kept(situation: Situation, shares: Shares) -> bool:
-    """Whether what is promised of the situation, if anything, came out so."""
+    """Whether the promise for the situation, if there is one, was kept."""
     if situation in UNCHANGED:
         return shares.alarms <= MOST_ALARMS
     found = shares.found >= PROMISED_FOUND.get(situation, 0.0)

@@ -1,12 +1,12 @@
-"""How often the interval of a time covers the truth: made-up visits and stored ones.
+"""How often the interval of a time covers the truth: simulated and stored visits.
 
 `python -m benchmarks.interval_coverage [RUN.jsonl …]` prints one line per case. A
-made-up visit's calls share a part of their noise (correlation 0.15 within a visit) and
-5 % of all calls take 1.2 to 2 times as long; its value is the median of its calls. The
-truth is the centre of the distribution of such values (its Hodges-Lehmann estimate over
-many visits). Of stored runs, whole visits are drawn with replacement, and the truth is
-the estimate from all of them. Visits that follow each other may be alike: their
-correlation is printed, and what it does to the coverage of made-up visits.
+simulated visit's calls share a part of their noise (correlation 0.15 within a visit)
+and 5 % of all calls take 1.2 to 2 times as long; its value is the median of its calls.
+The truth is the centre of the distribution of such values (its Hodges-Lehmann estimate
+over many visits). From stored runs, whole visits are drawn with replacement, and the
+truth is the estimate from all of them. Neighbouring visits may be correlated: the
+correlation is printed, and its effect on the coverage of simulated visits.
 """
 
 import sys
@@ -32,7 +32,7 @@ PHASES = ("forward", "backward", "step", "inference")
 
 
 def visits(random: np.random.Generator, count: int, calls: int, carry: float) -> Values:
-    """Return the values of made-up visits; `carry` correlates each with the last."""
+    """Return the values of simulated visits; `carry` correlates each with the last."""
     shared = random.normal(size=count) * np.sqrt(WITHIN_VISITS)
     for each in range(1, count if carry else 1):
         fresh = np.sqrt(1 - carry**2)

@@ -1,15 +1,15 @@
-"""The gate on this machine as it is: false alarms, found slowdowns, caught edits.
+"""Tests the gate on this machine: false alarms, found slowdowns, caught edits.
 
     python benchmarks/live_gate_acceptance.py --output acceptance.jsonl
     python benchmarks/live_gate_acceptance.py --output acceptance.jsonl --most 4
     python benchmarks/live_gate_acceptance.py --output acceptance.jsonl --most 0
 
-Takes up to 30 minutes of a quiet machine: 3 checks of a second commit whose forward
-pass works 30 % more, 20 of unchanged code and 10 with a quarter more work, one small
-case and at most 60 s each, then one extra ReLU and one missing shortcut by exact
-metrics alone. Every outcome is appended to the output; a later call goes on with what
-is missing, `--most` of them. The figures are printed, and written beside the output as
-Markdown. Ends with 1 when anything seen so far misses what the gate promises.
+Takes up to 30 minutes on a quiet machine: 3 checks of a second commit whose forward
+pass does 30 % more work, 20 of unchanged code and 10 with a quarter more work, one
+small case and at most 60 s each, then one extra ReLU and one missing shortcut by exact
+metrics only. Every outcome is appended to the output; a later call runs what is
+missing, `--most` of it. The figures are printed, and written beside the output as
+Markdown. Exits with 1 if any outcome so far breaks a promise of the gate.
 """
 
 import argparse
@@ -36,7 +36,7 @@ SUBJECT = "classifier.py"
 FORWARD = "        return self.module(self.images)\n"
 BLOCK = "        return torch.relu(images + self.body(images))\n"
 
-#: What is edited in the working tree: the line as it is, and as it becomes.
+#: The edits of the working tree: the line before and after.
 EDITS = {
     "unchanged": (FORWARD, FORWARD),
     # Two of the eight images go through once more: a quarter more work.
@@ -93,7 +93,7 @@ def trials(repeats: int) -> Iterator[Trial]:
 
 
 def git(project: Path, *arguments: str) -> None:
-    """Run git in the project, as nobody in particular."""
+    """Run git in the project, with a made-up author."""
     identity = ("-c", "user.name=acceptance", "-c", "user.email=a@example.org")
     subprocess.run(["git", "-C", project, *identity, *arguments], check=True)
 
@@ -110,7 +110,7 @@ def make_project(folder: Path) -> Path:
 
 
 def carry_out(trial: Trial, project: Path) -> dict[str, Any]:
-    """Edit the working tree, check it, and return what came of it."""
+    """Edit the working tree, check it, and return the outcome."""
     original = (EXAMPLE / SUBJECT).read_text()
     before, after = EDITS[trial.edit]
     (project / SUBJECT).write_text(original.replace(before, after))
@@ -184,7 +184,7 @@ def worst_of(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def misses(outcomes: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what the outcomes so far miss of what the gate promises."""
+    """Return the promises of the gate that the outcomes so far break."""
     found = {
         edit: [worst_of(row["rows"]) for row in outcomes if row["edit"] == edit]
         for edit in EDITS
@@ -209,7 +209,7 @@ def misses(outcomes: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
-    """Carry out what is missing, then show everything."""
+    """Run the missing trials, then show everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("acceptance.jsonl"))
     parser.add_argument("--repeats", type=int, default=10)

@@ -1,4 +1,4 @@
-"""What makes the spread of process pairs: settings in turn, identical code.
+"""Measures the spread of process pairs by setting, with identical code.
 
     python benchmarks/pair_spread.py --pairs 12 --output spread.jsonl
     python benchmarks/pair_spread.py --pairs 0 --output spread.jsonl   # only show
@@ -61,7 +61,7 @@ def subject(case):
 #: What the subject makes a process import.
 PRELOADED = ("torch", "torch._dynamo")
 
-#: What the gate sets, taken apart.
+#: The gate's settings, one by one.
 HUGE_PAGES = {VARIABLE: setting_of("hugetlb")}
 KEEP_MEMORY = {VARIABLE: setting_of("mmap_threshold", "trim_threshold", "top_pad")}
 BOTH = {VARIABLE: SETTING}
@@ -160,7 +160,7 @@ def _logs(legs: Sequence[float]) -> float:
 
 
 def main() -> None:
-    """Measure, append, and show everything that the output holds."""
+    """Measure, append, and show everything in the output."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=math.inf)

@@ -1,8 +1,8 @@
-"""Sets a study on a Ray cluster of two one-core nodes against one such node.
+"""Compares a study on a Ray cluster of two one-core nodes with one such node.
 
 Both run the depth study of degradation from the command line, turn by turn, start-up
 included; the nodes are processes of this machine. The rows have to equal those of the
-inline executor bit for bit. Ends with 1 where they do not, or where two nodes need
+inline executor bit for bit. Exits with 1 where they do not, or where two nodes need
 more than 0.65 of the time of one.
 
     python -m benchmarks.ray_nodes_speed --turns 1
@@ -23,7 +23,7 @@ from ray.cluster_utils import Cluster
 
 ALLOWED_SHARE = 0.65
 
-#: Fields of a row that tell of the run and not of the training.
+#: Fields of a row that describe the run, not the training.
 OF_THE_RUN = frozenset({"seconds", "step_seconds"})
 
 
@@ -36,7 +36,7 @@ class Timed:
 
 
 def study(grid: Sequence[str], *where: str) -> Timed:
-    """Run the study in a process of its own and return what it came to."""
+    """Run the study in its own process and return its result."""
     command = [sys.executable, "-m", "resnet_bench", "degradation", "--study", "depth"]
     with tempfile.TemporaryDirectory() as results:
         begin = time.perf_counter()
@@ -56,7 +56,7 @@ def study(grid: Sequence[str], *where: str) -> Timed:
 
 
 def on_nodes(count: int, grid: Sequence[str]) -> Timed:
-    """Run the study on a cluster of so many nodes with one core each."""
+    """Run the study on a cluster of that many nodes with one core each."""
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 1, "include_dashboard": False},

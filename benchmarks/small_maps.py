@@ -1,7 +1,7 @@
-"""Sets the dense way of 3x3 convolutions on 2x2 maps against torch's convolution.
+"""Compares 3x3 convolutions on 2x2 maps as a dense layer with torch's convolution.
 
 One thread, forward and backward, turn by turn on the same tensors: the last stage of
-the CIFAR family on 8x8 digits. Ends with 1 when the dense way is not the faster one.
+the CIFAR family on 8x8 digits. Exits with 1 when the dense way is not the faster one.
 
     python -m benchmarks.small_maps --turns 20
 """
@@ -34,7 +34,7 @@ def layer(densely: bool) -> nn.Sequential:
 
 
 def trainer_of(model: nn.Module) -> Callable[[], object]:
-    """Return what computes the layer and its gradients once."""
+    """Return a function that computes the layer and its gradients once."""
     shape = (BATCH_SIZE, CHANNELS, SIDE, SIDE)
     images = torch.randn(shape).to(memory_format=torch.channels_last)
     images.requires_grad_()
@@ -51,7 +51,7 @@ def microseconds(call: Callable[[], object]) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time both turn by turn and print the ratio."""
+    """Time both in turns and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=20)
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Trains the degradation grid the way a first script would: kept for comparison.
+"""Trains the degradation grid as a first script would; kept for comparison.
 
 TensorDataset and DataLoader without workers, `.item()` at each step, one process,
 torch's default number of threads, an optimizer and a schedule from torch. Networks,
@@ -32,7 +32,7 @@ SHORTCUTS: tuple[Shortcut, Shortcut] = ("none", "option-a")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one training ended with, in percent."""
+    """The errors of one training, in percent."""
 
     train_error: float
     train_error_recalibrated: float
@@ -79,13 +79,13 @@ def train(model: nn.Module, data: ImageData, epochs: int, seed: int) -> Outcome:
 
 
 def count_errors(logits: Tensor, labels: Tensor) -> int:
-    """Return the wrong answers of a batch, read back from the device."""
+    """Return the number of errors in a batch, read back from the device."""
     return int((logits.argmax(1) != labels).sum().item())
 
 
 @torch.no_grad()
 def error_percent(model: nn.Module, images: TensorDataset) -> float:
-    """Return the wrong answers in percent, in eval mode."""
+    """Return the error in percent, in eval mode."""
     model.eval()
     loader = DataLoader(images, BATCH_SIZE)
     wrong = sum(count_errors(model(batch), labels) for batch, labels in loader)
@@ -93,7 +93,7 @@ def error_percent(model: nn.Module, images: TensorDataset) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train every depth and seed, plain and residual,, one after the other."""
+    """Train every depth and seed, plain and residual, one after the other."""
     sizes = PROFILES["quick"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--depths", default=",".join(map(str, sizes.depths)))

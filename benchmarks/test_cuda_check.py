@@ -1,4 +1,4 @@
-"""What an acceptance on CUDA says of figures within and outside of their bounds."""
+"""An acceptance on CUDA judges figures within and outside their bounds."""
 
 import json
 from pathlib import Path
