@@ -58,7 +58,7 @@ RUNTIMES_EXTRA = "pip install 'resnet-bench[runtimes]'"
 
 @dataclass(frozen=True)
 class Runtime:
-    """What runs a network: torch itself, or a library made for inference.
+    """A runtime of networks: torch itself, or a library for inference.
 
     `dtypes` are the number formats it computes in here, `devices` where it runs;
     `packages` is what it imports.

@@ -236,7 +236,7 @@ def completion(shell: str) -> None:
 
 
 def _tell_of_bugs(*, verbose: bool) -> None:
-    """Let an error nobody foresaw end in one line, or in its traceback."""
+    """Turn an unexpected error into one line, or print its traceback."""
 
     def one_line(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
@@ -248,12 +248,12 @@ def _tell_of_bugs(*, verbose: bool) -> None:
 
 
 def _complain(message: str) -> None:
-    """Say what was wrong in one line, whatever the values quoted hold."""
+    """Print what was wrong in one line, whatever the quoted values contain."""
     to_stderr(f"error: {' '.join(message.split())}")
 
 
 def _explain(error: click.ClickException) -> None:
-    """Say in one line what was typed wrong; without a command, show the help."""
+    """Print in one line what was typed wrong; without a command, show the help."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         sys.stderr.write(f"{error.format_message()}\n")
     else:
@@ -261,7 +261,7 @@ def _explain(error: click.ClickException) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out a command line and return the exit code."""
+    """Run a command line and return the exit code."""
     try:
         code = commands.main(list(arguments), PROGRAM, standalone_mode=False)
         sys.stdout.flush()

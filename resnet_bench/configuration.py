@@ -28,7 +28,7 @@ WITH_TABLES = {"check"}
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a configuration file says; `path` is None when there is none."""
+    """The content of a configuration file; `path` is None when there is none."""
 
     path: Path | None
     values: Mapping[str, Any]
@@ -86,7 +86,7 @@ class Configuration:
 
 
 def expanded(text: str) -> Path:
-    """Return a path as a person writes it: `~` is their home, where there is one."""
+    """Return a path with `~` replaced by the user's home, if there is one."""
     # Path.expanduser would raise where there is no such user.
     return Path(os.path.expanduser(text))  # noqa: PTH111
 

@@ -1,10 +1,10 @@
-"""The only errors a person sees, and the exit codes they end with."""
+"""The errors shown to users, and their exit codes."""
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process returns to its caller.
+    """The exit code of the process.
 
     When several apply, the first of INTERNAL, REGRESSION, INCOMPLETE,
     NOT_COMPARABLE wins.
@@ -21,13 +21,13 @@ class ExitCode(IntEnum):
 
 
 class ResnetBenchError(Exception):
-    """An error with a one-line message that tells a person cause and remedy."""
+    """An error with a one-line message that gives cause and remedy."""
 
     exit_code = ExitCode.INTERNAL
 
 
 class ChildDiedError(ResnetBenchError):
-    """A child process that was ended from outside, for want of memory as a rule."""
+    """A child process that was killed from outside, usually for lack of memory."""
 
 
 class InputOutputError(ResnetBenchError):
@@ -35,7 +35,7 @@ class InputOutputError(ResnetBenchError):
 
 
 class UsageError(ResnetBenchError):
-    """A request that cannot be carried out as it was put."""
+    """Invalid usage, or a request that cannot be carried out."""
 
     exit_code = ExitCode.USAGE
 
@@ -46,7 +46,7 @@ class UsageError(ResnetBenchError):
 
 
 class NotComparableError(ResnetBenchError):
-    """Two results that must not be set against each other."""
+    """Two results that must not be compared."""
 
     exit_code = ExitCode.NOT_COMPARABLE
 

@@ -1,4 +1,4 @@
-"""How git is called, by the description of the machine and by the gate alike."""
+"""How git is called, for the description of the machine and for the gate."""
 
 #: The command and the options that keep git from running programs which a repository
 #: names: its hooks, and what watches its files.

@@ -36,7 +36,7 @@ def held(signals: frozenset[signal.Signals] = STOPPING) -> Iterator[None]:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C was pressed: no KeyboardInterrupt that somebody's code made up."""
+    """Ctrl-C was pressed, unlike a KeyboardInterrupt raised by a user's code."""
 
 
 class Terminated(BaseException):
@@ -49,7 +49,7 @@ def meaning_of(number: int) -> BaseException:
 
 
 class Stopping:
-    """Raises for the first signal, and lets what it set off come to its end.
+    """Raises for the first signal, and lets the closing that follows finish.
 
     Closing children and run file takes seconds at most; a second Ctrl-C in the
     midst of it would lose the end of the run file and gain nothing.
@@ -118,7 +118,7 @@ def _ignore() -> None:
 
 
 def told(stopped: BaseException) -> ExitCode:
-    """Say in one line that a signal ended the command; return the exit code."""
+    """Print in one line that a signal ended the command; return the exit code."""
     terminated = isinstance(stopped, Terminated)
     # The terminal may have gone, which is what SIGHUP says.
     with contextlib.suppress(AttributeError, OSError):

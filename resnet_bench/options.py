@@ -1,4 +1,4 @@
-"""From a dataclass field to a command-line option: each option is said once.
+"""Turns dataclass fields into command-line options: each is declared once.
 
 A config's field carries its default, help, choices and parser in its metadata;
 `click_options` derives the options, `build` turns what click collected back into
@@ -48,7 +48,7 @@ class Bounds:
 
     @property
     def are_narrow(self) -> bool:
-        """Whether there is an upper bound that a person might come near to."""
+        """Whether there is an upper bound that a user might reach."""
         highest = min(filter(None, (self.maximum, self.below)), default=math.inf)
         return highest <= 100
 
@@ -77,7 +77,7 @@ HEADINGS = (MEASURED, DATA, WHERE, OUTPUT)
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What a config's field says of itself as an option; `option` explains each."""
+    """The metadata of a config's field as an option; `option` explains each."""
 
     help: str
     choices: tuple[str, ...] = ()
@@ -188,7 +188,7 @@ def check(condition: bool, option_name: str, value: object, accepted: str) -> No
 
 
 def kept(default: Any) -> Any:
-    """Declare a field that is no option, but stays when a run is resumed."""
+    """Declare a field that is not an option, but is kept when a run is resumed."""
     return dataclasses.field(default=default, metadata={"kept": True})
 
 
@@ -211,7 +211,7 @@ def option_fields(config_class: type) -> dict[str, dataclasses.Field[Any]]:
 
 
 def declaration_of(field: dataclasses.Field[Any]) -> Declaration:
-    """Return what an option's field says of itself."""
+    """Return the metadata of an option's field."""
     declaration: Declaration = field.metadata["option"]
     return declaration
 
@@ -400,7 +400,7 @@ def _click_parameter(
 
 
 def given(config_class: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config's fields that somebody gave, of what click collected."""
+    """Return the config's fields that the user gave, from what click collected."""
     hints = typing.get_type_hints(config_class)
     found = {}
     for name in option_fields(config_class):

@@ -1,4 +1,4 @@
-"""What every command shares: where text goes, how much of it, in which colour."""
+"""The output of every command: where text goes, how much of it, in which colour."""
 
 import codecs
 import contextlib
@@ -62,7 +62,7 @@ def spelled(error: UnicodeError) -> tuple[str, int]:
 
 
 def settle_streams() -> None:
-    """Make stdout and stderr fit to be written to, whatever the caller left of them.
+    """Make stdout and stderr writable, whatever state the caller left them in.
 
     A closed one is the null device from here on: a run file must not get its number.
     """
@@ -82,7 +82,7 @@ def settle_streams() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DisplayOptions:
-    """How much is said, and in which colour."""
+    """How much is printed, and in which colour."""
 
     heading: ClassVar[str] = OUTPUT
 
@@ -163,7 +163,7 @@ class Output:
         self.say(f"wrote {path}")
 
     def say(self, text: str) -> None:
-        """Write a line about what is going on to stderr, unless quiet."""
+        """Write a progress line to stderr, unless quiet."""
         if not self.display.quiet:
             to_stderr(text)
 

@@ -132,7 +132,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Measure:
-    """What is known of one measured field."""
+    """The declaration of one measured field."""
 
     name: str
     unit: str

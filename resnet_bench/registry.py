@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Row:
-    """What is listed of an item before it is imported from `place`, `module:name`."""
+    """The entry of an item that is not yet imported from `place`, `module:name`."""
 
     name: str
     summary: str
@@ -45,11 +45,11 @@ class Rows(MutableMapping[str, Item], Generic[Item]):
         self._items[name] = item
 
     def __delitem__(self, name: str) -> None:
-        """Forget an item that was set; a row stays."""
+        """Remove an item that was set; a row stays."""
         del self._items[name]
 
     def __contains__(self, name: object) -> bool:
-        """Say whether there is an item of that name, without importing it."""
+        """Return whether there is an item of that name, without importing it."""
         return name in self._rows or name in self._items
 
     def __iter__(self) -> Iterator[str]:

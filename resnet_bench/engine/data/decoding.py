@@ -150,7 +150,7 @@ def _open(path: Path) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF says; damaged EXIF is no damaged image."""
+    """Rotate the image as its EXIF says; damaged EXIF is ignored."""
     try:
         return ImageOps.exif_transpose(image)
     except DECODING_ERRORS:

@@ -46,7 +46,7 @@ CHUNK = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What decoding all images of both halves has told.
+    """What decoding all images of both halves has found.
 
     `bad` are the places of those that cannot be decoded, `twins` the test images, by
     their places, whose pixels a training image has too.

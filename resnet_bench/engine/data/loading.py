@@ -286,7 +286,7 @@ def list_files(request: DataRequest) -> FileListing:
 
 
 def _list_folder(folder: Path) -> FileListing:
-    """List a person's own folder; without halves a fifth of each class is held out."""
+    """List a user's own folder; without halves a fifth of each class is held out."""
     listed = list_image_folder(folder)
     samples = listed.train.samples
     if listed.test is not None:

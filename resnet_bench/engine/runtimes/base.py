@@ -93,7 +93,7 @@ def missing_packages(name: str, dtype: str = "float32") -> list[str]:
 
 
 def check_runtime(terms: Terms) -> None:
-    """Raise UsageError, one line, where a runtime is missing or cannot do it here."""
+    """Raise UsageError, one line, if a runtime is missing or cannot run here."""
     row = RUNTIMES[terms.runtime]
     missing = missing_packages(row.name, terms.dtype)
     if missing:

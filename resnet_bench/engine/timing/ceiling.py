@@ -1,4 +1,4 @@
-"""What the machine itself can do: the limits that a model's speed is set against."""
+"""The machine's own limits, with which a model's speed is compared."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ CUDA_SIZES = Sizes(matrix=8192, batch=128, channels=256, side=28, copied_bytes=2
 
 @dataclass(frozen=True)
 class Limit:
-    """A piece of work that the machine does as fast as it can do anything.
+    """Work that the machine does as fast as it can do anything.
 
     `amount` is what one call achieves: floating point operations, or bytes read
     plus bytes written.
@@ -130,7 +130,7 @@ def copy(normal: Source, size_bytes: int) -> Limit:
 def limits(
     device: Device, dtype: torch.dtype, sizes: Sizes | None = None
 ) -> tuple[Limit, ...]:
-    """Return what the machine is tried with at that number format."""
+    """Return the machine's ceiling measurements at that number format."""
     chosen = sizes or (CUDA_SIZES if device.is_cuda else CPU_SIZES)
     normal = Source(device, dtype)
     return (

@@ -36,7 +36,7 @@ class ProtocolSampler(Sampler):
 
     @property
     def follows_marks(self) -> bool:
-        """A protocol tells throughput by its own rule, or not at all."""
+        """A protocol measures throughput by its own rule, or not at all."""
         return False
 
     def warm_up(self) -> None:
@@ -53,7 +53,7 @@ class ProtocolSampler(Sampler):
 
 @dataclass
 class Taken(Visit):
-    """What following a protocol brought: a visit, and the warm-up before it."""
+    """The result of a protocol: a visit, and the warm-up before it."""
 
     warmup: dict[str, list[float]] = field(default_factory=dict)
 
@@ -76,7 +76,7 @@ class TimmStep:
 
     @property
     def block(self) -> str | None:
-        """Throughput is told by whole steps."""
+        """Whole steps give the throughput."""
         return None if self.split else "train"
 
     def call(self, clock: Clock) -> Sequence[float]:

@@ -1,4 +1,4 @@
-"""What `describe` can be asked, and the cells and records it comes to."""
+"""The options, cells and records of `describe`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ class DescribeCell(Cell):
 
     @property
     def label(self) -> str:
-        """What progress lines and tables call the network."""
+        """The network's name in progress lines and tables."""
         if self.variant is None:
             return LENET
         title = VARIANTS[self.variant].title

@@ -1,4 +1,4 @@
-"""What a person sees of `describe`: stage tables, counts, and the last layer."""
+"""What `describe` shows: stage tables, counts, and the last layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -44,7 +44,7 @@ HEAD_NOTE = (
 
 @dataclass(frozen=True)
 class Network:
-    """What a run says of one network."""
+    """A run's records of one network."""
 
     counts: Row
     stages: Sequence[Row]
@@ -52,7 +52,7 @@ class Network:
 
     @property
     def name(self) -> str:
-        """What tables call the network."""
+        """The network's name in tables."""
         return str(self.counts["network"])
 
     @property

@@ -1,4 +1,4 @@
-"""What a person sees of `pretrain`: the checkpoints and how to use them."""
+"""What `pretrain` shows: the checkpoints and how to use them."""
 
 from collections.abc import Sequence
 from typing import Any
