@@ -1,4 +1,4 @@
-"""What can be asked: one row per experiment."""
+"""The experiments, one row each."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""What every experiment owes and may offer, typed so that a checker sees it."""
+"""The interface of every experiment, typed so that mypy checks it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -100,7 +100,7 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
         return executor.call(self.prepare, config)
 
     def fitted(self, config: ConfigT, executor: Executor, note: Note) -> ConfigT:
-        """Return the config with what only trying tells; `note` is told of each try."""
+        """Return the config with what only trying finds; `note` is called for each try."""
         return config
 
     def announcements(self, config: ConfigT) -> Sequence[str]:
@@ -124,7 +124,7 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
         return MEMORY_SHARE * bytes_left()
 
     def visits(self, config: ConfigT, cells: Sequence[CellT]) -> Visits:
-        """Return what decides which cell is visited next, in `rounds`."""
+        """Return the rule for which cell is visited next, in `rounds`."""
         return Rounds(getattr(config, "seed", 0))
 
     def budget_seconds(self, config: ConfigT) -> float | None:

@@ -1,4 +1,4 @@
-"""What a training sees of its images: in which order, cropped and flipped how."""
+"""How a training sees its images: their order, crops and flips."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def augmentation_for(name: str, channels: int, *, flips: bool = True) -> Augment
 
 @dataclass(frozen=True)
 class Draws:
-    """Which images of a split are taken, and how each is shifted and flipped.
+    """The images drawn from a split, and how each is shifted and flipped.
 
     `indices` (N); `shifts` (2, N) counts the pixels from the padded image's top and
     left edge, None without a crop; `flips` (N) is None without flips. Images that are

@@ -77,7 +77,7 @@ def estimate_sources(cells: list[PretrainCell]) -> float:
 
 
 def run(cell: PretrainCell, ranks: Ranks) -> Iterator[Record]:
-    """Train one checkpoint, or find it, and yield what is told of it."""
+    """Train one checkpoint, or find it, and yield its record."""
     if cell.device == "cpu":
         compute_deterministically(threads=1)
     device = devices.for_training(cell.place)

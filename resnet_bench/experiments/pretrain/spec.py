@@ -1,4 +1,4 @@
-"""What `pretrain` can be asked, and the cells it comes to."""
+"""The options and cells of `pretrain`."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
