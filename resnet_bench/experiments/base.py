@@ -100,7 +100,7 @@ class Experiment(ABC, Generic[ConfigT, CellT]):
         return executor.call(self.prepare, config)
 
     def fitted(self, config: ConfigT, executor: Executor, note: Note) -> ConfigT:
-        """Return the config with what only trying finds; `note` is called for each try."""
+        """Return the config with what only a trial finds; `note` is called at each."""
         return config
 
     def announcements(self, config: ConfigT) -> Sequence[str]:
