@@ -168,7 +168,7 @@ def test_resuming_a_run_with_another_grid_is_refused(tmp_path: Path) -> None:
     made = plan("count", "count")
     run = carried_out(made, tmp_path)
     fewer = Plan(TOY, made.config, made.cells[:1], made.environment)
-    with pytest.raises(UsageError, match="another grid"):
+    with pytest.raises(UsageError, match="other cells"):
         open_again(fewer, run.folder)
 
 

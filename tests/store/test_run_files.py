@@ -170,7 +170,7 @@ def test_a_line_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
 def test_an_id_that_could_not_name_a_folder_is_refused(tmp_path: Path) -> None:
     header = {"kind": "run", "schema_version": 1, **HEADER, "run": 'x_"><script>'}
     (tmp_path / "copy.jsonl").write_bytes(encode(header, 0))
-    with pytest.raises(InputOutputError, match="is no id of a run"):
+    with pytest.raises(InputOutputError, match="is not a run id"):
         read_run(tmp_path / "copy.jsonl")
 
 

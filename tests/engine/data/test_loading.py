@@ -158,8 +158,8 @@ def idx(count: int, *sizes: int, content: bytes = b"") -> bytes:
     [
         (idx(12, 28, 28, content=bytes(50)), "does not hold the 12 images"),
         (idx(12, 28, 28, content=bytes(10**8)), "does not hold the 12 images"),
-        (idx(2**32 - 1, 28, 28), "tells of 4294967295 images"),
-        (idx(0, 28, 28), "tells of 0 images"),
+        (idx(2**32 - 1, 28, 28), "declares 4294967295 images"),
+        (idx(0, 28, 28), "declares 0 images"),
         (idx(12, 32, 32), r"holds arrays of \[32, 32\]"),
         (idx(12), "of another format"),
         (b"", "is cut"),
