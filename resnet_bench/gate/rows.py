@@ -292,7 +292,7 @@ class Timings:
         verdict, because = decision.verdict, decision.because
         if self.control_moved:
             verdict = Verdict.INCONCLUSIVE
-            because = "the control, a fixed matrix product, ran faster on one side"
+            because = "the control, a frozen matrix product, ran faster on one side"
         elif verdict is Verdict.INCONCLUSIVE:
             because += self._what_it_would_take(case, decision)
         base, ratio = decision.base_seconds, decision.ratio
