@@ -38,7 +38,7 @@ class ReportConfig(ResultsOptions):
         help="Render the marked blocks of these pages too.",
     )
     refresh: bool = option(
-        False, help="Write tables and figures beside the complete runs again too."
+        False, help="Rewrite the tables and figures of the complete runs too."
     )
 
 

@@ -443,7 +443,7 @@ class HistoryConfig(SubjectConfig):
         """Check the values; raises UsageError."""
         super().__post_init__()
         if self.measure is None and self.resume:
-            raise UsageError("--resume: expected only beside --measure")
+            raise UsageError("--resume: expected only with --measure")
         if figure := self.export_figure:
             known = figure.suffix in (".svg", ".png")
             check(known, "--export-figure", figure, "a name that ends in .svg or .png")

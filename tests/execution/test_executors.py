@@ -261,8 +261,8 @@ def test_failures_are_one_line() -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        (Place(ray_address="auto"), "--ray-address auto: expected only beside"),
-        (Place(cpus_per_cell=2), "--cpus-per-cell 2: expected only beside"),
+        (Place(ray_address="auto"), "--ray-address auto: expected only with"),
+        (Place(cpus_per_cell=2), "--cpus-per-cell 2: expected only with"),
     ],
 )
 def test_the_options_of_a_cluster_need_a_cluster(place: Place, said: str) -> None:

@@ -142,7 +142,7 @@ def _existing_folder(name: str, request: DataRequest) -> Path:
         request.data_dir.mkdir(parents=True, exist_ok=True)
     if not request.data_dir.is_dir():
         raise UsageError(
-            f"--data-dir {request.data_dir} is no folder: "
+            f"--data-dir {request.data_dir} is not a folder: "
             f"{row.title} expects {row.expected} in it"
         )
     return request.data_dir

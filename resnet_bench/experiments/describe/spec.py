@@ -37,7 +37,7 @@ class Config(NetworkOptions):
         help="Report on a folder of images instead, as finetune --data-dir reads it.",
     )
     plain: bool = option(False, help="Show the twin without shortcuts as well.")
-    lenet: bool = option(False, help="Show LeNet-5 beside them.")
+    lenet: bool = option(False, help="Show LeNet-5 too.")
     profile: str = option(
         "quick",
         help="No effect: both show the same.",

@@ -261,7 +261,7 @@ def test_a_data_set_by_name_needs_a_folder() -> None:
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
-    with pytest.raises(UsageError, match=f"{missing} is no folder"):
+    with pytest.raises(UsageError, match=f"{missing} is not a folder"):
         load_data(DataRequest(name="cifar10", data_dir=missing))
 
 
