@@ -93,7 +93,10 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         page_filled(tmp_path / "page.md", [])
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/claims.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/tutorial.md", "docs/tutorial.zh.md", "docs/claims.md"],
+)
 def test_this_projects_pages_show_what_their_runs_hold(page: str) -> None:
     path = REPOSITORY / page
     text = path.read_text(encoding="utf-8")
