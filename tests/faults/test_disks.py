@@ -71,7 +71,7 @@ def test_a_half_line_that_cannot_be_removed_stays_the_last(
             writer.end("complete")
         with pytest.raises(InputOutputError, match="its last line is incomplete"):
             writer.end("failed")
-    assert "torn" in read_run(writer.folder).problems[0]
+    assert "damaged from line" in read_run(writer.folder).problems[0]
 
 
 def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path) -> None:

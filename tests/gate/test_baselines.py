@@ -76,7 +76,7 @@ def test_only_a_saved_baseline_can_be_accepted(output: Output) -> None:
 
 def test_uncommitted_changes_are_no_baseline(output: Output) -> None:
     stored("20260101T000000Z_a", dirty=True)
-    with pytest.raises(UsageError, match="not committed"):
+    with pytest.raises(UsageError, match="uncommitted"):
         keep_baseline(ask("save", "v1"), output)
 
 

@@ -133,7 +133,7 @@ def test_a_torn_last_line_is_left_out_and_noted(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     run = read_run(path.parent)
     assert run.status == "partial"
-    assert "torn" in run.problems[0]
+    assert "damaged from line" in run.problems[0]
 
 
 def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def idx(count: int, *sizes: int, content: bytes = b"") -> bytes:
         (idx(0, 28, 28), "declares 0 images"),
         (idx(12, 32, 32), r"holds arrays of \[32, 32\]"),
         (idx(12), "of another format"),
-        (b"", "is cut"),
+        (b"", "is truncated"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])

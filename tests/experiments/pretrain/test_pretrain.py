@@ -130,5 +130,5 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputOutputError, match="cannot write checkpoints"):
+    with pytest.raises(InputOutputError, match="cannot write to"):
         pretrain.rehearse(Config(**QUICK, into=tmp_path / "file" / "sub"))
