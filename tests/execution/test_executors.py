@@ -250,7 +250,7 @@ def test_exits_are_described() -> None:
     assert "fork server was killed (out of memory" in describe_exit(255)
     assert "without an error message" in describe_exit(None)
     assert "SIGTERM" in describe_exit(-15)
-    assert "ended by 99" in describe_exit(-99)
+    assert "killed by 99" in describe_exit(-99)
 
 
 def test_failures_are_one_line() -> None:
