@@ -218,6 +218,11 @@ def _gains(
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     axes.margins(x=0.12)
+    chance = 100 / int(groups[0].rows[0]["classes"])
+    axes.axvline(chance, color=theme.NEUTRAL, linewidth=0.9, linestyle=(0, (1, 2)))
+    axes.annotate(
+        "chance", (chance, -0.5), (2, 0), textcoords="offset points", fontsize=8
+    )
     for group in groups:
         y, level = strategies.index(group.strategy), group.accuracy
         spread = [[level.estimate - level.low], [level.high - level.estimate]]
@@ -239,13 +244,12 @@ def _arrow(axes: Axes, y: int, level: float, gain: float) -> None:
     )
     axes.annotate(
         f"{gain:+.1f} pp",
-        (level - gain, y + 0.3),
-        (-3 if gain > 0 else 3, 0),
-        textcoords="offset points",
-        ha="right" if gain > 0 else "left",
+        (level - gain / 2, y + 0.3),
+        ha="center",
         va="center",
         fontsize=8,
         color=theme.NEUTRAL,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )
 
 
@@ -296,7 +300,7 @@ def _panels(
     """Return a figure and its axes, one per variant, that share the vertical axis."""
     columns = min(3, len(variants))
     rows = math.ceil(len(variants) / columns)
-    size = {"width": 3.4 + 2.6 * columns, "height": 1.6 + 2.9 * rows}
+    size = {"width": max(7.6, 3.4 + 2.6 * columns), "height": 1.6 + 2.9 * rows}
     figure = theme.figure(f"{title}\n{setting(run)}", **size)
     made: dict[int, Axes] = {}
     for place, variant in enumerate(variants):
