@@ -89,14 +89,14 @@ STRATEGIES = {
             "scratch",
             "every layer from random, equal epochs",
             pretrained=False,
-            learning_rate=0.03,
+            learning_rate=0.1,
         ),
         Strategy(
             "scratch-equal-compute",
             "every layer from random, the source's steps added",
             pretrained=False,
             counts_source=True,
-            learning_rate=0.03,
+            learning_rate=0.1,
         ),
     )
 }
