@@ -22,6 +22,9 @@ from resnet_bench.store.reading import Run
 #: Of more classes than this a matrix is drawn without names and numbers.
 MOST_NAMED = 12
 
+#: Longer names of classes are cut in figures.
+LONGEST_NAME = 14
+
 #: Panels beside each other.
 COLUMNS = 4
 
@@ -101,7 +104,7 @@ def samples_figure(run: Run) -> Figure | None:
         axes = figure.add_subplot(lines, columns, place + 1)
         top, left = (side * index for index in divmod(place, columns))
         axes.imshow(picture[top : top + side, left : left + side])
-        axes.set_title(name, fontsize=9, loc="center", pad=2)
+        axes.set_title(_short(name), fontsize=9, loc="center", pad=2)
         axes.set_axis_off()
     return figure
 
@@ -127,6 +130,11 @@ def confusion_figure(run: Run, groups: Sequence[Group]) -> Figure | None:
     return figure
 
 
+def _short(name: str) -> str:
+    """Return a class name as it fits beside an axis."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
 def _matrix(axes: Axes, shares: Matrix, names: Sequence[str]) -> None:
     axes.pcolormesh(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=100)
     axes.invert_yaxis()
@@ -136,8 +144,9 @@ def _matrix(axes: Axes, shares: Matrix, names: Sequence[str]) -> None:
         axes.set_yticks([])
         return
     middles = [index + 0.5 for index in range(len(names))]
-    axes.set_xticks(middles, names)
-    axes.set_yticks(middles, names)
+    short = list(map(_short, names))
+    axes.set_xticks(middles, short, rotation=90 if max(map(len, short)) > 3 else 0)
+    axes.set_yticks(middles, short)
     for (row, column), share in np.ndenumerate(shares):
         if not math.isnan(share):
             colour = "white" if share > 60 else "#222222"
