@@ -50,7 +50,10 @@ def _drawn(made: Material, depth: int) -> Figure | None:
     if surfaces.empty:
         return None
     shades, highest = _shades(surfaces), float(_known(surfaces).max())
-    title = "The loss around the trained weights, without and with shortcuts"
+    seed = int(surfaces["seed"].iloc[0])
+    title = (
+        f"The loss around the trained weights (seed {seed}), without and with shortcuts"
+    )
     drawn = made.figure(title, width=10.6, height=7.0)
     halves: Any = drawn.subfigures(1, 2, width_ratios=(1, 2.2))
     solids, others = halves
