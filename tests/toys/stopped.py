@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 
 from resnet_bench.engine.timing.clock import Clock, WallClock
@@ -31,6 +32,7 @@ class StopsOnce:
             wake = f"sleep {STOPPED_SECONDS}; kill -CONT {os.getpid()}"
             subprocess.Popen(["sh", "-c", wake])
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.05)  # another thread may take SIGCONT, and pass it on late
 
 
 def visit() -> tuple[int, bool]:

@@ -18,6 +18,9 @@ def smaller(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(brief, "SIDE", 16)
     monkeypatch.setattr(brief, "EPOCHS", 1)
     monkeypatch.setattr(brief, "BATCH_SIZE", 10)
+    # Of 20 images at the full rate some trainings diverge.
+    monkeypatch.setattr(brief, "RATE", 0.01)
+    monkeypatch.setattr(brief, "LAST_RATE", 0.003)
 
 
 def test_weights_are_trained_once_and_read_from_the_cache(
