@@ -11,7 +11,8 @@ from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
 
 COMMAND = ["finetune", "--variants", "18", "--strategy", "scratch"]
-COMMAND += ["--weights", "random", "--seeds", "2", "--epochs", "1", "--fractions", "1"]
+COMMAND += ["--dataset", "digits-5-9", "--weights", "random"]
+COMMAND += ["--seeds", "2", "--epochs", "1"]
 
 #: What a clock, or the allocator, says of a training; all else follows from the seed.
 NOT_OF_THE_SEED = ("seconds", "seconds_to_target", "bytes", "per_second")

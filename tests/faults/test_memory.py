@@ -69,7 +69,7 @@ def test_a_cell_killed_for_want_of_memory_says_so_and_the_others_finish(
 
 FINETUNE: tuple[str, ...] = ("-m", "resnet_bench", "finetune", "--variants", "18")
 FINETUNE += ("--strategy", "scratch", "--weights", "random", "--seeds", "1")
-FINETUNE += ("--epochs", "1", "--fractions", "1")
+FINETUNE += ("--epochs", "1", "--dataset", "digits-5-9")
 
 
 @pytest.mark.slow
