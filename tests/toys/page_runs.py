@@ -62,7 +62,7 @@ FORMAT = frozenset(
         *("type", "cell", "run", "experiment", "kind", "moment", "damage", "task"),
         *("shortcut", "studies", "study", "part", "parts", "strategy", "measure"),
         *("rung", "device", "mode", "breakdown", "source_key", "pooling"),
-        "right_answers",  # hexadecimal: anything else is damage
+        *("right_answers", "png"),  # packed: anything else is damage
     }
 )
 
