@@ -152,6 +152,8 @@ class RankedExecutor:
         for event in self._inline.run(job):
             yield event
             if isinstance(event, Ended) and event.status != "ok":
+                if LOST_RANK in str(event.error):
+                    time.sleep(NOTICED_SECONDS)  # the launcher names the rank that died
                 raise ResnetBenchError(
                     f"a cell failed, so the ranks stop: {event.error}"
                 )
@@ -199,6 +201,11 @@ def follow() -> ExitCode:
 
 #: How long ranks may take to end after they were asked to, in seconds.
 LEAVE_SECONDS = 10
+
+#: What gloo says when another rank has gone, and how long the launcher, which looks
+#: every 0.1 s, may take to see which; it then ends this one.
+LOST_RANK = "Connection closed by peer"
+NOTICED_SECONDS = 3
 
 #: How a rank's process ends that was told to: with our code, or before it hears.
 TOLD_TO_END = (ExitCode.TERMINATED, -signal.SIGTERM)
