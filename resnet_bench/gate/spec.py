@@ -15,6 +15,7 @@ from resnet_bench.options import (
     Options,
     ResultsOptions,
     check,
+    flag_name,
     inherited,
     option,
     option_fields,
@@ -371,7 +372,7 @@ class CheckConfig(RuleOptions, SubjectConfig):
         """Check the values; raises UsageError."""
         super().__post_init__()
         bases = ("against", "baseline", "against_python")
-        given = [f"--{name.replace('_', '-')}" for name in bases if getattr(self, name)]
+        given = [flag_name(name) for name in bases if getattr(self, name)]
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)}: expected one of them")
 
