@@ -18,7 +18,7 @@ from resnet_bench.gate.measuring import (
     live_pair,
     starting_budget,
 )
-from resnet_bench.gate.records import SIDES, Side, pair_order, pairs_of
+from resnet_bench.gate.records import SIDES, Side, pair_cell, pair_order, pairs_of
 from resnet_bench.gate.spec import FREE_TO_CHANGE, Case, HistoryConfig, parse_case
 from resnet_bench.gate.trees import Tree, checked_out, git
 from resnet_bench.gate.workers import Launch, Start, WorkerError
@@ -91,19 +91,10 @@ def planned_links(names: Sequence[str], rounds: int) -> list[tuple[str, str]]:
 
 def cells_of(config: HistoryConfig, names: Sequence[str]) -> list[LinkCell]:
     """Return a cell for each pair of processes."""
-    cells = []
-    for number, (base, head) in enumerate(planned_links(names, config.pairs)):
-        order = pair_order(config.seed, number)
-        cell = LinkCell(
-            pair=number,
-            base=base,
-            head=head,
-            blocks=order.block,
-            first_started=order.first_started,
-            threads=config.threads,
-        )
-        cells.append(cell)
-    return cells
+    return [
+        LinkCell(base=base, head=head, **pair_cell(config, number).parameters)
+        for number, (base, head) in enumerate(planned_links(names, config.pairs))
+    ]
 
 
 #: Why a commit, or a case of it, cannot be measured: by commit, then by case or "".
