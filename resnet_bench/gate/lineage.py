@@ -15,6 +15,7 @@ from resnet_bench.gate.measuring import (
     Budget,
     command_of,
     keep,
+    launch_of,
     live_pair,
     starting_budget,
 )
@@ -202,14 +203,13 @@ def _launches(
     stack: contextlib.ExitStack,
 ) -> Launches:
     """Check every commit out while the stack is open; return what starts a worker."""
-    settings = (config.subject, config.threads, config.seed, config.budget + 60)
     trees: dict[str, Tree] = {}
     for commit in commits:
         # One that lacks the folder is told when it is tried.
         with contextlib.suppress(NotComparableError):
             tree = checked_out(here, commit.name, config.source)
             trees[commit.name] = stack.enter_context(tree)
-    return {name: Launch(tree.folder, *settings) for name, tree in trees.items()}
+    return {name: launch_of(config, tree) for name, tree in trees.items()}
 
 
 def _stored(config: HistoryConfig, run: Run) -> Plan:

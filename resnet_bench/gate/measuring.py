@@ -168,6 +168,15 @@ def measure_pairs(
         yield timings
 
 
+def launch_of(config: SubjectConfig, tree: Tree) -> Launch:
+    """Return how to start a worker of a tree.
+
+    A single answer may take as long as the whole budget, and a minute.
+    """
+    settings = (config.subject, config.threads, config.seed, config.budget + 60)
+    return Launch(tree.folder, *settings, tree.python)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What a command measures: two trees, the options, the budget and the rules.
@@ -201,16 +210,8 @@ class Measurement:
 
     @property
     def launches(self) -> Launches:
-        """How to start a worker of each side.
-
-        A single answer may take as long as the whole check, and a minute.
-        """
-        config = self.config
-        settings = (config.subject, config.threads, config.seed, config.budget + 60)
-        return {
-            side: Launch(tree.folder, *settings, tree.python)
-            for side, tree in self.trees.items()
-        }
+        """How to start a worker of each side."""
+        return {side: launch_of(self.config, tree) for side, tree in self.trees.items()}
 
     def beginning(
         self, grid: Grid, environment: Mapping[str, Any], asked: Interview
