@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -239,7 +239,7 @@ def _tried(
     if not cases:
         raise UsageError("--cases: expected NAME:forward or NAME:step")
     problems: Problems = {}
-    with _nurseries(newest, libraries) as start_for:
+    with workers.nurseries(dict.fromkeys(SIDES, newest), libraries) as start_for:
         for number, commit in enumerate(commits):
             launch = launches.get(commit.name)
             if found := _problems(launch, cases, start_for(number)):
@@ -251,15 +251,6 @@ def _tried(
             f"fewer than two commits can be measured: {'; '.join(dict.fromkeys(told))}"
         )
     return plan
-
-
-@contextlib.contextmanager
-def _nurseries(
-    launch: Launch, libraries: Sequence[str]
-) -> Iterator[Callable[[int], Start]]:
-    both = dict.fromkeys(SIDES, launch)
-    with workers.nurseries(both, libraries) as start_for:
-        yield start_for
 
 
 def _problems(
@@ -299,8 +290,8 @@ def _record(
     cells = cells_of(plan.config, plan.measurable)
     left = [cell for cell in cells if not recorder.holds(cell.key)]
     pairs, longest = pairs_of(recorder.run()), 0.0
-    newest = launches[plan.commits[-1].name]
-    with _nurseries(newest, plan.libraries) as start_for:
+    newest = dict.fromkeys(SIDES, launches[plan.commits[-1].name])
+    with workers.nurseries(newest, plan.libraries) as start_for:
         for done, cell in enumerate(left):
             if not budget.allows(longest):
                 output.say(
