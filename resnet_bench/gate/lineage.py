@@ -13,17 +13,16 @@ from resnet_bench.errors import NotComparableError, ResnetBenchError, UsageError
 from resnet_bench.gate import measuring, workers
 from resnet_bench.gate.measuring import (
     Budget,
-    command_of,
     keep,
     launch_of,
     live_pair,
+    resumable,
     starting_budget,
 )
 from resnet_bench.gate.records import SIDES, Side, pair_cell, pair_order, pairs_of
 from resnet_bench.gate.spec import FREE_TO_CHANGE, Case, HistoryConfig, parse_case
 from resnet_bench.gate.trees import Tree, checked_out, git
 from resnet_bench.gate.workers import Launch, Start, WorkerError
-from resnet_bench.interrupts import Terminated
 from resnet_bench.output import Output
 from resnet_bench.present.machines import load_warning
 from resnet_bench.records import Cell, to_json
@@ -152,7 +151,7 @@ def measure_history(config: HistoryConfig, output: Output) -> Run:
     """Measure the last commits against each other, or the rest of a run; return it.
 
     Raises ResnetBenchError for what cannot be done, KeyboardInterrupt and Terminated
-    after the run file was closed and the way to go on was said.
+    after the run file was closed and the command to resume was printed.
     """
     here, budget = Path.cwd(), starting_budget(config.budget)
     resumed = config.resume and find_run(config.results, config.resume, EXPERIMENT)
@@ -174,12 +173,8 @@ def measure_history(config: HistoryConfig, output: Output) -> Run:
             if resumed
             else start(beginning, config.results, sys.argv[1:])
         )
-        try:
-            with recorder:
-                _record(recorder, plan, launches, budget, output)
-        except (KeyboardInterrupt, Terminated):
-            output.say(recorder.how_to_go_on(command_of(sys.argv[1:])))
-            raise
+        with resumable(recorder):
+            _record(recorder, plan, launches, budget, output)
     return recorder.run()
 
 

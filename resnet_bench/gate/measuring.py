@@ -265,16 +265,23 @@ def measured(wanted: Measurement, output: Output) -> Run:
         if warning := load_warning(environment.result()):
             output.say(warning)
         recorder = _opened(wanted, wanted.beginning(grid, environment.result(), asked))
-        try:
-            with recorder:
-                _answer(recorder, asked, grid, wanted)
-                libraries = asked.libraries()
-                questions.close()
-                _record_pairs(recorder, wanted, grid, libraries, output)
-        except (KeyboardInterrupt, Terminated):
-            to_stderr(recorder.how_to_go_on(command_of(sys.argv[1:])))
-            raise
+        with resumable(recorder):
+            _answer(recorder, asked, grid, wanted)
+            libraries = asked.libraries()
+            questions.close()
+            _record_pairs(recorder, wanted, grid, libraries, output)
     return recorder.run()
+
+
+@contextlib.contextmanager
+def resumable(recorder: Recorder) -> Iterator[None]:
+    """Record while the block runs; if interrupted, print the command to resume."""
+    try:
+        with recorder:
+            yield
+    except (KeyboardInterrupt, Terminated):
+        to_stderr(recorder.how_to_go_on(command_of(sys.argv[1:])))
+        raise
 
 
 def collect_environment() -> dict[str, Any]:
