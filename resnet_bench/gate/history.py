@@ -283,7 +283,8 @@ def _json_changes(series: Series, line: Sequence[Commit]) -> Iterator[dict[str, 
 
 def _table(found: Sequence[Series], machine: str | None) -> Table:
     """Return a row for each case and commit."""
-    rows = [row for series in found for row in _table_rows(series, labels_of(found))]
+    labels = labels_of(found)
+    rows = [row for series in found for row in _table_rows(series, labels)]
     several = len(found) > 1
     where = f"machine {machine}" if several else f"{found[0].case}, machine {machine}"
     narrow = ["commit", "seconds", "from_previous_percent", "change"]
