@@ -194,6 +194,8 @@ def _labels_of(keys: Sequence[Key]) -> dict[str, str]:
 def _refuse_idle_limits(
     limits: Sequence[str], left: Mapping[Key, Observed], right: Mapping[Key, Observed]
 ) -> None:
+    if not limits:
+        return
     keys = [key for key in left if key in right]
     labels = _labels_of(keys)
     known = [_limited_as(labels[key[0]], key[1], left[key].measure) for key in keys]
