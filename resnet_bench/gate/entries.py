@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 from typing import Any
 
 from resnet_bench.errors import InputOutputError, UsageError
@@ -18,7 +18,7 @@ from resnet_bench.experiments.speed.view.rows import (
     rows_of,
 )
 from resnet_bench.gate.records import PairTiming, records_of
-from resnet_bench.gate.spreads import CALLS
+from resnet_bench.gate.spreads import timed_call
 from resnet_bench.gate.trees import GitError, git
 from resnet_bench.store.checking import checked_run, naming
 from resnet_bench.store.folders import run_folders
@@ -73,15 +73,15 @@ def _of_speed(run: Run) -> Iterator[Entry]:
     if commit is None or run.header.get("dirty"):
         return
     for row in rows_of(run):
-        timed = ((call, row.rounds(call)) for call in CALLS if row.status == "ok")
-        call, visits = next((each for each in timed if each[1]), ("", {}))
-        if visits:
+        timed = timed_call(row) if row.status == "ok" else None
+        if timed:
+            call, seconds = timed
             yield Entry(
                 machine_key=str(run.machine_key),
                 run=run.id,
                 case=_case_of(row, call),
                 head=commit,
-                seconds=[median(visits.values())],
+                seconds=[seconds],
             )
 
 

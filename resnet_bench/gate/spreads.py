@@ -89,9 +89,9 @@ def _settings_of(runs: Sequence[Run]) -> Iterable[list[float]]:
     settings: dict[str, list[float]] = {}
     for run in runs:
         for row in rows_of(run):
-            seconds = _seconds_of(row)
-            if row.verdict == "ok" and seconds:
-                settings.setdefault(_setting(run, row), []).append(math.log(seconds))
+            timed = timed_call(row)
+            if row.verdict == "ok" and timed and timed[1]:
+                settings.setdefault(_setting(run, row), []).append(math.log(timed[1]))
     return settings.values()
 
 
@@ -100,10 +100,11 @@ def _setting(run: Run, row: SpeedRow) -> str:
     return case_of({**row.model, **row.settings, "torch": libraries.get("torch")})
 
 
-def _seconds_of(row: SpeedRow) -> float | None:
+def timed_call(row: SpeedRow) -> tuple[str, float] | None:
+    """Return the call that stands for a row, and its seconds; None without any."""
     for call in CALLS:
         if visits := row.rounds(call):
-            return median(visits.values())
+            return call, median(visits.values())
     return None
 
 
