@@ -32,6 +32,11 @@ def finite(samples: Samples) -> NDArray[np.float64]:
     return values
 
 
+def _standard_error(values: NDArray[np.float64]) -> float:
+    """Return the standard error of the mean of two or more values."""
+    return float(values.std(ddof=1)) / math.sqrt(values.size)
+
+
 def mean_interval(samples: Samples, confidence: float = 0.95) -> Interval:
     """Return the mean with Student's t interval, in the unit of the samples.
 
@@ -41,7 +46,7 @@ def mean_interval(samples: Samples, confidence: float = 0.95) -> Interval:
     mean = float(values.mean())
     if values.size == 1:
         return Interval(mean, -math.inf, math.inf, 1)
-    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    error = _standard_error(values)
     half = float(stats.t.ppf(0.5 + confidence / 2, values.size - 1)) * error
     return Interval(mean, mean - half, mean + half, values.size)
 
@@ -56,7 +61,7 @@ def mean_p(samples: Samples, value: float) -> float:
     if values.size < 2:
         raise ValueError("one sample has no spread")
     distance = abs(float(values.mean()) - value)
-    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    error = _standard_error(values)
     if error == 0:
         return float(distance == 0)
     return 2 * float(stats.t.sf(distance / error, values.size - 1))
@@ -76,7 +81,7 @@ def right_shares(packed: Sequence[str], images: int) -> NDArray[np.float64]:
 def points_over_images(shares: Samples) -> float:
     """Return half of the 95 % interval over images of a mean of shares, in points."""
     values = finite(shares)
-    error = float(values.std(ddof=1)) / math.sqrt(values.size)
+    error = _standard_error(values)
     return 100 * float(stats.norm.ppf(0.975)) * error
 
 
