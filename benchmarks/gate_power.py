@@ -10,7 +10,7 @@ the gate breaks a promise.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import exp, log1p
 
@@ -138,9 +138,14 @@ def kept(situation: Situation, shares: Shares) -> bool:
     return found and shares.passed <= PROMISED_PASSED.get(situation, 1.0)
 
 
-if __name__ == "__main__":
+def printed(table: Iterable[str]) -> bool:
+    """Print each line once it is known; return whether a promise is not kept."""
     missed = False
-    for line in lines():
+    for line in table:
         print(line, flush=True)
         missed |= line.startswith("promise")
-    raise SystemExit(missed)
+    return missed
+
+
+if __name__ == "__main__":
+    raise SystemExit(printed(lines()))

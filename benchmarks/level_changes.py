@@ -19,6 +19,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import log1p
 
+from benchmarks.gate_power import (
+    LARGEST_OUTLIER,
+    OUTLIERS,
+    SMALLEST_OUTLIER,
+    printed,
+)
 from resnet_bench.gate.lineage import planned_links
 from resnet_bench.statistics.levels import Line, Ratio
 
@@ -30,8 +36,6 @@ FROM_THE_ENDS = 5
 NEAR = 2
 
 CHECK_PAIRS, ROUNDS = 12, 8
-OUTLIERS = 0.1
-SMALLEST_OUTLIER, LARGEST_OUTLIER = 0.06, 0.21
 
 NAMES = [str(number) for number in range(COMMITS)]
 
@@ -143,8 +147,4 @@ def lines() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    missed = False
-    for line in lines():
-        print(line, flush=True)
-        missed |= line.startswith("promise")
-    raise SystemExit(missed)
+    raise SystemExit(printed(lines()))
