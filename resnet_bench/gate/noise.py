@@ -176,9 +176,8 @@ def noise_table(run: Run, found: Sequence[Noise], effects: Sequence[float]) -> T
         notes=[
             "Pair spread: standard deviation of the log-ratio of two processes "
             "measured in alternation; process spread: one after the other.",
-            "Detectable: found in 95 of 100 checks with that many pairs, with looks "
-            "at "
-            f"{', '.join(map(str, plan_for(run.config['pairs']).looks))}.",
+            "Detectable: found in 95 of 100 checks with that many pairs, with "
+            f"looks at {', '.join(map(str, plan_for(run.config['pairs']).looks))}.",
         ],
     )
 
