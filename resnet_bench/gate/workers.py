@@ -125,6 +125,11 @@ def _ended(process: "subprocess.Popen[bytes]", grace: float) -> int:
     return process.wait()
 
 
+def _log_file() -> IO[str]:
+    """Return a file for what a process prints, UTF-8 or not."""
+    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+
+
 class Process:
     """A process with a socket and a log; use as a context manager, which ends it."""
 
@@ -159,9 +164,7 @@ class WorkerProcess(Process):
 
     def __init__(self, launch: Launch, start: Start = spawn) -> None:
         with contextlib.ExitStack() as closing:
-            self._log = closing.enter_context(
-                tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-            )
+            self._log = closing.enter_context(_log_file())
             self._socket, theirs = socket.socketpair()
             closing.enter_context(self._socket)
             self._socket.settimeout(launch.patience)
@@ -232,9 +235,7 @@ class Nursery(Process):
 
     def __init__(self, threads: int, libraries: Sequence[str]) -> None:
         with contextlib.ExitStack() as closing:
-            self._log = closing.enter_context(
-                tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-            )
+            self._log = closing.enter_context(_log_file())
             self._socket, theirs = socket.socketpair(
                 socket.AF_UNIX, socket.SOCK_SEQPACKET
             )
