@@ -21,7 +21,7 @@ from resnet_bench.gate.entries import Entry, appended, entries_of, read_entries
 from resnet_bench.gate.history import run_history
 from resnet_bench.gate.lineage import planned_links
 from resnet_bench.gate.spec import CheckConfig, HistoryConfig
-from resnet_bench.output import Output
+from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, assemble, read_run
 from tests.gate.conftest import SUBJECT, Write, git
@@ -162,6 +162,20 @@ def test_a_pair_that_fails_is_told_and_tried_again_when_resumed(
     assert "out of luck" in capsys.readouterr().err
     assert len(measured().failed) == 24
     assert len(answer(changed(resume="latest"), output, capsys)["rows"]) == 8
+
+
+def test_an_interrupted_history_says_how_to_resume_even_if_quiet(
+    commits: list[str], capsys: CAPTURE
+) -> None:
+    def interrupted(*arguments: object) -> list[object]:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("resnet_bench.gate.lineage.live_pair", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_history(CONFIG, Output(DisplayOptions(quiet=True)))
+    assert "--resume" in capsys.readouterr().err
+    assert measured().status == "partial"
 
 
 def test_checks_of_committed_files_feed_the_history(
