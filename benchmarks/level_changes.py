@@ -2,7 +2,7 @@
 
     python -m benchmarks.level_changes          # the tables of docs/history.md
 
-A made-up series is of 30 commits, with no step or one of 7, 10 or 15 %, five or more
+A simulated series has 30 commits, with no step or one of 7, 10 or 15 %, five or more
 commits from either end. It is measured in one of these ways:
 
 - runs: every commit once by itself, as `speed` runs are, with 3 or 7 % noise;
@@ -10,7 +10,7 @@ commits from either end. It is measured in one of these ways:
 - rounds: eight pairs of each commit and an earlier one, as `history --measure` does.
 
 Pairs have a spread of 7 %; or of 2 %, and in every tenth one of the two processes is 6
-to 21 % slower for its whole life. Ends with 1 where `history` misses what it promises.
+to 21 % slower for its whole life. Exits with 1 if `history` breaks a promise.
 """
 
 import random

@@ -46,7 +46,7 @@ class Entry:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What no two entries have in common."""
+        """What identifies an entry: no two have the same."""
         return self.run, self.case, self.head, self.base or ""
 
     @property
@@ -58,7 +58,7 @@ class Entry:
 
 
 def entries_of(run: Run) -> list[Entry]:
-    """Return what a run says; nothing of files that were in no commit.
+    """Return the entries of a run; none for files that were in no commit.
 
     Raises InputOutputError for odd content.
     """
@@ -120,7 +120,7 @@ def _committed(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def stored_entries(results: Path, problems: list[str]) -> list[Entry]:
-    """Return what all runs of a folder say; those damaged are told in `problems`."""
+    """Return the entries of a folder's runs; name damaged runs in `problems`."""
     found: list[Entry] = []
     for experiment in FEEDING:
         for folder in run_folders(results, experiment):
@@ -197,7 +197,7 @@ def appended(path: Path, entries: Iterable[Entry]) -> int:
 
 
 def each_once(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries without those that are there already."""
+    """Return the entries without repeated ones."""
     return list({entry.identity: entry for entry in entries}.values())
 
 

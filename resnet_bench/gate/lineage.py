@@ -74,11 +74,11 @@ class LinkCell(Cell):
 
 
 def planned_links(names: Sequence[str], rounds: int) -> list[tuple[str, str]]:
-    """Return which commits are set against each other, in the order of measuring.
+    """Return the pairs of commits to compare, in the order of measuring.
 
-    A round sets each against the one 1, 2, 4, 8 … places before it, by turns, the first
-    against the last ones. Neighbours alone would make a chain, whose errors add up:
-    over n commits to the square root of n times that of a link.
+    A round compares each commit with the one 1, 2, 4, 8 … places before it, by turns,
+    and the first commits with the last. Neighbours alone would make a chain, whose
+    errors add up: over n commits to the square root of n times that of a link.
     """
     apart = [2**k for k in range(len(names)) if 2**k <= max(1, len(names) // 2)]
     links = []
@@ -220,7 +220,7 @@ def _tried(
     """Return the plan of what can be measured, by trying each commit once.
 
     Raises UsageError where there is no case to measure, NotComparableError where
-    there are not two commits of which one can be.
+    fewer than two commits can be measured.
     """
     newest = launches[commits[-1].name]
     with workers.WorkerProcess(newest) as worker:
@@ -251,7 +251,7 @@ def _tried(
 def _problems(
     launch: Launch | None, cases: Sequence[Case], start: Start
 ) -> dict[str, str]:
-    """Return why cases of a commit cannot be measured, under "" what is for all."""
+    """Return why cases of a commit cannot be measured; "" stands for all cases."""
     if launch is None:
         return {"": "it lacks the folder of --source"}
     with workers.WorkerProcess(launch, start) as worker:
@@ -271,7 +271,7 @@ def _problems(
 
 
 def _tell_problems(problems: Problems, output: Output) -> None:
-    """Say in one line each which commits leave a gap, and why."""
+    """Print a line for each commit and case that cannot be measured, and why."""
     for name, found in problems.items():
         for case, reason in found.items():
             what = f"{case} of commit" if case else "commit"
@@ -316,14 +316,14 @@ def _record(
             _tell_progress(done + 1, len(left), len(plan.measurable), budget, output)
 
 
-#: After so many pairs it is told how long the rest takes.
+#: The time left is first printed after this many pairs.
 TELLING = 4
 
 
 def _tell_progress(
     done: int, all_of_them: int, per_round: int, budget: Budget, output: Output
 ) -> None:
-    """Say how long it takes after the first few pairs, and after each round."""
+    """Print the time left after the first few pairs, and after each round."""
     if done == TELLING or done % per_round == 0:
         spent = budget.clock() - budget.began
         rest = spent / done * (all_of_them - done)

@@ -1,8 +1,8 @@
 """Accuracies and their differences, with intervals over seeds and test images.
 
-Both are drawn: other seeds would have been trained otherwise, other images answered
-otherwise. What comes in says of each seed's classifier which test images it answered
-rightly; what goes out is an `Interval` of a share, 0 to 1.
+Both are samples: other seeds or other images would give other answers. The input is
+which test images the classifier of each seed got right, the output an `Interval` of a
+share, 0 to 1.
 """
 
 import math
@@ -55,7 +55,7 @@ def mean_of(answers: Sequence[Answers]) -> Answers:
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over seeds and images, its variance, and that one's degrees of freedom.
+    """A mean over seeds and images, its variance and the degrees of freedom of that.
 
     Var = s²(seed means) / S + s²(cluster sums) C / N², where cluster sums are of
     deviations from the mean over the images of one original: of equal clusters
@@ -81,7 +81,7 @@ class Spread:
 
 
 def spread_of(answers: Answers) -> Spread:
-    """Return the mean of what the answers hold, and how sure it is."""
+    """Return the mean of the answers, and its variance."""
     values = np.array(list(answers.by_seed.values()), dtype=np.float64)
     seeds, images = values.shape
     mean = float(values.mean())

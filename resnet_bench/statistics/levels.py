@@ -48,7 +48,7 @@ FEWEST_SPARE = 10
 #: Among fewer commits one slow process looks like a change too often.
 FEWEST_COMMITS = 6
 
-#: A step that moves the fitted values less than this is none.
+#: A step that moves the fitted values by less than this does not count.
 NOTHING = 1e-9
 
 
