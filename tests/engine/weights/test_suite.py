@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from resnet_bench.engine.weights.suite import (
 )
 from resnet_bench.errors import InputOutputError, UsageError
 from tests.engine.tiny import SMALL_WIDTH
+from tests.engine.weights.conftest import RECIPE
 
 pytestmark = pytest.mark.usefixtures("small_resnets")
 
@@ -100,14 +102,7 @@ def test_a_missing_checkpoint_names_the_command_that_makes_one(tmp_path: Path) -
 
 
 def test_a_training_that_diverges_leaves_no_checkpoint(tmp_path: Path) -> None:
-    recipe = SourceRecipe(
-        variant=18,
-        dataset="digits-0-4",
-        image_size=8,
-        epochs=2,
-        batch_size=128,
-        learning_rate=1e38,
-    )
+    recipe = replace(RECIPE, epochs=2, batch_size=128, learning_rate=1e38)
     with pytest.raises(UsageError, match="diverged at step"):
         train_or_reuse(source(recipe), tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
