@@ -168,12 +168,11 @@ def features(network: ResNet, split: Split, normalisation: Normalisation) -> Ten
         network.fc = head
 
 
-def pixels(split: Split, normalisation: Normalisation) -> Tensor:
+def pixels(split: Split, normalisation: Normalisation, channels: int) -> Tensor:
     """Return the normalised pixels (N, channels x height x width), at most 32 px.
 
-    Of channels that are copies of each other one is kept.
+    Of the channels the first `channels` are kept.
     """
-    channels = _channels(split)
     pieces = []
     for piece in split.batches(EVALUATION_BATCH):
         images = normalisation.apply(piece)[:, :channels]
@@ -192,9 +191,11 @@ def _channels(split: Split) -> int:
 def fit_pixels(data: ImageData) -> Fitted:
     """Fit logistic regression to the raw pixels: the least a network must beat."""
     sides = (min(side, LARGEST_PIXEL_SIDE) for side in data.image_size)
-    width = _channels(data.train) * math.prod(sides)
-    fitting = _fitting(data, width)
-    return _fit_probe_of(lambda half: pixels(half, data.normalisation), fitting)
+    channels = _channels(data.train)
+    return _fit_probe_of(
+        lambda half: pixels(half, data.normalisation, channels),
+        _fitting(data, channels * math.prod(sides)),
+    )
 
 
 def _fitting(data: ImageData, width: int) -> ImageData:

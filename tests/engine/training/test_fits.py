@@ -47,7 +47,7 @@ def test_raw_pixels_are_fitted_without_a_network() -> None:
 def test_raw_pixels_of_large_images_are_averaged_down_to_32_px() -> None:
     data = tiny_data()
     large = torch.rand(6, 3, 64, 96)
-    flat = pixels(Split(large, torch.arange(6)), data.normalisation)
+    flat = pixels(Split(large, torch.arange(6)), data.normalisation, 3)
     assert flat.shape == (6, 3 * 32 * 32)
     blocks = data.normalisation.apply(large)[0, 0, :2, :3]
     assert float(flat[0, 0]) == pytest.approx(float(blocks.mean()), abs=1e-5)
@@ -73,7 +73,8 @@ def test_raw_pixels_of_grey_images_are_counted_once() -> None:
         train=replace(data.train, images=grey),
         test=replace(data.test, images=tested),
     )
-    assert fit_pixels(grey_data).trainable_parameters == 2 * 64 + 2
+    for each in (grey_data, replace(grey_data, test=data.test)):
+        assert fit_pixels(each).trainable_parameters == 2 * 64 + 2
 
 
 def test_a_probe_fits_features_and_becomes_the_head_of_the_network() -> None:
