@@ -18,7 +18,6 @@ from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.data.loading import count_images, outgrows_memory
 from resnet_bench.engine.data.transfer import (
     TargetRequest,
-    imagenet_preprocess,
     load_target,
     prepared,
 )
@@ -418,15 +417,11 @@ def _with_saved_network(
 
 def _transforms(cell: FinetuneCell, data: ImageData) -> dict[str, Any]:
     """Return how an image becomes an input of the network, as it was tested."""
-    target, side = _target(cell), data.image_size[0]
-    resize: int | list[int] = [side, side]
-    if target.imagenet:
-        resize = imagenet_preprocess(target.imagenet, target.image_size).resize_size[0]
-    elif DATASETS[target.name].image_size is None:
-        resize = side
+    target, side = prepared(_target(cell)), data.image_size[0]
+    fitted = target.imagenet or DATASETS[target.name].image_size is None
     normalisation = data.normalisation
     return {
-        "resize": resize,
+        "resize": target.square.scaled if fitted else [side, side],
         "center_crop": side,
         "mean": list(normalisation.mean),
         "std": list(normalisation.std),
