@@ -19,6 +19,7 @@ from resnet_bench.experiments.finetune.view.groups import (
     Row,
     beside,
     gain_of,
+    points,
     setting,
     whole,
 )
@@ -206,8 +207,7 @@ def control_sentences(gains: Sequence[ControlGain]) -> list[str]:
     in_place = f", {intact.estimate:+.1f} pp in place" if intact else ""
     return [
         "Negative control, pixels permuted: pre-training gains a probe "
-        f"{first.gain.estimate:+.1f} pp [{first.gain.low:+.1f}, "
-        f"{first.gain.high:+.1f}]{in_place}; no gain ({_rule(gains)}): "
+        f"{points(first.gain)}{in_place}; no gain ({_rule(gains)}): "
         f"{first.verdict}{exceptions}."
     ]
 

@@ -180,6 +180,11 @@ def gain_of(group: Group, other: Group | None) -> Interval | None:
     return difference_interval(difference).times(100) if difference else None
 
 
+def points(gain: Interval) -> str:
+    """Return a gain in percentage points with its interval."""
+    return f"{gain.estimate:+.1f} pp [{gain.low:+.1f}, {gain.high:+.1f}]"
+
+
 def origins(run: Run) -> list[str]:
     """Return where the run's trained weights come from; empty when there are none."""
     found = {row["weights_origin"] for row in run.rows(TransferResult)}

@@ -40,6 +40,7 @@ from resnet_bench.experiments.finetune.view.groups import (
     gain_over_scratch,
     groups_of,
     origins,
+    points,
 )
 from resnet_bench.experiments.finetune.view.tables import (
     accuracy_table,
@@ -48,14 +49,16 @@ from resnet_bench.experiments.finetune.view.tables import (
 from resnet_bench.experiments.pretrain.spec import SourceResult
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
-from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
 
 #: Columns of a cell's training that a row of the JSON object carries as its own.
 TRAINING = ("dataset", "batch_size", "target_accuracy_percent", "device", "amp")
 
-#: Which gains the headline tells.
-TOLD_GAINS = (("full", "scratch"), ("probe", "a random backbone"))
+#: Which gains the headline tells, and over what.
+TOLD_GAINS = {
+    "full": ("scratch", gain_over_scratch),
+    "probe": ("a random backbone", gain_over_random),
+}
 
 #: More networks and shots than this are told of at the fewest shots only.
 MOST_SENTENCES = 6
@@ -211,15 +214,12 @@ def _reached_and_gained(groups: Sequence[Group]) -> list[str]:
         for group in groups
         if not group.is_control
     ]
-    gains = [
-        f"{group.strategy} gains {_points(gain)} over {other}"
-        for group in groups
-        for other, gain in (
-            ("scratch", gain_over_scratch(group, groups)),
-            ("a random backbone", gain_over_random(group, groups)),
-        )
-        if gain and (group.strategy, other) in TOLD_GAINS
-    ]
+    gains = []
+    for group in groups:
+        if group.strategy in TOLD_GAINS:
+            other, gain_over = TOLD_GAINS[group.strategy]
+            if gain := gain_over(group, groups):
+                gains.append(f"{group.strategy} gains {points(gain)} over {other}")
     return [", ".join(reached), *gains]
 
 
@@ -235,10 +235,6 @@ def saved_lines(run: Run) -> list[str]:
         f"{count} saved in {folder}; in Python, the most accurate one:",
         *best["usage"],
     ]
-
-
-def _points(gain: Interval) -> str:
-    return f"{gain.estimate:+.1f} pp [{gain.low:+.1f}, {gain.high:+.1f}]"
 
 
 def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
