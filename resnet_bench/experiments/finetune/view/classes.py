@@ -74,9 +74,6 @@ def _row(group: Group) -> dict[str, Any]:
     wrong = shares[hardest].copy()
     wrong[hardest] = -1
     mistaken = int(wrong.argmax())
-    known = {
-        f"class {name}_percent": value for name, value in zip(names, right, strict=True)
-    }
     return {
         "network": group.name,
         "strategy": group.title,
@@ -85,7 +82,7 @@ def _row(group: Group) -> dict[str, Any]:
         "hardest_percent": float(right[hardest]),
         "taken_for": names[mistaken],
         "mistaken_percent": float(wrong[mistaken]),
-        **{name: float(value) for name, value in known.items()},
+        **{f"class {name}_percent": float(right[n]) for n, name in enumerate(names)},
     }
 
 
