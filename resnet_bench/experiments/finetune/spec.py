@@ -268,7 +268,7 @@ class Config(TrainingOptions, NetworkOptions):
             "source": self.source or SOURCES.get(dataset, SourceRecipe.dataset),
             "strategy": tuple(dict.fromkeys(self.strategy or self._usual_strategies())),
             "seeds": profile.seeds if self.seeds is None else self.seeds,
-            "shots": tuple(sorted(set(self.shots or shots), key=_all_last)),
+            "shots": tuple(sorted(set(self.shots or shots), key=all_last)),
             "lr": tuple(sorted(set(self.lr))),
             "target_accuracy": self.target_accuracy
             or TARGET_ACCURACIES.get(dataset, USUAL_TARGET_ACCURACY),
@@ -296,7 +296,8 @@ class Config(TrainingOptions, NetworkOptions):
             )
 
 
-def _all_last(shots: int | None) -> float:
+def all_last(shots: int | None) -> float:
+    """Return the shots as a number to sort by: all images are the most."""
     return math.inf if shots is None else shots
 
 

@@ -15,6 +15,7 @@ from resnet_bench.experiments.finetune.spec import (
     RAW_PIXELS,
     SCRATCH,
     TransferResult,
+    all_last,
 )
 from resnet_bench.present.machines import machine_title
 from resnet_bench.statistics.answers import (
@@ -127,18 +128,13 @@ def _place(group: Group, order: Sequence[str]) -> tuple[Any, ...]:
     known = order.index(group.strategy) if group.strategy in order else len(order)
     # A control without a network stands after those with one.
     network = group.variant or math.inf
-    return (group.permuted, shots_of(group), network, known)
-
-
-def shots_of(group: Group) -> float:
-    """Return the shots as a number to sort by: all images are the most."""
-    return math.inf if group.shots is None else group.shots
+    return (group.permuted, all_last(group.shots), network, known)
 
 
 def whole(groups: Sequence[Group]) -> list[Group]:
     """Return the groups of the most shots, pixels in their places."""
-    most = max(map(shots_of, groups), default=math.inf)
-    return [g for g in groups if shots_of(g) == most and not g.permuted]
+    most = max((group.shots for group in groups), key=all_last, default=None)
+    return [g for g in groups if g.shots == most and not g.permuted]
 
 
 def strategies_of(groups: Iterable[Group]) -> list[str]:
