@@ -109,7 +109,7 @@ def load_data(request: DataRequest) -> ImageData:
     image that does not decode.
     """
     name = parse_dataset(request.name)
-    if name in FILE_DATASETS or name == IMAGE_FOLDER:
+    if _is_of_files(request):
         return _load_files(name, request)
     data = _read(name, request)
     if request.channels == 3 and data.channels == 1:
@@ -267,6 +267,10 @@ class FileListing:
     halves: tuple[Sequence[Sample], Sequence[Sample]]
 
 
+def _is_of_files(request: DataRequest) -> bool:
+    return parse_dataset(request.name) in (*FILE_DATASETS, IMAGE_FOLDER)
+
+
 def list_files(request: DataRequest) -> FileListing:
     """List a data set's image files, decoding none; raises UsageError."""
     name = parse_dataset(request.name)
@@ -302,7 +306,7 @@ def outgrows_memory(request: DataRequest) -> bool:
     Only files are counted; nothing is decoded or downloaded. What is not there yet is
     taken to fit.
     """
-    if request.name not in (*FILE_DATASETS, IMAGE_FOLDER):
+    if not _is_of_files(request):
         return False
     try:
         listed = list_files(replace(request, download=False))
@@ -313,7 +317,7 @@ def outgrows_memory(request: DataRequest) -> bool:
 
 def count_images(request: DataRequest, data: ImageData) -> tuple[int, int]:
     """Return how many images both halves have, where `data` may hold a sample."""
-    if request.name in (*FILE_DATASETS, IMAGE_FOLDER):
+    if _is_of_files(request):
         train, test = list_files(request).halves
         return len(train), len(test)
     return len(data.train), len(data.test)
