@@ -29,7 +29,6 @@ from resnet_bench.engine.training.evaluation import (
     EVALUATION_BATCH,
     Evaluation,
     judge,
-    packed,
     predict,
 )
 from resnet_bench.engine.training.finetuning import (
@@ -79,11 +78,6 @@ class Fitted:
     curve: tuple[EpochState, ...] = ()
     network: ResNet | None = None
     peak_bytes: int | None = None
-
-    @property
-    def right_answers(self) -> str:
-        """A bit per tested image, the first one highest, in hexadecimal."""
-        return packed(self.test.right)
 
     def seconds_to(self, target_percent: float) -> float | None:
         """Training time at the first evaluation that reached the target."""

@@ -30,6 +30,7 @@ from resnet_bench.engine.seeding import (
     seed_everything,
 )
 from resnet_bench.engine.timing.workload import check_compiler, peak_of
+from resnet_bench.engine.training.evaluation import packed
 from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image
 from resnet_bench.engine.training.fits import (
     Fitted,
@@ -375,7 +376,7 @@ def _result(
         learning_rate_validation=fitted.rates,
         threads=torch.get_num_threads(),
         observed_tf32=device.rounds_to_tf32,
-        right_answers=fitted.right_answers,
+        right_answers=packed(fitted.test.right),
         renderings=_renderings(data),
         confusion=[
             [*pair, int(fitted.test.confusion[*pair])]

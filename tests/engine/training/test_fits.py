@@ -11,7 +11,7 @@ from torchvision.models import ResNet
 
 from resnet_bench.engine.data import Split
 from resnet_bench.engine.training import fits as transfer_fits
-from resnet_bench.engine.training.evaluation import evaluate, predict
+from resnet_bench.engine.training.evaluation import evaluate, packed, predict
 from resnet_bench.engine.training.finetuning import FitSettings
 from resnet_bench.engine.training.fits import (
     Fitted,
@@ -59,9 +59,7 @@ def test_a_fit_tells_which_images_it_answered_rightly_and_what_it_confused() -> 
     assert int(fitted.test.confusion.sum()) == fitted.test.images
     assert int(fitted.test.confusion.trace()) == int(fitted.test.right.sum())
     right = torch.tensor([1, 0, 1, 0, 0, 0, 0, 0, 1]).bool()
-    assert replace(fitted, test=replace(fitted.test, right=right)).right_answers == (
-        "a080"
-    )
+    assert packed(right) == "a080"
 
 
 def test_raw_pixels_of_grey_images_are_counted_once() -> None:
