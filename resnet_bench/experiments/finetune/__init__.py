@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from resnet_bench.experiments.base import Experiment, OtherRuns
-from resnet_bench.experiments.finetune.spec import (
+from resnet_bench.experiments.finetune.cells import (
     RECORDS,
-    Config,
     FinetuneCell,
+)
+from resnet_bench.experiments.finetune.grid import expand
+from resnet_bench.experiments.finetune.spec import (
+    Config,
     announce,
-    expand,
 )
 from resnet_bench.experiments.pretrain.spec import PretrainCell
 from resnet_bench.records import Record

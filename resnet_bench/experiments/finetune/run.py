@@ -54,16 +54,18 @@ from resnet_bench.engine.weights.starting import (
     starting_point,
 )
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.finetune.spec import (
+from resnet_bench.experiments.finetune.cells import (
     RANDOM_PROBE,
     RAW_PIXELS,
     SCRATCH,
-    Config,
     FinetuneCell,
     Samples,
     TransferEpoch,
     TransferResult,
-    expand,
+)
+from resnet_bench.experiments.finetune.grid import expand
+from resnet_bench.experiments.finetune.spec import (
+    Config,
     possible_strategies,
 )
 from resnet_bench.experiments.pretrain import run as pretrain

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from resnet_bench.experiments.finetune.spec import (
-    Config,
+from resnet_bench.experiments.finetune.cells import (
     FinetuneCell,
     Samples,
     TransferEpoch,
     TransferResult,
-    expand,
 )
+from resnet_bench.experiments.finetune.grid import expand
+from resnet_bench.experiments.finetune.spec import Config
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
 from resnet_bench.records import Cell, Record
 from resnet_bench.store.reading import Run

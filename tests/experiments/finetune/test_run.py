@@ -23,14 +23,14 @@ from resnet_bench.engine.training.fits import Fitted
 from resnet_bench.engine.weights.files import load_tensors, read_metadata
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.finetune import run as finetune
-from resnet_bench.experiments.finetune.spec import (
-    Config,
+from resnet_bench.experiments.finetune.cells import (
     FinetuneCell,
     Samples,
     TransferEpoch,
     TransferResult,
-    expand,
 )
+from resnet_bench.experiments.finetune.grid import expand
+from resnet_bench.experiments.finetune.spec import Config
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell, SourceResult
 from resnet_bench.records import Cell, Record

@@ -7,14 +7,13 @@ import pytest
 from resnet_bench import cli
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.errors import ExitCode, UsageError
+from resnet_bench.experiments.finetune.cells import FinetuneCell
+from resnet_bench.experiments.finetune.grid import RANDOM_DRAWS, expand
 from resnet_bench.experiments.finetune.spec import (
     LEAST_STEPS,
-    RANDOM_DRAWS,
     Config,
-    FinetuneCell,
     announce,
     checked_weights,
-    expand,
     parse_shots,
     parse_strategy,
 )

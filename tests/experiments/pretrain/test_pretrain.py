@@ -11,8 +11,8 @@ from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.finetune import run as finetune
+from resnet_bench.experiments.finetune.grid import expand as finetune_cells
 from resnet_bench.experiments.finetune.spec import Config as FinetuneConfig
-from resnet_bench.experiments.finetune.spec import expand as finetune_cells
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import Config, SourceResult, expand
 from resnet_bench.experiments.pretrain.view import show

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
-from resnet_bench.experiments.finetune.spec import Samples
+from resnet_bench.experiments.finetune.cells import Samples
 from resnet_bench.experiments.finetune.view.groups import Group, setting, whole
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.spec import PROBE, RANDOM_PROBE
+from resnet_bench.experiments.finetune.cells import PROBE, RANDOM_PROBE
 from resnet_bench.experiments.finetune.view.groups import (
     Group,
     Row,

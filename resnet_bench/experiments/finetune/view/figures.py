@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
-from resnet_bench.experiments.finetune.spec import (
+from resnet_bench.experiments.finetune.cells import (
     CONTROLS,
     RANDOM_PROBE,
     RAW_PIXELS,

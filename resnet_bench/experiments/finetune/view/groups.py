@@ -8,15 +8,15 @@ from functools import cached_property
 from typing import Any
 
 from resnet_bench.catalogue import DATASETS, VARIANTS
-from resnet_bench.experiments.finetune.spec import (
+from resnet_bench.experiments.finetune.cells import (
     CONTROLS,
     PROBE,
     RANDOM_PROBE,
     RAW_PIXELS,
     SCRATCH,
     TransferResult,
-    all_last,
 )
+from resnet_bench.experiments.finetune.spec import all_last
 from resnet_bench.present.machines import machine_title
 from resnet_bench.statistics.answers import (
     Answers,

@@ -9,11 +9,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.finetune.spec import (
-    LEAST_STEPS,
+from resnet_bench.experiments.finetune.cells import (
     RAW_PIXELS,
     TransferResult,
 )
+from resnet_bench.experiments.finetune.spec import LEAST_STEPS
 from resnet_bench.experiments.finetune.view.classes import (
     class_table,
     confusion_figure,
