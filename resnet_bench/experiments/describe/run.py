@@ -1,4 +1,4 @@
-"""Describes a network without computing anything: shapes and counts only."""
+"""Describes a network by shapes and counts, or a folder of images by decoding it."""
 
 import statistics
 from collections import Counter
@@ -30,6 +30,7 @@ from resnet_bench.engine.models.description import (
 )
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.experiments.describe.spec import (
+    NAMED,
     Config,
     Counts,
     DescribeCell,
@@ -41,9 +42,6 @@ from resnet_bench.experiments.describe.spec import (
 from resnet_bench.records import Record
 
 GIGA = 1e9
-
-#: Names listed of files that are bad, or in both halves.
-NAMED = 5
 
 
 def prepare(config: Config) -> Config:

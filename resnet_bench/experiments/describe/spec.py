@@ -12,6 +12,9 @@ from resnet_bench.records import Cell, Record, measured, transient
 
 LENET = "LeNet-5"
 
+#: Names listed of bad files, of files in both halves, and of small classes.
+NAMED = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(NetworkOptions):

@@ -1,4 +1,4 @@
-"""What `describe` shows: stage tables, counts, and the last layer."""
+"""What `describe` shows: stages, counts and the last layer, or classes of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,6 +9,7 @@ import pandas as pd
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.describe.spec import (
     LENET,
+    NAMED,
     Counts,
     FolderDescription,
     HeadDescription,
@@ -147,7 +148,7 @@ def _warnings(row: Row) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = names[:FEW_TEST_IMAGES]
+    shown = names[:NAMED]
     return ", ".join(shown) + (", …" if len(names) > len(shown) else "")
 
 
