@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.finetune.cells import (
-    CONTROLS,
     RANDOM_PROBE,
     RAW_PIXELS,
     TransferEpoch,
@@ -21,6 +20,7 @@ from resnet_bench.experiments.finetune.view.groups import (
     gain_over_scratch,
     setting,
     strategies_of,
+    title_of,
     variants_of,
     whole,
 )
@@ -212,7 +212,7 @@ def _gains(
     axes: Axes, groups: Sequence[Group], strategies: Sequence[str], *, named: bool
 ) -> None:
     """Draw one network's accuracies as rows, and gains as arrows with their size."""
-    names = [f"{n} (control)" if n in CONTROLS else n for n in strategies]
+    names = list(map(title_of, strategies))
     axes.set_yticks(range(len(names)), names if named else [""] * len(names))
     axes.set_ylim(len(names) - 0.5, -0.6)
     axes.grid(axis="x")
@@ -363,7 +363,7 @@ def _legend_below(on: Figure, strategies: Sequence[str]) -> None:
             [],
             linestyle="none",
             markersize=7,
-            label=f"{name} (control)" if name in CONTROLS else name,
+            label=title_of(name),
             **_look(name),
         )[0]
         for name in strategies

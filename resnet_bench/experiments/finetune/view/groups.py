@@ -137,6 +137,11 @@ def whole(groups: Sequence[Group]) -> list[Group]:
     return [g for g in groups if g.shots == most and not g.permuted]
 
 
+def title_of(strategy: str) -> str:
+    """Return what figures call a strategy or a control."""
+    return f"{strategy} (control)" if strategy in CONTROLS else strategy
+
+
 def strategies_of(groups: Iterable[Group]) -> list[str]:
     """Return the strategies and controls that occur, in the order of the groups."""
     return list(dict.fromkeys(group.strategy for group in groups))
