@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import DATASETS
 from resnet_bench.experiments.degradation.claims.evidence import Evidence
-from resnet_bench.experiments.degradation.records import Shortcut, TrainingResult
+from resnet_bench.experiments.degradation.records import TrainingResult
 from resnet_bench.present.machines import machine_title
 from resnet_bench.present.numbers import compact
 from resnet_bench.present.tables import interval_columns
@@ -45,7 +45,6 @@ NETWORK = (
 #: Endings of the columns that hold an interval.
 BOUNDS = ("", "_low", "_high")
 
-SHORTCUTS: tuple[Shortcut, Shortcut] = ("plain", "residual")
 MARKERS = {"plain": "s", "residual": "o"}
 
 #: Shares of the viridis map between which depths lie: no pale yellow on white.

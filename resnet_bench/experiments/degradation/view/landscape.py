@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from resnet_bench.experiments.degradation.claims.evidence import Network
+from resnet_bench.experiments.degradation.grid import SHORTCUTS
 from resnet_bench.experiments.degradation.records import LossLine, LossSurface, Shortcut
-from resnet_bench.experiments.degradation.view.frames import SHORTCUTS, Material
+from resnet_bench.experiments.degradation.view.frames import Material
 from resnet_bench.present.numbers import compact
 from resnet_bench.present.theme import SHORTCUT_COLOURS
 

@@ -9,13 +9,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from resnet_bench.experiments.degradation.grid import SHORTCUTS
 from resnet_bench.experiments.degradation.records import (
     LayerGradient,
     LayerResponse,
     Lesion,
 )
 from resnet_bench.experiments.degradation.view.frames import (
-    SHORTCUTS,
     Material,
     depth_colours,
     marks,

@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from resnet_bench.experiments.degradation.claims.judging import Judged
+from resnet_bench.experiments.degradation.grid import SHORTCUTS
 from resnet_bench.experiments.degradation.records import GradientSummary, SizeCheck
 from resnet_bench.experiments.degradation.view.frames import (
     BOUNDS,
-    SHORTCUTS,
     Material,
     results_frame,
     standard,

@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from resnet_bench.experiments.degradation.grid import SHORTCUTS
 from resnet_bench.experiments.degradation.records import (
     CurvePoint,
     TrainingResult,
 )
 from resnet_bench.experiments.degradation.view.frames import (
-    SHORTCUTS,
     Material,
     depth_colours,
     error_interval,
