@@ -34,14 +34,16 @@ def statistic(
     return lambda samples: Statistic(words, samples, unit, rule, arms)
 
 
-def difference(words: str) -> Callable[[Arms], Statistic]:
+def difference(
+    words: str, unit: str = "pp", *, rule: Rule = Rule.COUNTED
+) -> Callable[[Arms], Statistic]:
     """Make one of two networks' errors: the one claimed to be worse minus the other."""
 
     def make(arms: Arms) -> Statistic:
         def samples(evidence: Evidence, case: Case) -> BySeed:
             return minus(*arms(evidence, case))
 
-        return Statistic(words, samples, "pp", arms=arms)
+        return Statistic(words, samples, unit, rule, arms)
 
     return make
 
@@ -54,15 +56,9 @@ def plain_and_residual(evidence: Evidence, case: Case) -> tuple[BySeed, BySeed]:
     return evidence.error(plain), evidence.error(residual)
 
 
-@statistic(
-    "training error of plain-{deep} and of residual-{deep}",
-    "%",
-    rule=Rule.FISHER,
-    arms=plain_and_residual,
-)
-def trained_apart(evidence: Evidence, case: Case) -> BySeed:
-    """Return how much the plain network's error exceeds the residual one's."""
-    return minus(*plain_and_residual(evidence, case))
+trained_apart = difference(
+    "training error of plain-{deep} and of residual-{deep}", "%", rule=Rule.FISHER
+)(plain_and_residual)
 
 
 def _deep_and_reference(
