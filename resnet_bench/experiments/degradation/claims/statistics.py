@@ -177,7 +177,11 @@ def gradient_ratio(evidence: Evidence, case: Case) -> BySeed:
 )
 def gradient_imbalance(evidence: Evidence, case: Case) -> BySeed:
     """Return the larger of the gradient's ratio and its inverse."""
-    ratios = gradient_ratio(evidence, case)
+    return _larger_over_smaller(gradient_ratio(evidence, case))
+
+
+def _larger_over_smaller(ratios: BySeed) -> BySeed:
+    """Return each ratio, or its inverse where that is the larger."""
     return {seed: max(ratio, 1 / ratio) for seed, ratio in ratios.items()}
 
 
@@ -269,7 +273,7 @@ def roughness_of_one_network(evidence: Evidence, case: Case) -> BySeed:
     """Return how far two sets of lines disagree about one network."""
     network = Network("residual", case.deep)
     even, odd = (evidence.roughness(network, parity=parity) for parity in (0, 1))
-    return {seed: max(ratio, 1 / ratio) for seed, ratio in over(even, odd).items()}
+    return _larger_over_smaller(over(even, odd))
 
 
 @difference("plain-{deep} by SGD minus constructed, training error")
