@@ -15,7 +15,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
 from resnet_bench.catalogue import DATASETS
-from resnet_bench.experiments.degradation.claims.evidence import Evidence
+from resnet_bench.experiments.degradation.claims.evidence import Evidence, Network
 from resnet_bench.experiments.degradation.records import TrainingResult
 from resnet_bench.present.machines import machine_title
 from resnet_bench.present.numbers import compact
@@ -71,19 +71,16 @@ class Material:
 
     def records(self, record: type[Record]) -> pd.DataFrame:
         """Return the records of standard networks at one budget as a frame."""
-        return pd.DataFrame(
-            [
-                row
-                for row in self.evidence.rows(record)
-                if row["treatment"] == "standard"
-                and row["budget"] == 1
-                and row["train_images"] is None
-            ]
-        )
+        return pd.DataFrame([row for row in self.evidence.rows(record) if _usual(row)])
 
     def figure(self, title: str, *, width: float, height: float) -> Figure:
         """Return an empty figure with its finding, and data and machine below it."""
         return figure(f"{title}\n{self.setting}", width=width, height=height)
+
+
+def _usual(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is about a standard network at one budget."""
+    return Network(row["shortcut"], row["depth"]).matches(row)
 
 
 def material(run: Run) -> Material:
@@ -96,12 +93,7 @@ def setting(evidence: Evidence) -> str:
     """Return data, budget, seeds, machine and origin of the weights, for titles."""
     named = DATASETS.get(evidence.dataset)
     counted = Counter(
-        (cell["shortcut"], cell["depth"])
-        for cell in evidence.cells
-        if cell["treatment"] == "standard"
-        and cell["budget"] == 1
-        and not cell["train_images"]
-        and cell["task"] == "train"
+        (cell["shortcut"], cell["depth"]) for cell in evidence.cells if _usual(cell)
     )
     fewest, most = min(counted.values(), default=0), max(counted.values(), default=0)
     seeds = str(most) if fewest == most else f"{fewest} to {most}"
