@@ -166,6 +166,12 @@ DATASETS = {
 }
 
 
+def dataset_title(name: str) -> str:
+    """Return what a data set is called in titles; a name unknown here stays."""
+    known = DATASETS.get(name)
+    return known.title if known else name
+
+
 def parse_dataset(text: str) -> str:
     """Read the name of a data set, indifferent to case and dashes.
 

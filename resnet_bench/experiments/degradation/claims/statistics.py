@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from resnet_bench.catalogue import DATASETS
+from resnet_bench.catalogue import dataset_title
 from resnet_bench.experiments.degradation.claims.evidence import (
     BySeed,
     Case,
@@ -329,10 +329,9 @@ def lenet_acceptances(evidence: Evidence, case: Case) -> BySeed:
 
 def _case(evidence: Evidence, deep: int, other: int = 0, lacks: str = "") -> Case:
     """Return a case whose words name the run's budget, data and reference depth."""
-    named = DATASETS.get(evidence.dataset)
     words = {
         "steps": "the budget's" if evidence.steps is None else evidence.steps,
-        "dataset": named.title if named else evidence.dataset,
+        "dataset": dataset_title(evidence.dataset),
         "reference": evidence.reference,
         "extreme": evidence.extreme,
         "data": "" if evidence.own else f" ({evidence.dataset})",

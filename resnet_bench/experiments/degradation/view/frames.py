@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from resnet_bench.catalogue import DATASETS
+from resnet_bench.catalogue import dataset_title
 from resnet_bench.experiments.degradation.claims.evidence import Evidence, Network
 from resnet_bench.experiments.degradation.records import TrainingResult
 from resnet_bench.present.machines import machine_title
@@ -91,7 +91,6 @@ def material(run: Run) -> Material:
 
 def setting(evidence: Evidence) -> str:
     """Return data, budget, seeds, machine and origin of the weights, for titles."""
-    named = DATASETS.get(evidence.dataset)
     counted = Counter(
         (cell["shortcut"], cell["depth"]) for cell in evidence.cells if _usual(cell)
     )
@@ -99,7 +98,7 @@ def setting(evidence: Evidence) -> str:
     seeds = str(most) if fewest == most else f"{fewest} to {most}"
     device = next(iter(evidence.cells), {}).get("device", "cpu")
     parts = [
-        named.title if named else evidence.dataset,
+        dataset_title(evidence.dataset),
         "no steps yet" if evidence.steps is None else f"{evidence.steps:,} steps",
         f"{seeds} seed{'s' if most != 1 else ''}",
         machine_title(evidence.run.environment, device),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from resnet_bench.catalogue import DATASETS, VARIANTS
+from resnet_bench.catalogue import VARIANTS, dataset_title
 from resnet_bench.experiments.finetune.cells import (
     CONTROLS,
     PROBE,
@@ -195,10 +195,9 @@ def origins(run: Run) -> list[str]:
 def setting(run: Run) -> str:
     """Return data, weights origin, seeds and machine, for titles."""
     config = run.config
-    named = DATASETS.get(str(config.get("dataset")))
     seeds = config.get("seeds")
     parts = [
-        named.title if named else str(config.get("dataset")),
+        dataset_title(str(config.get("dataset"))),
         f"weights {', '.join(origins(run)) or 'random'}",
         f"{seeds} seed{'s' if seeds != 1 else ''}",
         machine_title(run.environment, str(config.get("device", "cpu"))),
