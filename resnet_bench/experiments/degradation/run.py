@@ -40,8 +40,8 @@ def rehearse(config: Config) -> None:
 
     Raises UsageError or InputOutputError before anything is trained.
     """
-    trained = {data_request(cell) for cell in expand(config) if cell.task == "train"}
-    for request in trained:
+    requests = {data_request(cell) for cell in expand(config) if cell.task == "train"}
+    for request in requests:
         load_data(request)
 
 
