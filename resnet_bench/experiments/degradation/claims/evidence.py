@@ -227,8 +227,8 @@ class Evidence:
     def trained_error(self, network: Network) -> BySeed:
         """As `error`, without the seeds whose network diverged.
 
-        For what others are held against: two networks at chance are no less bad for
-        being equally bad.
+        For what others are compared with: against a network at chance, a deeper one at
+        chance would look no worse.
         """
         diverged = self.by_seed(TrainingResult, network, "diverged")
         found = self.error(network)
@@ -240,7 +240,7 @@ class Evidence:
         return minus(test, self.error(network))
 
     def gap_image_points(self, left: Network, right: Network) -> float | None:
-        """Return how unsure the test images leave the difference of two gaps.
+        """Return the sampling error of the test images in the difference of two gaps.
 
         Half of a 95 % interval over the images of the mean over seeds, in percentage
         points; None where the answers were not kept.

@@ -1,9 +1,9 @@
 """The loss around trained weights, along random directions (Li et al. 2018).
 
-Directions are normalised filter by filter (arXiv 1712.09913): every filter
-moves by as much as it is long, so that networks whose weights differ in size can be set
-side by side. Biases and batch norm's parameters stay, as in the paper's code; batch
-norm takes the statistics of the images at each point.
+Directions are normalised filter by filter (arXiv 1712.09913): every filter moves by its
+own length, so that networks whose weights differ in size can be compared. Biases and
+batch norm's parameters stay, as in the paper's code; batch norm takes the statistics of
+the images at each point.
 """
 
 import copy
