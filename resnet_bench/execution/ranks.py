@@ -152,8 +152,6 @@ class RankedExecutor:
         for event in self._inline.run(job):
             yield event
             if isinstance(event, Ended) and event.status != "ok":
-                if LOST_RANK in str(event.error):
-                    time.sleep(NOTICED_SECONDS)  # the launcher names the rank that died
                 raise ResnetBenchError(
                     f"a cell failed, so the ranks stop: {event.error}"
                 )
@@ -202,11 +200,6 @@ def follow() -> ExitCode:
 #: How long ranks may take to end after they were asked to, in seconds.
 LEAVE_SECONDS = 10
 
-#: What gloo says when another rank has gone, and how long the launcher, which looks
-#: every 0.1 s, may take to see which; it then ends this one.
-LOST_RANK = "Connection closed by peer"
-NOTICED_SECONDS = 3
-
 #: How a rank's process ends that was told to: with our code, or before it hears.
 TOLD_TO_END = (ExitCode.TERMINATED, -signal.SIGTERM)
 
@@ -215,8 +208,8 @@ def launch(count: int, command: Sequence[str]) -> ExitCode:
     """Run `command` as `count` ranks of this machine and return rank 0's exit code.
 
     torch starts the ranks, each in a session of its own, and ends all of them when
-    one ends badly. Raises ResnetBenchError that names a rank which died while rank 0
-    had not ended, KeyboardInterrupt and Terminated after the ranks were ended.
+    one ends badly. Raises ResnetBenchError that names a rank which died,
+    KeyboardInterrupt and Terminated after the ranks were ended.
     """
     # Torch logs every signal that it hands on, and of every address without a name.
     logging.disable()
@@ -261,9 +254,13 @@ def _one_machine(count: int) -> "LaunchConfig":
 def _verdict(codes: Mapping[int, int]) -> ExitCode:
     """Return rank 0's exit code if it chose one; else say which rank died how.
 
-    Torch ends the ranks that live on with SIGTERM: theirs is not the cause.
+    Torch ends the ranks that live on with SIGTERM: theirs is not the cause. Nor is an
+    error of rank 0 when a signal killed another: rank 0 lost its connection to it.
     """
     causes = {rank: code for rank, code in codes.items() if code not in TOLD_TO_END}
+    if causes.get(0) == ExitCode.INTERNAL:
+        killed = {rank: code for rank, code in causes.items() if code < 0}
+        causes = killed or causes
     rank, code = min((causes or codes).items())
     if rank == 0 and code in set(ExitCode):
         return ExitCode(code)
