@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -21,7 +21,7 @@ from resnet_bench.errors import (
 )
 from resnet_bench.execution.ranks import let_rank_0_speak, settle
 from resnet_bench.experiments import EXPERIMENTS
-from resnet_bench.interrupts import Stopping, Terminated, told
+from resnet_bench.interrupts import Terminated, told
 from resnet_bench.options import (
     HEADINGS,
     OUTPUT,
@@ -284,11 +284,6 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"{error.filename or 'input/output'}: {error.strerror or error}")
         return ExitCode.INTERNAL
     return int(code or 0)
-
-
-def main() -> NoReturn:
-    """Run the command line of this process and exit."""
-    sys.exit(Stopping().code_of(run_here))
 
 
 def run_here() -> int:

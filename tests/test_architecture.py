@@ -380,7 +380,7 @@ def banned_call(called: str, path: Path) -> str | None:
         "eval": "eval: write the code",
     }
     # worker.py is a program of its own, started by its path.
-    programs = ("__main__.py", "cli.py", "gate/worker.py")
+    programs = ("__main__.py", "gate/worker.py")
     if inside(path) not in programs:
         reasons["sys.exit"] = "sys.exit: raise, and let the command line exit"
     return reasons.get(called)

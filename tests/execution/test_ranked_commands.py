@@ -116,7 +116,7 @@ def test_a_killed_rank_under_torchrun_leaves_a_readable_run_and_no_orphan(
 TWO_GPUS = """
 import sys
 import torch
-from resnet_bench.cli import main
+from resnet_bench.__main__ import main
 torch.cuda.device_count = lambda: 2
 main()
 """
