@@ -135,7 +135,7 @@ def test_a_path_that_the_run_file_shortened_is_asked_for_again(
     assert "--folder away does not exist here: give it again" in said(capsys).err
     again = ["toy", "--resume", "--folder", str(away)]
     assert cli.run(again) == ExitCode.INCOMPLETE
-    assert "not here" not in said(capsys).err
+    assert "does not exist here" not in said(capsys).err
 
 
 def test_only_a_real_run_is_rehearsed_before_its_first_cell(
