@@ -385,8 +385,7 @@ class Session:
             )
         with naming(stored, "resumed"):
             values = {**restore(config_class, stored.config), **given}
-        self._ask_for_lost_paths(values)
-        with naming(stored, "resumed"):
+            self._ask_for_lost_paths(values)
             return config_class(**values)
 
     def _ask_for_lost_paths(self, values: Mapping[str, Any]) -> None:
