@@ -48,7 +48,7 @@ def _section(section: Section, results: Path) -> str:
 
 
 def _run(view: ShownRun, results: Path) -> str:
-    lines = [f"Run `{view.run.id}`{view.status_mark}: {code(view.command)}"]
+    lines = [f"Run `{view.run.id}`{view.status_mark}: {code(view.run.command)}"]
     lines += [f"- {escaped(notice)}" for notice in view.shown.sentences]
     with naming(view.run):
         lines += [markdown(table) for table in view.shown.tables]

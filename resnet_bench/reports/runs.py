@@ -132,7 +132,7 @@ def _listed(view: ShownRun) -> ListedRun:
         records=len(run.records),
         machine_key=run.machine_key,
         commit=run.header.get("commit"),
-        command=view.command.removeprefix("resnet-bench "),
+        command=view.run.command.removeprefix("resnet-bench "),
     )
 
 

@@ -78,11 +78,6 @@ class ShownRun:
         return machine_title(self.run.environment, self.device)
 
     @property
-    def command(self) -> str:
-        """The command line of the run, as far as it is stored."""
-        return self.run.command
-
-    @property
     def status_mark(self) -> str:
         """The mark after the name of a run that is not complete."""
         status = self.run.status
@@ -101,7 +96,7 @@ class ShownRun:
         """
         with naming(self.run):
             made = self._show()
-        about = {"command": self.command, "environment": self.run.environment}
+        about = {"command": self.run.command, "environment": self.run.environment}
         return replace(made, json={**made.json, **about})
 
     def _show(self) -> Shown:
