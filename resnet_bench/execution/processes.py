@@ -400,7 +400,7 @@ class ProcessExecutor:
         return attempt
 
     def _speaking(self) -> list[_Attempt]:
-        """Block until children send messages, and return their events."""
+        """Block until children send messages; return their attempts."""
         pipes: dict[Connection, _Attempt] = {
             attempt.child.pipe: attempt for attempt in self._living.values()
         }

@@ -24,10 +24,9 @@ Values = Mapping[str, Any]
 class Beginning:
     """The first line of a run file, without its id and argv.
 
-    A run is gone on with only by one that begins alike: the same experiment, cells,
-    contents and versions of its `trees`, config but for the options in
-    `free_to_change`, and, where times of one run are set against each other
-    (`one_machine`), the same machine.
+    A run is resumed only with the same experiment, cells, contents and versions of
+    its `trees`, config except the options in `free_to_change` and, where times within
+    a run are compared (`one_machine`), on the same machine.
     `further` holds what else the line says; `nodes` the environments of a cluster.
     """
 
