@@ -174,6 +174,17 @@ def test_int8_stays_near_float32(runtime: str) -> None:
 
 
 @needs_extra
+@pytest.mark.parametrize("batch_size", [3, 6])
+def test_int8_takes_a_batch_that_calibration_images_do_not_fill(
+    batch_size: int,
+) -> None:
+    images = torch.randn(batch_size, *SHAPE[1:])
+    terms = Terms("onnxruntime", "int8", 1, calibration=lambda: torch.randn(5, 3, 8, 8))
+    made = convert(lambda: seeded(tiny, 0), tuple(images.shape), terms)
+    assert len(made(images)) == batch_size
+
+
+@needs_extra
 def test_calls_at_the_same_time_have_a_session_each() -> None:
     record = visit(cell_of(TIME, "onnxruntime", streams=2))
     (rate,) = record.streams_images_per_second

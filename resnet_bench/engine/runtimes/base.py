@@ -133,7 +133,10 @@ def convert(
         def make() -> None:
             onnx_files.export(build(), torch.zeros(shape), path)
             if terms.dtype == INT8 and terms.calibration is not None:
-                onnx_files.quantise(path, torch.split(terms.calibration(), shape[0]))
+                images = terms.calibration()
+                # The file takes whole batches alone.
+                whole = repeated(images, -(-len(images) // shape[0]) * shape[0])
+                onnx_files.quantise(path, torch.split(whole, shape[0]))
 
         if apart:
             _in_a_child(make)
@@ -145,6 +148,12 @@ def convert(
         share = replace(terms, threads=terms.threads_per_stream)
         beside = [runtime.load(path, share) for _ in range(terms.streams)]
     return Converted(loaded, seconds, beside)
+
+
+def repeated(images: Tensor, count: int) -> Tensor:
+    """Return so many images (count, 3, H, W), the given ones again and again."""
+    times = -(-count // len(images))
+    return images.repeat(times, 1, 1, 1)[:count]
 
 
 def _in_a_child(work: Callable[[], None]) -> None:

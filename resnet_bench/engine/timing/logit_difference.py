@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from resnet_bench.engine.devices import Device
+from resnet_bench.engine.runtimes.base import repeated
 from resnet_bench.engine.timing.phases import (
     Inference,
     Setting,
@@ -80,11 +81,6 @@ def _calibrate(model: nn.Module, batches: tuple[torch.Tensor, ...]) -> None:
         layer.momentum = momentum
 
 
-def _repeated(images: torch.Tensor, count: int) -> torch.Tensor:
-    times = -(-count // len(images))
-    return images.repeat(times, 1, 1, 1)[:count]
-
-
 def difference(reference: Reference, inference: Inference) -> Difference:
     """Run the same images the faster way and compare.
 
@@ -94,7 +90,7 @@ def difference(reference: Reference, inference: Inference) -> Difference:
     size = inference.setting.batch_size
     logits = torch.cat(
         [
-            inference.logits(_repeated(images, size))[: len(images)]
+            inference.logits(repeated(images, size))[: len(images)]
             for images in reference.batches
         ]
     )
