@@ -34,13 +34,13 @@ def builder_of(cell: SpeedCell) -> Builder:
     if cell.variant is None:
         return models.model_builder(cell.model or "")
     build = models.variant_builder(cell.variant, cell.shortcut or RESIDUAL)
-    return build if trained_of(cell) is None else lambda: _trained(build, cell)
+    trained = trained_of(cell)
+    return build if trained is None else partial(_trained, build, trained)
 
 
-def _trained(build: Builder, cell: SpeedCell) -> nn.Module:
-    model, trained = build(), trained_of(cell)
-    if trained is not None:
-        model.load_state_dict(trained.state)
+def _trained(build: Builder, trained: BrieflyTrained) -> nn.Module:
+    model = build()
+    model.load_state_dict(trained.state)
     return model
 
 
