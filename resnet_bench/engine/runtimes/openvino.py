@@ -21,8 +21,10 @@ CAPABILITIES = {"bfloat16": "BF16"}
 def check(terms: Terms) -> None:
     """Raise UsageError for a number format that this CPU has no instructions for."""
     needed = CAPABILITIES.get(terms.dtype)
+    if needed is None:
+        return
     known = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if needed and needed not in known:
+    if needed not in known:
         raise UsageError(
             f"--runtime openvino: {terms.dtype} needs a CPU with {needed}; this one "
             f"has {', '.join(sorted(known))}"
