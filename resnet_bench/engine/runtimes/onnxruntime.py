@@ -50,19 +50,20 @@ def load(path: Path, terms: Terms) -> Loaded:
         "graph_optimization_level": "all",
     }
 
+    shape = session.get_outputs()[0].shape
+    place = ("cuda", terms.device_index or 0, np.float32)
+
     def on_cpu(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
 
     def on_cuda(images: Tensor) -> Tensor:
         """Bind the images where they are; the logits stay on the GPU, too."""
-        shape = session.get_outputs()[0].shape
         logits = torch.empty(shape, device=images.device)
         binding = session.io_binding()
         for bind, name, tensor in (
             (binding.bind_input, INPUT, images.contiguous()),
             (binding.bind_output, OUTPUT, logits),
         ):
-            place = ("cuda", terms.device_index or 0, np.float32)
             bind(name, *place, tuple(tensor.shape), tensor.data_ptr())
         torch.cuda.current_stream().synchronize()
         session.run_with_iobinding(binding)
