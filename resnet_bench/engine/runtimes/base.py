@@ -36,11 +36,6 @@ class Terms:
     streams: int = 0
     calibration: Callable[[], Tensor] | None = None
 
-    @property
-    def threads_per_stream(self) -> int:
-        """The threads of each of several calls at the same time."""
-        return threads_per_stream(self.threads, self.streams)
-
 
 def threads_per_stream(threads: int, streams: int) -> int:
     """Return the share of the threads that each stream has, at least one."""
@@ -145,7 +140,8 @@ def convert(
         runtime = module_of(terms.runtime)
         loaded = runtime.load(path, terms)
         seconds = time.perf_counter() - began
-        share = replace(terms, threads=terms.threads_per_stream)
+        threads = threads_per_stream(terms.threads, terms.streams)
+        share = replace(terms, threads=threads)
         beside = [runtime.load(path, share) for _ in range(terms.streams)]
     return Converted(loaded, seconds, beside)
 
