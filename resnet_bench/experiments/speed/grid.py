@@ -317,7 +317,7 @@ def train_briefly(
 
 
 def _train_here(variant: int, image_size: int, device: str) -> None:
-    """Train in this process, which then knows no more than others do."""
+    """Train, unless the cache has the weights; called where cells run."""
     from resnet_bench.engine.weights.brief import BriefTraining, briefly_trained
 
     briefly_trained(BriefTraining(variant, image_size), device)
