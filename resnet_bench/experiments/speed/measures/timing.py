@@ -78,7 +78,13 @@ class _Subject:
     first: _FirstCalls
     weights_origin: str | None
 
-    def samples(self, visit: Visit, seconds: float, watched: Watched) -> SpeedSamples:
+    def samples(
+        self,
+        visit: Visit,
+        seconds: float,
+        watched: Watched,
+        streams: tuple[float, ...],
+    ) -> SpeedSamples:
         """Return the record of a visit that has just ended."""
         first = self.sampler.rounds == 1
         seen = [each.flag for each in watched.conditions]
@@ -112,6 +118,7 @@ class _Subject:
             flags=tuple(dict.fromkeys([*seen, *["stopped"] * visit.stopped])),
             notes=(*(each.note for each in watched.conditions), *visit.notes),
             **{phase_field(name): tuple(all_) for name, all_ in visit.samples.items()},
+            streams_images_per_second=streams,
             **self._throughput(visit),
         )
 
@@ -125,19 +132,17 @@ class _Subject:
             if phase in visit.samples
         }
         rates = marked if self.sampler.follows_marks else visit.rates
-        inference, count = self.workload.inference, self.cell.streams
-        streams = (
-            [Streams(inference, self.cell.threads, count).images_per_second()]
-            if inference and count
-            else []
-        )
         return {
-            "streams_images_per_second": tuple(streams),
-            **{
-                f"{kind}_images_per_second": tuple(images * rate for rate in values)
-                for kind, values in rates.items()
-            },
+            f"{kind}_images_per_second": tuple(images * rate for rate in values)
+            for kind, values in rates.items()
         }
+
+    def call_at_the_same_time(self) -> tuple[float, ...]:
+        """Return the throughput of several streams; empty where none are asked for."""
+        inference, count = self.workload.inference, self.cell.streams
+        if not (inference and count):
+            return ()
+        return (Streams(inference, self.cell.threads, count).images_per_second(),)
 
 
 def _tuples(samples: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
@@ -160,7 +165,9 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
         while True:
             visit = subject.sampler.visit()
             seconds = clock.between([began, clock.mark()])[0]
-            record = subject.samples(visit, seconds, watch.end(seconds))
+            watched = watch.end(seconds)
+            streams = subject.call_at_the_same_time()
+            record = subject.samples(visit, seconds, watched, streams)
             subject.workload.rest()
             device.release()
             yield record
