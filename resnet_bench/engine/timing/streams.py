@@ -38,8 +38,10 @@ class Streams:
         def stream(call: Call) -> float:
             # OpenMP's number of threads is of the thread that asks for it.
             torch.set_num_threads(share)
-            call()
-            ready.wait()
+            try:
+                call()
+            finally:
+                ready.wait()  # the others wait for it, even if this call failed
             return _calls_per_second(call)
 
         with ThreadPoolExecutor(self.count) as pool:
