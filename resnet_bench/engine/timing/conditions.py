@@ -169,7 +169,6 @@ class Watch:
         gpu: Index of the GPU in use, None on the CPU.
         cores: Cores that the process may use.
         now: Tells the seconds that have passed, of any start.
-        most_waiting: Share of a visit that threads may wait for a core, unflagged.
     """
 
     threads: int
@@ -178,7 +177,6 @@ class Watch:
     waiting: Callable[[], float | None] = waiting_seconds
     look: Callable[[int], GpuState] = gpu_state
     now: Callable[[], float] = time.monotonic
-    most_waiting: float = 0.1
     _waited: float | None = None
     _seen: list[GpuState] = field(default_factory=list)
     _looked: float = -math.inf
@@ -201,7 +199,7 @@ class Watch:
         """Return what was seen in a visit that took so long."""
         share = self._waiting_share(seconds)
         self._look()
-        found = (self._too_many_threads(), self._crowded(share), self._held_back())
+        found = (self._too_many_threads(), self._held_back())
         return Watched(
             conditions=tuple(each for each in found if each is not None),
             waiting_share=share,
@@ -227,12 +225,6 @@ class Watch:
         if waited is None or self._waited is None or seconds <= 0:
             return None
         return (waited - self._waited) / (seconds * self.threads)
-
-    def _crowded(self, waiting_share: float | None) -> Condition | None:
-        if waiting_share is None or waiting_share <= self.most_waiting:
-            return None
-        waited = f"threads waited for a core for more than {self.most_waiting:.0%}"
-        return Condition("oversubscribed", f"{waited} of a visit")
 
     def _look(self) -> None:
         if self.gpu is not None:

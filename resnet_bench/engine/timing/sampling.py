@@ -95,6 +95,8 @@ class Sampler:
         agree: Makes the ranks of one job see the same times.
         between: Called between units, outside of all that is timed.
         host_time: Reads the host's time without waiting for the device.
+        before: Called before each try of a visit: one that is dropped counts for
+            nothing.
         stops: Tells how often this process was stopped and went on.
         once: Whether one visit is all there is.
     """
@@ -105,6 +107,7 @@ class Sampler:
     agree: Callable[[float], float] = float
     between: Callable[[], None] | None = None
     host_time: Callable[[], float] = time.perf_counter
+    before: Callable[[], None] = lambda: None
     stops: Callable[[], int] = lambda: 0
     once: ClassVar[bool] = False
     rounds: int = 0
@@ -127,10 +130,11 @@ class Sampler:
     def visit(self) -> Visit:
         """Visit the units; a visit in which the process was stopped is dropped."""
         for dropped in range(DROPPED_AT_MOST + 1):
-            before = self.stops()
+            self.before()
+            stops = self.stops()
             visit = self._visit()
             # All ranks drop it, or none does.
-            visit.stopped = self.agree(float(self.stops() != before)) > 0
+            visit.stopped = self.agree(float(self.stops() != stops)) > 0
             visit.dropped = dropped
             if not visit.stopped:
                 break

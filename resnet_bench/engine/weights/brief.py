@@ -21,7 +21,7 @@ from resnet_bench.engine.training.evaluation import evaluate
 from resnet_bench.engine.training.finetuning import FitSettings, make_trainer
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.engine.weights.files import load_tensors, read_metadata, save_tensors
-from resnet_bench.errors import UsageError
+from resnet_bench.errors import ResnetBenchError
 
 #: Images of the training and of the test half of the digits. (Digits on photographs
 #: take a ResNet with its 7x7 stem far more steps than is brief on two cores.)
@@ -152,4 +152,4 @@ def _fit(network: ResNet, data: ImageData, epochs: int, rate: float) -> None:
     trainer = make_trainer(network, STRATEGIES["scratch"], data, settings)
     trainer.train()
     if trainer.diverged:
-        raise UsageError("the brief training before int8 diverged")
+        raise ResnetBenchError("the brief training before int8 diverged")

@@ -12,8 +12,8 @@ from resnet_bench.execution.base import Event, Recorded
 from resnet_bench.experiments.speed.cells import (
     NOISE_PHASES,
     NOISY_SPREAD,
-    crowded,
     phase_field,
+    undisturbed,
 )
 
 #: Below this many visits a time has no bounds (signed ranks at 95 %).
@@ -34,36 +34,36 @@ DECISIVE = (
 
 @dataclass
 class _Cell:
-    """What is known of one cell: its visits' values by field, and what visits took.
+    """What is known of one cell: what its visits brought, and what they took.
 
-    Visits that other work disturbed are known by their seconds alone.
+    Crowded visits count where the row will keep them.
     """
 
-    values: dict[str, list[float]] = field(default_factory=dict)
+    contents: list[Mapping[str, Any]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    disturbed_seconds: list[float] = field(default_factory=list)
     spread: float = math.inf
 
     @property
     def visits(self) -> int:
-        """How often the cell was visited without disturbance."""
-        return len(self.seconds)
+        """How many visits count."""
+        return len(undisturbed(self.contents))
 
     @property
     def visit_seconds(self) -> float:
         """How long another visit takes; the first one built the network, too."""
-        return fmean(
-            self.seconds[1:] or self.seconds or self.disturbed_seconds or [0.0]
-        )
+        return fmean(self.seconds[1:] or self.seconds or [0.0])
 
-    def add(self, values: Mapping[str, float], seconds: float) -> None:
+    def add(self, content: Mapping[str, Any], seconds: float) -> None:
         """Add a visit; `spread` is then the widest relative one of all fields."""
         from resnet_bench.statistics.estimates import time_interval
 
+        self.contents.append(content)
         self.seconds.append(seconds)
-        for name, value in values.items():
-            self.values.setdefault(name, []).append(value)
-        intervals = [time_interval(each) for each in self.values.values()]
+        series: dict[str, list[float]] = {}
+        for each in undisturbed(self.contents):
+            for name, value in _values(each):
+                series.setdefault(name, []).append(value)
+        intervals = map(time_interval, series.values())
         self.spread = max((i.relative_spread for i in intervals), default=0.0)
 
 
@@ -115,12 +115,7 @@ class RunBudget:
     def hear(self, event: Event) -> None:
         """Note what a visit brought and how long it took."""
         if isinstance(event, Recorded):
-            seconds = self.now() - self._asked
-            cell = self._known[event.key]
-            if crowded(event.content):
-                cell.disturbed_seconds.append(seconds)
-            else:
-                cell.add(dict(_values(event.content)), seconds)
+            self._known[event.key].add(event.content, self.now() - self._asked)
 
     def _begin(self, living: Sequence[str]) -> None:
         """Take in a group of cells; the first round follows the grid."""

@@ -1,7 +1,7 @@
 """The cells of `speed` and the records that they yield."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,6 +43,9 @@ NOISY_SPREAD = 0.05
 
 #: A visit whose threads waited for a core for more of its time was disturbed.
 WAITING_SHARE = 0.1
+
+#: Of more crowded visits than this share none is left out, and the row is flagged.
+MOST_LEFT_OUT = 1 / 3
 
 #: What memory is measured of, and by which cell.
 MEMORY_KINDS = {"train": MEMORY_TRAIN, "inference": MEMORY_INFERENCE}
@@ -399,3 +402,10 @@ class OutOfMemory(Record):
 def crowded(visit: Mapping[str, Any]) -> bool:
     """Return whether other work took a core from a visit, as far as is known."""
     return (visit.get("waiting_share") or 0.0) > WAITING_SHARE
+
+
+def undisturbed(visits: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the visits without crowded ones; all of them where these are many."""
+    calm = [visit for visit in visits if not crowded(visit)]
+    few = len(visits) - len(calm) <= MOST_LEFT_OUT * len(visits)
+    return calm if few else visits

@@ -107,10 +107,14 @@ def stopping(*visits: int) -> Callable[[], int]:
 def test_a_visit_in_which_the_process_was_stopped_is_dropped_and_counted() -> None:
     time = FakeTime()
     unit = FakeUnit(time, lambda call: (9.0 if call in (3, 4) else 0.5,))
-    sampler = sampler_of(time, unit, stops=stopping(0, 1))
+    tries: list[None] = []
+    sampler = sampler_of(
+        time, unit, stops=stopping(0, 1), before=lambda: tries.append(None)
+    )
     visit = visited(sampler)
     assert visit.samples["step"] == [0.5]
     assert (visit.dropped, visit.stopped, sampler.rounds) == (2, False, 1)
+    assert len(tries) == 3
     assert "2 visits were dropped" in visit.notes[0]
     after = sampler.visit()
     assert (after.dropped, after.notes) == (0, [])

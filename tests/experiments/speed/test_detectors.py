@@ -107,14 +107,15 @@ def row_of(
         asked.visiting = True
         visit = sampler.visit()
         asked.visiting = False
-        flags = [each.flag for each in watch.end(1.0).conditions]
+        watched = watch.end(1.0)
         visits.append(
             {
                 "round": number,
                 **{f"{name}_seconds": all_ for name, all_ in visit.samples.items()},
                 "inference_seconds": [],
                 "device_seconds": visit.device,
-                "flags": flags,
+                "flags": [each.flag for each in watched.conditions],
+                "waiting_share": watched.waiting_share,
             }
         )
     return SpeedRow(gpu_cell().parameters, "ok", visits)

@@ -37,7 +37,6 @@ from resnet_bench.engine.timing.workload import (
 )
 from resnet_bench.experiments.speed.cells import (
     BREAKDOWNS,
-    WAITING_SHARE,
     BreakdownSamples,
     CeilingSamples,
     ScalingSamples,
@@ -155,17 +154,16 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     observed = devices.settle(device, threads=cell.threads, tf32=cell.tf32)
     if cell.keep_memory:
         keep_freed_memory()
-    watch = Watch(cell.threads, device.index, most_waiting=WAITING_SHARE)
+    watch = Watch(cell.threads, device.index)
     clock = device.clock
     with cold_compile_cache() if cell.compiled else nullcontext():
-        watch.begin()
         began = clock.begin()
         subject = _subject(cell, ranks, observed, watch)
         subject.sampler.warm_up()
         while True:
             visit = subject.sampler.visit()
             seconds = clock.between([began, clock.mark()])[0]
-            watched = watch.end(seconds)
+            watched = watch.end(visit.seconds)
             streams = subject.call_at_the_same_time()
             record = subject.samples(visit, seconds, watched, streams)
             subject.workload.rest()
@@ -173,7 +171,6 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
             yield record
             if subject.sampler.once:
                 return
-            watch.begin()
             began = clock.begin()
 
 
@@ -210,6 +207,7 @@ def _sampler(
         "agree": ranks.slowest,
         # What one rank finds out must not cost the others' blocks its time.
         "between": watch.between if ranks.alone else None,
+        "before": watch.begin,
         "stops": count_stops(),
     }
     if cell.protocol is None:

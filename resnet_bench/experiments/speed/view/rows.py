@@ -16,7 +16,6 @@ from resnet_bench.experiments.speed.cells import (
     STEP_PARTS,
     TIME,
     TRAIN_PHASES,
-    WAITING_SHARE,
     CeilingSamples,
     OutOfMemory,
     PeakMemory,
@@ -26,6 +25,7 @@ from resnet_bench.experiments.speed.cells import (
     phase_field,
     row_of,
     title_of,
+    undisturbed,
 )
 from resnet_bench.experiments.speed.settings import statistic_of
 from resnet_bench.experiments.speed.view.verdicts import (
@@ -44,14 +44,10 @@ from resnet_bench.statistics.estimates import (
     trend_of,
 )
 from resnet_bench.statistics.intervals import (
-    SAMPLES_FOR_ORDER_STATISTICS,
     Interval,
     median_interval,
 )
 from resnet_bench.store.reading import Run
-
-#: Of more disturbed visits than this share none is left out, and the row is flagged.
-MOST_LEFT_OUT = 1 / 3
 
 #: Phases whose ratio to the first row's is taken.
 RATIO_PHASES = ("forward", "backward", "step", "inference")
@@ -303,8 +299,8 @@ class SpeedRow(Measured):
 
     @property
     def disturbed(self) -> bool:
-        """Whether other work, or too many threads, took much of its time."""
-        return self.waiting_share > WAITING_SHARE
+        """Whether other work took a core from visits that were not left out."""
+        return any(map(crowded, self.visits))
 
     @property
     def has_wrong_answers(self) -> bool:
@@ -347,7 +343,7 @@ def rows_of(run: Run) -> list[SpeedRow]:
         **dict.fromkeys(full, "oom"),
         **dict.fromkeys(failed, "failed"),
     }
-    kept = {key: _undisturbed(each) for key, each in visits.items()}
+    kept = {key: undisturbed(each) for key, each in visits.items()}
     return [
         SpeedRow(
             parameters=parameters,
@@ -373,13 +369,6 @@ def _latest(rows: Sequence[Visit]) -> dict[str, list[Visit]]:
         if row["attempt"] == last[row["cell"]]:
             grouped.setdefault(row["cell"], []).append(row)
     return grouped
-
-
-def _undisturbed(visits: Sequence[Visit]) -> Sequence[Visit]:
-    """Return the visits without disturbed ones, where these are few."""
-    kept = [visit for visit in visits if not crowded(visit)]
-    few = len(visits) - len(kept) <= MOST_LEFT_OUT * len(visits)
-    return kept if few and len(kept) >= SAMPLES_FOR_ORDER_STATISTICS else visits
 
 
 def _memory(run: Run) -> dict[tuple[Any, ...], dict[str, list[Visit]]]:

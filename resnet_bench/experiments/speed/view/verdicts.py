@@ -56,6 +56,10 @@ class Judged(Protocol):
         """By how much phases still fall (above 0) or rise."""
 
     @property
+    def disturbed(self) -> bool:
+        """Whether other work took a core from it."""
+
+    @property
     def device_share(self) -> float | None:
         """The device's own time over wall time."""
 
@@ -90,6 +94,7 @@ RULES: dict[str, Callable[[Judged], bool]] = {
     "closure-failed": lambda row: contradicts(row.closure),
     "not-warmed-up": lambda row: any(trend > 0 for trend in row.trends),
     "drifting": lambda row: any(trend < 0 for trend in row.trends),
+    "oversubscribed": lambda row: row.disturbed,
     "host-bound": host_bound,
     "noisy": noisy,
 }
