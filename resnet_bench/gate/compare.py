@@ -12,6 +12,7 @@ from typing import Any
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.gate.baselines import exists, run_file_of
 from resnet_bench.gate.deciding import TimingRule, Verdict, judge
+from resnet_bench.gate.lineage import EXPERIMENT as HISTORY
 from resnet_bench.gate.observed import (
     FIRST_CALLS,
     TOLD_ONLY,
@@ -94,9 +95,9 @@ def compare_runs(
 
     `across` compares cases whose settings differ between the runs, without judging
     them. Raises NotComparableError for runs of different experiments,
-    UsageError for a limit of those `asked` that nothing in both runs has.
+    UsageError for one of `history`, and for an `asked` limit without effect.
     """
-    _refuse_two_experiments(base, head)
+    _refuse_unfit(base, head)
     same = base.machine_key is not None and base.machine_key == head.machine_key
     left, right = observations_of(base), observations_of(head)
     changed = changed_settings(left, right)
@@ -128,7 +129,13 @@ def compare_runs(
     )
 
 
-def _refuse_two_experiments(base: Run, head: Run) -> None:
+def _refuse_unfit(base: Run, head: Run) -> None:
+    for run in (base, head):
+        if run.experiment == HISTORY:
+            raise UsageError(
+                f"run {run.id} is of history, which measured many commits: "
+                "'resnet-bench history' compares them; expected a run of one commit"
+            )
     if base.experiment != head.experiment:
         raise NotComparableError(
             f"run {base.id} is of {base.experiment}, run {head.id} of "
