@@ -463,8 +463,18 @@ class Interview:
         return [name for name in base if name in head]
 
     def versions(self) -> dict[Side, Mapping[str, Any]]:
-        """Return the versions of Python, PyTorch and what it computes with."""
-        return self.ask("versions")
+        """Return the versions of Python, PyTorch and what it computes with.
+
+        Raises NotComparableError for a side that cannot tell them.
+        """
+        found = self.ask("versions")
+        for side in SIDES:
+            if problem := found[side].get("problem"):
+                place = self._launches[side].place
+                raise NotComparableError(
+                    f"the {side} {place} does not tell its versions: {problem}"
+                )
+        return found
 
     def trials(self, case: Case) -> list[Trial]:
         """Return whether the case runs on each side."""

@@ -119,6 +119,17 @@ def test_what_an_environment_lacks_is_one_line_with_the_remedy(
     )
 
 
+def test_an_environment_that_cannot_tell_its_versions_is_not_compared(
+    repository: Path, write: Write, output: Output
+) -> None:
+    words = "RuntimeError: cuDNN version incompatibility"
+    write(elsewhere={"dies_at": "versions", "last_words": words})
+    with pytest.raises(NotComparableError) as caught:
+        run_check(CONFIG, output)
+    said = f"the base environment {PYTHON} does not tell its versions: {words}"
+    assert str(caught.value) == said
+
+
 def test_a_case_that_only_one_environment_can_carry_out_is_missing(
     repository: Path, write: Write, output: Output
 ) -> None:
