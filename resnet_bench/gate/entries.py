@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import geometric_mean
-from typing import Any
 
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.speed.view.rows import (
@@ -17,7 +15,7 @@ from resnet_bench.experiments.speed.view.rows import (
     described,
     rows_of,
 )
-from resnet_bench.gate.records import PairTiming, records_of
+from resnet_bench.gate.records import PairTiming, records_of, timing_of
 from resnet_bench.gate.spreads import timed_call
 from resnet_bench.gate.trees import GitError, git
 from resnet_bench.store.checking import checked_run, naming
@@ -95,20 +93,20 @@ def _case_of(row: SpeedRow, call: str) -> str:
 def _of_pairs(run: Run) -> Iterator[Entry]:
     """Yield one entry for each case and two commits, with a value for each pair."""
     sides = dict(_committed(run))
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str, str], list[PairTiming]] = {}
     for row in run.rows(PairTiming):
         base, head = (row.get(side) or sides.get(side) for side in ("base", "head"))
         if base and head and base != head:
-            found.setdefault((row["case"], base, head), []).append(row)
-    for (case, base, head), rows in found.items():
+            found.setdefault((row["case"], base, head), []).append(timing_of(row))
+    for (case, base, head), pairs in found.items():
         yield Entry(
             machine_key=str(run.machine_key),
             run=run.id,
             case=case,
             head=head,
-            seconds=[geometric_mean(row["head_seconds"]) for row in rows],
+            seconds=[pair.seconds("head") for pair in pairs],
             base=base,
-            base_seconds=[geometric_mean(row["base_seconds"]) for row in rows],
+            base_seconds=[pair.seconds("base") for pair in pairs],
         )
 
 

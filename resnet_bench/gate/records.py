@@ -1,7 +1,6 @@
 """What a check or `noise` run holds: its grid of cells, its records, its pairs."""
 
 import random
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.gate.deciding import PairedSeconds
 from resnet_bench.gate.spec import Case, SubjectConfig
 from resnet_bench.records import Better, Cell, Record, measured
+from resnet_bench.statistics.estimates import geometric_mean
 from resnet_bench.store.reading import Run
 
 Side = Literal["base", "head"]
@@ -91,6 +91,15 @@ class PairTiming(Record):
     loops: int
     base_seconds: list[float] = measured(unit="s", better="lower")
     head_seconds: list[float] = measured(unit="s", better="lower")
+
+    def seconds(self, side: Side) -> float:
+        """Return one side's seconds per call: the geometric mean of its legs.
+
+        The mean of logarithms makes ABBA cancel a steady drift exactly.
+        """
+        return geometric_mean(
+            self.base_seconds if side == "base" else self.head_seconds
+        )
 
 
 def _exact(better: Better) -> Any:
@@ -198,18 +207,9 @@ class Pairs:
         return next((row.loops for row in rows if row.case == case.text), None)
 
     def series(self, case: str, side: Side) -> list[float]:
-        """Return one value per pair: the geometric mean of the side's legs.
-
-        The mean of logarithms makes ABBA cancel a steady drift exactly.
-        """
-        return [
-            statistics.geometric_mean(
-                row.base_seconds if side == "base" else row.head_seconds
-            )
-            for pair in self.timings
-            for row in pair
-            if row.case == case
-        ]
+        """Return the side's seconds per call, one value per pair."""
+        rows = (row for pair in self.timings for row in pair)
+        return [row.seconds(side) for row in rows if row.case == case]
 
     def paired(self, case: str) -> PairedSeconds:
         """Return the case's seconds per call on both sides."""
@@ -219,11 +219,15 @@ class Pairs:
 def pairs_of(run: Run) -> Pairs:
     """Return the committed pairs of a run, in order."""
     by_number: dict[int, list[PairTiming]] = {}
-    names = ("case", "method", "loops", "base_seconds", "head_seconds")
     for row in run.rows(PairTiming):
-        timing = PairTiming(**{name: row[name] for name in names})
-        by_number.setdefault(row["pair"], []).append(timing)
+        by_number.setdefault(row["pair"], []).append(timing_of(row))
     return Pairs([by_number[number] for number in sorted(by_number)])
+
+
+def timing_of(row: Mapping[str, Any]) -> PairTiming:
+    """Return the record that a stored row holds."""
+    names = ("case", "method", "loops", "base_seconds", "head_seconds")
+    return PairTiming(**{name: row[name] for name in names})
 
 
 #: What the Python of each side computes with, by name; None for what it lacks.
