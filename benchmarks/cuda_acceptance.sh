@@ -3,16 +3,18 @@
 #
 #   benchmarks/cuda_acceptance.sh FOLDER [--only STEP]... [--data-dir DIR] [--rehearse]
 #
-# Steps: doctor check tests speed single degradation inference ladder; `--only real` is a
-# second call: all variants, then Fashion-MNIST from DIR (or $RESNET_BENCH_DATA_DIR), in
-# which FashionMNIST/raw holds its four files, unpacked. If a step fails or takes too long,
-# the others still run; the ladder takes the time left. FOLDER gets seven files:
+# Steps: doctor check tests speed single degradation inference ladder. Further ones, each
+# for a second call of up to nine minutes: all (variants), standard and thousand (profiles
+# of degradation), real and finetune, which read Fashion-MNIST from DIR (or
+# $RESNET_BENCH_DATA_DIR), in which FashionMNIST/raw holds its four files, unpacked. If a
+# step fails or takes too long, the others still run, and what it finished is kept; the
+# ladder takes the time left. FOLDER gets seven files:
 # output.txt, card.csv (clock, power and memory every 0.5 s), steps.txt, check.json,
 # figures.json, verdict.txt and runs.tar.gz. `--rehearse` does it all on the CPU, small.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '4,11p' "$0" | cut -c3-; exit 2; }
+usage() { sed -n '4,13p' "$0" | cut -c3-; exit 2; }
 [[ $# -ge 1 && $1 != -* ]] || usage
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd); shift
@@ -26,7 +28,8 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 [[ ${#only[@]} -gt 0 ]] || only=(doctor check tests speed single degradation inference ladder)
-known=" doctor check speed ladder inference single degradation tests real "
+long=" all standard thousand real finetune "
+known=" doctor check speed ladder inference single degradation tests $long"
 for step in "${only[@]}"; do [[ $known == *" $step "* ]] || usage; done
 
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 NO_COLOR=1
@@ -44,7 +47,7 @@ trap pack EXIT
 
 # All steps end within this time; a second call may take longer.
 ends=280
-[[ " ${only[*]} " != *" real "* ]] || ends=540
+for step in "${only[@]}"; do [[ $long != *" $step "* ]] || ends=540; done
 [[ ${#rehearse[@]} -eq 0 ]] || ends=1800
 
 max() { echo $(($1 > $2 ? $1 : $2)); }
@@ -73,17 +76,23 @@ if [[ ${#rehearse[@]} -gt 0 ]]; then
     speed=(--variants 18 "${small[@]}"); ladder=("${tiny[@]}" --budget 150)
     inference=("${tiny[@]}"); single=(--variants 18 "${small[@]}" -b 1 --mode infer)
     degradation=(--depths 8 --epochs 1 --device cpu); everything=(--variants 18 "${small[@]}")
-    real=(--depths 8 --epochs 1 --seeds 1 --device cpu --width 4)
+    standard=(--depths 8 --epochs 1 --seeds 1 --study depth,gradients --device cpu)
+    thousand=(--depths 8 --epochs 1 --seeds 1 --study identity --device cpu)
+    real=(--study depth --depths 8 --epochs 1 --seeds 1 --device cpu --width 4)
     finetune=(--variants 18 --seeds 1 --epochs 1 --device cpu --strategy probe)
     patience=3
 else
     speed=(--variants 50 --budget 40); ladder=(--variants 18)
     inference=(--variants 50 --budget 45); single=(--variants 50 -b 1 --budget 15 --mode infer)
     degradation=(--depths 8,20); everything=(--variants all)
-    real=(--depths 20,56 --seeds 2 --epochs 10); finetune=(--variants all --seeds 1)
+    # The networks are small: several at once keep the card busy.
+    standard=(--profile standard --jobs 8); thousand=(--profile thousand --jobs 4)
+    real=(--study depth --depths 20,56 --seeds 2 --epochs 10 --jobs 4)
+    finetune=(--variants all --seeds 1)
     patience=1
 fi
 
+fashion=(--dataset fashionmnist --data-dir "$data")
 for step in "${only[@]}"; do
     case $step in
         doctor) take doctor $((30 * patience)) python3 -m resnet_bench doctor ;;
@@ -97,14 +106,11 @@ for step in "${only[@]}"; do
         single) bench single $((45 * patience)) speed "${single[@]}" ;;
         degradation) bench degradation $((75 * patience)) degradation --study depth,identity --seeds 1 "${degradation[@]}" ;;
         tests) take tests $((60 * patience)) python3 -m pytest -q -p no:cacheprovider -m gpu tests/engine/test_on_cuda.py ;;
-        real)
-            bench all $((150 * patience)) speed "${everything[@]}"
-            if [[ -d $data ]]; then
-                bench real-degradation $((200 * patience)) degradation --dataset fashionmnist --data-dir "$data" --study depth "${real[@]}"
-                bench real-finetune $((200 * patience)) finetune --dataset fashionmnist --data-dir "$data" "${finetune[@]}"
-            else
-                echo "real: no folder with Fashion-MNIST (--data-dir, RESNET_BENCH_DATA_DIR)" | tee -a "$out/steps.txt"
-            fi ;;
+        all) bench all $((150 * patience)) speed "${everything[@]}" ;;
+        standard) bench standard $((420 * patience)) degradation "${standard[@]}" ;;
+        thousand) bench thousand $((300 * patience)) degradation "${thousand[@]}" ;;
+        real) bench real $((200 * patience)) degradation "${fashion[@]}" "${real[@]}" ;;
+        finetune) bench finetune $((200 * patience)) finetune "${fashion[@]}" "${finetune[@]}" ;;
     esac
 done
 
