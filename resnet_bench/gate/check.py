@@ -139,6 +139,7 @@ def report_of(run: Run) -> Report:
             "pairs": len(timings.pairs),
         },
         notices=[
+            *timings.pairs.notices,
             *_control_notice(timings),
             *(_versions_notice(versions) if versions else _tree_notice(trees)),
         ],

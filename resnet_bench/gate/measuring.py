@@ -41,6 +41,7 @@ from resnet_bench.gate.trees import Tree
 from resnet_bench.gate.workers import (
     Interview,
     Launch,
+    Leg,
     LiveSide,
     Start,
     interview,
@@ -70,8 +71,8 @@ class Stopwatch(Protocol):
     def prepare(self, case: Case) -> float:
         """Build and warm up the case; return its seconds per call."""
 
-    def leg(self, case: Case, loops: int) -> float:
-        """Return the median seconds per call over `loops` calls."""
+    def leg(self, case: Case, loops: int) -> Leg:
+        """Time `loops` calls."""
 
 
 def measure_case(
@@ -86,15 +87,14 @@ def measure_case(
     """
     pace = max(sides[side].prepare(case) for side in order.legs[:2])
     count = loops or _loops_for(case, pace)
-    seconds: dict[Side, list[float]] = {"base": [], "head": []}
-    for side in order.legs:
-        seconds[side].append(sides[side].leg(case, count))
+    legs = [(side, sides[side].leg(case, count)) for side in order.legs]
     return PairTiming(
         case=case.text,
         method=case.method,
         loops=count,
-        base_seconds=seconds["base"],
-        head_seconds=seconds["head"],
+        base_seconds=[leg.seconds for side, leg in legs if side == "base"],
+        head_seconds=[leg.seconds for side, leg in legs if side == "head"],
+        stopped=sum(leg.stopped for _, leg in legs),
     )
 
 

@@ -150,7 +150,7 @@ def show(run: Run) -> Shown:
             "rows": [asdict(row) for row in found],
         },
         tables=[noise_table(run, found, effects), *versions_table(versions)],
-        conclusion=[] if found else [too_few],
+        conclusion=[*pairs_of(run).notices, *([] if found else [too_few])],
     )
 
 

@@ -83,7 +83,8 @@ class Trial(Record):
 class PairTiming(Record):
     """Median seconds per call of every leg of one pair, in the order they ran.
 
-    The case named `control` is a frozen matrix product.
+    The case named `control` is a frozen matrix product. `stopped` counts the tries of
+    legs in which the process was stopped; they were taken again.
     """
 
     case: str
@@ -91,6 +92,7 @@ class PairTiming(Record):
     loops: int
     base_seconds: list[float] = measured(unit="s", better="lower")
     head_seconds: list[float] = measured(unit="s", better="lower")
+    stopped: int = 0
 
     def seconds(self, side: Side) -> float:
         """Return one side's seconds per call: the geometric mean of its legs.
@@ -211,6 +213,17 @@ class Pairs:
         rows = (row for pair in self.timings for row in pair)
         return [row.seconds(side) for row in rows if row.case == case]
 
+    @property
+    def notices(self) -> list[str]:
+        """How many legs were timed again because their process was stopped, if any."""
+        stopped = sum(row.stopped for pair in self.timings for row in pair)
+        if not stopped:
+            return []
+        count = "1 leg was" if stopped == 1 else f"{stopped} legs were"
+        return [
+            f"{count} taken again because the process was stopped (SIGSTOP, Ctrl-Z)."
+        ]
+
     def paired(self, case: str) -> PairedSeconds:
         """Return the case's seconds per call on both sides."""
         return PairedSeconds(self.series(case, "base"), self.series(case, "head"))
@@ -227,7 +240,8 @@ def pairs_of(run: Run) -> Pairs:
 def timing_of(row: Mapping[str, Any]) -> PairTiming:
     """Return the record that a stored row holds."""
     names = ("case", "method", "loops", "base_seconds", "head_seconds")
-    return PairTiming(**{name: row[name] for name in names})
+    stopped = row.get("stopped", 0)  # older runs do not count them
+    return PairTiming(**{name: row[name] for name in names}, stopped=stopped)
 
 
 #: What the Python of each side computes with, by name; None for what it lacks.

@@ -36,6 +36,9 @@ WARM_UP_SECONDS = 0.1
 #: The frozen job: a float32 matrix product small enough for the second-level cache.
 CONTROL_SIZE = 192
 
+#: A leg in which the process was stopped is taken again, so often at most.
+DROPPED_AT_MOST = 3
+
 
 #: The folders of installed packages, by the name of one of them.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
@@ -63,6 +66,11 @@ class Worker:
         self.seed = seed
         self.name = ""
         self.object: Any = None
+        self.stops = 0
+
+    def count_stop(self, *_: object) -> None:
+        """Note that this process was stopped (SIGSTOP, Ctrl-Z) and goes on."""
+        self.stops += 1
 
     def open(self, other: str | None = None) -> dict[str, Any]:
         """Import the subject's module and return what it offers.
@@ -133,15 +141,24 @@ class Worker:
         return {"seconds": statistics.median(seconds[1:])}
 
     def leg(self, name: str, method: str, loops: int) -> dict[str, Any]:
-        """Time `loops` calls after one that does not count; reply with the median."""
+        """Time `loops` calls after one that does not count; reply with the median.
+
+        `stopped` counts the tries in which the process was stopped.
+        """
         call = getattr(self.load(name), method)
         synchronize = synchronizer(self.object)
+        stopped = 0
         gc.disable()
         try:
-            seconds = timed_calls(call, synchronize, loops + 1)
+            while True:
+                before = self.stops
+                seconds = timed_calls(call, synchronize, loops + 1)
+                stopped += self.stops != before
+                if self.stops == before or stopped > DROPPED_AT_MOST:
+                    break
         finally:
             gc.enable()
-        return {"seconds": statistics.median(seconds[1:])}
+        return {"seconds": statistics.median(seconds[1:]), "stopped": stopped}
 
     def exact(self, name: str) -> dict[str, Any]:
         """Count parameters and operations of a fresh object of the case."""
@@ -318,7 +335,9 @@ def main(number: str, tree: str, subject: str, threads: str, seed: str) -> None:
     torch.set_num_interop_threads(1)
     # Denormal numbers are up to a hundred times slower and depend on the data.
     torch.set_flush_denormal(True)
-    serve(Worker(Path(tree).resolve(), subject, int(seed)), requests, replies)
+    worker = Worker(Path(tree).resolve(), subject, int(seed))
+    signal.signal(signal.SIGCONT, worker.count_stop)
+    serve(worker, requests, replies)
 
 
 if __name__ == "__main__":

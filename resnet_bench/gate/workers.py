@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -40,6 +42,8 @@ SETTINGS = {
 #: A worker that has closed its socket is about to exit: so long it may, by itself.
 GRACE_SECONDS = 5.0
 
+#: How long a worker that should answer is waited for at a time.
+LOOK_SECONDS = 1.0
 
 #: So much of a log's end is looked at for the last line: a subject may have said a lot.
 LAST_BYTES = 65536
@@ -167,7 +171,7 @@ class WorkerProcess(Process):
             self._log = closing.enter_context(_log_file())
             self._socket, theirs = socket.socketpair()
             closing.enter_context(self._socket)
-            self._socket.settimeout(launch.patience)
+            self._patience = launch.patience
             self._replies = closing.enter_context(self._socket.makefile("r"))
             with theirs:
                 self._end = start(launch, theirs, self._log)
@@ -193,13 +197,10 @@ class WorkerProcess(Process):
 
         Raises SilentWorkerError when there is none in time.
         """
+        if self._patience is not None and not self._speaks(self._patience):
+            raise SilentWorkerError(f"no answer for {self._patience:.0f} s: it hangs")
         try:
             line = self._replies.readline()
-        except TimeoutError as error:
-            waited = self._socket.gettimeout()
-            raise SilentWorkerError(
-                f"no answer for {waited:.0f} s: it hangs"
-            ) from error
         except ConnectionResetError:
             line = ""
         if not line:
@@ -210,6 +211,11 @@ class WorkerProcess(Process):
         if "error" in reply:
             raise WorkerError(reply["error"])
         return reply
+
+    def _speaks(self, patience: float) -> bool:
+        """Wait for a reply; time in which this process is stopped does not count."""
+        looks = math.ceil(patience / LOOK_SECONDS)
+        return any(wait([self._socket], patience / looks) for _ in range(looks))
 
     def ask(self, do: str, **arguments: object) -> Mapping[str, Any]:
         """Send a request and wait for its reply; raises as `receive` does."""
@@ -306,6 +312,17 @@ SUBJECT_API = 1
 
 
 @dataclass(frozen=True)
+class Leg:
+    """Median seconds per call, and how often the leg was taken again.
+
+    `stopped` counts the tries in which the process was stopped.
+    """
+
+    seconds: float
+    stopped: int = 0
+
+
+@dataclass(frozen=True)
 class LiveSide:
     """A worker seen as a stopwatch; its errors name the side."""
 
@@ -315,20 +332,20 @@ class LiveSide:
 
     def prepare(self, case: Case) -> float:
         """Build and warm up the case; return its seconds per call."""
-        return self._seconds("prepare", case)
+        return float(self._ask("prepare", case)["seconds"])
 
-    def leg(self, case: Case, loops: int) -> float:
-        """Return the median seconds per call over `loops` calls."""
-        return self._seconds("leg", case, loops=loops)
+    def leg(self, case: Case, loops: int) -> Leg:
+        """Time `loops` calls."""
+        reply = self._ask("leg", case, loops=loops)
+        return Leg(float(reply["seconds"]), int(reply["stopped"]))
 
-    def _seconds(self, do: str, case: Case, **further: int) -> float:
+    def _ask(self, do: str, case: Case, **further: int) -> Mapping[str, Any]:
         try:
-            reply = self.worker.ask(do, name=case.name, method=case.method, **further)
+            return self.worker.ask(do, name=case.name, method=case.method, **further)
         except WorkerError as error:
             raise WorkerError(
                 f"{case.text} of the {self.side} {self.place}: {error}"
             ) from error
-        return float(reply["seconds"])
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from resnet_bench.errors import ExitCode
 from resnet_bench.execution.processes import ProcessExecutor
+from resnet_bench.gate.workers import Launch, WorkerProcess
 from resnet_bench.interrupts import CLOSING_SECONDS, Stopping, Terminated, held
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import read_run
@@ -128,6 +129,17 @@ def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
 
 def test_time_in_which_a_process_was_stopped_is_not_measured() -> None:
     assert ProcessExecutor().call(stopped.visit) == (1, False)
+
+
+def test_a_leg_in_which_a_worker_was_stopped_is_taken_again() -> None:
+    launch = Launch(
+        Path(stopped.__file__).parents[2], "tests.toys.stopped:subject", 1, 0
+    )
+    with WorkerProcess(launch) as worker:
+        worker.ask("open")
+        leg = worker.ask("leg", name="net", method="forward", loops=1)
+    assert leg["stopped"] == 1
+    assert leg["seconds"] < stopped.STOPPED_SECONDS
 
 
 @pytest.mark.slow

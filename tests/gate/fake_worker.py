@@ -15,9 +15,10 @@ VERSIONS = {"Python": "3.12.1", "PyTorch": "2.14.1"}
 
 def pace(subject: Mapping[str, Any], name: str, method: str) -> dict[str, Any]:
     if name == "control":
-        return {"seconds": 1e-4 * subject.get("control", 1.0)}
+        return {"seconds": 1e-4 * subject.get("control", 1.0), "stopped": 0}
     seconds = subject["seconds"][f"{name}:{method}"]
-    return {"seconds": seconds * math.exp(subject.get("noise", 0.01) * NOISE.random())}
+    seconds *= math.exp(subject.get("noise", 0.01) * NOISE.random())
+    return {"seconds": seconds, "stopped": subject.get("stopped", 0)}
 
 
 def reply_to(subject: Mapping[str, Any], do: str, **arguments: Any) -> dict[str, Any]:

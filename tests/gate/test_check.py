@@ -268,6 +268,19 @@ def test_a_moved_control_leaves_times_undecided(
     )
 
 
+def test_legs_in_which_a_process_was_stopped_are_told(
+    repository: Path,
+    write: Write,
+    output: Output,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(stopped=1)
+    assert run_check(changed(metrics=("time",), pairs=12), output) is ExitCode.OK
+    notices = json.loads(capsys.readouterr().out)["notices"]
+    # The working tree's two legs of the case in each of twelve pairs.
+    assert "24 legs were taken again because the process was stopped" in notices[0]
+
+
 def test_a_spent_budget_leaves_times_undecided(
     repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:

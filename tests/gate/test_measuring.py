@@ -19,6 +19,7 @@ from resnet_bench.gate.deciding import (
 from resnet_bench.gate.measuring import Budget, measure_case, measure_pairs
 from resnet_bench.gate.records import PairOrder, Pairs, PairTiming, Side
 from resnet_bench.gate.spec import Case, parse_case
+from resnet_bench.gate.workers import Leg
 
 
 @dataclass
@@ -37,13 +38,13 @@ class FakeProcess:
         self.paces[case] = self.machine.seconds_per_call * self.slowdown * pace
         return self.paces[case]
 
-    def leg(self, case: Case, loops: int) -> float:
+    def leg(self, case: Case, loops: int) -> Leg:
         generator = self.machine.generator
         seconds = self.paces[case] * math.exp(
             self.machine.drift() + generator.gauss(0, self.machine.leg_spread)
         )
         self.machine.now += seconds * loops
-        return seconds
+        return Leg(seconds)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from resnet_bench.errors import ExitCode
 from resnet_bench.gate.noise import known_process_spread, run_noise
 from resnet_bench.gate.spec import NoiseConfig
 from resnet_bench.output import Output
-from tests.gate.conftest import ENVIRONMENT
+from tests.gate.conftest import ENVIRONMENT, Write
 
 RESULTS = Path("results")
 
@@ -48,6 +48,16 @@ def test_noise_is_shown_as_a_table(
     assert "pair spread" in out
     assert "load 2.00 over the last minute" in err
     assert "| a:forward" in Path("noise.md").read_text()
+
+
+def test_legs_in_which_a_process_was_stopped_are_told(
+    repository: Path, write: Write, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(stopped=1)
+    cases = ("a:forward",)
+    run_noise(NoiseConfig(subject="project:subject", cases=cases, pairs=12), output)
+    # Both trees are the working tree here.
+    assert "48 legs were taken again because" in capsys.readouterr().out
 
 
 def test_a_noise_measurement_is_shown_again(

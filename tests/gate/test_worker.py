@@ -1,8 +1,10 @@
 import io
+import itertools
 import json
 import platform
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +14,7 @@ import torch
 from resnet_bench.engine.machine import describe_libraries
 from resnet_bench.gate.worker import (
     CONTROL,
+    DROPPED_AT_MOST,
     Worker,
     checksum_of,
     report_error,
@@ -126,6 +129,34 @@ def test_training_is_told_as_share_and_fingerprint(worker: Worker) -> None:
 def test_a_leg_is_timed_after_warming_up(worker: Worker, name: str) -> None:
     assert worker.prepare(name, "forward")["seconds"] > 0
     assert worker.leg(name, "forward", 3)["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("stopped", "seconds", "told"),
+    [([], 0.0, 0), ([0, 1], 2.0, 2), (range(99), float(DROPPED_AT_MOST), 4)],
+)
+def test_a_leg_in_which_the_process_was_stopped_is_taken_again(
+    stopped: Sequence[int],
+    seconds: float,
+    told: int,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries = itertools.count()
+
+    def calls(call: object, synchronize: object, count: int) -> list[float]:
+        number = next(tries)
+        if number in stopped:
+            signal.raise_signal(signal.SIGCONT)
+        return [float(number)] * count
+
+    monkeypatch.setattr("resnet_bench.gate.worker.timed_calls", calls)
+    before = signal.signal(signal.SIGCONT, worker.count_stop)
+    try:
+        found = worker.leg("net", "forward", 3)
+    finally:
+        signal.signal(signal.SIGCONT, before)
+    assert found == {"seconds": seconds, "stopped": told}
 
 
 def test_every_call_is_timed() -> None:

@@ -6,6 +6,8 @@ import subprocess
 import time
 from collections.abc import Sequence
 
+from torch import nn
+
 from resnet_bench.engine.timing.clock import Clock, WallClock
 from resnet_bench.engine.timing.conditions import count_stops
 from resnet_bench.engine.timing.sampling import WARMUP_CALLS, Sampler
@@ -29,10 +31,31 @@ class StopsOnce:
     def work(self) -> None:
         self.calls += 1
         if self.calls == WARMUP_CALLS + 2:  # the one before is made unseen
-            wake = f"sleep {STOPPED_SECONDS}; kill -CONT {os.getpid()}"
-            subprocess.Popen(["sh", "-c", wake])
-            os.kill(os.getpid(), signal.SIGSTOP)
-            time.sleep(0.05)  # another thread may take SIGCONT, and pass it on late
+            be_stopped()
+
+
+def be_stopped() -> None:
+    """Be stopped, and sent on after a while."""
+    wake = f"sleep {STOPPED_SECONDS}; kill -CONT {os.getpid()}"
+    subprocess.Popen(["sh", "-c", wake])
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.05)  # another thread may take SIGCONT, and pass it on late
+
+
+class Subject:
+    """What a gate measures: it is stopped in its second call, the first timed one."""
+
+    module = nn.Identity()
+    calls = 0
+
+    def forward(self) -> None:
+        self.calls += 1
+        if self.calls == 2:
+            be_stopped()
+
+
+def subject(case: str) -> Subject:
+    return Subject()
 
 
 def visit() -> tuple[int, bool]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 from resnet_bench.engine.timing.clock import Clock
 
@@ -30,6 +30,8 @@ DROPPED_AT_MOST = 3
 #: Calls in a row that tell the throughput of a device that works on while the host
 #: goes ahead.
 BLOCK_CALLS = 10
+
+Found = TypeVar("Found")
 
 
 class Unit(Protocol):
@@ -129,17 +131,15 @@ class Sampler:
 
     def visit(self) -> Visit:
         """Visit the units; a visit in which the process was stopped is dropped."""
-        for dropped in range(DROPPED_AT_MOST + 1):
-            self.before()
-            stops = self.stops()
-            visit = self._visit()
-            # All ranks drop it, or none does.
-            visit.stopped = self.agree(float(self.stops() != stops)) > 0
-            visit.dropped = dropped
-            if not visit.stopped:
-                break
+        visit, stopped = undisturbed(self._watched, self.stops, self.agree)
+        visit.dropped = min(stopped, DROPPED_AT_MOST)
+        visit.stopped = stopped > DROPPED_AT_MOST
         self.rounds += 1
         return visit
+
+    def _watched(self) -> Visit:
+        self.before()
+        return self._visit()
 
     def _visit(self) -> Visit:
         """Sample every unit once, and short ones again until the visit's time is up."""
@@ -202,6 +202,24 @@ class Sampler:
 
     def _since(self, begin: object) -> float:
         return self.agree(self.clock.between([begin, self.clock.mark()])[0])
+
+
+def undisturbed(
+    take: Callable[[], Found],
+    stops: Callable[[], int],
+    agree: Callable[[float], float] = float,
+) -> tuple[Found, int]:
+    """Take something again while the process is stopped in it, a few times at most.
+
+    Returns what was taken last, and in how many tries the process was stopped.
+    """
+    for tries in range(DROPPED_AT_MOST + 1):
+        before = stops()
+        taken = take()
+        # All ranks drop it, or none does.
+        if agree(float(stops() != before)) == 0:
+            return taken, tries
+    return taken, DROPPED_AT_MOST + 1
 
 
 def add_call(

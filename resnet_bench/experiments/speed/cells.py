@@ -235,7 +235,7 @@ class SpeedSamples(Record):
         warmup_seconds: Per phase, the calls before the samples, the first one left
             out; only in round 0.
         first_step_seconds: The first training step of the process, compilation
-            included; None when not asked for.
+            included; None when not asked for, or if the process was stopped.
         first_inference_seconds: Likewise for inference.
         conversion_seconds: What exporting the network to another runtime took, and
             loading it there; None for torch.

@@ -98,6 +98,17 @@ def test_first_record_carries_the_warm_up_and_every_one_the_first_call() -> None
     assert first.first_inference_seconds is not None
 
 
+def test_first_calls_in_which_the_process_was_stopped_are_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(timing, "count_stops", lambda: lambda: 1)
+    first, second, *_ = visits(cell_of(TIME))
+    assert first.first_step_seconds is first.first_inference_seconds is None
+    assert (first.dropped_visits, first.flags) == (0, ())
+    assert "first calls are unknown" in first.notes[-1]
+    assert second.notes == ()
+
+
 def test_what_is_set_is_read_back_from_torch() -> None:
     record = visits(cell_of(TIME, threads=(2,)))[0]
     assert record.observed_threads == 2

@@ -1,8 +1,8 @@
 """Times phases, parts, ceilings and steps of several ranks, visit by visit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from resnet_bench.engine.timing.logit_difference import (
 )
 from resnet_bench.engine.timing.phases import SplitStep, WholeStep
 from resnet_bench.engine.timing.protocols import TAKERS, ProtocolSampler
-from resnet_bench.engine.timing.sampling import Sampler, Visit
+from resnet_bench.engine.timing.sampling import Sampler, Visit, undisturbed
 from resnet_bench.engine.timing.streams import Streams
 from resnet_bench.engine.timing.workload import (
     Workload,
@@ -55,13 +55,19 @@ from resnet_bench.records import Record
 #: Where weights are from that nobody trained; a person's own model may bring others.
 FRESH = "as built"
 
+STOPPED_AT_FIRST = (
+    "the first calls are unknown because the process was stopped (SIGSTOP, Ctrl-Z)"
+)
+
 
 @dataclass(frozen=True)
 class _FirstCalls:
-    """Seconds of the first calls and, where compared, how far the answers are off."""
+    """Seconds of converting and of the first calls, and how far the answers are off."""
 
     step: float | None
     inference: float | None
+    conversion: float | None
+    notes: tuple[str, ...] = ()
     logit_error: float | None = None
     top1_agreement: float | None = None
 
@@ -88,6 +94,7 @@ class _Subject:
         first = self.sampler.rounds == 1
         seen = [each.flag for each in watched.conditions]
         work, converted = self.workload.work, self.workload.converted
+        notes = [each.note for each in watched.conditions] + visit.notes
         return SpeedSamples(
             round=self.sampler.rounds - 1,
             own_seconds=seconds,
@@ -95,7 +102,7 @@ class _Subject:
             warmup_seconds=_tuples(self.sampler.warmup) if first else {},
             first_step_seconds=self.first.step,
             first_inference_seconds=self.first.inference,
-            conversion_seconds=converted.seconds if converted else None,
+            conversion_seconds=self.first.conversion,
             told=converted.loaded.told if converted else {},
             logit_error=self.first.logit_error,
             top1_agreement=self.first.top1_agreement,
@@ -115,7 +122,7 @@ class _Subject:
             throttle_reasons=watched.reasons,
             dropped_visits=visit.dropped,
             flags=tuple(dict.fromkeys([*seen, *["stopped"] * visit.stopped])),
-            notes=(*(each.note for each in watched.conditions), *visit.notes),
+            notes=(*notes, *(self.first.notes if first else ())),
             **{phase_field(name): tuple(all_) for name, all_ in visit.samples.items()},
             streams_images_per_second=streams,
             **self._throughput(visit),
@@ -141,7 +148,11 @@ class _Subject:
         inference, count = self.workload.inference, self.cell.streams
         if not (inference and count):
             return ()
-        return (Streams(inference, self.cell.threads, count).images_per_second(),)
+        streams = Streams(inference, self.cell.threads, count)
+        rate, _ = undisturbed(
+            streams.images_per_second, self.sampler.stops, self.sampler.agree
+        )
+        return (rate,)
 
 
 def _tuples(samples: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
@@ -178,6 +189,7 @@ def _subject(
     cell: SpeedCell, ranks: Ranks, observed: Observed, watch: Watch
 ) -> _Subject:
     device, setting = device_of(cell), setting_of(cell)
+    stops = count_stops()
     model, trained = seeded(builder_of(cell), cell.seed), trained_of(cell)
     compared = (cell.rung or cell.runtime) is not None and cell.infers
     images = trained.compared if trained else None
@@ -185,18 +197,27 @@ def _subject(
     workload = make_workload(
         model, setting, trains=cell.trains, infers=cell.infers, wrap=ranks.wrap
     )
+    first = _first_calls(workload, device.clock, reference)
+    if ranks.slowest(float(stops())) > 0:
+        first = replace(
+            first, step=None, inference=None, conversion=None, notes=(STOPPED_AT_FIRST,)
+        )
     return _Subject(
         cell=cell,
         observed=observed,
         workload=workload,
-        sampler=_sampler(cell, ranks, workload, watch),
-        first=_first_calls(workload, device.clock, reference),
+        sampler=_sampler(cell, ranks, workload, watch, stops),
+        first=first,
         weights_origin=(trained.origin if trained else FRESH) if compared else None,
     )
 
 
 def _sampler(
-    cell: SpeedCell, ranks: Ranks, workload: Workload, watch: Watch
+    cell: SpeedCell,
+    ranks: Ranks,
+    workload: Workload,
+    watch: Watch,
+    stops: Callable[[], int],
 ) -> Sampler:
     """Return what takes the samples, by this project's rules or another's."""
     device = device_of(cell)
@@ -208,7 +229,7 @@ def _sampler(
         # What one rank finds out must not cost the others' blocks its time.
         "between": watch.between if ranks.alone else None,
         "before": watch.begin,
-        "stops": count_stops(),
+        "stops": stops,
     }
     if cell.protocol is None:
         return Sampler(**settings)
@@ -219,14 +240,16 @@ def _first_calls(
     workload: Workload, clock: Clock, reference: Reference | None
 ) -> _FirstCalls:
     """Make the first calls; answers are compared before a step changes weights."""
+    conversion = workload.converted.seconds if workload.converted else None
     if reference is None or workload.inference is None:
         step = workload.first_step(clock)
-        return _FirstCalls(step, workload.first_inference(clock))
+        return _FirstCalls(step, workload.first_inference(clock), conversion)
     inference = workload.first_inference(clock)
     found = difference(reference, workload.inference)
     return _FirstCalls(
         step=workload.first_step(clock),
         inference=inference,
+        conversion=conversion,
         logit_error=found.logit_error,
         top1_agreement=found.top1_agreement,
     )
@@ -309,10 +332,13 @@ def measure_scaling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
     """Take turns: a block on rank 0 while the others wait, a block on all ranks."""
     clock = device_of(cell).clock
     alone, together = _whole_step(cell, ALONE), _whole_step(cell, ranks)
-    pairs = [
-        (_one_alone(alone, clock, ranks), ranks.slowest(_block(together, clock)))
-        for _ in range(BLOCKS + 1)
-    ]
+    stops = count_stops()
+
+    def pair() -> tuple[float, float]:
+        one = _one_alone(alone, clock, ranks)
+        return one, ranks.slowest(_block(together, clock))
+
+    pairs = [undisturbed(pair, stops, ranks.slowest)[0] for _ in range(BLOCKS + 1)]
     yield ScalingSamples(
         ranks=ranks.world_size,
         alone_step_seconds=tuple(one for one, _ in pairs[1:]),
