@@ -48,8 +48,12 @@ class Command(click.Command):
     ) -> click.Context:
         """Read the configuration file before the options."""
         if not _asks_for_help(args):
-            refuse_unknown_variables(os.environ, _variables)
-            extra["default_map"] = self._defaults()
+            try:
+                refuse_unknown_variables(os.environ, _variables)
+                extra["default_map"] = self._defaults()
+            except ResnetBenchError:
+                if not extra.get("resilient_parsing"):  # a shell completes the line
+                    raise
         return super().make_context(info_name, args, parent, **extra)
 
     def format_options(
@@ -133,7 +137,8 @@ class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Name the nearest command when there is none of that name."""
         known = self.list_commands(ctx)
-        if args[0] not in known and not args[0].startswith("-"):
+        odd = args[0] not in known and not args[0].startswith("-")
+        if odd and not ctx.resilient_parsing:
             near = difflib.get_close_matches(args[0], known, 1)
             meant = f" (did you mean {near[0]}?)" if near else ""
             raise UsageError(
@@ -222,10 +227,25 @@ def _display(values: Mapping[str, Any]) -> DisplayOptions:
     return display
 
 
-@commands.command(epilog=_epilog(("completion bash", "completion fish")))
+_COMPLETION = """Print a shell's completion script.
+
+It completes commands, options, stored runs, data sets and other names.
+
+\b
+To install it:
+  bash  echo 'eval "$(resnet-bench completion bash)"' >> ~/.bashrc
+  zsh   echo 'eval "$(resnet-bench completion zsh)"' >> ~/.zshrc
+  fish  cd ~/.config/fish/completions
+        resnet-bench completion fish > resnet-bench.fish
+"""
+
+
+@commands.command(
+    help=_COMPLETION, epilog=_epilog(("completion bash", "completion fish"))
+)
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print the completion script for a shell."""
+    """Print a shell's completion script."""
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)

@@ -9,18 +9,22 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from resnet_bench.configuration import VARIABLE_PREFIX, expanded
 from resnet_bench.errors import UsageError
 
 Config = TypeVar("Config")
 Parse = Callable[[str], Any]
+
+#: Names for a shell to complete, from the results folder and the command.
+Suggest = Callable[[Path, str], Iterable[str]]
 
 
 #: Torch and NumPy hold whole numbers of 63 bits and a sign; no number is larger.
@@ -83,6 +87,7 @@ class Declaration:
     choices: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     parse: Parse | None = None
+    suggest: Suggest | None = None
     metavar: str | None = None
     argument: bool = False
     bare: str | None = None
@@ -133,6 +138,7 @@ def option(
     choices: Sequence[str] | None = None,
     flags: tuple[str, ...] = (),
     parse: Parse | None = None,
+    suggest: Suggest | None = None,
     metavar: str | None = None,
     argument: bool = False,
     bare: str | None = None,
@@ -148,7 +154,8 @@ def option(
     The field's annotation decides how text is read: `int`, `float` (finite), `str`,
     `bool` (a flag), `Path`, each also `| None`, and `tuple[X, ...]` for a list given
     with commas or by repeating the option. `parse` reads one item (of a list: into
-    one value or a tuple of values) and raises UsageError or ValueError. `flags` adds
+    one value or a tuple of values) and raises UsageError or ValueError. `suggest`
+    names what a shell completes where `choices` do not. `flags` adds
     spellings such as `-b`. `argument` makes it a positional argument, `bare` is the
     value of the option given without one; `count` adds up how often it is given.
     `heading` puts it under another heading of the help than its class's.
@@ -160,6 +167,7 @@ def option(
         choices=tuple(choices or ()),
         flags=flags,
         parse=parse,
+        suggest=suggest,
         metavar=metavar,
         argument=argument,
         bare=bare,
@@ -235,6 +243,7 @@ class _Item(_ParamType):
         self.base, self.is_list = _base_type(field_type)
         self.choices = declared.choices
         self.bare = declared.bare
+        self.suggest = declared.suggest
         self.parse: Parse = declared.parse or _PARSERS[self.base]
         self.name = declared.metavar or self._describe()
 
@@ -268,6 +277,23 @@ class _Item(_ParamType):
             if isinstance(error, UsageError) and _names(str(error), param):
                 raise  # click would name the option once more
             self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer what may follow the last comma, or let the shell complete a path."""
+        if self.base is Path:
+            return [CompletionItem(incomplete, type="file")]
+        names: Iterable[str] = self.choices
+        if self.suggest:
+            results = ctx.params.get("results") or ResultsOptions.results
+            names = self.suggest(results, str(ctx.info_name))
+        done = incomplete[: incomplete.rfind(",") + 1] if self.is_list else ""
+        return [
+            CompletionItem(done + name)
+            for name in names
+            if (done + name).startswith(incomplete)
+        ]
 
     def _one(self, text: str) -> Any:
         if self.choices and text not in self.choices:

@@ -292,6 +292,53 @@ def test_a_completion_script_names_the_program(
     assert "resnet-bench" in said(capsys).out
 
 
+def completed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> list[str]:
+    """What bash offers for the last word of a command line."""
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    monkeypatch.setenv("_RESNET_BENCH_COMPLETE", "bash_complete")
+    assert cli.run([]) == ExitCode.OK
+    out, err = said(capsys)
+    assert err == ""
+    return [word.partition(",")[2] for word in out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("resnet-bench des", ["describe"]),
+        ("resnet-bench show 2", ["2b_new", "2a_old"]),
+        ("resnet-bench compare latest 2a", ["2a_old"]),
+        ("resnet-bench speed --resume ", ["latest", "2b_new", "2a_old"]),
+        ("resnet-bench pretrain --resume ", ["latest"]),
+        ("resnet-bench show -o elsewhere ", ["latest"]),
+        ("resnet-bench finetune --dataset dig", ["digits", "digits-0-4", "digits-5-9"]),
+        ("resnet-bench speed --variants 18,1", ["18,18", "18,101", "18,152"]),
+        ("resnet-bench speed --export-csv a", ["a"]),
+        ("resnet-bench nothing --he", ["--help"]),
+    ],
+)
+def test_a_shell_completes_commands_runs_data_sets_and_lists(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    line: str,
+    offered: list[str],
+) -> None:
+    for name in ("2a_old", "2b_new"):
+        store_speed_run(Path("results"), name, variants=(18,), mode="infer")
+    assert completed(monkeypatch, capsys, line) == offered
+
+
+def test_a_wrong_configuration_does_not_disturb_completion(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("resnet-bench.toml").write_text("[speed]\nnothing = 1\n")
+    line = "resnet-bench speed --mode in"
+    assert completed(monkeypatch, capsys, line) == ["infer"]
+
+
 def test_an_error_nobody_foresaw_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

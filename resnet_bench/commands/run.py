@@ -51,7 +51,7 @@ from resnet_bench.present.numbers import duration
 from resnet_bench.present.shown import Shown
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.checking import naming, odd_fields
-from resnet_bench.store.folders import check_writable, find_run
+from resnet_bench.store.folders import check_writable, find_run, names_of_own_runs
 from resnet_bench.store.format import portable
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
 from resnet_bench.store.recording import (
@@ -81,6 +81,7 @@ class RunRequest(ResultsOptions, ExportOptions):
     resume: str | None = option(
         None,
         bare="latest",
+        suggest=names_of_own_runs,
         metavar="[RUN]",
         help="Resume a partial run (the latest) with its own options.",
     )

@@ -62,6 +62,7 @@ class DataOptions(Options):
         None,
         help=f"Data set: {', '.join(DATASETS)} (default: by profile).",
         parse=parse_dataset,
+        suggest=lambda results, command: DATASETS,
     )
     data_dir: Path | None = option(
         None,
@@ -118,7 +119,11 @@ class VariantOptions(Options):
     """Which of torchvision's ResNets."""
 
     variants: tuple[int, ...] = option(
-        (18, 34), help="ResNets, or all.", parse=parse_variants, metavar="18,34,…"
+        (18, 34),
+        help="ResNets, or all.",
+        parse=parse_variants,
+        metavar="18,34,…",
+        suggest=lambda results, command: (*map(str, VARIANTS), "all"),
     )
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from resnet_bench.options import (
     option,
     option_fields,
 )
+from resnet_bench.store.folders import names_of_all_runs, names_of_own_runs
 
 #: What can be done with the object that `subject(name)` returns.
 METHODS = ("forward", "step", "exact", "accuracy")
@@ -329,6 +330,7 @@ class SubjectConfig(ResultsOptions, ExportOptions):
     resume: str | None = option(
         None,
         bare="latest",
+        suggest=names_of_own_runs,
         metavar="[RUN]",
         help="Resume an interrupted run (the latest) with its own options.",
     )
@@ -477,6 +479,7 @@ class CompareConfig(RuleOptions, ResultsOptions, ExportOptions):
         (),
         help="Two runs: ids, folders, or names of baselines; the first is the base.",
         argument=True,
+        suggest=names_of_all_runs,
         metavar="RUN RUN",
     )
     across: bool = option(

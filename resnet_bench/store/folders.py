@@ -49,6 +49,17 @@ def run_folders(results: Path, experiment: str | None = None) -> list[Path]:
     return sorted(found, key=_by_name)
 
 
+def names_of_all_runs(results: Path, command: str) -> list[str]:
+    """Return what a shell offers for any run: `latest` and every id, newest first."""
+    return ["latest", *(folder.name for folder in reversed(run_folders(results)))]
+
+
+def names_of_own_runs(results: Path, command: str) -> list[str]:
+    """Return what a shell offers for a run of this command."""
+    own = reversed(run_folders(results, command))
+    return ["latest", *(folder.name for folder in own)]
+
+
 def _by_name(folder: Path) -> str:
     return folder.name
 

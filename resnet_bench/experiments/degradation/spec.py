@@ -104,6 +104,7 @@ class Config(TrainingOptions):
     )
     study: tuple[str, ...] = option(
         (),
+        suggest=lambda results, command: (*STUDIES, "all"),
         help=f"Studies: {', '.join(STUDIES)} or all (default: by profile).",
         parse=parse_studies,
     )

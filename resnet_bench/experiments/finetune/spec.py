@@ -119,6 +119,7 @@ class Config(TrainingOptions, NetworkOptions):
         (),
         help=f"Ways to adapt, or all: {', '.join(STRATEGIES)} (default: by profile).",
         parse=parse_strategy,
+        suggest=lambda results, command: (*STRATEGIES, "all"),
         metavar="NAME,…",
     )
     weights: str = option(
