@@ -156,16 +156,22 @@ def ratio_of_means(
 def ratio_by_key(
     numerators: Mapping[int, float], denominators: Mapping[int, float]
 ) -> Interval | None:
-    """Return the ratio paired by what both have (rounds, say); None without any.
+    """Return the ratio paired by round, as `ratio_of_visits`; None without a pair.
 
-    By Hodges and Lehmann on the logarithms, as `time_interval`.
+    Rounds that only one side has are paired too, the latest with the latest: each side
+    leaves out others, and pairs that differ in time are better than few (of two rows
+    with six visits and one in ten left out, most would have no bounds).
     """
-    common = sorted(numerators.keys() & denominators.keys())
-    if not common:
+    common = numerators.keys() & denominators.keys()
+    rounds = [
+        [*common, *sorted(side.keys() - common, reverse=True)]
+        for side in (numerators, denominators)
+    ]
+    pairs = list(zip(*rounds, strict=False))
+    if not pairs:
         return None
-    return ratio_of_visits(
-        [numerators[key] for key in common], [denominators[key] for key in common]
-    )
+    above = [numerators[own] for own, _ in pairs]
+    return ratio_of_visits(above, [denominators[other] for _, other in pairs])
 
 
 @functools.cache

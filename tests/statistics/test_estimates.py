@@ -57,6 +57,22 @@ def test_interval_of_ratios_inverts_when_the_sides_are_swapped(
     assert forward.low <= forward.estimate * (1 + 1e-12)
 
 
+def test_rounds_that_one_side_left_out_are_paired_with_those_of_the_other() -> None:
+    rounds = {number: 1.0 + number for number in range(8)}
+    mine = {key: 3 * value for key, value in rounds.items() if key != 6}
+    theirs = {key: value for key, value in rounds.items() if key != 7}
+    ratio = statistics.ratio_by_key(mine, theirs)
+    assert ratio is not None
+    assert ratio.samples == 7
+    assert ratio.low == pytest.approx(3)
+    assert 3 < ratio.high < 3 * 8 / 7
+    late = statistics.ratio_by_key({8: 6.0, 9: 3.0}, {0: 1.0})
+    assert late is not None
+    assert late.samples == 1
+    assert late.estimate == pytest.approx(3)
+    assert statistics.ratio_by_key({}, rounds) is None
+
+
 def test_ratios_of_zero_are_refused() -> None:
     with pytest.raises(ValueError, match="positive"):
         statistics.geometric_interval([0.0, 1.0])

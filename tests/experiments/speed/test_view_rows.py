@@ -88,6 +88,28 @@ def test_rounds_that_only_one_row_has_do_not_count(make_run: MakeRun) -> None:
     assert ratio.samples == 2
 
 
+def test_rows_that_leave_out_different_visits_have_as_many_pairs(
+    make_run: MakeRun,
+) -> None:
+    def crowded(cell: SpeedCell, record: Record) -> Record:
+        waited = record.get("round") == (2 if cell.variant == 18 else 5)
+        return {**record, "waiting_share": 0.5} if waited else record
+
+    first, second = rows_of(make_run(variants=(18, 34), rounds=7, change=crowded))
+    ratio = second.ratio_to(first, "step")
+    assert ratio is not None
+    assert ratio.samples == len(first.visits) == 6
+    assert ratio.bounded
+
+
+def test_a_ceiling_that_was_stopped_is_unknown(make_run: MakeRun) -> None:
+    def stopped(cell: SpeedCell, record: Record) -> Record:
+        of_ceiling = record["type"] == "ceiling_samples"
+        return {**record, "flags": ["stopped"]} if of_ceiling else record
+
+    assert only_row(make_run(variants=(18,), change=stopped)).ceiling is None
+
+
 def test_a_sum_of_phases_far_from_the_step_fails_the_closure(make_run: MakeRun) -> None:
     row = only_row(make_run(variants=(18,), change=changed(step_seconds=[0.3] * 5)))
     assert row.closure is not None
