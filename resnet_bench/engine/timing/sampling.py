@@ -75,12 +75,9 @@ class Visit:
     stopped: bool = False
 
     @property
-    def notes(self) -> list[str]:
-        """How many visits were dropped, if any."""
-        if not self.dropped:
-            return []
-        count = "1 visit was" if self.dropped == 1 else f"{self.dropped} visits were"
-        return [f"{count} dropped because the process was stopped (SIGSTOP, Ctrl-Z)"]
+    def flags(self) -> tuple[str, ...]:
+        """What speaks against it: that the process was stopped."""
+        return ("stopped",) * self.stopped
 
 
 @dataclass

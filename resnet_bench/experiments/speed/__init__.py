@@ -57,9 +57,9 @@ class Speed(Experiment[Config, SpeedCell]):
         "Forward, loss, backward and optimizer are timed alone, with synchronisation "
         "between them, and the whole step as one, without. Their sum over the step is "
         "the closure; outside of 0.95 to 1.05 the row is marked.",
-        "A time has one value per visit, the median of its calls; estimate and interval "
-        "are Hodges and Lehmann's over visits, on logarithms. They cover what varies "
-        "within that process, not from one process to the next.",
+        "A time has one value per visit, the median of its calls; estimate and "
+        "interval are Hodges and Lehmann's over visits, on logarithms. They cover what "
+        "varies within that process, not from one process to the next.",
         "Ratios between rows are formed visit by visit, in the same way.",
         "Images per second come from blocks of calls that are not synchronised one by "
         "one, peak memory from a fresh process that does nothing else.",

@@ -333,6 +333,8 @@ class BreakdownSamples(Record):
         whole_backward_seconds: Backward passes of the whole network.
         multiply_adds: By part, per image, forward.
         activations: By part, elements that its layers put out per image.
+        dropped_visits: Visits dropped before this one: the process was stopped.
+        flags: `stopped`, if it was stopped in this one too.
     """
 
     round: int
@@ -344,6 +346,8 @@ class BreakdownSamples(Record):
     whole_backward_seconds: Samples = measured(unit="s", better="lower")
     multiply_adds: Mapping[str, int] = measured(unit="1", better="lower", exact=True)
     activations: Mapping[str, int] = measured(unit="1", better="lower", exact=True)
+    dropped_visits: int = 0
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,7 +372,7 @@ class CeilingSamples(Record):
     """What the machine itself can do at one number format, one visit at a time.
 
     Products and convolutions in floating point operations per second, copies in
-    bytes read plus bytes written per second.
+    bytes read plus bytes written per second; `dropped_visits` and `flags` as of parts.
     """
 
     round: int
@@ -376,6 +380,8 @@ class CeilingSamples(Record):
     matrix_product: Samples = measured(unit="FLOP/s", better="higher")
     convolution: Samples = measured(unit="FLOP/s", better="higher")
     copy: Samples = measured(unit="B/s", better="higher")
+    dropped_visits: int = 0
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from resnet_bench.engine.timing.conditions import Watch, Watched
 from resnet_bench.errors import UsageError
 from resnet_bench.experiments.speed import run as speed
 from resnet_bench.experiments.speed.cells import (
+    BREAKDOWN_STAGE,
     CEILING,
     MEMORY_INFERENCE,
     MEMORY_TRAIN,
@@ -106,7 +107,7 @@ def test_first_calls_in_which_the_process_was_stopped_are_unknown(
     assert first.first_step_seconds is first.first_inference_seconds is None
     assert (first.dropped_visits, first.flags) == (0, ())
     assert "first calls are unknown" in first.notes[-1]
-    assert second.notes == ()
+    assert second.notes == first.notes
 
 
 def test_what_is_set_is_read_back_from_torch() -> None:
@@ -189,6 +190,22 @@ def test_a_ceiling_is_visited_in_rounds() -> None:
         assert isinstance(record, CeilingSamples)
         assert record.round == number
         assert min(*record.matrix_product, *record.convolution, *record.copy) > 0
+
+
+@pytest.mark.usefixtures("small_ceiling")
+@pytest.mark.parametrize("measure", [TIME, BREAKDOWN_STAGE, CEILING])
+def test_every_kind_of_visit_counts_those_that_were_dropped(
+    measure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first calls are asked about, then begin and end of the first try of a visit.
+    asked = iter([*([0] if measure == TIME else []), 0, 1])
+    monkeypatch.setattr(timing, "count_stops", lambda: lambda: next(asked, 1))
+    breakdown = "stage" if measure == BREAKDOWN_STAGE else None
+    first, second = islice(speed.run(cell_of(measure, breakdown=breakdown), Ranks()), 2)
+    assert isinstance(first, SpeedSamples | BreakdownSamples | CeilingSamples)
+    assert isinstance(second, SpeedSamples | BreakdownSamples | CeilingSamples)
+    assert (first.dropped_visits, second.dropped_visits) == (1, 0)
+    assert "stopped" not in first.flags
 
 
 def test_a_step_of_the_ladder_is_compared_with_float32() -> None:

@@ -53,6 +53,17 @@ def test_parts_that_are_noisy_but_may_add_up_are_not_accused(tmp_path: Path) -> 
     assert breakdown.verdict == "ok"
 
 
+def test_parts_that_were_stopped_are_said_to_be(tmp_path: Path) -> None:
+    run = breakdown_run(tmp_path)
+    run.records[0] |= {"flags": ["stopped"], "dropped_visits": 3}
+    (breakdown,) = breakdowns_of(run)
+    assert breakdown.verdict == "stopped"
+    assert "; stopped: the process was stopped" in notes_of(breakdown)[0]
+    assert shown_of(run).notices == [
+        "3 visits dropped and taken again: stopped (SIGSTOP, Ctrl-Z)"
+    ]
+
+
 def test_a_residual_block_takes_its_share_of_its_stage(tmp_path: Path) -> None:
     (breakdown,) = breakdowns_of(breakdown_run(tmp_path))
     assert breakdown.blocks("layer1") == 2

@@ -218,6 +218,22 @@ def test_a_disturbed_run_says_so_first_and_by_how_much(make_run: MakeRun) -> Non
     assert further == ["3 rows: It was hot."]
 
 
+def test_dropped_visits_are_told_even_before_a_visit_that_is_left_out(
+    make_run: MakeRun,
+) -> None:
+    def stopped(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if record.get("round") != 2:
+            return record
+        crowded = {"waiting_share": 0.5} if "notes" in record else {}
+        return {**record, **crowded, "dropped_visits": 1}
+
+    run = make_run(variants=(18,), change=stopped)
+    assert shown_of(run).notices == [
+        "other work took a core in 1 of 8 visits: left out",
+        "2 visits dropped and taken again: stopped (SIGSTOP, Ctrl-Z)",
+    ]
+
+
 def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
     def single(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
         known = "step_seconds" in record

@@ -94,7 +94,6 @@ class _Subject:
         first = self.sampler.rounds == 1
         seen = [each.flag for each in watched.conditions]
         work, converted = self.workload.work, self.workload.converted
-        notes = [each.note for each in watched.conditions] + visit.notes
         return SpeedSamples(
             round=self.sampler.rounds - 1,
             own_seconds=seconds,
@@ -121,8 +120,8 @@ class _Subject:
             clocks_mhz=watched.clocks_mhz,
             throttle_reasons=watched.reasons,
             dropped_visits=visit.dropped,
-            flags=tuple(dict.fromkeys([*seen, *["stopped"] * visit.stopped])),
-            notes=(*notes, *(self.first.notes if first else ())),
+            flags=tuple(dict.fromkeys([*seen, *visit.flags])),
+            notes=(*(each.note for each in watched.conditions), *self.first.notes),
             **{phase_field(name): tuple(all_) for name, all_ in visit.samples.items()},
             streams_images_per_second=streams,
             **self._throughput(visit),
@@ -291,6 +290,8 @@ def time_parts(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
             whole_backward_seconds=samples["backward"],
             multiply_adds={name: work[name].multiply_adds for name in names},
             activations={name: work[name].activations for name in names},
+            dropped_visits=visit.dropped,
+            flags=visit.flags,
         )
 
 
@@ -319,7 +320,11 @@ def measure_ceiling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
             for limit in limits
         }
         yield CeilingSamples(
-            round=sampler.rounds - 1, own_seconds=visit.seconds, **rates
+            round=sampler.rounds - 1,
+            own_seconds=visit.seconds,
+            dropped_visits=visit.dropped,
+            flags=visit.flags,
+            **rates,
         )
 
 

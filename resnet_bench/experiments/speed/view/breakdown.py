@@ -34,7 +34,12 @@ from resnet_bench.experiments.speed.view.rows import (
     varying,
 )
 from resnet_bench.experiments.speed.view.tables import bounded, named
-from resnet_bench.experiments.speed.view.verdicts import CLOSURE_RANGE, contradicts
+from resnet_bench.experiments.speed.view.verdicts import (
+    CLOSURE_RANGE,
+    EXPLANATIONS,
+    contradicts,
+    worst_first,
+)
 from resnet_bench.present import theme
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.estimates import ratio_of_visits, time_interval
@@ -100,9 +105,11 @@ class Breakdown(Measured):
 
     @property
     def verdict(self) -> str:
-        """`closure-failed` where the parts certainly are not the whole, else `ok`."""
-        failed = any(contradicts(self.closure(direction)) for direction in DIRECTIONS)
-        return "closure-failed" if failed else "ok"
+        """The worst flag: the parts are certainly not the whole, or a visit's own."""
+        flags = {flag for visit in self.visits for flag in visit.get("flags") or ()}
+        if any(contradicts(self.closure(direction)) for direction in DIRECTIONS):
+            flags.add("closure-failed")
+        return next(iter(worst_first(flags)), "ok")
 
     @cached_property
     def explanations(self) -> "list[Explanation]":
@@ -242,8 +249,9 @@ def notes_of(breakdown: Breakdown) -> list[str]:
         for direction, each in closures.items()
     )
     lowest, highest = CLOSURE_RANGE
-    failed = f"; closure-failed: outside of {lowest} to {highest}"
-    failed = "" if breakdown.verdict == "ok" else failed
+    flag, outside = breakdown.verdict, f"outside of {lowest} to {highest}"
+    why = outside if flag == "closure-failed" else EXPLANATIONS.get(flag)
+    failed = f"; {flag}: {why}" if why else ""
     fits = [each.words for each in breakdown.explanations]
     return [
         f"{breakdown.name}: the parts' sum over the whole is {sums}{failed}.",

@@ -384,6 +384,8 @@ def _memory(run: Run) -> dict[tuple[Any, ...], dict[str, list[Visit]]]:
 def _ceilings(run: Run) -> dict[tuple[Any, ...], dict[str, Interval]]:
     visits: dict[tuple[Any, ...], dict[str, list[float]]] = {}
     for row in run.rows(CeilingSamples):
+        if row.get("flags"):
+            continue  # a ceiling that was stopped is none
         kinds = visits.setdefault(ceiling_of(row), {})
         for kind in ("matrix_product", "convolution", "copy"):
             kinds.setdefault(kind, []).extend([median(row[kind])] if row[kind] else [])

@@ -10,7 +10,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
-from resnet_bench.experiments.speed.cells import TIME
+from resnet_bench.experiments.speed.cells import (
+    TIME,
+    BreakdownSamples,
+    CeilingSamples,
+    SpeedSamples,
+)
 from resnet_bench.experiments.speed.settings import OWN
 from resnet_bench.experiments.speed.view.breakdown import (
     Breakdown,
@@ -95,7 +100,7 @@ def show(run: Run, others: OtherRuns) -> Shown:
     return Shown(
         json=_json(run, found),
         tables=_tables(run, found),
-        notices=_notices(rows, others),
+        notices=_notices(run, rows, others),
         headline=[
             *(_alone(rows[0]) if len(rows) == 1 else _comparison(rows)),
             *_settings_compared(rows),
@@ -280,7 +285,13 @@ def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str
     )
 
 
-def _notices(rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]:
+def dropped_visits(run: Run) -> int:
+    """Return how many visits, to any kind of cell, were dropped: it was stopped."""
+    kinds = (SpeedSamples, BreakdownSamples, CeilingSamples)
+    return sum(row.get("dropped_visits", 0) for kind in kinds for row in run.rows(kind))
+
+
+def _notices(run: Run, rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]:
     """Return sentences about conditions that were seen while measuring."""
     disturbed = [row for row in rows if row.disturbed]
     said = [_disturbance(disturbed, rows)] if disturbed else []
@@ -288,6 +299,9 @@ def _notices(rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]:
     if left_out:
         of = left_out + sum(len(row.visits) for row in rows)
         said.append(f"other work took a core in {left_out} of {of} visits: left out")
+    if dropped := dropped_visits(run):
+        count = "1 visit" if dropped == 1 else f"{dropped} visits"
+        said.append(f"{count} dropped and taken again: stopped (SIGSTOP, Ctrl-Z)")
     said += each_once(
         (row, note)
         for row in rows
