@@ -195,15 +195,13 @@ def make_plan(
     )
 
 
-def complete_run(plan: Plan, folder: Path) -> Run | None:
-    """Return the run in `folder` if nothing of the plan is left to do in it.
+def is_complete(plan: Plan, run: Run) -> bool:
+    """Return whether nothing of the plan is left to do in a run.
 
     Raises UsageError when its experiment or config differs.
     """
-    run = read_run(folder)
     refuse_a_different(plan.beginning, run)
-    done = run.status == "complete" and not run.failed and not run.missing
-    return run if done else None
+    return run.status == "complete" and not run.failed and not run.missing
 
 
 def run_cells(
@@ -290,51 +288,62 @@ class Session:
             return self._follow(given)
         if rank is None and self.request.gpus > 1:
             return self._launch()
-        folder = self._resumed_folder()
-        config = self._config(given, folder)
-        if not self.request.dry_run and self.experiment.kept:
-            check_writable(self.request.results)
+        stored = self._resumed()
+        config = self._config(given, stored)
         if not self.request.dry_run:
             check_exports(self.request, self.output)
+        if self.experiment.kept:
+            return self._carry_out(config, stored)
+        with TemporaryDirectory() as aside:
+            return self._aside(Path(aside))._carry_out(config, stored)
+
+    def _aside(self, results: Path) -> "Session":
+        """Return a session elsewhere that shows its result and says nothing else."""
+        display = replace(self.output.display, quiet=True)
+        return replace(
+            self,
+            request=replace(self.request, results=results),
+            output=replace(self.output, display=display),
+            present=lambda shown, how, _: self.present(shown, how, self.output),
+        )
+
+    def _carry_out(self, config: Any, stored: Run | None) -> ExitCode:
+        if not self.request.dry_run:
+            check_writable(self.request.results)
         executor = make_executor(self.request.executor, self.request.place)
         try:
-            if self.experiment.kept:
-                return self._with(executor, config, folder)
-            with TemporaryDirectory() as aside:
-                request = replace(self.request, results=Path(aside))
-                return replace(self, request=request)._with(executor, config, folder)
+            return self._with(executor, config, stored)
         finally:
             executor.close()
 
-    def _with(self, executor: Executor, config: Any, folder: Path | None) -> ExitCode:
+    def _with(self, executor: Executor, config: Any, stored: Run | None) -> ExitCode:
         executor.warm(self.experiment.preload)
-        if self.experiment.kept:
-            self.output.say(f"{self.experiment.name}: preparing")
+        self.output.say(f"{self.experiment.name}: preparing")
         if not self.request.dry_run:
             import_what_shows()
-        plan = self._plan(executor, config, folder)
+        plan = self._plan(executor, config, stored)
         for line in self.experiment.announcements(plan.config):
             self.output.say(line)
         if self.request.dry_run:
             return self._list_cells(plan, executor)
-        if folder and (done := complete_run(plan, folder)):
-            self.output.say(f"run {done.id} is complete: nothing to resume")
-            return self._finish(done, write=False)
+        if stored and is_complete(plan, stored):
+            self.output.say(f"run {stored.id} is complete: nothing to resume")
+            return self._finish(stored, write=False)
         if self.experiment.schedule == "rounds":
             self._warn_of_load(plan)
         executor.call(self.experiment.rehearse, plan.config)
         recorder = (
-            go_on(plan.beginning, folder)
-            if folder
+            go_on(plan.beginning, stored.folder)
+            if stored
             else start(plan.beginning, self.request.results, self.argv)
         )
         self._run(plan, recorder, executor)
-        return self._finish(read_run(recorder.folder), write=self.experiment.kept)
+        return self._finish(read_run(recorder.folder))
 
-    def _plan(self, executor: Executor, config: Any, folder: Path | None) -> Plan:
+    def _plan(self, executor: Executor, config: Any, stored: Run | None) -> Plan:
         """Return the plan; the options of a run to be resumed may be of anybody."""
         dry = self.request.dry_run
-        resuming = naming(read_run(folder), "resumed") if folder else nullcontext()
+        resuming = naming(stored, "resumed") if stored else nullcontext()
         with trying(self.output) as note, resuming:
             return make_plan(self.experiment, config, executor, dry=dry, note=note)
 
@@ -367,22 +376,22 @@ class Session:
             whole = gpus is None or gpus % 1 == 0
             check(whole, "--gpus-per-cell", gpus, f"whole GPUs, because {why}")
 
-    def _resumed_folder(self) -> Path | None:
-        if self.request.resume is None:
+    def _resumed(self) -> Run | None:
+        results, resumed = self.request.results, self.request.resume
+        if resumed is None:
             return None
-        return find_run(self.request.results, self.request.resume, self.experiment.name)
+        return read_run(find_run(results, resumed, self.experiment.name))
 
-    def _config(self, given: Mapping[str, Any], folder: Path | None) -> Any:
+    def _config(self, given: Mapping[str, Any], stored: Run | None) -> Any:
         config_class = self.experiment.config
-        if folder is None:
+        if stored is None:
             return config_class(**given)
-        stored = read_run(folder)
         if stored.experiment != self.experiment.name:
             raise UsageError(f"run {stored.id} is of experiment {stored.experiment}")
         if odd := odd_fields(config_class, stored.config):
             raise InputOutputError(
-                f"{folder}: {flag_name(odd[0])} is not as this version keeps it: "
-                "start a new run"
+                f"{stored.folder}: {flag_name(odd[0])} is not as this version keeps "
+                "it: start a new run"
             )
         with naming(stored, "resumed"):
             values = {**restore(config_class, stored.config), **given}
@@ -472,8 +481,6 @@ class Session:
         return usable_cores() if on_cpu else 1
 
     def _display(self, tracker: Tracker, recorder: Recorder) -> Display:
-        if not self.experiment.kept:
-            return PlainDisplay(tracker, say=lambda line: None)
         if not self.output.interactive:
             return PlainDisplay(tracker, self.output.say)
         console = self.output.console(sys.stderr)
