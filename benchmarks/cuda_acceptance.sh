@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests the project on a CUDA card: one call, under five minutes, nothing installed.
 #
-#   benchmarks/cuda_acceptance.sh FOLDER [--only STEP]... [--data-dir DIR] [--rehearse]
+#   benchmarks/cuda_acceptance.sh FOLDER [--only STEP]... [--seconds N] [--data-dir DIR]
+#                                        [--rehearse]
 #
 # Steps: doctor check tests speed single degradation inference ladder. Further ones, each
 # for a second call of up to nine minutes: all (variants), standard and thousand (profiles
@@ -14,14 +15,15 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '4,13p' "$0" | cut -c3-; exit 2; }
+usage() { sed -n '4,14p' "$0" | cut -c3-; exit 2; }
 [[ $# -ge 1 && $1 != -* ]] || usage
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd); shift
-only=(); rehearse=(); data=${RESNET_BENCH_DATA_DIR:-}
+only=(); rehearse=(); ends=; data=${RESNET_BENCH_DATA_DIR:-}
 while [[ $# -gt 0 ]]; do
     case $1 in
         --only) only+=("${2:?}"); shift 2 ;;
+        --seconds) ends=${2:?}; shift 2 ;;
         --data-dir) data=${2:?}; shift 2 ;;
         --rehearse) rehearse=(--rehearse); shift ;;
         *) usage ;;
@@ -46,11 +48,16 @@ pack() {
 trap pack EXIT
 
 # All steps end within this time; a second call may take longer.
-ends=280
-for step in "${only[@]}"; do [[ $long != *" $step "* ]] || ends=540; done
+for step in "${only[@]}"; do [[ $long != *" $step "* ]] || ends=${ends:-540}; done
+ends=${ends:-280}
 [[ ${#rehearse[@]} -eq 0 ]] || ends=1800
 
-max() { echo $(($1 > $2 ? $1 : $2)); }
+# What a ladder gets: what is left but for its tables and the judging, 20 to 130 seconds.
+left() {
+    local seconds=$((ends - SECONDS - 20))
+    seconds=$((seconds > 20 ? seconds : 20))
+    echo $((seconds < 130 ? seconds : 130))
+}
 
 # take NAME SECONDS COMMAND...: one line on what became of it, its output in output.txt.
 take() {
@@ -75,20 +82,20 @@ if [[ ${#rehearse[@]} -gt 0 ]]; then
     small=(--device cpu --image-size 64 -b 2 --budget 30)
     speed=(--variants 18 "${small[@]}"); ladder=("${tiny[@]}" --budget 150)
     inference=("${tiny[@]}"); single=(--variants 18 "${small[@]}" -b 1 --mode infer)
-    degradation=(--depths 8 --epochs 1 --device cpu); everything=(--variants 18 "${small[@]}")
+    degradation=(--study depth,identity --seeds 1 --depths 8 --epochs 1 --device cpu); everything=(--variants 18 "${small[@]}")
     standard=(--depths 8 --epochs 1 --seeds 1 --study depth,gradients --device cpu)
     thousand=(--depths 8 --epochs 1 --seeds 1 --study identity --device cpu)
     real=(--study depth --depths 8 --epochs 1 --seeds 1 --device cpu --width 4)
     finetune=(--variants 18 --seeds 1 --epochs 1 --device cpu --strategy probe)
     patience=3
 else
-    speed=(--variants 50 --budget 40); ladder=(--variants 18)
+    speed=(--variants 50 --budget 40); ladder=(--variants 18 --mode infer)
     inference=(--variants 50 --budget 45); single=(--variants 50 -b 1 --budget 15 --mode infer)
-    degradation=(--depths 8,20); everything=(--variants all)
+    degradation=(--jobs 4); everything=(--variants all --budget 200)
     # The networks are small: several at once keep the card busy.
     standard=(--profile standard --jobs 8); thousand=(--profile thousand --jobs 4)
-    real=(--study depth --depths 20,56 --seeds 2 --epochs 10 --jobs 4)
-    finetune=(--variants all --seeds 1)
+    real=(--profile real --study depth --jobs 4)
+    finetune=(--variants all --seeds 1 --jobs 4)
     patience=1
 fi
 
@@ -99,14 +106,13 @@ for step in "${only[@]}"; do
         check) take check $((90 * patience)) python3 -m benchmarks.cuda_check measure "$out/check.json" "${rehearse[@]}" ;;
         speed) bench speed $((75 * patience)) speed "${speed[@]}" ;;
         ladder)
-            # Its tables and the judging need some seconds, too.
-            [[ $patience -gt 1 ]] || ladder+=(--budget $(max 20 $((ends - SECONDS - 20))))
+            [[ $patience -gt 1 ]] || ladder+=(--budget "$(left)")
             bench ladder $((280 * patience)) speed --ladder "${ladder[@]}" ;;
         inference) bench inference $((90 * patience)) speed --mode infer --dtype bf16 --channels-last --compile "${inference[@]}" ;;
         single) bench single $((45 * patience)) speed "${single[@]}" ;;
-        degradation) bench degradation $((75 * patience)) degradation --study depth,identity --seeds 1 "${degradation[@]}" ;;
+        degradation) bench degradation $((75 * patience)) degradation "${degradation[@]}" ;;
         tests) take tests $((60 * patience)) python3 -m pytest -q -p no:cacheprovider -m gpu tests/engine/test_on_cuda.py ;;
-        all) bench all $((150 * patience)) speed "${everything[@]}" ;;
+        all) bench all $((225 * patience)) speed "${everything[@]}" ;;
         standard) bench standard $((420 * patience)) degradation "${standard[@]}" ;;
         thousand) bench thousand $((300 * patience)) degradation "${thousand[@]}" ;;
         real) bench real $((200 * patience)) degradation "${fashion[@]}" "${real[@]}" ;;

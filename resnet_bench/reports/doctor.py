@@ -84,26 +84,26 @@ class Extra:
     """An optional part of the installation: a module that shows it, what it adds."""
 
     name: str
-    module: str
+    modules: tuple[str, ...]
     adds: str
 
     @property
     def installed(self) -> bool:
-        """Whether its module can be found; nothing is imported."""
-        return importlib.util.find_spec(self.module) is not None
+        """Whether all its modules can be found; nothing is imported."""
+        return all(map(importlib.util.find_spec, self.modules))
 
 
 EXTRAS = (
-    Extra("ray", "ray", "sweeps on a cluster: --executor ray"),
-    Extra("gpu", "pynvml", "driver, clocks and throttling of NVIDIA GPUs"),
-    Extra("history", "ruptures", "changes of level: history"),
+    Extra("ray", ("ray",), "sweeps on a cluster: --executor ray"),
+    Extra("gpu", ("pynvml",), "driver, clocks and throttling of NVIDIA GPUs"),
+    Extra("history", ("ruptures",), "changes of level: history"),
     Extra(
         "runtimes",
-        "onnxruntime",
+        ("onnx", "onnxscript", "onnxruntime", "openvino"),
         "ONNX Runtime and OpenVINO: speed --runtime, --ladder",
     ),
-    Extra("test", "pytest_benchmark", "the tests and micro-benchmarks"),
-    Extra("dev", "mypy", "lint and type checks"),
+    Extra("test", ("pytest_benchmark",), "the tests and micro-benchmarks"),
+    Extra("dev", ("mypy",), "lint and type checks"),
 )
 
 

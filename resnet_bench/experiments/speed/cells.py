@@ -224,7 +224,9 @@ class SpeedSamples(Record):
 
     Attributes:
         round: Number of the visit, from 0.
-        own_seconds: Time that the child spent on the visit, warm-up included.
+        own_seconds: Time that the child spent on the visit; on the first one it also
+            built the network and warmed up.
+        visit_seconds: Time of the visit alone; None in runs before it was kept.
         train_images_per_second: On the CPU from the steps' own marks; where the
             device works on by itself, of a block of steps that nobody waits for.
         inference_images_per_second: Likewise for inference.
@@ -269,6 +271,7 @@ class SpeedSamples(Record):
 
     round: int
     own_seconds: float
+    visit_seconds: float | None = None
     forward_seconds: Samples = measured(unit="s", better="lower", default=())
     loss_seconds: Samples = measured(unit="s", better="lower", default=())
     backward_seconds: Samples = measured(unit="s", better="lower", default=())

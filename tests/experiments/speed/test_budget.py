@@ -68,6 +68,18 @@ def test_quiet_cells_are_visited_six_times_and_no_more() -> None:
     assert machine.visits == {"a": FIRST_VISITS, "b": FIRST_VISITS}
 
 
+def test_a_first_visit_that_took_long_to_prepare_leaves_time_for_others() -> None:
+    machine = Machine({"a": 1.0}, {"a": 0.0})
+    budget = budget_for(machine, 40.0)
+    budget.next(["a"])
+    first = machine.visit("a")
+    first.content["visit_seconds"] = 1.0
+    machine.time += 30.0
+    budget.hear(first)
+    carried_out(machine, budget, ["a"])
+    assert machine.visits == {"a": FIRST_VISITS}
+
+
 def test_a_disturbed_visit_does_not_count() -> None:
     machine = Machine({"a": 1.0, "b": 1.0}, {"a": 0.0, "b": 0.0}, disturbed=2)
     carried_out(machine, budget_for(machine, 100.0), ["a", "b"])

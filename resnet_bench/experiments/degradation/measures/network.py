@@ -102,7 +102,8 @@ def training_plan(cell: DegradationCell, data: ImageData) -> TrainingPlan:
             cell.augmentation, data.channels, flips=data.flips
         ),
         seed=cell.seed,
-        channels_last=True,
+        # cuDNN's convolutions in float32 without TF32 are made for NCHW.
+        channels_last=cell.device == "cpu",
     )
 
 

@@ -97,6 +97,7 @@ class _Subject:
         return SpeedSamples(
             round=self.sampler.rounds - 1,
             own_seconds=seconds,
+            visit_seconds=visit.seconds,
             device_seconds=_tuples(visit.device),
             warmup_seconds=_tuples(self.sampler.warmup) if first else {},
             first_step_seconds=self.first.step,
