@@ -144,10 +144,12 @@ class Output:
         there = path.exists()
         if path == STDOUT or (there and not (path.is_file() or path.is_dir())):
             return
+        # A link stays, whether or not it leads to a file.
+        place = Path(os.path.realpath(path))
         try:
-            path.open("a").close()
+            place.open("a").close()
             if not there:
-                path.unlink()
+                place.unlink()
         except OSError as error:
             raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
 

@@ -124,3 +124,13 @@ def test_a_stream_that_knows_few_characters_gets_others(
     assert stream.errors == SPELLING
     Output(DisplayOptions()).write("1 ± 2 µs 永")
     assert stream.buffer.getvalue() == written + b"\n"
+
+
+def test_an_export_through_a_link_that_leads_nowhere_yet_keeps_the_link(
+    tmp_path: Path,
+) -> None:
+    link = tmp_path / "link.json"
+    link.symlink_to("there.json")
+    Output(DisplayOptions()).check_export(link)
+    assert link.is_symlink()
+    assert not (tmp_path / "there.json").exists()

@@ -181,8 +181,14 @@ def _list_classes(folder: Path) -> ClassFolders:
             continue
         seen.add(real)
         images = _images(place, left_out)
+        name = legible(place.name)
+        if name in files:
+            raise UsageError(
+                f"class folders of {legible(folder)}: two are called {name}, one in "
+                "another encoding: rename one"
+            )
         if images:
-            files[legible(place.name)] = images
+            files[name] = images
         else:
             left_out["empty class folders"] += 1
     return ClassFolders(folder, files, left_out)

@@ -21,7 +21,8 @@ from resnet_bench.gate.spec import BaselineConfig
 from resnet_bench.output import Output
 from resnet_bench.store.checking import odd_fields
 from resnet_bench.store.folders import check_writable, find_run
-from resnet_bench.store.reading import Run, read_bytes, read_run, run_file
+from resnet_bench.store.reading import Run, read_bytes, read_run, read_text, run_file
+from resnet_bench.store.writing import replace_files
 
 FOLDER = "baselines"
 
@@ -65,9 +66,9 @@ def read_baseline(results: Path, name: str) -> Baseline:
 
 def _parsed(path: Path) -> Baseline:
     try:
-        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: Mapping[str, Any] = json.loads(read_text(path))
         found = Baseline(**content)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputOutputError(f"cannot read baseline {path}: {error}") from error
     if odd := odd_fields(Baseline, content):
         raise InputOutputError(f"cannot read baseline {path}: its {odd[0]} is invalid")
@@ -118,10 +119,13 @@ def _keep(config: BaselineConfig, output: Output) -> ExitCode:
         saved=f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}",
     )
     check_writable(config.results / FOLDER)
-    target = run_file_of(config.results, config.name)
-    target.write_bytes(read_bytes(run_file(run.folder)))
-    place = place_of(config.results, config.name)
-    place.write_text(json.dumps(asdict(baseline), indent=2) + "\n", encoding="utf-8")
+    content = json.dumps(asdict(baseline), indent=2) + "\n"
+    replace_files(
+        {
+            run_file_of(config.results, config.name): read_bytes(run_file(run.folder)),
+            place_of(config.results, config.name): content.encode(),
+        }
+    )
     output.say(f"baseline {config.name}: run {run.id}")
     return ExitCode.OK
 

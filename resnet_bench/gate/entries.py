@@ -3,11 +3,11 @@
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from resnet_bench.configuration import expanded
 from resnet_bench.errors import InputOutputError, UsageError
 from resnet_bench.experiments.speed.view.rows import (
     SETTINGS,
@@ -20,7 +20,8 @@ from resnet_bench.gate.spreads import timed_call
 from resnet_bench.gate.trees import GitError, git
 from resnet_bench.store.checking import checked_run, naming
 from resnet_bench.store.folders import run_folders
-from resnet_bench.store.reading import Run
+from resnet_bench.store.reading import Run, read_text
+from resnet_bench.store.writing import append_whole
 
 #: The experiments of which runs say how long commits take.
 FEEDING = ("speed", "check", "history")
@@ -134,9 +135,9 @@ def read_entries(name: str, here: Path) -> list[Entry]:
 
     Raises InputOutputError for what is no entry, UsageError for no file.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_file():
-        return _parsed(_text(path), name)
+        return _parsed(read_text(path), name)
     revision, separator, inside = name.partition(":")
     if not (separator and revision and inside):
         raise UsageError(f"--file {name}: expected a file, or REVISION:FILE")
@@ -146,16 +147,17 @@ def read_entries(name: str, here: Path) -> list[Entry]:
         raise UsageError(f"--file {name}: {error}") from error
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputOutputError(f"cannot read {path}: {error}") from error
-
-
 def _parsed(text: str, name: str) -> list[Entry]:
     lines = enumerate(text.splitlines(), 1)
     return [_entry(line, f"{name}, line {n}") for n, line in lines if line.strip()]
+
+
+#: No call takes less or more: a nanosecond, and thirty years.
+SHORTEST_SECONDS, LONGEST_SECONDS = 1e-9, 1e9
+
+
+def _is_possible(seconds: float) -> bool:
+    return SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS
 
 
 def _entry(line: str, place: str) -> Entry:
@@ -164,9 +166,10 @@ def _entry(line: str, place: str) -> Entry:
         content = json.loads(line)
         entry = Entry(**content)
         texts = (entry.machine_key, entry.run, entry.case, entry.head, entry.base or "")
-        sound = all(isinstance(text, str) for text in texts) and bool(entry.seconds)
+        sound = all(isinstance(text, str) for text in texts) and all(texts[:4])
         sound = sound and (not entry.base) == (not entry.base_seconds)
-        if sound and all(map(math.isfinite, entry.logarithms)):
+        times = [*entry.seconds, *entry.base_seconds]
+        if sound and entry.logarithms and all(map(_is_possible, times)):
             return entry
     except (ArithmeticError, RecursionError, TypeError, ValueError):
         pass
@@ -178,19 +181,16 @@ def appended(path: Path, entries: Iterable[Entry]) -> int:
 
     Raises InputOutputError.
     """
-    text = _text(path) if path.exists() else ""
+    text = read_text(path) if path.exists() else ""
     known = {entry.identity for entry in _parsed(text, str(path))}
     new = [entry for entry in entries if entry.identity not in known]
     lines = [json.dumps(dataclasses.asdict(entry)) + "\n" for entry in new]
     begin = "\n" if text and not text.endswith("\n") else ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write((begin + "".join(lines)).encode() if lines else b"")
-            file.flush()
-            os.fsync(file.fileno())
     except OSError as error:
         raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
+    append_whole(path, (begin + "".join(lines)).encode() if lines else b"")
     return len(new)
 
 

@@ -233,7 +233,12 @@ def shown_of(
     entries: Sequence[Entry], line: Sequence[Commit], notices: Sequence[str]
 ) -> Shown:
     """Return what entries of one machine show along a line of commits."""
-    fitted = [series_of(case, own, line) for case, own in by_case(entries).items()]
+    try:
+        fitted = [series_of(case, own, line) for case, own in by_case(entries).items()]
+    except ArithmeticError as error:
+        raise InputOutputError(
+            f"the times of the entries differ by more than can be computed: {error}"
+        ) from error
     everything = [each for each in fitted if len(each.commits) > 1]
     found = [each for each in everything if each.case != CONTROL.text]
     if alone := len(fitted) - len(everything):

@@ -49,11 +49,13 @@ class Commit:
 
 def line_of(folder: Path, last: int | None = None) -> list[Commit]:
     """Return the commits of HEAD by first parents, oldest first; raises GitError."""
-    form = "--format=%H%x1f%cd%x1f%s"
     date = "--date=format:%Y-%m-%d %H:%M"
+    form = ("--format=%H%x1f%cd%x1f%s", date, "--encoding=UTF-8")
     newest = [f"--max-count={last}"] if last else []
-    text = git(folder, "log", "--first-parent", *newest, form, date, "HEAD")
-    return [Commit(*row.split("\x1f", 2)) for row in reversed(text.splitlines())]
+    # A subject may hold what Python takes for the end of a line.
+    text = git(folder, "log", "-z", "--first-parent", *newest, *form, "HEAD")
+    rows = text.removesuffix("\0").split("\0")
+    return [Commit(*row.split("\x1f", 2)) for row in reversed(rows)]
 
 
 def commits_in(run: Run) -> list[Commit]:

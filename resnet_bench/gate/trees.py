@@ -18,9 +18,12 @@ from resnet_bench.gate.spec import DEFAULT_SUBJECT, SubjectConfig
 from resnet_bench.git import GIT
 
 #: Set by git for its hooks, and meant for one repository and one index: a check that
-#: a hook starts must find its own.
+#: a hook starts must find its own. Paths are read as they are given below.
 HOOK_VARIABLES = frozenset(
-    ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR"]
+    [
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"),
+        *("GIT_COMMON_DIR", "GIT_LITERAL_PATHSPECS"),
+    ]
 )
 
 #: What git says, in the language asked for, outside of every repository.
@@ -138,7 +141,7 @@ def content_of(top: Path, results: str) -> str:
     It is git's own hash of the tree as long as every file is known to git. A temporary
     index and object store are used, so that the repository stays as it is.
     """
-    here = ("--", ".", f":(exclude,top){results}")
+    here = ("--", ".", f":(exclude,top,literal){results}")
     objects = git(top, "rev-parse", "--path-format=absolute", "--git-path", "objects")
     with tempfile.TemporaryDirectory() as scratch:
         apart = {
@@ -257,7 +260,7 @@ def remove_abandoned(folder: Path) -> None:
     """Remove the work trees of checks that were killed before they could do so."""
     import psutil
 
-    lines = git(folder, "worktree", "list", "--porcelain").splitlines()
+    lines = git(folder, "worktree", "list", "--porcelain").split("\n")
     for line in lines:
         place = Path(line.removeprefix("worktree "))
         owner = re.fullmatch(rf"{PREFIX}(\d+)-.*", place.parent.name)

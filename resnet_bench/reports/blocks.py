@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.errors import UsageError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.experiments.degradation.claims.page import rendered
 from resnet_bench.present.tables import code, escaped, markdown
@@ -18,7 +18,7 @@ from resnet_bench.reports.page import Page, Section
 from resnet_bench.reports.runs import FIGURES_FOLDER, plainest, relative
 from resnet_bench.reports.stored import ShownRun
 from resnet_bench.store.checking import naming
-from resnet_bench.store.reading import Run
+from resnet_bench.store.reading import Run, read_text
 
 
 def results_page(page: Page, results: Path) -> str:
@@ -83,14 +83,7 @@ def page_filled(page: Path, views: Sequence[ShownRun]) -> str:
 
     Raises InputOutputError when it cannot be read, UsageError without any block.
     """
-    try:
-        text = page.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputOutputError(f"cannot read {page}: it is not UTF-8") from error
-    except OSError as error:
-        raise InputOutputError(
-            f"cannot read {page}: {error.strerror or error}"
-        ) from error
+    text = read_text(page)
     if not BLOCK.search(text):
         raise UsageError(
             f"--readme {page}: expected a file with '<!-- rendered begin: … -->'"

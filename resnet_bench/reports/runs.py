@@ -17,6 +17,7 @@ from resnet_bench.reports.stored import ShownRun, StoredRuns
 from resnet_bench.store.checking import naming
 from resnet_bench.store.folders import find_run, run_folders
 from resnet_bench.store.reading import Run
+from resnet_bench.store.writing import replace_files
 
 FIGURES_FOLDER = "figures"
 
@@ -72,11 +73,14 @@ def write(path: Path, text: str) -> Path:
     """Write a text, making its folder; raises InputOutputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        if path.exists() and not path.is_file():  # a pipe, say
+            path.write_text(text, encoding="utf-8")
+            return path
     except OSError as error:
         raise InputOutputError(
             f"cannot write {path}: {error.strerror or error}"
         ) from error
+    replace_files({path: text.encode()})
     return path
 
 

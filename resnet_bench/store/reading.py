@@ -147,7 +147,7 @@ def run_file(folder: Path) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a run file, unpacked.
+    """Return the bytes of a run file, or of another one no larger, unpacked.
 
     Raises InputOutputError, also if it is not a file or larger than any run.
     """
@@ -165,8 +165,19 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     if len(raw) > LARGEST_BYTES:
         limit = f"{LARGEST_BYTES / 1e6:.0f} MB"
-        raise InputOutputError(f"{path} is larger than a run file may be ({limit})")
+        raise InputOutputError(f"{path} is larger than any that is read ({limit})")
     return raw
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that somebody else may have written.
+
+    Raises InputOutputError as `read_bytes`, and for one that is not UTF-8.
+    """
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise InputOutputError(f"cannot read {path}: it is not UTF-8") from error
 
 
 @dataclass(frozen=True)

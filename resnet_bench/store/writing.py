@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -115,6 +116,55 @@ def _write_whole(descriptor: int, data: bytes) -> None:
 
 def _refused(path: Path, error: OSError) -> InputOutputError:
     return InputOutputError(f"cannot write {path}: {error.strerror or error}")
+
+
+def append_whole(path: Path, data: bytes) -> None:
+    """Append to a file, all or nothing, and wait for the disk.
+
+    Raises InputOutputError.
+    """
+    try:
+        with held(), path.open("ab", buffering=0) as file:
+            descriptor = file.fileno()
+            size = os.fstat(descriptor).st_size
+            try:
+                _write_whole(descriptor, data)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def replace_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files whose old content stays until all are written; links are followed.
+
+    Raises InputOutputError.
+    """
+    aside: dict[Path, Path] = {}
+    with held():
+        try:
+            for place, data in contents.items():
+                path = Path(os.path.realpath(place))
+                aside[path] = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+                _write_new(aside[path], data)
+                if path.exists():
+                    shutil.copymode(path, aside[path])
+            for path, unfinished in aside.items():
+                unfinished.replace(path)
+        except OSError as error:
+            for unfinished in aside.values():
+                with contextlib.suppress(OSError):
+                    unfinished.unlink()
+            raise _refused(place, error) from error
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def create_run(folder: Path, header: Mapping[str, Any]) -> RunWriter:

@@ -169,6 +169,12 @@ def test_names_in_another_encoding_are_legible(tmp_path: Path) -> None:
         list_image_folder(tmp_path / latin / "x")
 
 
+def test_classes_that_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    make_classes(tmp_path, r"caf\xe9", os.fsdecode(b"caf\xe9"))
+    with pytest.raises(UsageError, match=r"two are called caf\\xe9"):
+        list_image_folder(tmp_path)
+
+
 def test_a_folder_is_described_with_what_is_left_out(tmp_path: Path) -> None:
     make_classes(tmp_path, "a", "b", images=3)
     make(tmp_path, "a/x.heic", "a/y.heic", "b/.hidden.png")

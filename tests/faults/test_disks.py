@@ -27,7 +27,12 @@ from resnet_bench.store.folders import run_folders
 from resnet_bench.store.format import SCHEMA_VERSION
 from resnet_bench.store.reading import RUN_FILE, read_run
 from resnet_bench.store.recording import go_on, start
-from resnet_bench.store.writing import create_run, reopen_run
+from resnet_bench.store.writing import (
+    append_whole,
+    create_run,
+    reopen_run,
+    replace_files,
+)
 from tests.faults.programs import started
 from tests.toys.toy import TIMED_TOY, TOY
 from tests.toys.toy.spec import Config
@@ -55,6 +60,29 @@ def test_a_line_that_does_not_fit_leaves_no_half_line(tmp_path: Path) -> None:
         writer.record("k1", 1, {"type": "sample", "value": 2.0})
         writer.commit("k1", 1, "ok")
     assert [row["value"] for row in read_run(writer.folder).records] == [2.0]
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path: Path) -> None:
+    kept = {tmp_path / name: b"before\n" for name in ("history", "one", "other")}
+    for path, content in kept.items():
+        path.write_bytes(content)
+    history, one, other = kept
+    with file_size_limited_to(100):
+        with pytest.raises(InputOutputError, match="File too large"):
+            append_whole(history, b"x" * 200)
+        with pytest.raises(InputOutputError, match="File too large"):
+            replace_files({one: b"after\n", other: b"x" * 200})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
+def test_a_replaced_file_keeps_its_link_and_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "file").write_text("before")
+    (tmp_path / "file").chmod(0o640)
+    replace_files({tmp_path / "link": b"after"})
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "after"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_half_line_that_cannot_be_removed_stays_the_last(

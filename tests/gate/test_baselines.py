@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,15 @@ def test_an_odd_baseline_is_named_and_the_others_are_listed(
     said = capsys.readouterr()
     assert said.out.startswith("v1  check")
     assert "warning: cannot read baseline results/baselines/odd.json" in said.err
+
+
+def test_a_pipe_beside_baselines_is_named_and_not_waited_for(
+    output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (RESULTS / "baselines").mkdir(parents=True)
+    os.mkfifo(RESULTS / "baselines" / "pipe.json")
+    keep_baseline(ask("list"), output)
+    assert "pipe.json: not a regular file" in capsys.readouterr().err
 
 
 def test_a_baseline_measured_outside_git_has_no_commit(output: Output) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.gate.check import run_check
 from resnet_bench.gate.entries import Entry, appended, entries_of, read_entries
 from resnet_bench.gate.history import run_history
-from resnet_bench.gate.lineage import planned_links
+from resnet_bench.gate.lineage import line_of, planned_links
 from resnet_bench.gate.spec import CheckConfig, HistoryConfig
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.store.folders import run_folders
@@ -295,12 +296,49 @@ def test_a_torn_end_of_the_file_does_not_spoil_what_is_appended(
         '{"machine_key": "m", "run": "r", "case": "a", "head": "c", "seconds": []}',
         '{"machine_key": "m", "run": "r", "case": "a", "head": 1, "seconds": [1]}',
         '{"machine_key": "m", "run": "r", "case": "a", "head": "c", "seconds": ["x"]}',
+        '{"machine_key": "m", "run": "r", "case": "a", "head": "", "seconds": [1]}',
+        '{"machine_key": "m", "run": "r", "case": "a", "head": "c", "seconds": [2e9]}',
+        '{"machine_key": "m", "run": "r", "case": "a", "head": "c", "seconds": [-1]}',
     ],
 )
 def test_an_odd_line_of_the_file_is_named(repository: Path, line: str) -> None:
     Path("h.jsonl").write_text(f"\n{line}\n")
     with pytest.raises(InputOutputError, match=r"h\.jsonl, line 2: no entry"):
         read_entries("h.jsonl", Path())
+
+
+def test_entries_too_far_apart_to_be_joined_are_one_line(
+    repository: Path, output: Output, capsys: CAPTURE
+) -> None:
+    steps = [
+        entry(n, base=f"c{n - 1}", seconds=[1e9, 1e9], base_seconds=[1e-9, 1e-9])
+        for n in range(1, 41)
+    ]
+    appended(Path("h.jsonl"), steps)
+    with pytest.raises(InputOutputError, match="differ by more than can be computed"):
+        shown(output, capsys, file=("h.jsonl",))
+
+
+@pytest.mark.parametrize("place", ["pipe", "zero"])
+def test_what_is_no_file_is_not_appended_to(repository: Path, place: str) -> None:
+    os.mkfifo("pipe")
+    Path("zero").symlink_to("/dev/zero")
+    with pytest.raises(InputOutputError, match="not a regular file"):
+        appended(Path(place), entries(2))
+
+
+def test_a_file_of_nobodys_home_is_no_file(repository: Path) -> None:
+    with pytest.raises(UsageError, match="expected a file, or REVISION:FILE"):
+        read_entries("~nobody-of-that-name/h.jsonl", Path())
+
+
+@pytest.mark.parametrize(
+    "subject", ["a\u2028b", "a\x0cb", "a\x1eb", "a\x85b", "a\x1fb", "\x1b[31m"]
+)
+def test_a_subject_may_hold_any_character(repository: Path, subject: str) -> None:
+    git(repository, "config", "i18n.logOutputEncoding", "latin1")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", f"é{subject}")
+    assert [row.subject for row in line_of(repository)] == ["Start", f"é{subject}"]
 
 
 def test_one_machine_is_shown_and_the_others_are_named(

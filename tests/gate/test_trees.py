@@ -8,6 +8,7 @@ import pytest
 
 from resnet_bench.engine.machine import describe_git
 from resnet_bench.errors import NotComparableError, UsageError
+from resnet_bench.gate.lineage import line_of
 from resnet_bench.gate.trees import (
     PREFIX,
     GitError,
@@ -60,6 +61,22 @@ def test_results_are_no_change(repository: Path) -> None:
     assert tree.content == tree.committed
 
 
+@pytest.mark.parametrize("name", ["*", "[r]", ":(top)x", "-x"])
+def test_a_results_folder_of_any_name_hides_no_change(
+    repository: Path, name: str
+) -> None:
+    results = repository / name
+    results.mkdir()
+    (results / "run.jsonl").write_text("{}\n")
+    before = working_tree(repository, ".", Path(name))
+    assert before.content == before.committed
+    (repository / "subject.json").write_text("changed")
+    changed = working_tree(repository, ".", Path(name))
+    (repository / "new.py").write_text("x = 1\n")
+    after = working_tree(repository, ".", Path(name))
+    assert len({tree.content for tree in (before, changed, after)}) == 3
+
+
 def test_outside_git_the_tree_has_no_commit(tmp_path: Path) -> None:
     tree = working_tree(tmp_path, ".", RESULTS)
     assert (tree.commit, tree.content) == (None, None)
@@ -110,6 +127,7 @@ def test_what_git_sets_for_its_hooks_is_not_passed_on(
 ) -> None:
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "another" / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    monkeypatch.setenv("GIT_LITERAL_PATHSPECS", "1")
     assert working_tree(repository, ".", RESULTS).commit == resolve(repository, "HEAD")
     assert not (tmp_path / "index").exists()
 
@@ -155,9 +173,29 @@ def test_a_repository_may_lie_in_a_folder_of_any_name(
         assert (base.folder / "subject.json").exists()
 
 
+def sign(repository: Path) -> None:
+    """Give HEAD a signature, which nobody made."""
+    head, _, message = run_git(repository, "cat-file", "commit", "HEAD").partition(
+        "\n\n"
+    )
+    mark = "-----{} PGP SIGNATURE-----"
+    lines = [f"gpgsig {mark.format('BEGIN')}", " ", " x", f" {mark.format('END')}"]
+    content = "\n".join([head, *lines, "", message, ""])
+    made = ("hash-object", "-t", "commit", "-w", "--stdin")
+    answer = subprocess.run(
+        ["git", "-C", repository, *made],
+        input=content,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    run_git(repository, "reset", "--quiet", "--soft", answer.stdout.strip())
+
+
 def test_no_program_that_the_repository_names_is_run(
     repository: Path, tmp_path: Path
 ) -> None:
+    sign(repository)
     ran = tmp_path / "ran"
     program = repository / ".git" / "hooks" / "post-checkout"
     program.parent.mkdir(exist_ok=True)
@@ -165,12 +203,17 @@ def test_no_program_that_the_repository_names_is_run(
     program.chmod(0o755)
     shutil.copy(program, program.with_name("post-index-change"))
     run_git(repository, "config", "core.fsmonitor", str(program))
+    run_git(repository, "config", "log.showSignature", "true")
+    run_git(repository, "config", "gpg.program", str(program))
+    line_of(repository)
     with checked_out(repository, resolve(repository, "HEAD"), "."):
         working_tree(repository, ".", RESULTS)
     describe_git(repository)
     assert not ran.exists()
-    run_git(repository, "status")
-    assert ran.exists()
+    for command in ("status", "log"):
+        run_git(repository, command)
+        assert ran.exists()
+        ran.unlink()
 
 
 def test_the_work_tree_of_a_killed_check_is_removed_by_the_next(

@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def test_a_block_holds_table_figure_and_run_id(readme: Path) -> None:
     assert "| ResNet-50" in text
     assert f"](results/speed/{FIRST}/figures/phases.png)" in text
     assert runs_named(text) == [FIRST]
+
+
+def test_a_pipe_is_no_page_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "README.md")
+    with pytest.raises(InputOutputError, match="not a regular file"):
+        page_filled(tmp_path / "README.md", [])
 
 
 def test_rendering_a_block_again_changes_nothing(readme: Path) -> None:

@@ -235,7 +235,7 @@ class _Entry:
         """Return what is kept, decoding what is not there yet."""
         known = self._known()
         whole = self.folder / f"{self.name}.pixels"
-        if known is None or (with_pixels and not whole.is_file()):
+        if known is None or (with_pixels and not _is_whole(whole, listing.shape)):
             if with_pixels:
                 listing.check_memory()
             self._remove_old()
@@ -245,6 +245,7 @@ class _Entry:
             )
             known = listing.decode(pixels)
             if with_pixels:
+                _flush(unfinished)
                 unfinished.replace(whole)
             self._index.write_text(json.dumps(vars(known)))
         if not with_pixels:
@@ -270,6 +271,16 @@ class _Entry:
             if now - path.stat().st_mtime > KEPT_SECONDS:
                 path.unlink(missing_ok=True)
         (self.folder / f"{self.name}.unfinished").unlink(missing_ok=True)
+
+
+def _is_whole(path: Path, shape: torch.Size) -> bool:
+    return path.is_file() and path.stat().st_size == shape.numel()
+
+
+def _flush(path: Path) -> None:
+    """Wait for the disk: after a power failure the file would hold black images."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _mapped(path: Path, shape: Sequence[int], *, shared: bool) -> Tensor:

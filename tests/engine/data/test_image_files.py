@@ -69,6 +69,17 @@ def test_the_second_time_nothing_is_decoded(
     assert first.known == second.known
 
 
+def test_a_copy_that_was_cut_is_made_again(
+    halves: list[list[Sample]], tmp_path: Path
+) -> None:
+    first = read_halves(halves, SQUARE, tmp_path / "cache")
+    wanted = first.train.images.clone()
+    (copy,) = (tmp_path / "cache").glob("*.pixels")
+    copy.write_bytes(copy.read_bytes()[:100])
+    second = read_halves(halves, SQUARE, tmp_path / "cache")
+    assert torch.equal(second.train.images, wanted)
+
+
 def test_another_size_and_a_changed_file_are_decoded_anew(
     halves: list[list[Sample]], tmp_path: Path
 ) -> None:
