@@ -109,8 +109,8 @@ def test_doctor_lists_every_extra_of_the_installation() -> None:
 
 
 def test_doctor_tells_a_missing_extra_from_an_installed_one() -> None:
-    assert doctor.Extra("here", "json", "").installed
-    assert not doctor.Extra("gone", "no_such_module", "").installed
+    assert doctor.Extra("here", ("json",), "").installed
+    assert not doctor.Extra("gone", ("json", "no_such_module"), "").installed
 
 
 def test_doctor_prints_its_page(
