@@ -160,6 +160,7 @@ def test_only_a_real_run_is_rehearsed_before_its_first_cell(
         (["toy", "--resume"], "no run 'latest' in results"),
         (["toy", "--color", "red"], "expected auto, always, never"),
         (["completion", "tcsh"], "tcsh"),
+        (["list", "nothing"], "speed, degradation"),
         (["show", "1999"], "no run '1999' in results"),
         (["toy", "extra"], "extra"),
     ],

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode
+from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.options import ResultsOptions, option
 from resnet_bench.output import Output
 
@@ -16,8 +17,9 @@ class ListConfig(ResultsOptions):
     experiment: str | None = option(
         None,
         argument=True,
+        choices=(*EXPERIMENTS, "check", "noise", "history"),
         metavar="[EXPERIMENT]",
-        help="Show only its runs.",
+        help="Show only the runs of this command.",
     )
 
     json: bool = option(False, help="Print one JSON object.")

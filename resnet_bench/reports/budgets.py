@@ -345,8 +345,8 @@ def judged_on(found: Sequence[Candidate]) -> str:
     known = [each.title for each in found if each.slowest_tenth]
     if not known:
         return "A call is judged on its usual time: too few visits for p90."
-    which = "" if len(known) == len(found) else " where it is known, else on its usual"
-    return f"A call is judged on p90, which nine of ten calls stay within{which}."
+    which = "" if len(known) == len(found) else "; without p90, on the usual time"
+    return f"A call is judged on p90: nine of ten calls take no longer{which}."
 
 
 def budget_table(found: Sequence[Candidate], where: str) -> Table | None:

@@ -230,8 +230,9 @@ class Spread:
         known = f"known from {' and '.join(sources)}"
         assumed = "assumed; 'resnet-bench noise' or more runs measure it"
         return (
-            f"From one process to the next times differ by {self.deviation:.1%} "
-            f"(standard deviation), {known if sources else assumed}."
+            "From one process to the next times differ by "
+            f"{100 * self.deviation:.1f} % (standard deviation), "
+            f"{known if sources else assumed}."
         )
 
 

@@ -18,7 +18,6 @@ from resnet_bench.present.tables import Table
 from resnet_bench.reports.budgets import (
     HEADERS,
     IMAGENET_SIZE,
-    RULE_NOTE,
     Accuracies,
     Budget,
     Candidate,
@@ -149,7 +148,7 @@ class Recommendation:
             f"{answer or 'nothing fits'}",
             frame=pd.DataFrame(lines, dtype=object),
             narrow=["model", "setting", column, "sure", "top1_percent"],
-            notes=[*self.sentences, *judged, RULE_NOTE, spread, *self.notes],
+            notes=[*self.sentences, *judged, spread, *self.notes],
             headers=HEADERS,
         )
 
@@ -272,8 +271,7 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
     others = sorted({each.batch_size for each in found} - {batch})
     known = [f"timed at other batches (-b): {', '.join(map(str, others))}"]
     if alike:
-        notes = [f"{each.capitalize()}." for each in known if others]
-        notes = [*_untimed(alike, accuracies), *notes]
+        notes = _untimed(alike, accuracies)
         return Recommendation(machine, question.budget, alike, notes)
     if foreign := sum(view.run.machine_key != machine.key for view in speed):
         known.append(f"{foreign} of another machine not used")

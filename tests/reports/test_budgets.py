@@ -120,7 +120,7 @@ def test_a_call_is_judged_on_the_slowest_tenth_where_it_is_known() -> None:
     assert recommended(found[:1], 0.025) is None
     assert found[0].p90_seconds == pytest.approx(0.03)
     assert found[0].chance(0.03) == pytest.approx(0.5)
-    assert "p90, which nine of ten calls stay within where it is" in judged_on(found)
+    assert "no longer; without p90, on the usual time" in judged_on(found)
     assert "too few visits for p90" in judged_on(found[1:])
 
 
