@@ -19,9 +19,10 @@ from resnet_bench.store.reading import RUN_FILE
 from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "docs" / "continuous-integration.md")
+SHOWN = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 RUNS = ("20260102T030405Z_abcdef0_1111", "20260203T040506Z_abcdef0_2222")
-TEXT = re.sub(r"<!--.*?-->", "", README)
+TEXT = re.sub(r"<!--.*?-->", "", SHOWN)
 
 
 def command_lines() -> list[str]:
