@@ -89,7 +89,7 @@ def _shown(config: HistoryConfig) -> Shown:
         files.append(str(path))
     found = [entry for name in files for entry in read_entries(name, here)]
     entries = each_once([*stored, *found])
-    if not entries:
+    if not entries and not config.measure:
         notices.append(
             f"no run of committed files in {config.results} yet: 'resnet-bench history "
             "--measure 10' measures the last ten commits"

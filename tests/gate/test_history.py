@@ -143,7 +143,9 @@ def test_a_spent_budget_leaves_pairs_that_resuming_measures(
     commits: list[str], output: Output, capsys: CAPTURE
 ) -> None:
     run_history(changed(budget=1e-9), output)
-    assert "24 pairs left" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "24 pairs left" in said
+    assert "--measure 10" not in said
     resumed = changed(resume="latest")
     git(Path(), "commit", "--quiet", "--allow-empty", "--message", "Newer")
     found = answer(resumed, output, capsys)
