@@ -1,7 +1,8 @@
 """Options from files: `resnet-bench.toml`, or `[tool.resnet-bench]` of pyproject.toml.
 
 Keys beside a table are for every command that has such an option; the table
-`[speed]` (or `[tool.resnet-bench.speed]`, in either file) is for that command.
+`[speed]` (or `[tool.resnet-bench.speed]`, in either file) is for that command. The
+project's own subject, which `[check]` names, is that of `noise` and `history` too.
 """
 
 import os
@@ -24,6 +25,10 @@ CACHE_VARIABLE = f"{VARIABLE_PREFIX}CACHE"
 
 #: Commands that read tables below their own: their spec refuses other ones.
 WITH_TABLES = {"check"}
+
+#: Keys of `[check]` that are for these commands too: what a project measures is one.
+OF_THE_SUBJECT = {"subject", "source"}
+LIKE_CHECK = {"noise", "history"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,9 @@ class Configuration:
         """
         shared = {k: v for k, v in self.values.items() if not isinstance(v, dict)}
         self._refuse_unknown(shared, known, commands)
+        if command in LIKE_CHECK:
+            of_check = self.table("check").items()
+            shared |= {key: v for key, v in of_check if key in OF_THE_SUBJECT}
         own = set(known(command))
         table = {}
         for key, value in self.table(command).items():

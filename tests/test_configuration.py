@@ -13,6 +13,8 @@ from resnet_bench.errors import UsageError
 
 COMMANDS = {"speed", "list"}
 
+EXAMPLE = Path(__file__).parents[1] / "examples" / "gated-project"
+
 
 def known(command: str) -> list[str]:
     return {"speed": ["batch_size", "seed", "fast"], "list": ["results"]}[command]
@@ -33,6 +35,24 @@ def test_a_commands_own_table_beats_the_shared_keys(tmp_path: Path) -> None:
         "fast": True,
     }
     assert defaults(text, tmp_path, "list") == {"results": "r"}
+
+
+@pytest.mark.parametrize("command", ["check", "noise", "history"])
+def test_the_subject_of_check_is_that_of_noise_and_history_too(command: str) -> None:
+    project = read_configuration(EXAMPLE)
+    options = {"subject", "budget", "threshold"} if command == "check" else {"subject"}
+    found = project.defaults(command, lambda _: ["budget", *options], {"check"})
+    assert found["subject"] == "classifier:subject"
+    assert found.keys() == options
+
+
+def test_another_subject_beats_that_of_check(tmp_path: Path) -> None:
+    (tmp_path / "resnet-bench.toml").write_text(
+        "[check]\nsubject = 'a:b'\n[noise]\nsubject = 'c:d'\n"
+    )
+    project = read_configuration(tmp_path)
+    found = project.defaults("noise", lambda _: ["subject"], {"check", "noise"})
+    assert found == {"subject": "c:d"}
 
 
 @pytest.mark.parametrize(
