@@ -5,12 +5,12 @@
 A simulated series has 30 commits, with no step or one of 7, 10 or 15 %, five or more
 commits from either end. It is measured in one of these ways:
 
-- runs: every commit once by itself, as `speed` runs are, with 3 or 7 % noise;
+- runs: every commit once by itself, as `speed` runs are, with 3, 7 or 15 % noise;
 - chain: every commit against its parent in 12 pairs of processes, as `check` does;
 - rounds: eight pairs of each commit and an earlier one, as `history --measure` does.
 
-Pairs have a spread of 7 %; or of 2 %, and in every tenth one of the two processes is 6
-to 21 % slower for its whole life. Exits with 1 if `history` breaks a promise.
+Pairs have a spread of 7 or 15 %; or of 2 %, and in every tenth one of the two processes
+is 6 to 21 % slower for its whole life. Exits with 1 if `history` breaks a promise.
 """
 
 import random
@@ -105,8 +105,11 @@ LEAST_PLACED = 0.95
 PROMISED_QUIET = (
     Situation("runs", 0.03),
     Situation("runs", 0.07),
+    Situation("runs", 0.15),
     Situation("chain", 0.07),
+    Situation("chain", 0.15),
     Situation("rounds", 0.07),
+    Situation("rounds", 0.15),
     Situation("rounds", 0.02, outliers=OUTLIERS),
 )
 PROMISED_PLACED = (
