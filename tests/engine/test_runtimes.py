@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import logging
+import os
+import signal
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,8 @@ import torch
 from torch import nn
 
 from resnet_bench.catalogue import RUNTIMES, TORCH
+from resnet_bench.engine import devices
+from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models.resnets import seeded
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.runtimes import base, onnx_files
@@ -22,7 +28,8 @@ from resnet_bench.engine.runtimes.base import (
     convert,
     missing_packages,
 )
-from resnet_bench.errors import UsageError
+from resnet_bench.engine.timing.streams import common_rate
+from resnet_bench.errors import ResnetBenchError, UsageError
 from resnet_bench.experiments.speed import run as speed
 from resnet_bench.experiments.speed.cells import (
     MEMORY_INFERENCE,
@@ -48,10 +55,9 @@ def cell_of(measure: str, runtime: str, **options: Any) -> SpeedCell:
         device="cpu",
         batch_size=(2,),
         image_size=(8,),
-        threads=(1,),
         runtime=(runtime,),
         budget=0.05,
-        **options,
+        **{"threads": (1,), **options},
     )
     cells = expand(speed.prepare(config))
     return next(cell for cell in cells if cell.measure == measure)
@@ -88,10 +94,46 @@ def test_a_missing_runtime_is_left_out_of_the_ladder_by_name(
     assert {"onnxruntime", "openvino", "openvino-bfloat16"} <= rungs
 
 
-def test_a_runtime_is_refused_where_it_has_no_device() -> None:
-    message = r"not installed|openvino: expected with --device cpu"
-    with pytest.raises(UsageError, match=message):
+def test_a_runtime_is_refused_where_it_has_no_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is told first: installing it would not help."""
+    without("openvino", monkeypatch)
+    with pytest.raises(UsageError, match=r"openvino: expected with --device cpu"):
         check_runtime(Terms("openvino", "float32", 1, "cuda", 0))
+
+
+@needs_extra
+def test_a_build_without_cuda_is_left_out_on_a_gpu_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPU"])
+    with pytest.raises(UsageError, match=r"onnxruntime: .*onnxruntime-gpu$"):
+        check_runtime(Terms("onnxruntime", "float32", 1, "cuda", 0))
+    monkeypatch.setattr(devices, "check_dtype", lambda *_: None)
+    monkeypatch.setattr(speed, "check_compiler", lambda _: None)
+    refused = dict(speed._unsupported(Device("cuda", 0), "infer"))
+    assert "onnxruntime-gpu" in refused["onnxruntime"]
+    assert "expected float32" in refused["onnxruntime-int8"]
+    assert "--device cpu" in refused["openvino-int8"]
+
+
+@needs_extra
+def test_a_provider_that_does_not_start_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started = importlib.import_module("onnxruntime").InferenceSession
+
+    def on_cpu(path: Path, options: Any, _: Any) -> Any:
+        """Fall back in silence, as it does without CUDA's libraries."""
+        return started(path, options, ["CPUExecutionProvider"])
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", on_cpu)
+    path = tmp_path / "network.onnx"
+    onnx_files.export(tiny(), torch.zeros(SHAPE), path)
+    terms = Terms("onnxruntime", "float32", 1, "cuda", 0)
+    with pytest.raises(ResnetBenchError, match="CUDA provider does not start"):
+        base.module_of("onnxruntime").load(path, terms)
 
 
 @needs_extra
@@ -160,8 +202,49 @@ def test_an_export_that_fails_is_an_error() -> None:
     def broken() -> nn.Module:
         raise ValueError("no such network")
 
-    with pytest.raises(RuntimeError, match="could not be exported"):
+    with pytest.raises(ResnetBenchError, match="exported: ValueError: no such network"):
         convert(broken, SHAPE, Terms("onnxruntime", "float32", 1), apart=True)
+
+
+def test_an_export_that_lacks_memory_says_so() -> None:
+    def large() -> nn.Module:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        convert(large, SHAPE, Terms("onnxruntime", "float32", 1), apart=True)
+
+
+def test_an_export_that_is_killed_is_an_error() -> None:
+    def killed() -> nn.Module:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    with pytest.raises(ResnetBenchError, match="exported: SIGKILL"):
+        convert(killed, SHAPE, Terms("onnxruntime", "float32", 1), apart=True)
+
+
+class Branching(nn.Module):
+    """A network whose way depends on its images, which no file can hold."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((2, 3)) if images.sum() > 0 else images.amax((2, 3))
+
+
+@needs_extra
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_network_that_torch_cannot_export_is_one_line(apart: bool) -> None:
+    terms = Terms("onnxruntime", "float32", 1)
+    with pytest.raises(ResnetBenchError, match=r"^torch cannot export .*: Could not"):
+        convert(Branching, SHAPE, terms, apart=apart)
+
+
+@needs_extra
+def test_loggers_are_as_they_were_after_an_export() -> None:
+    loggers = [logging.getLogger(), logging.getLogger("torch.onnx")]
+    before = [each.level for each in loggers]
+    terms = Terms("onnxruntime", "int8", 1, calibration=lambda: torch.randn(SHAPE))
+    convert(lambda: seeded(tiny, 0), SHAPE, terms)
+    assert [each.level for each in loggers] == before
 
 
 @needs_extra
@@ -186,14 +269,25 @@ def test_int8_takes_a_batch_that_calibration_images_do_not_fill(
 
 @needs_extra
 def test_calls_at_the_same_time_have_a_session_each() -> None:
-    record = visit(cell_of(TIME, "onnxruntime", streams=2))
+    record = visit(cell_of(TIME, "onnxruntime", streams=2, threads=(2,)))
     (rate,) = record.streams_images_per_second
     assert rate > 0
     assert not visit(cell_of(TIME, "onnxruntime")).streams_images_per_second
 
 
 def test_torch_is_called_at_the_same_time_too() -> None:
-    record = visit(cell_of(TIME, TORCH, streams=2, mode="infer"))
+    record = visit(cell_of(TIME, TORCH, streams=2, threads=(2,), mode="infer"))
     (rate,) = record.streams_images_per_second
     assert rate > 0
-    assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+
+
+def test_more_streams_than_threads_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"--streams 3: .*threads \(2\)"):
+        cell_of(TIME, TORCH, streams=3, threads=(2,), mode="infer")
+
+
+def test_streams_are_counted_while_all_of_them_call() -> None:
+    """The second ends at 4.0, when the first is halfway through its third call."""
+    assert common_rate(1.0, [[2.0, 3.0, 5.0], [2.5, 4.0]]) == pytest.approx(4.5 / 3)
+    assert common_rate(0.0, [[1.0], [1.0]]) == pytest.approx(2.0)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from resnet_bench.catalogue import INT8, QUANTISER, RUNTIMES, RUNTIMES_EXTRA
+from resnet_bench.engine.devices import is_out_of_memory
 from resnet_bench.engine.runtimes import onnx_files
-from resnet_bench.errors import UsageError
+from resnet_bench.errors import ResnetBenchError, UsageError
+
+#: How a child that exports a network ends where memory ran out.
+OUT_OF_MEMORY = 3
+FAILED = "the network could not be exported"
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,9 @@ def missing_packages(name: str, dtype: str = "float32") -> list[str]:
 def check_runtime(terms: Terms) -> None:
     """Raise UsageError, one line, if a runtime is missing or cannot run here."""
     row = RUNTIMES[terms.runtime]
+    if terms.device not in row.devices:
+        accepted = f"--device {' or '.join(row.devices)}"
+        raise UsageError(f"--runtime {row.name}: expected with {accepted}")
     missing = missing_packages(row.name, terms.dtype)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
@@ -97,9 +106,6 @@ def check_runtime(terms: Terms) -> None:
             f"--runtime {row.name}: {', '.join(missing)} {verb} not installed: "
             f"{RUNTIMES_EXTRA}"
         )
-    if terms.device not in row.devices:
-        accepted = f"--device {' or '.join(row.devices)}"
-        raise UsageError(f"--runtime {row.name}: expected with {accepted}")
     module_of(row.name).check(terms)
 
 
@@ -153,12 +159,34 @@ def repeated(images: Tensor, count: int) -> Tensor:
 
 
 def _in_a_child(work: Callable[[], None]) -> None:
+    """Do the work in a child; what fails there is raised here, in one line.
+
+    Raises MemoryError where memory ran out, and else ResnetBenchError.
+    """
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    if os.waitpid(child, 0)[1]:
-        raise RuntimeError("the network could not be exported to another runtime")
+        os.close(reading)
+        os._exit(_told(work, writing))
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8", errors="replace") as pipe:
+        reason = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status < 0:
+        reason = f"{FAILED}: {signal.Signals(-status).name} ended its process"
+    if status:
+        raise (MemoryError if status == OUT_OF_MEMORY else ResnetBenchError)(reason)
+
+
+def _told(work: Callable[[], None], pipe: int) -> int:
+    """Do the work; return the status to exit with, the reason written if it failed."""
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001 - another process raises it
+        reason = " ".join(str(error).split())
+        if not isinstance(error, ResnetBenchError):
+            reason = f"{FAILED}: {type(error).__name__}: {reason}"
+        with os.fdopen(pipe, "w", encoding="utf-8") as told:
+            told.write(reason)
+        return OUT_OF_MEMORY if is_out_of_memory(error) else 1
+    return 0

@@ -2,12 +2,15 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from resnet_bench.errors import ResnetBenchError
 
 INPUT, OUTPUT = "images", "logits"
 
@@ -15,23 +18,44 @@ INPUT, OUTPUT = "images", "logits"
 def export(model: nn.Module, images: Tensor, path: Path) -> None:
     """Write the network in evaluation mode, for images of this shape alone.
 
-    A fixed shape lets runtimes plan memory and choose kernels beforehand.
+    A fixed shape lets runtimes plan memory and choose kernels beforehand. Raises
+    ResnetBenchError where torch cannot export it.
     """
     model.eval()
-    with warnings.catch_warnings(), torch.no_grad():
+    with _only_errors("torch.onnx"), warnings.catch_warnings(), torch.no_grad():
         # The exporter warns of its own future, which says nothing of this file.
         warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        torch.onnx.export(
-            model,
-            (images,),
-            path,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-        )
+        try:
+            torch.onnx.export(
+                model,
+                (images,),
+                path,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+            )
+        except torch.onnx.OnnxExporterError as error:
+            # Its own text is a page of advice; the cause says what was wrong.
+            cause = error.__cause__ or error
+            why = str(cause).strip().partition("\n")[0]
+            raise ResnetBenchError(
+                f"torch cannot export this network to ONNX: {type(cause).__name__}: "
+                f"{why}"
+            ) from error
+
+
+@contextmanager
+def _only_errors(logger: str | None) -> Iterator[None]:
+    """Let a logger, or with None the root of all, say nothing but errors."""
+    quiet = logging.getLogger(logger)
+    before = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        quiet.setLevel(before)
 
 
 def quantise(path: Path, batches: Sequence[Tensor]) -> None:
@@ -46,17 +70,17 @@ def quantise(path: Path, batches: Sequence[Tensor]) -> None:
     readers = [{INPUT: batch.numpy()} for batch in batches]
     prepared = path.with_name("prepared.onnx")
     # It advises on the console what has been done here.
-    logging.getLogger().setLevel(logging.ERROR)
-    onnx.shape_inference.quant_pre_process(path, prepared, skip_symbolic_shape=True)
-    onnx.quantize_static(
-        prepared,
-        path,
-        _Reader(readers),
-        quant_format=onnx.QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=onnx.QuantType.QUInt8,
-        weight_type=onnx.QuantType.QInt8,
-    )
+    with _only_errors(None):
+        onnx.shape_inference.quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        onnx.quantize_static(
+            prepared,
+            path,
+            _Reader(readers),
+            quant_format=onnx.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=onnx.QuantType.QUInt8,
+            weight_type=onnx.QuantType.QInt8,
+        )
 
 
 class _Reader:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from resnet_bench.engine.runtimes.base import Loaded, Terms
 from resnet_bench.engine.runtimes.onnx_files import INPUT, OUTPUT
-from resnet_bench.errors import UsageError
+from resnet_bench.errors import ResnetBenchError, UsageError
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -23,13 +23,16 @@ def check(terms: Terms) -> None:
         )
     if terms.device == "cuda" and CUDA not in onnxruntime.get_available_providers():
         raise UsageError(
-            "--runtime onnxruntime: expected a build with CUDA for --device cuda: "
-            "pip install onnxruntime-gpu"
+            "--runtime onnxruntime: expected a build with CUDA for --device cuda: pip "
+            "uninstall onnxruntime, then pip install onnxruntime-gpu"
         )
 
 
 def load(path: Path, terms: Terms) -> Loaded:
-    """Open a session: all graph optimisations, one operator at a time."""
+    """Open a session: all graph optimisations, one operator at a time.
+
+    Raises ResnetBenchError where its CUDA provider does not start.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = terms.threads
     options.inter_op_num_threads = 1
@@ -43,6 +46,12 @@ def load(path: Path, terms: Terms) -> Loaded:
     session = onnxruntime.InferenceSession(
         path, options, [(provider, own if provider == CUDA else {})]
     )
+    # Without the libraries that it needs the provider is left out in silence.
+    if provider not in session.get_providers():
+        raise ResnetBenchError(
+            f"ONNX Runtime {onnxruntime.__version__}: its CUDA provider does not start "
+            "(it needs the CUDA and cuDNN that it was built for)"
+        )
     told = {
         "provider": provider,
         "intra_op_num_threads": str(terms.threads),

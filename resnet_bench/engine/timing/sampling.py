@@ -59,8 +59,8 @@ class Visit:
     Attributes:
         samples: Wall seconds per phase.
         device: The device's own seconds per phase, where there is a clock for them.
-        rates: Calls per second of each block, per kind of throughput, where calls
-            return before the device is done.
+        rates: Calls per second, per kind of throughput: of each block where calls
+            return before the device is done, and of streams.
         seconds: How long the visit took.
         dropped: How many visits were dropped before it, because the process was
             stopped meanwhile.
@@ -97,6 +97,8 @@ class Sampler:
         before: Called before each try of a visit: one that is dropped counts for
             nothing.
         stops: Tells how often this process was stopped and went on.
+        streams: Makes calls at the same time at the end of a visit, and tells how many
+            a second; None where none are asked for.
         once: Whether one visit is all there is.
     """
 
@@ -108,6 +110,7 @@ class Sampler:
     host_time: Callable[[], float] = time.perf_counter
     before: Callable[[], None] = lambda: None
     stops: Callable[[], int] = lambda: 0
+    streams: Callable[[], float] | None = None
     once: ClassVar[bool] = False
     rounds: int = 0
     warmup: dict[str, list[float]] = field(default_factory=dict)
@@ -153,6 +156,8 @@ class Sampler:
                 break
         if self.clock.asynchronous:
             self._sample_the_device(visit)
+        if self.streams is not None:
+            visit.rates["streams"] = [self.streams()]
         visit.seconds = self._since(begin)
         return visit
 

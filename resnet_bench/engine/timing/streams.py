@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Barrier
 
+import numpy as np
 import torch
 
 from resnet_bench.engine.runtimes.base import Converted, threads_per_stream
@@ -29,25 +30,27 @@ class Streams:
     inference: Inference
     threads: int
     count: int
+    now: Callable[[], float] = time.perf_counter
 
-    def images_per_second(self) -> float:
-        """Let all callers call for a while; return their throughput, summed."""
-        ready = Barrier(self.count)
+    def calls_per_second(self) -> float:
+        """Let all callers call for a while; return how many calls a second end."""
+        began: list[float] = []
+        ready = Barrier(self.count, lambda: began.append(self.now()))
         share = threads_per_stream(self.threads, self.count)
 
-        def stream(call: Call) -> float:
+        def stream(call: Call) -> list[float]:
             # OpenMP's number of threads is of the thread that asks for it.
             torch.set_num_threads(share)
             try:
                 call()
             finally:
                 ready.wait()  # the others wait for it, even if this call failed
-            return _calls_per_second(call)
+            return self._ends_of(call, began[0])
 
         with ThreadPoolExecutor(self.count) as pool:
-            rate = sum(pool.map(stream, self._calls()))
+            ends = list(pool.map(stream, self._calls()))
         torch.set_num_threads(self.threads)
-        return rate * self.inference.setting.batch_size
+        return common_rate(began[0], ends)
 
     def _calls(self) -> Sequence[Call]:
         model, images = self.inference.model, self.inference.batch.images
@@ -56,10 +59,24 @@ class Streams:
             return [partial(each.call, images) for each in sessions]
         return [self.inference.work] * self.count
 
+    def _ends_of(self, call: Call, began: float) -> list[float]:
+        ends: list[float] = []
+        while len(ends) < LEAST_CALLS or ends[-1] - began < SECONDS:
+            call()
+            ends.append(self.now())
+        return ends
 
-def _calls_per_second(call: Call) -> float:
-    began, calls = time.perf_counter(), 0
-    while calls < LEAST_CALLS or time.perf_counter() - began < SECONDS:
-        call()
-        calls += 1
-    return calls / (time.perf_counter() - began)
+
+def common_rate(began: float, streams: Sequence[Sequence[float]]) -> float:
+    """Return the calls per second of all streams while every one of them called.
+
+    `streams` holds when the calls of each ended. The interval ends with the first
+    stream's last call; of calls that are in the middle then, the share that is done
+    counts.
+    """
+    until = min(ends[-1] for ends in streams)
+    calls = sum(
+        float(np.interp(until, [began, *ends], range(len(ends) + 1)))
+        for ends in streams
+    )
+    return calls / (until - began)

@@ -67,6 +67,12 @@ def prepare(config: Config) -> Config:
         raise UsageError("--tf32: expected with CUDA only; the CPU has no TF32")
     if ready.compile:
         check_compiler(device.kind)
+    if ready.streams and ready.streams > (least := min(ready.threads)):
+        # More would wait for each other: no visit could be told from a disturbed one.
+        raise UsageError(
+            f"--streams {ready.streams}: expected no more than threads ({least}), "
+            "which they share: fewer streams, or more --threads"
+        )
     for runtime, dtype in product(ready.runtime, ready.dtype):
         if dtype in RUNTIMES[runtime].dtypes:
             _check_format(device, None if runtime == TORCH else runtime, dtype)

@@ -119,6 +119,29 @@ def test_a_visit_in_which_the_process_was_stopped_is_dropped_and_counted() -> No
     assert (after.dropped, after.flags) == (0, ())
 
 
+def test_streams_are_part_of_the_visit_that_is_watched() -> None:
+    """They take its time, and a stop meanwhile drops it."""
+    time, stopped = FakeTime(), [0]
+
+    def streams() -> float:
+        time.seconds += 2.0
+        stopped[0] += len(rates) == 0
+        rates.append(7.0 + len(rates))
+        return rates[-1]
+
+    rates: list[float] = []
+    sampler = sampler_of(
+        time,
+        FakeUnit(time, always(0.5)),
+        stops=lambda: stopped[0],
+        streams=streams,
+    )
+    visit = visited(sampler)
+    assert visit.rates["streams"] == [8.0]
+    assert (visit.dropped, visit.stopped) == (1, False)
+    assert visit.seconds == pytest.approx(2.5)
+
+
 def test_a_process_that_is_stopped_all_the_time_is_said_to_be() -> None:
     time = FakeTime()
     unit = FakeUnit(time, always(0.5))

@@ -83,13 +83,7 @@ class _Subject:
     first: _FirstCalls
     weights_origin: str | None
 
-    def samples(
-        self,
-        visit: Visit,
-        seconds: float,
-        watched: Watched,
-        streams: tuple[float, ...],
-    ) -> SpeedSamples:
+    def samples(self, visit: Visit, seconds: float, watched: Watched) -> SpeedSamples:
         """Return the record of a visit that has just ended."""
         first = self.sampler.rounds == 1
         seen = [each.flag for each in watched.conditions]
@@ -124,12 +118,14 @@ class _Subject:
             flags=tuple(dict.fromkeys([*seen, *visit.flags])),
             notes=(*(each.note for each in watched.conditions), *self.first.notes),
             **{phase_field(name): tuple(all_) for name, all_ in visit.samples.items()},
-            streams_images_per_second=streams,
             **self._throughput(visit),
         )
 
     def _throughput(self, visit: Visit) -> dict[str, Any]:
-        """Return images per second: of blocks, else from the calls' own marks."""
+        """Return images per second: of blocks, else from the calls' own marks.
+
+        And of streams, where some are asked for.
+        """
         images = self.cell.batch_size or 1
         whole = {"train": "step", "inference": "inference"}
         marked = {
@@ -137,22 +133,11 @@ class _Subject:
             for kind, phase in whole.items()
             if phase in visit.samples
         }
-        rates = marked if self.sampler.follows_marks else visit.rates
+        rates = visit.rates | (marked if self.sampler.follows_marks else {})
         return {
             f"{kind}_images_per_second": tuple(images * rate for rate in values)
             for kind, values in rates.items()
         }
-
-    def call_at_the_same_time(self) -> tuple[float, ...]:
-        """Return the throughput of several streams; empty where none are asked for."""
-        inference, count = self.workload.inference, self.cell.streams
-        if not (inference and count):
-            return ()
-        streams = Streams(inference, self.cell.threads, count)
-        rate, _ = undisturbed(
-            streams.images_per_second, self.sampler.stops, self.sampler.agree
-        )
-        return (rate,)
 
 
 def _tuples(samples: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
@@ -175,8 +160,7 @@ def time_phases(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
             visit = subject.sampler.visit()
             seconds = clock.between([began, clock.mark()])[0]
             watched = watch.end(visit.seconds)
-            streams = subject.call_at_the_same_time()
-            record = subject.samples(visit, seconds, watched, streams)
+            record = subject.samples(visit, seconds, watched)
             subject.workload.rest()
             device.release()
             yield record
@@ -220,7 +204,7 @@ def _sampler(
     stops: Callable[[], int],
 ) -> Sampler:
     """Return what takes the samples, by this project's rules or another's."""
-    device = device_of(cell)
+    device, inference = device_of(cell), workload.inference
     settings: dict[str, Any] = {
         "units": workload.units,
         "clock": device.clock,
@@ -230,6 +214,9 @@ def _sampler(
         "between": watch.between if ranks.alone else None,
         "before": watch.begin,
         "stops": stops,
+        "streams": Streams(inference, cell.threads, cell.streams).calls_per_second
+        if inference and cell.streams
+        else None,
     }
     if cell.protocol is None:
         return Sampler(**settings)
