@@ -73,13 +73,13 @@ class ExportedNetwork:
         setting = Setting(Device("cpu"), BATCH_SIZE, IMAGE_SIZE)
         terms = Terms(runtime, "float32", torch.get_num_threads())
         check_runtime(terms)
-        self.network = convert(variant_builder(depth), setting.shape, terms)
+        self.module = convert(variant_builder(depth), setting.shape, terms)
         self.images = make_batch(setting, CLASSES).images
 
     def forward(self) -> Tensor:
         """Return the logits of the fixed images."""
         with torch.inference_mode():
-            logits: Tensor = self.network(self.images)
+            logits: Tensor = self.module(self.images)
         return logits
 
 

@@ -29,6 +29,10 @@ from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.checking import OddContentError, naming
 from resnet_bench.store.reading import Run
 
+#: Rows in int8 are mentioned from this share of images on, on which their first choice
+#: is that of float32.
+LEAST_AGREEMENT = 0.9
+
 #: torchvision's accuracies are for this image size.
 IMAGENET_SIZE = 224
 
@@ -262,8 +266,38 @@ def candidates(
 
     A row counts at the image size that its accuracy is for; rows of any batch do, and
     all of them tell of the spread between processes. `pair_spread` is what `noise`
-    measured of it.
+    measured of it. Rows in int8 are left out: what it does to the accuracy is not
+    known.
     """
+    known = [each for each in observed if each.row.get("dtype") != INT8]
+    return _candidates(known, accuracies, pair_spread, budget)
+
+
+def quantised(
+    observed: Iterable[Observed],
+    accuracies: Accuracies,
+    pair_spread: float | None,
+    budget: Budget,
+) -> list[Candidate]:
+    """Return the settings in int8 whose first choices mostly are those of float32.
+
+    Their `accuracy` is that of the weights before they were quantised.
+    """
+    alike = [
+        each
+        for each in observed
+        if each.row.get("dtype") == INT8
+        and (each.row.get("top1_agreement") or 0.0) >= LEAST_AGREEMENT
+    ]
+    return _candidates(alike, accuracies, pair_spread, budget)
+
+
+def _candidates(
+    observed: Iterable[Observed],
+    accuracies: Accuracies,
+    pair_spread: float | None,
+    budget: Budget,
+) -> list[Candidate]:
     standard = [
         each for each in observed if _is_standard(each.row) and _fits(each, accuracies)
     ]
@@ -289,13 +323,10 @@ def _fits(each: Observed, accuracies: Accuracies) -> bool:
 def _is_standard(row: Row) -> bool:
     """Return whether a row is of a ResNet as published, timed by the usual rules."""
     residual = row.get("shortcut") in (None, "residual")
-    # What int8 does to the accuracy is not known, only how many answers are the same.
-    as_accurate = row.get("dtype") != INT8 and "wrong-answers" not in (
-        row.get("flags") or ()
-    )
+    right = "wrong-answers" not in (row.get("flags") or ())
     # Times by another project's rules stand for something else.
     own = row.get("protocol") in (None, OWN)
-    return bool(row.get("variant")) and residual and as_accurate and own
+    return bool(row.get("variant")) and residual and right and own
 
 
 def _order(candidate: Candidate) -> tuple[float, float]:

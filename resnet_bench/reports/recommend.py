@@ -27,6 +27,7 @@ from resnet_bench.reports.budgets import (
     images,
     judged_on,
     published_accuracies,
+    quantised,
     recommended,
 )
 from resnet_bench.reports.pooling import Observed, Row, observed_in
@@ -52,18 +53,31 @@ class Machine:
 class Recommendation:
     """What fits the budget among the candidates, and what else there is.
 
-    `notes` say what the reader may want to know beside it.
+    `quantised` are candidates in int8, which are no answer, since their accuracy is not
+    known; `notes` say what the reader may want to know beside it.
     """
 
     machine: Machine
     budget: Budget
     found: Sequence[Candidate]
+    quantised: Sequence[Candidate] = ()
     notes: Sequence[str] = ()
 
     @cached_property
     def chosen(self) -> Candidate | None:
         """The answer; None where nothing is at least borderline."""
         return recommended(self.found, self.budget.seconds)
+
+    @cached_property
+    def in_int8(self) -> Candidate | None:
+        """What int8 could gain: a more accurate variant in time, or a shorter time."""
+        best, chosen = recommended(self.quantised, self.budget.seconds), self.chosen
+        if best is None or chosen is None:
+            return best
+        more = best.accuracy.percent > chosen.accuracy.percent
+        same = best.variant == chosen.variant
+        faster = best.expected.seconds < chosen.expected.seconds
+        return best if more or (same and faster) else None
 
     @property
     def closest(self) -> Candidate:
@@ -79,22 +93,41 @@ class Recommendation:
                 f"Nothing measured here can {self.budget.words}; the closest is "
                 f"{self._sentence(self.closest)}",
                 *origin(self.closest, self.machine),
+                *self._quantised(),
             ]
         return [
             self._sentence(chosen),
             *origin(chosen, self.machine),
             f"Reproduce: {command(chosen.row, self.budget.goal)}",
             *self._more_accurate(chosen),
+            *self._quantised(),
         ]
 
     def _sentence(self, candidate: Candidate) -> str:
+        return (
+            f"{self._kept(candidate)}; {candidate.accuracy.percent:.1f} % "
+            f"({candidate.accuracy.origin})."
+        )
+
+    def _kept(self, candidate: Candidate) -> str:
+        """Say what a candidate takes, and how surely it keeps the budget."""
         verdict = candidate.pool.verdict
         caveat = "" if verdict in (None, "ok") else f" (measured as {verdict})"
         return (
             f"{candidate.title}, {candidate.setting}: {self._time(candidate)}{caveat}, "
-            f"{self._how_sure(candidate)} to {self.budget.words}; "
-            f"{candidate.accuracy.percent:.1f} % ({candidate.accuracy.origin})."
+            f"{self._how_sure(candidate)} to {self.budget.words}"
         )
+
+    def _quantised(self) -> Iterator[str]:
+        """Say what int8 could gain, and what is known of its answers."""
+        if self.in_int8 is not None:
+            row = self.in_int8.row
+            yield (
+                f"In int8, whose accuracy is not known: {self._kept(self.in_int8)}; "
+                f"the first choice is that of float32 on {row['top1_agreement']:.0%} "
+                f"of the images compared, logits are off by {row['logit_error']:.1%}. "
+                f"Check it on images of your own. {command(row, self.budget.goal)}"
+            )
 
     def _time(self, candidate: Candidate) -> str:
         """Return the time in words, with what is known of other processes and calls."""
@@ -169,7 +202,9 @@ class Recommendation:
         below six visits; `certainty` (sure, likely, borderline, unlikely);
         `top1_percent`, its `weights`, and whether it is published
         (`accuracy_published`); `command`, which times it again; `verdict` and `runs`,
-        those pooled, the newest first.
+        those pooled, the newest first. `int8` is what int8 could gain, or null: its
+        `top1_percent` is null, `top1_agreement` the share of images with the first
+        choice of float32, `logit_error` how far logits are off.
         """
         budget, spread = self.budget, self.found[0].spread
         return {
@@ -185,7 +220,14 @@ class Recommendation:
             "recommended": None if self.chosen is None else self._json(self.chosen),
             "closest": self._json(self.closest) if self.chosen is None else None,
             "candidates": [self._json(each) for each in best_settings(self.found)],
+            "int8": self.in_int8 and self._int8_json(self.in_int8),
         }
+
+    def _int8_json(self, candidate: Candidate) -> dict[str, Any]:
+        known = {
+            name: candidate.row[name] for name in ("top1_agreement", "logit_error")
+        }
+        return {**self._json(candidate), "top1_percent": None, **known}
 
     def _json(self, candidate: Candidate) -> dict[str, Any]:
         return {
@@ -272,7 +314,9 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
     known = [f"timed at other batches (-b): {', '.join(map(str, others))}"]
     if alike:
         notes = _untimed(alike, accuracies)
-        return Recommendation(machine, question.budget, alike, notes)
+        in_int8 = quantised(observed, accuracies, spread, question.budget)
+        in_int8 = [each for each in in_int8 if each.batch_size == batch]
+        return Recommendation(machine, question.budget, alike, in_int8, notes)
     if foreign := sum(view.run.machine_key != machine.key for view in speed):
         known.append(f"{foreign} of another machine not used")
     size = min(accuracy.image_size for accuracy in accuracies.values())

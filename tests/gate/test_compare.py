@@ -121,6 +121,30 @@ def test_each_metric_of_each_case_is_set_against_the_other(tmp_path: Path) -> No
     assert not {"waiting_share", "moved_elements"} & {metric for _, metric in found}
 
 
+def test_each_runtime_is_a_case_of_its_own(tmp_path: Path) -> None:
+    def slower(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        factor = 1.5 if cell.runtime == "openvino" else 1.0
+        return scaled({18: factor}, logit_error=1e-6)(cell, record)
+
+    how: dict[str, Any] = {
+        "variants": (18,),
+        "runtime": ("torch", "onnxruntime", "openvino"),
+        "mode": "infer",
+    }
+    base = read_run(store_speed_run(tmp_path, "a", **how))
+    head = read_run(store_speed_run(tmp_path, "b", change=slower, **how))
+    found = {
+        case: verdict
+        for (case, metric), verdict in verdicts(compared(base, head)).items()
+        if metric == "inference_seconds"
+    }
+    assert found == {
+        "ResNet-18 torch": Verdict.PASS,
+        "ResNet-18 ONNX Runtime": Verdict.PASS,
+        "ResNet-18 OpenVINO": Verdict.REGRESSION,
+    }
+
+
 def test_a_visit_is_one_value_and_five_decide_nothing(tmp_path: Path) -> None:
     base = speed_run(tmp_path, "a", rounds=5)
     head = speed_run(tmp_path, "b", {50: 3.0}, rounds=5)

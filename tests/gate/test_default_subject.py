@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from resnet_bench.engine.runtimes.base import missing_packages
@@ -5,6 +7,7 @@ from resnet_bench.errors import UsageError
 from resnet_bench.gate import default_subject
 from resnet_bench.gate.default_subject import BUILDERS, CASES, subject
 from resnet_bench.gate.spec import parse_case
+from resnet_bench.gate.worker import Worker
 from resnet_bench.gate.workers import SUBJECT_API
 
 
@@ -35,15 +38,17 @@ def test_a_network_is_called_and_trained(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not weight.equal(before)
 
 
-def test_an_exported_network_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_times_an_exported_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(default_subject, "IMAGE_SIZE", 32)
     if missing_packages("onnxruntime"):
         with pytest.raises(UsageError, match="pip install"):
             subject("resnet18-onnxruntime")
         return
-    network = subject("resnet18-onnxruntime")
-    assert isinstance(network, default_subject.ExportedNetwork)
-    assert network.forward().shape == (2, 1000)
+    worker = Worker(Path(__file__).parents[2], f"{default_subject.__name__}:subject", 0)
+    worker.open()
+    worker.prepare("resnet18-onnxruntime", "forward")
+    assert worker.leg("resnet18-onnxruntime", "forward", 1)["seconds"] > 0
+    assert worker.object.forward().shape == (2, 1000)
 
 
 def test_digits_are_learnt_the_same_way_twice(monkeypatch: pytest.MonkeyPatch) -> None:

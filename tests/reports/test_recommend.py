@@ -20,6 +20,7 @@ from resnet_bench.commands.recommend import RecommendConfig
 from resnet_bench.commands.run import Session
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.options import given
 from resnet_bench.present.tables import csv_text
 from resnet_bench.present.terminal import rich_table
@@ -253,6 +254,54 @@ def test_images_of_another_size_have_no_published_accuracy(tmp_path: Path) -> No
     store(tmp_path, image_size=(64,))
     with pytest.raises(NotComparableError, match="one image of 224 px"):
         answer(tmp_path, latency_ms=100)
+
+
+def store_in_int8(results: Path, agreement: float = 0.97) -> None:
+    """Times in float32, and in int8 four times as fast."""
+
+    def change(_: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if record["type"] != "speed_samples":
+            return record
+        times = [value / 4 for value in record["inference_seconds"]]
+        answers = {"top1_agreement": agreement, "logit_error": 0.04}
+        return {**record, "inference_seconds": times, **answers}
+
+    store(results, mode="infer")
+    store(
+        results,
+        run="20260103T030405Z_abcdef0_1234",
+        runtime=("openvino",),
+        dtype=("int8",),
+        change=change,
+    )
+
+
+def test_int8_is_mentioned_with_what_is_known_of_its_answers(tmp_path: Path) -> None:
+    store_in_int8(tmp_path)
+    found = answer(tmp_path, latency_ms=16)
+    assert variant_of(found) == 18  # by what is accurate for sure
+    (told,) = (each for each in found.sentences if "int8" in each)
+    assert told.startswith("In int8, whose accuracy is not known: ResNet-50, batch 1, ")
+    assert "on 97% of the images compared, logits are off by 4.0%" in told
+    assert "--runtime openvino --dtype int8" in told
+    in_int8 = found.json["int8"]
+    assert (in_int8["variant"], in_int8["top1_percent"]) == (50, None)
+    assert in_int8["top1_agreement"] == 0.97
+
+
+def test_int8_stands_alone_where_nothing_else_is_fast_enough(tmp_path: Path) -> None:
+    store_in_int8(tmp_path)
+    found = answer(tmp_path, latency_ms=9.5)
+    assert found.chosen is None
+    assert found.json["int8"]["variant"] == 50
+    assert answer(tmp_path, latency_ms=1).json["int8"] is None
+
+
+def test_int8_with_other_answers_is_not_mentioned(tmp_path: Path) -> None:
+    store_in_int8(tmp_path, agreement=0.8)
+    found = answer(tmp_path, latency_ms=16)
+    assert found.json["int8"] is None
+    assert "int8" not in " ".join(found.sentences)
 
 
 def test_a_measured_accuracy_takes_the_place_of_the_published_one(
