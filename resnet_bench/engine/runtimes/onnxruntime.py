@@ -28,11 +28,7 @@ def check(terms: Terms) -> None:
         )
 
 
-def load(path: Path, terms: Terms) -> Loaded:
-    """Open a session: all graph optimisations, one operator at a time.
-
-    Raises ResnetBenchError where its CUDA provider does not start.
-    """
+def _session(path: Path, terms: Terms, provider: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = terms.threads
     options.inter_op_num_threads = 1
@@ -40,7 +36,6 @@ def load(path: Path, terms: Terms) -> Loaded:
     level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.graph_optimization_level = level
     options.log_severity_level = 3  # errors
-    provider = CUDA if terms.device == "cuda" else CPU
     # TF32 would make float32 another format (CUDA provider, `use_tf32`).
     own = {"device_id": terms.device_index or 0, "use_tf32": 0}
     session = onnxruntime.InferenceSession(
@@ -52,6 +47,16 @@ def load(path: Path, terms: Terms) -> Loaded:
             f"ONNX Runtime {onnxruntime.__version__}: its CUDA provider does not start "
             "(it needs the CUDA and cuDNN that it was built for)"
         )
+    return session
+
+
+def load(path: Path, terms: Terms) -> Loaded:
+    """Open a session: all graph optimisations, one operator at a time.
+
+    Raises ResnetBenchError where its CUDA provider does not start.
+    """
+    provider = CUDA if terms.device == "cuda" else CPU
+    session = _session(path, terms, provider)
     told = {
         "provider": provider,
         "intra_op_num_threads": str(terms.threads),
