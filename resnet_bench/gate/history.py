@@ -462,3 +462,4 @@ def _write_figure(shown: Shown, path: Path, output: Output) -> None:
             path.write_text(svg_text(figure), encoding="utf-8")
     except OSError as error:
         raise InputOutputError(f"cannot write {path}: {error.strerror}") from error
+    output.say(f"wrote {path}")

@@ -100,7 +100,8 @@ def test_what_was_measured_is_shown_again_with_its_figure(
         figure = changed(measure=None, json=False, export_figure=Path(name))
         run_history(figure, output)
         assert Path(name).stat().st_size > 1000
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "wrote history.png" in err
     short = commits[5][:7]
     assert f"slower since {short} (Commit 5)" in out
     assert f"{short}" in Path("history.svg").read_text()
