@@ -133,7 +133,7 @@ def _refuse_unfit(base: Run, head: Run) -> None:
     for run in (base, head):
         if run.experiment == HISTORY:
             raise UsageError(
-                f"run {run.id} is of history, which measured many commits: "
+                f"run {run.id} is one of history, over many commits: "
                 "'resnet-bench history' compares them; expected a run of one commit"
             )
     if base.experiment != head.experiment:

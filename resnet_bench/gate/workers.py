@@ -489,7 +489,7 @@ class Interview:
             if problem := found[side].get("problem"):
                 place = self._launches[side].place
                 raise NotComparableError(
-                    f"the {side} {place} does not tell its versions: {problem}"
+                    f"the {side} {place} cannot name its versions: {problem}"
                 )
         return found
 

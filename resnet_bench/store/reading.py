@@ -165,7 +165,7 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     if len(raw) > LARGEST_BYTES:
         limit = f"{LARGEST_BYTES / 1e6:.0f} MB"
-        raise InputOutputError(f"{path} is larger than any that is read ({limit})")
+        raise InputOutputError(f"{path} is larger than the limit of {limit}")
     return raw
 
 

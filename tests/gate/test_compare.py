@@ -296,7 +296,7 @@ def test_two_experiments_are_not_comparable(tmp_path: Path) -> None:
 def test_a_run_of_many_commits_is_refused_in_one_line(tmp_path: Path) -> None:
     base = stored(tmp_path / "a", [], experiment="history")
     for other in (base, speed_run(tmp_path, "b")):
-        with pytest.raises(UsageError, match="run a is of history") as caught:
+        with pytest.raises(UsageError, match="run a is one of history") as caught:
             compared(other, base)
         assert caught.value.exit_code is ExitCode.USAGE
         assert "\n" not in str(caught.value)

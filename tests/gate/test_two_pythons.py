@@ -126,7 +126,7 @@ def test_an_environment_that_cannot_tell_its_versions_is_not_compared(
     write(elsewhere={"dies_at": "versions", "last_words": words})
     with pytest.raises(NotComparableError) as caught:
         run_check(CONFIG, output)
-    said = f"the base environment {PYTHON} does not tell its versions: {words}"
+    said = f"the base environment {PYTHON} cannot name its versions: {words}"
     assert str(caught.value) == said
 
 

@@ -34,7 +34,7 @@ class Finetune(Experiment[Config, FinetuneCell | PretrainCell]):
     runs_on_page = 3
     examples = (
         "finetune --data-dir photos --save-model networks",
-        "finetune --dataset cifar10 --data-dir ~/data --weights imagenet --device cuda",
+        "finetune --dataset cifar10 --data-dir ~/data --weights imagenet",
     )
     method = (
         "Accuracy is that of the last epoch on the target's test half; nothing is "

@@ -23,7 +23,7 @@ class Pretrain(Experiment[Config, PretrainCell]):
     runs_on_page = 1
     examples = (
         "pretrain --variants 18,34",
-        "pretrain --variants 50 --dataset cifar100 --data-dir ~/data --epochs 60",
+        "pretrain --variants 50 --dataset cifar100 --data-dir ~/data",
     )
 
     def expand(self, config: Config) -> Sequence[PretrainCell]:
