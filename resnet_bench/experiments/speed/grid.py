@@ -311,7 +311,7 @@ def train_briefly(
     for variant, image_size in sorted(wanted):
         note(
             f"{VARIANTS[variant].title}: weights for int8, trained briefly at "
-            f"{image_size} px the first time (a minute or two)"
+            f"{image_size} px the first time (minutes)"
         )
         executor.call(_train_here, variant, image_size, config.device)
 
