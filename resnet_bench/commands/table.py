@@ -40,7 +40,7 @@ READERS: Rows[Reader] = Rows(
     ),
     Row(
         "check",
-        "Gate a change: an older revision and the working tree, interleaved.",
+        "Tell whether the working tree is slower or worse than a commit.",
         f"{HOME}.gate:CHECK",
     ),
     Row(
@@ -50,7 +50,7 @@ READERS: Rows[Reader] = Rows(
     ),
     Row(
         "noise",
-        "Measure how much identical code varies here, and what can be found.",
+        "Measure how much times vary here, and which slowdowns show.",
         f"{HOME}.gate:NOISE",
     ),
     Row(

@@ -17,7 +17,7 @@ EXPERIMENTS: "Rows[Experiment[Any, Any]]" = Rows(
     ),
     Row(
         "degradation",
-        "Plain against residual by depth, with verdicts.",
+        "Train plain and residual networks by depth, with verdicts.",
         f"{HOME}.degradation:Degradation",
     ),
     Row(

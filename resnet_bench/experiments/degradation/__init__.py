@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Degradation(Experiment[Config, DegradationCell]):
-    """Plain against residual by depth, with verdicts."""
+    """Train plain and residual networks by depth, with verdicts."""
 
     name = "degradation"
     title = "Degradation"
