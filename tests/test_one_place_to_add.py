@@ -1,4 +1,4 @@
-"""An experiment, a study with a claim and a place to run are added in one place each.
+"""An experiment, a study, its claim, a place to run and a runtime: one place each.
 
 The steps are those of the table in CONTRIBUTING.md: each is a new file or folder, and a
 row in a table that is there. Nothing else of the package is touched.
@@ -9,10 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from resnet_bench.errors import ExitCode
 
 PACKAGE = Path(__file__).resolve().parent.parent / "resnet_bench"
 
@@ -125,6 +129,46 @@ class LoudExecutor(InlineExecutor):
         return super().run(job)
 """
 
+#: Computes operator by operator in NumPy, with what comes with onnx.
+RUNTIME = """
+import torch
+from onnx.reference import ReferenceEvaluator
+from resnet_bench.engine.runtimes.base import Loaded
+from resnet_bench.engine.runtimes.onnx_files import INPUT, OUTPUT
+
+def check(terms):
+    pass
+
+def load(path, terms):
+    network = ReferenceEvaluator(str(path))
+
+    def call(images):
+        (logits,) = network.run([OUTPUT], {INPUT: images.numpy()})
+        return torch.from_numpy(logits)
+
+    return Loaded(call, {"threads": str(terms.threads)})
+"""
+
+MODEL = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+"""
+
+needs_onnx = pytest.mark.skipif(
+    not all(map(find_spec, ("onnx", "onnxscript"))), reason="needs the extra runtimes"
+)
+
+TIMED = [
+    [
+        *("speed", "--model", "small:build", "--runtime", "torch,reference"),
+        *("--image-size", "8", "--batch-size", "2", "--device", "cpu"),
+        *("--threads", "1", "--budget", "60", "--precision", "0.5"),
+    ],
+    ["show", "latest", "--export-json", "speed.json"],
+]
+
 #: Carries out command lines, one after the other, in one process.
 DRIVER = """
 import json, sys
@@ -150,6 +194,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_an_experiment(package / "experiments")
     add_a_study(package / "experiments" / "degradation")
     add_a_place_to_run(package / "execution")
+    add_a_runtime(package, folder)
     study = ["--study", "layers", "--depths", "8,20", "--device", "cpu"]
     lines = [
         ["coin", "--executor", "loud", "--tosses", "4"],
@@ -158,6 +203,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["show", "latest", "--export-json", "study.json"],
         ["report"],
     ]
+    (folder / "said").write_text(carry_out(lines, folder), encoding="utf-8")
+    return folder
+
+
+def carry_out(
+    lines: list[list[str]], folder: Path, accepted: Sequence[int] = (ExitCode.OK,)
+) -> str:
+    """Carry out command lines where the copy of the package is; return the output."""
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, json.dumps(lines)],
         cwd=folder,
@@ -166,9 +219,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
-    return folder
+    assert done.returncode in accepted, done.stderr
+    return done.stdout
 
 
 def add_an_experiment(experiments: Path) -> None:
@@ -201,6 +253,15 @@ def add_a_place_to_run(execution: Path) -> None:
     insert(execution / "choice.py", '    "processes": ', row)
 
 
+def add_a_runtime(package: Path, folder: Path) -> None:
+    (package / "engine" / "runtimes" / "reference.py").write_text(RUNTIME)
+    needed = 'packages=("onnx", "onnxscript")'
+    row = f'Runtime("reference", "ONNX reference", ("float32",), {needed}),'
+    before = '        Runtime(\n            "openvino",'
+    insert(package / "catalogue.py", before, f"        {row}\n")
+    (folder / "small.py").write_text(MODEL)
+
+
 def shown(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -221,6 +282,18 @@ def test_a_study_is_a_file_and_a_row_and_its_claim_a_row(workspace: Path) -> Non
         if claim["name"] == "layers-counted"
     ]
     assert claim["verdict"] == "SUPPORTED"
+
+
+@needs_onnx
+def test_a_runtime_is_a_file_and_a_row(workspace: Path) -> None:
+    # Times that other programs disturb are told by the exit code.
+    said = carry_out(TIMED, workspace, (ExitCode.OK, ExitCode.INCOMPLETE))
+    rows = {row["runtime"]: row for row in shown(workspace / "speed.json")["rows"]}
+    row = rows["reference"]
+    assert row["told"] == {"threads": "1"}
+    assert row["logit_error"] < 1e-5
+    assert row["inference"]["estimate"] > 0
+    assert "ONNX reference" in said
 
 
 def test_what_was_added_stands_in_the_report(workspace: Path) -> None:
