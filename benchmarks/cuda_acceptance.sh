@@ -40,12 +40,14 @@ runs=$(mktemp -d); mkdir -p "$runs/runs"
 
 python3 -m benchmarks.cuda_check watch "$out/card.csv" 2>>"$out/output.txt" &
 watcher=$!
-pack() {
+# After every step: a call that is ended from outside keeps what was finished.
+pack() { tar -czf "$out/runs.tar.gz" -C "$runs" runs; }
+finish() {
     kill "$watcher" 2>/dev/null; wait "$watcher" 2>/dev/null
-    tar -czf "$out/runs.tar.gz" -C "$runs" runs
+    pack
     rm -r "$runs"
 }
-trap pack EXIT
+trap finish EXIT
 
 # All steps end within this time; a second call may take longer.
 for step in "${only[@]}"; do [[ $long != *" $step "* ]] || ends=${ends:-540}; done
@@ -118,6 +120,7 @@ for step in "${only[@]}"; do
         real) bench real $((200 * patience)) degradation "${fashion[@]}" "${real[@]}" ;;
         finetune) bench finetune $((200 * patience)) finetune "${fashion[@]}" "${finetune[@]}" ;;
     esac
+    pack
 done
 
 cp -r "$runs/runs" "$out/runs"

@@ -381,7 +381,7 @@ def judged_on(found: Sequence[Candidate]) -> str:
 
 
 def budget_table(found: Sequence[Candidate], where: str) -> Table | None:
-    """Return the recommended candidate per budget; None without any.
+    """Return the recommended candidate per budget; None where there never is one.
 
     A table is of one batch: that with the most variants, the smallest of those.
     """
@@ -390,7 +390,10 @@ def budget_table(found: Sequence[Candidate], where: str) -> Table | None:
     batch = batch_of_most(found)
     alike = [each for each in found if each.batch_size == batch]
     budgets = budgets_for([each.expected.seconds for each in alike])
-    lines = [_line(budget, recommended(alike, budget)) for budget in budgets]
+    chosen = {budget: recommended(alike, budget) for budget in budgets}
+    if not any(chosen.values()):
+        return None
+    lines = [_line(budget, best) for budget, best in chosen.items()]
     return Table(
         name="budgets",
         title=f"Which ResNet within which time for {images(batch)}, on {where}",

@@ -55,6 +55,11 @@ def test_the_most_accurate_variant_within_the_budget_is_recommended() -> None:
     assert recommended(found, 0.005) is None
 
 
+def test_a_machine_without_any_sure_time_has_no_table_of_budgets() -> None:
+    once = {"estimate": 0.010, "low": None, "high": None, "n": 1}
+    assert budget_table(candidates([row(18, 0.010, inference=once)]), "here") is None
+
+
 def test_a_likely_variant_goes_before_a_more_accurate_borderline_one() -> None:
     found = candidates([row(18, 0.010), row(34, 0.0198)])
     chosen = recommended(found, 0.020)

@@ -303,7 +303,7 @@ def _loss_later(network: CifarNetwork, subject: Subject) -> float | None:
         schedule=Schedule(shape="constant", steps=_steps(subject), peak=FURTHER_RATE),
         batch_size=subject.cell.batch_size,
         seed=derived_seed(subject.cell.seed, "further training"),
-        channels_last=subject.trainer.plan.channels_last,
+        channels_last=True,
     )
     normalisation = subject.data.normalisation
     trainer = Trainer(trained, subject.train, normalisation, plan)

@@ -102,8 +102,7 @@ def training_plan(cell: DegradationCell, data: ImageData) -> TrainingPlan:
             cell.augmentation, data.channels, flips=data.flips
         ),
         seed=cell.seed,
-        # cuDNN's convolutions in float32 without TF32 are made for NCHW.
-        channels_last=cell.device == "cpu",
+        channels_last=True,
     )
 
 
