@@ -15,11 +15,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from resnet_bench.engine.models.small_maps import SIDE, compute_small_maps_densely
+from resnet_bench.engine.models.small_maps import compute_small_maps_densely
 from resnet_bench.engine.seeding import compute_deterministically
 
 BATCH_SIZE = 128
 CHANNELS = 64
+SIDE = 2
 CALLS = 50
 
 

@@ -17,6 +17,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from resnet_bench.catalogue import VARIANTS
 from resnet_bench.engine.models.design import STEMS, Stem
+from resnet_bench.engine.models.small_maps import compute_small_maps_densely
 from resnet_bench.engine.models.work import device_of
 from resnet_bench.engine.seeding import derived_seed
 from resnet_bench.engine.weights.files import RANDOM, Weights, load_backbone
@@ -170,8 +171,9 @@ class NetworkRequest:
 def build_network(request: NetworkRequest, weights: Weights = RANDOM) -> ResNet:
     """Return the network with `weights` loaded first and a new head put on after.
 
-    The same request gives the same network. Raises UsageError when the weights are of
-    another architecture.
+    The same request gives the same network; its convolutions of small maps are computed
+    as dense layers on the CPU. Raises UsageError when the weights are of another
+    architecture.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(request.seed, "weights"))
@@ -183,6 +185,7 @@ def build_network(request: NetworkRequest, weights: Weights = RANDOM) -> ResNet:
         replace_stem(network, STEMS[request.stem])
         load_backbone(network, weights)
         replace_head(network, request.classes)
+    compute_small_maps_densely(network)
     return network
 
 

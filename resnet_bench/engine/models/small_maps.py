@@ -1,9 +1,11 @@
-"""3x3 convolutions of 2x2 maps on the CPU, computed as one dense layer.
+"""3x3 convolutions of 1x1 and 2x2 maps on the CPU, computed as one dense layer.
 
 On a 2x2 map each output pixel sees every input pixel, so the convolution is a linear
 layer from four times its input channels to four times its output channels: 16
-products of channels where the padded convolution takes 36. The last stage of the CIFAR
-family on 8x8 digits is made of such maps (figures: `benchmarks/small_maps.py`).
+products of channels where the padded convolution takes 36. On a 1x1 map only the tap
+in the middle counts: one product in place of 9. The last stage of the CIFAR family on
+8x8 digits is made of the former, that of a ResNet with the small stem on 32 px of the
+latter (figures: `benchmarks/small_maps.py`).
 """
 
 from collections.abc import Callable
@@ -15,26 +17,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
-#: Side of the maps, and their pixels.
-SIDE = 2
-PIXELS = SIDE * SIDE
+#: Sides of the maps that are small.
+SIDES = (1, 2)
 
 #: Side of a kernel, and its taps.
 KERNEL_SIDE = 3
 TAPS = KERNEL_SIDE**2
 
-#: The tap, row by row, through which each output pixel sees each of the four inputs.
-SEEN_THROUGH = [
-    [
-        KERNEL_SIDE * (1 - out // SIDE + seen // SIDE) + 1 - out % SIDE + seen % SIDE
-        for seen in range(PIXELS)
-    ]
-    for out in range(PIXELS)
-]
-
 
 class SmallMapConvolution(nn.Conv2d):
-    """A convolution that takes the dense way where its input is a 2x2 map."""
+    """A convolution that takes the dense way where its input is a small map."""
 
     def _conv_forward(
         self, input: Tensor, weight: Tensor, bias: Tensor | None
@@ -50,8 +42,8 @@ def compute_small_maps_densely(model: nn.Module) -> int:
     """Let a model's 3x3 convolutions take the dense way; returns how many can.
 
     Only how they compute changes: parameters, `state_dict` and hooks stay. Larger
-    maps, other number formats, autocast and CUDA are computed as before. Gradients of
-    gradients are not supported.
+    maps, other number formats, autocast, CUDA and compiled networks are computed as
+    before. Gradients of gradients are not supported.
     """
     chosen = [module for module in model.modules() if _can_be_dense(module)]
     for module in chosen:
@@ -60,13 +52,18 @@ def compute_small_maps_densely(model: nn.Module) -> int:
 
 
 def _is_small(images: Tensor) -> bool:
-    """Return whether these maps, if there are any, are 2x2 in float32 on the CPU."""
+    """Return whether these maps, if there are any, are small ones on the CPU.
+
+    They are float32, and no compiler is looking for operations that it knows.
+    """
     return (
-        images.shape[2:] == (SIDE, SIDE)
+        images.shape[2] == images.shape[3]
+        and images.shape[3] in SIDES
         and images.dtype == torch.float32
         and images.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
         and len(images) > 0
+        and not torch.compiler.is_compiling()
     )
 
 
@@ -82,13 +79,14 @@ def _can_be_dense(module: nn.Module) -> bool:
 
 
 class _Dense(torch.autograd.Function):
-    """The convolution (N, C, 2, 2) with (K, C, 3, 3) as products of matrices."""
+    """The convolution (N, C, S, S) with (K, C, 3, 3) as products of matrices."""
 
     @staticmethod
     def forward(context: Any, images: Tensor, kernels: Tensor) -> Tensor:
-        rows, matrix = _rows(images), _matrix(kernels)
+        context.side = images.shape[3]
+        rows, matrix = _rows(images), _matrix(kernels, context.side)
         context.save_for_backward(rows, matrix)
-        return _maps(_product(rows, matrix))
+        return _maps(_product(rows, matrix), context.side)
 
     @staticmethod
     @once_differentiable
@@ -97,50 +95,57 @@ class _Dense(torch.autograd.Function):
         of_images, of_kernels = context.needs_input_grad
         wanted = _rows(gradient)
         return (
-            _maps(_product(wanted, matrix.t())) if of_images else None,
+            _maps(_product(wanted, matrix.t()), context.side) if of_images else None,
             # oneDNN would first copy both: it wants them transposed.
-            _kernels(torch.mm(wanted.t(), rows)) if of_kernels else None,
+            _kernels(torch.mm(wanted.t(), rows), context.side) if of_kernels else None,
         )
 
 
 def _rows(images: Tensor) -> Tensor:
-    """Return (N, C, 2, 2) as (N, 4 C), pixel by pixel; free for NHWC."""
+    """Return (N, C, S, S) as (N, S² C), pixel by pixel; free for NHWC."""
     return images.permute(0, 2, 3, 1).reshape(len(images), -1)
 
 
-def _maps(rows: Tensor) -> Tensor:
-    """Return (N, 4 C) as (N, C, 2, 2) in NHWC."""
-    return rows.view(len(rows), SIDE, SIDE, -1).permute(0, 3, 1, 2)
+def _maps(rows: Tensor, side: int) -> Tensor:
+    """Return (N, S² C) as (N, C, S, S) in NHWC."""
+    return rows.view(len(rows), side, side, -1).permute(0, 3, 1, 2)
 
 
-def _matrix(kernels: Tensor) -> Tensor:
-    """Return kernels (K, C, 3, 3) as the dense layer's weights (4 K, 4 C)."""
+def _seen_through(side: int) -> Tensor:
+    """Return the tap, of 9, through which each output pixel sees each input pixel."""
+    pixels = torch.cartesian_prod(torch.arange(side), torch.arange(side))
+    row, column = (1 + pixels[None] - pixels[:, None]).unbind(-1)
+    return KERNEL_SIDE * row + column
+
+
+def _matrix(kernels: Tensor, side: int) -> Tensor:
+    """Return kernels (K, C, 3, 3) as the dense layer's weights (S² K, S² C)."""
     taps = kernels.permute(0, 2, 3, 1).reshape(-1, kernels.shape[1])
-    chosen = torch.index_select(taps, 0, _places(len(kernels)))
-    return chosen.view(PIXELS * len(kernels), -1)
+    chosen = torch.index_select(taps, 0, _places(len(kernels), side))
+    return chosen.view(side**2 * len(kernels), -1)
 
 
 @cache
-def _places(channels: int) -> Tensor:
-    """Return which of (9 K) taps stand where in the weights (4, K, 4)."""
+def _places(channels: int, side: int) -> Tensor:
+    """Return which of (9 K) taps stand where in the weights (S², K, S²)."""
     first = TAPS * torch.arange(channels)[None, :, None]
-    return (torch.tensor(SEEN_THROUGH)[:, None, :] + first).flatten()
+    return (_seen_through(side)[:, None, :] + first).flatten()
 
 
-def _kernels(matrix: Tensor) -> Tensor:
-    """Return weights (4 K, 4 C) summed into the kernels (K, C, 3, 3) they came of."""
-    channels = len(matrix) // PIXELS
-    blocks = matrix.view(PIXELS, channels, PIXELS, -1).transpose(0, 1)
-    pairs = blocks.reshape(channels, PIXELS**2, -1)
-    taps = torch.bmm(_sums(matrix.dtype).expand(channels, -1, -1), pairs)
+def _kernels(matrix: Tensor, side: int) -> Tensor:
+    """Return weights (S² K, S² C) summed into the kernels (K, C, 3, 3) of them."""
+    pixels = side**2
+    channels = len(matrix) // pixels
+    blocks = matrix.view(pixels, channels, pixels, -1).transpose(0, 1)
+    pairs = blocks.reshape(channels, pixels**2, -1)
+    taps = torch.bmm(_sums(side, matrix.dtype).expand(channels, -1, -1), pairs)
     return taps.view(channels, KERNEL_SIDE, KERNEL_SIDE, -1).permute(0, 3, 1, 2)
 
 
 @cache
-def _sums(dtype: torch.dtype) -> Tensor:
-    """Return what adds (16) pairs of pixels to the (9) taps that join them."""
-    through = torch.tensor(SEEN_THROUGH).flatten()
-    return (through == torch.arange(TAPS)[:, None]).to(dtype)
+def _sums(side: int, dtype: torch.dtype) -> Tensor:
+    """Return what adds (S² S²) pairs of pixels to the (9) taps that join them."""
+    return (_seen_through(side).flatten() == torch.arange(TAPS)[:, None]).to(dtype)
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:

@@ -15,7 +15,12 @@ from resnet_bench.engine.data.splits import is_grey
 from resnet_bench.engine.models.resnets import NetworkRequest, build_network
 from resnet_bench.engine.ranks import ALONE, Ranks
 from resnet_bench.engine.training.evaluation import BatchNorm, Evaluation, evaluate
-from resnet_bench.engine.training.strategies import EVALUATIONS, STRATEGIES, Strategy
+from resnet_bench.engine.training.strategies import (
+    EVALUATIONS,
+    STRATEGIES,
+    Strategy,
+    enough_epochs,
+)
 from resnet_bench.engine.training.trainer import (
     ParameterGroup,
     Trainer,
@@ -119,7 +124,7 @@ def make_trainer(
     """
     apply_strategy(network, strategy)
     batches = steps_per_epoch(len(data.train), settings.batch_size, keep_last=True)
-    epochs = max(settings.epochs, math.ceil(settings.least_steps / batches))
+    epochs = enough_epochs(settings.epochs, settings.least_steps, batches)
     steps = batches * epochs + settings.extra_steps
     plan = TrainingPlan(
         schedule=schedule_for("one-cycle", steps, settings.learning_rate),

@@ -3,12 +3,18 @@
 Plain data without torch; `finetuning` and `fits` carry them out.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 #: Evaluations of a training, evenly spread: with few training images and many test
 #: images one after every epoch would take longer than the training.
 EVALUATIONS = 4
+
+
+def enough_epochs(epochs: int, least_steps: int, batches: int) -> int:
+    """Return the epochs asked for, or more where these give fewer than the steps."""
+    return max(epochs, math.ceil(least_steps / batches))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from resnet_bench.catalogue import DATASETS, VARIANTS
-from resnet_bench.engine.training.strategies import EVALUATIONS
+from resnet_bench.engine.training.strategies import EVALUATIONS, enough_epochs
 from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.experiments.pretrain.spec import (
     IMAGE_COST,
@@ -23,8 +23,9 @@ PROBE, SCRATCH = "probe", "scratch"
 RAW_PIXELS, RANDOM_PROBE = "raw-pixels", "random-probe"
 CONTROLS = (RAW_PIXELS, RANDOM_PROBE)
 
-#: Forward passes that cost as much as one pass of training.
-FORWARDS_PER_PASS = 3.0
+#: Images tested in the time of training on one: ResNet-18 and -34 on one core at 32 px
+#: with the small stem.
+FORWARDS_PER_PASS = 6.0
 
 #: Test images for each training image of a data set, for costs.
 TEST_SHARE = 0.2
@@ -144,11 +145,10 @@ class FinetuneCell(Cell):
         if self.part == "control" or self.strategy == PROBE:
             forwards += images
         else:
-            batches = math.ceil(images / self.training.batch_size)
-            epochs = max(
-                self.training.epochs, math.ceil(self.training.least_steps / batches)
-            )
-            rates = len(self.training.learning_rates)
+            training = self.training
+            batches = math.ceil(images / training.batch_size)
+            epochs = enough_epochs(training.epochs, training.least_steps, batches)
+            rates = len(training.learning_rates)
             passes = epochs * images * (1 if rates < 2 else rates + 1)
             forwards *= min(EVALUATIONS, epochs)
         return IMAGE_COST[self.variant] * (passes + forwards / FORWARDS_PER_PASS)

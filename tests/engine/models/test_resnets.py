@@ -29,6 +29,7 @@ from resnet_bench.engine.models.resnets import (
     seeded,
     trainable_parameters,
 )
+from resnet_bench.engine.models.small_maps import SmallMapConvolution
 from resnet_bench.engine.training.finetuning import apply_strategy
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.engine.weights.files import Weights
@@ -226,6 +227,18 @@ def test_the_same_request_gives_the_same_network_whatever_was_drawn_before() -> 
 
 
 @pytest.mark.usefixtures("small_resnets")
+def test_small_maps_are_computed_densely_with_the_same_answers() -> None:
+    network = build_network(REQUEST).eval()
+    last = network.get_submodule("layer4.0.conv2")
+    assert type(last) is SmallMapConvolution
+    images = torch.randn(2, 3, 32, 32)
+    densely = network(images)
+    for module in network.modules():
+        if type(module) is SmallMapConvolution:
+            module.__class__ = nn.Conv2d
+    torch.testing.assert_close(densely, network(images))
+
+
 def test_weights_are_loaded_before_the_head_is_replaced() -> None:
     source = build_network(NetworkRequest(variant=18, classes=7, stem="small", seed=5))
     network = build_network(REQUEST, Weights("file:x", "0", source.state_dict()))

@@ -1,4 +1,4 @@
-"""Convolutions of 2x2 maps as dense layers: the same numbers, another way."""
+"""Convolutions of small maps as dense layers: the same numbers, another way."""
 
 import copy
 from typing import Any
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from resnet_bench.engine.models.cifar import build_cifar_network
 from resnet_bench.engine.models.design import NetworkDesign
 from resnet_bench.engine.models.small_maps import (
+    SIDES,
     SmallMapConvolution,
     _Dense,
     _find_onednn,
@@ -37,21 +38,23 @@ def gradients(model: nn.Module, images: Tensor) -> list[Tensor]:
     ]
 
 
+@pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
 def test_the_dense_way_gives_the_convolution_and_its_gradients(
-    bias: bool, memory: torch.memory_format
+    side: int, bias: bool, memory: torch.memory_format
 ) -> None:
     usual, dense = pair(bias)
-    images = torch.randn(6, 5, 2, 2).contiguous(memory_format=memory)
+    images = torch.randn(6, 5, side, side).contiguous(memory_format=memory)
     expected, found = gradients(usual, images), gradients(dense, images)
     for one, other in zip(expected, found, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
 
 
-def test_its_gradients_agree_with_differences() -> None:
+@pytest.mark.parametrize("side", SIDES)
+def test_its_gradients_agree_with_differences(side: int) -> None:
     # In float64 the product falls to torch's own, so the formula itself is tested.
-    images = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    images = torch.randn(2, 3, side, side, dtype=torch.float64, requires_grad=True)
     kernels = torch.randn(4, 3, 3, 3, dtype=torch.float64, requires_grad=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("resnet_bench.engine.models.small_maps._onednn", None)
@@ -83,10 +86,17 @@ def test_the_product_is_asked_for_where_it_is_the_faster_one(
     assert (_find_onednn() is not None) == found
 
 
-@pytest.mark.parametrize("side", [1, 3, 4])
-def test_other_maps_are_computed_as_before(side: int) -> None:
+@pytest.mark.parametrize("sides", [(3, 3), (4, 4), (1, 2), (2, 1)])
+def test_other_maps_are_computed_as_before(sides: tuple[int, int]) -> None:
     usual, dense = pair()
-    images = torch.randn(3, 5, side, side)
+    images = torch.randn(3, 5, *sides)
+    assert torch.equal(usual(images), dense(images))
+
+
+def test_a_compiler_sees_the_usual_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, dense = pair()
+    images = torch.randn(3, 5, 2, 2)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert torch.equal(usual(images), dense(images))
 
 
