@@ -3,7 +3,6 @@
 No structure of the image is left there to transfer, so that it must gain nothing.
 """
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +17,6 @@ from resnet_bench.experiments.finetune.view.groups import (
     Group,
     Row,
     beside,
-    gain_of,
     points,
     setting,
     whole,
@@ -112,8 +110,9 @@ def control_gains(groups: Sequence[Group]) -> list[ControlGain]:
                 differences[probe.variant] = difference
     if not differences:
         return []
+    intact = {variant: _intact(variant, groups) for variant in differences}
     alone = [
-        _gain(variant, difference, _intact_gain(variant, groups))
+        _gain(variant, difference, intact[variant])
         for variant, difference in differences.items()
     ]
     differs = holm([each.differs for each in alone])
@@ -124,41 +123,30 @@ def control_gains(groups: Sequence[Group]) -> list[ControlGain]:
     ]
     if len(alone) == 1:
         return adjusted
-    intact = [each.intact for each in alone if each.intact is not None]
+    known = [each for each in intact.values() if each is not None]
     mean = mean_of(list(differences.values()))
-    return [_gain(None, mean, _middle(intact)), *adjusted]
+    return [_gain(None, mean, mean_of(known) if known else None), *adjusted]
 
 
 def _gain(
-    variant: int | None, difference: Answers, intact: Interval | None
+    variant: int | None, difference: Answers, intact: Answers | None
 ) -> ControlGain:
     differs, within = p_values(difference, NO_GAIN_MARGIN_POINTS / 100)
     return ControlGain(
         variant=variant,
         gain=difference_interval(difference).times(100),
-        intact=intact,
+        intact=difference_interval(intact).times(100) if intact else None,
         differs=differs,
         within=within,
     )
 
 
-def _middle(gains: Sequence[Interval]) -> Interval | None:
-    """Return the mean of intervals of several networks, bound by bound."""
-    if not gains:
-        return None
-    return Interval(
-        statistics.mean(gain.estimate for gain in gains),
-        statistics.mean(gain.low for gain in gains),
-        statistics.mean(gain.high for gain in gains),
-        gains[0].samples,
-    )
-
-
-def _intact_gain(variant: int | None, groups: Sequence[Group]) -> Interval | None:
+def _intact(variant: int | None, groups: Sequence[Group]) -> Answers | None:
+    """Return by how much a probe beats one on random backbones, pixels in place."""
     both = {g.strategy: g for g in whole(groups) if g.variant == variant}
     if PROBE not in both or RANDOM_PROBE not in both:
         return None
-    return gain_of(both[PROBE], both[RANDOM_PROBE])
+    return both[PROBE].answers.minus(both[RANDOM_PROBE].answers)
 
 
 def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
