@@ -90,6 +90,18 @@ _LOADING_ERRORS = (
     struct.error,
 )
 
+#: By the file that only its archive has: a program, and what loads it.
+PROGRAMS = {
+    "constants.pkl": (
+        "a TorchScript program",
+        "torch.jit.load({}, map_location='cpu')",
+    ),
+    "archive_format": (
+        "a program of torch.export",
+        "torch.export.load({}).module()",
+    ),
+}
+
 _HEAD = "fc."
 _NO_ANSWER_SECONDS = 30.0
 
@@ -168,10 +180,10 @@ def file_weights(path: Path, variant: int, *, verify: bool) -> Weights:
 
 def _unpickled(path: Path) -> object:
     """Load what torch.save wrote, unless it holds code; raises InputOutputError."""
-    # Only TorchScript has an archive of constants.
-    if any(n.filename.endswith("/constants.pkl") for n in archive_entries(path)):
-        call = f"torch.jit.load({path.name!r}, map_location='cpu')"
-        raise _not_a_state_dict(path, "a TorchScript program, not a state dict", call)
+    entries = {each.filename.rpartition("/")[2] for each in archive_entries(path)}
+    for entry, (what, call) in PROGRAMS.items():
+        if entry in entries:
+            raise _not_a_state_dict(path, what, call.format(repr(path.name)))
     with _readable(path), torch.serialization.safe_globals(list(_INERT)):
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -180,8 +192,8 @@ def _not_a_state_dict(path: Path, what: str, call: str) -> InputOutputError:
     """Return the error that shows the two statements that make a state dict."""
     made = f"{path.stem}-state-dict.pth"
     return InputOutputError(
-        f"{path}: it is {what}; if you trust it, convert it in Python: "
-        f"model = {call}; torch.save(model.state_dict(), {made!r})"
+        f"{path}: it is {what}, not a state dict; if you trust it, convert it in "
+        f"Python: model = {call}; torch.save(model.state_dict(), {made!r})"
     )
 
 
@@ -271,7 +283,7 @@ def _readable(path: Path) -> Iterator[None]:
 def _refused(path: Path, reason: str) -> InputOutputError:
     if _holds_a_module(path):
         call = f"torch.load({path.name!r}, map_location='cpu', weights_only=False)"
-        what = "a whole pickled model, which could run code, not a state dict"
+        what = "a whole pickled model, which could run code"
         return _not_a_state_dict(path, what, call)
     asked = re.search(r"GLOBAL (\S+)", reason)
     with path.open("rb") as file:
@@ -289,7 +301,8 @@ def _holds_a_module(path: Path) -> bool:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except (*_LOADING_ERRORS, pickle.UnpicklingError):
-        return False
+        # Before torch 1.6 files were no archives; a pickle names classes as text.
+        return b"torch.nn.modules." in path.read_bytes()
     return any(name.startswith("torch.nn.modules.") for name in names)
 
 

@@ -39,10 +39,12 @@ def tensors_in(content: object) -> Iterator[tuple[str, Tensor]]:
 def _tensors_in(
     content: object, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, Tensor]]:
-    if not isinstance(content, Mapping) or depth > DEEPEST or id(content) in seen:
+    known = isinstance(content, Mapping | list | tuple)
+    if not known or depth > DEEPEST or id(content) in seen:
         return
     seen.add(id(content))
-    for key, value in content.items():
+    parts = content.items() if isinstance(content, Mapping) else enumerate(content)
+    for key, value in parts:
         own = ".".join(part for part in str(key).split(".") if part[:1] != "_")
         if isinstance(value, Tensor):
             yield own, value

@@ -158,6 +158,9 @@ QUEUE = torch.ones(8, 4)
         (2, lambda state: {**prefixed("encoder_q.", state), "q": QUEUE, "t": QUEUE}),
         (1, lambda state: {"model": state, "optimizer": {"state": {0: {"m": QUEUE}}}}),
         (74, lambda state: {"student": state, "teacher": zeros_like(state)}),
+        (0, lambda state: {"nets": [prefixed("module.", state)], "loss": [0.5]}),
+        (0, lambda state: {"params": state, "args": argparse.Namespace(a=Path("b"))}),
+        (0, lambda state: (3, {"hyper": types.SimpleNamespace(lr=0.1)}, state)),
     ],
 )
 def test_weights_are_found_in_any_container_under_any_prefix(
@@ -183,11 +186,21 @@ def test_tensors_of_a_deeper_network_are_no_others(
         weights.load_backbone(small_network(), loaded)
 
 
+@pytest.mark.parametrize(
+    ("wrap", "archive"),
+    [
+        (lambda network: network, True),
+        (lambda network: network, False),
+        (lambda network: {"ema": network, "epoch": 3}, True),
+        (torch.nn.DataParallel, True),
+    ],
+)
 def test_a_whole_pickled_model_is_named_with_the_statements_that_help(
-    tmp_path: Path,
+    wrap: Any, archive: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "whole.pth"
-    torch.save({"model": small_network()}, path)
+    model = wrap(small_network())
+    torch.save(model, path, _use_new_zipfile_serialization=archive)
     with pytest.raises(InputOutputError, match="a whole pickled model") as caught:
         file_weights(path, 18, verify=True)
     assert str(caught.value).endswith(
@@ -196,19 +209,37 @@ def test_a_whole_pickled_model_is_named_with_the_statements_that_help(
     )
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
-def test_torchscript_is_named_with_the_statements_that_help(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def scripted(network: torch.nn.Module, path: str) -> None:
+    torch.jit.save(torch.jit.script(network), path)
+
+
+def traced(network: torch.nn.Module, path: str) -> None:
+    torch.jit.save(torch.jit.trace(network, torch.ones(1, 2)), path)
+
+
+def exported(network: torch.nn.Module, path: str) -> None:
+    torch.export.save(torch.export.export(network, (torch.ones(1, 2),)), path)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch wants programs made by export
+@pytest.mark.parametrize(
+    ("save", "name", "what"),
+    [
+        (scripted, "net.pt", "a TorchScript program, .*torch.jit.load"),
+        (traced, "net.pth", "a TorchScript program, .*torch.jit.load"),
+        (exported, "net.pt2", "a program of torch.export, .*torch.export.load"),
+    ],
+)
+def test_a_program_is_named_with_the_statements_that_help(
+    save: Any, name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     network = torch.nn.Linear(2, 2)
-    torch.jit.save(torch.jit.script(network), "script.pt")
-    with pytest.raises(InputOutputError, match="a TorchScript program") as caught:
-        file_weights(Path("script.pt"), 18, verify=True)
-    statements = str(caught.value).partition("in Python: ")[2]
-    assert statements.startswith("model = torch.jit.load('script.pt'")
-    exec(statements, {"torch": torch})
-    made = torch.load("script-state-dict.pth", weights_only=True)
+    save(network, name)
+    with pytest.raises(InputOutputError, match=what) as caught:
+        file_weights(Path(name), 18, verify=True)
+    exec(str(caught.value).partition("in Python: ")[2], {"torch": torch})
+    made = torch.load("net-state-dict.pth", weights_only=True)
     assert made.keys() == network.state_dict().keys()
 
 
