@@ -4,11 +4,13 @@ Such a child builds ResNet-18 and runs three steps in 0.7 s; a spawned one needs
 5 s (two cores). Where forkserver does not exist, spawn takes its place.
 """
 
+import contextlib
 import math
 import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -17,7 +19,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from resnet_bench.errors import ChildDiedError, ResnetBenchError
+from resnet_bench.errors import ChildDiedError, ResnetBenchError, UsageError
 from resnet_bench.execution.base import (
     HERE,
     Arguments,
@@ -314,6 +316,19 @@ class _Attempt:
         return Ended(key, attempt, status, seconds, group=self.group)
 
 
+@contextlib.contextmanager
+def _naming_the_folder() -> Iterator[None]:
+    """Name the folder of temporary files when its name is too long for a socket."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # Python's own, not the system's
+            folder = tempfile.gettempdir()
+            accepted = f"a folder with a shorter name ({error})"
+            raise UsageError.for_option("TMPDIR", folder, accepted) from error
+        raise
+
+
 class ProcessExecutor:
     """Runs every cell in a fresh child process."""
 
@@ -335,7 +350,7 @@ class ProcessExecutor:
             self._context.set_forkserver_preload([*PRELOADED, *modules])
             # Starting the tracker lets SIGINT through again: it must be up before.
             resource_tracker.ensure_running()
-            with held(FROM_TERMINAL):
+            with held(FROM_TERMINAL), _naming_the_folder():
                 forkserver.ensure_running()
 
     def call(

@@ -36,6 +36,23 @@ from tests.toys.toy import TOY
 from tests.toys.toy.spec import Config, ToyCell
 
 
+@pytest.mark.parametrize("length", [95, 140, 250])
+def test_a_folder_too_long_for_sockets_is_named(length: int, tmp_path: Path) -> None:
+    folder = tmp_path / ("x" * (length - len(str(tmp_path)) - 1))
+    folder.mkdir()
+    code = "from resnet_bench.execution.processes import *; ProcessExecutor().warm(())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TMPDIR": str(folder)},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert f"UsageError: TMPDIR {folder}: expected a folder with a shorter name" in (
+        done.stderr
+    )
+
+
 def test_without_ray_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
