@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TextIO
@@ -59,6 +60,25 @@ def spelled(error: UnicodeError) -> tuple[str, int]:
     lacking = error.object[error.start : error.end]
     told = (SPELLED.get(each) or ascii(each)[1:-1] for each in lacking)
     return "".join(told), error.end
+
+
+def check_writable(
+    folder: Path, name: str = "results folder", remedy: str = ""
+) -> None:
+    """Make a folder and write a file in it, before anything is measured.
+
+    `name` is what it is to people. Raises InputOutputError, with the remedy.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 65536)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise InputOutputError(
+            f"cannot write to {name} {folder}: {error.strerror or error}{remedy}"
+        ) from error
 
 
 def settle_streams() -> None:

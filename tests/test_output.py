@@ -8,11 +8,13 @@ import pytest
 
 from resnet_bench.commands.progress import LiveDisplay, PlainDisplay, Tracker
 from resnet_bench.commands.run import RunRequest, Session
+from resnet_bench.errors import InputOutputError
 from resnet_bench.execution.base import Recorded, Started
 from resnet_bench.output import (
     SPELLING,
     DisplayOptions,
     Output,
+    check_writable,
     printable,
     settle_streams,
 )
@@ -21,6 +23,22 @@ from resnet_bench.store.recording import Recorder
 from resnet_bench.store.writing import create_run
 from tests.toys.toy import TOY
 from tests.toys.toy.spec import ToyCell
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        InputOutputError, match=r"cannot write to results folder .*file"
+    ):
+        check_writable(tmp_path / "file")
+    with pytest.raises(
+        InputOutputError, match=r"cannot write to the cache .*: move it"
+    ):
+        check_writable(tmp_path / "file" / "new", "the cache", ": move it")
+    check_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
 class Terminal(io.StringIO):

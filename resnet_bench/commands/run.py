@@ -45,13 +45,13 @@ from resnet_bench.options import (
     option_fields,
     restore,
 )
-from resnet_bench.output import Output, to_stderr
+from resnet_bench.output import Output, check_writable, to_stderr
 from resnet_bench.present.exports import check_exports, conclude
 from resnet_bench.present.numbers import duration
 from resnet_bench.present.shown import Shown
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.checking import naming, odd_fields
-from resnet_bench.store.folders import check_writable, find_run, names_of_own_runs
+from resnet_bench.store.folders import find_run, names_of_own_runs
 from resnet_bench.store.format import portable
 from resnet_bench.store.reading import RUN_FILE, Run, read_run
 from resnet_bench.store.recording import (

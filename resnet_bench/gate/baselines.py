@@ -18,9 +18,9 @@ from resnet_bench.errors import (
     UsageError,
 )
 from resnet_bench.gate.spec import BaselineConfig
-from resnet_bench.output import Output
+from resnet_bench.output import Output, check_writable
 from resnet_bench.store.checking import odd_fields
-from resnet_bench.store.folders import check_writable, find_run
+from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import Run, read_bytes, read_run, read_text, run_file
 from resnet_bench.store.writing import replace_files
 

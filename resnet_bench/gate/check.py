@@ -34,10 +34,9 @@ from resnet_bench.gate.trees import (
     resolve,
     working_tree,
 )
-from resnet_bench.output import Output
+from resnet_bench.output import Output, check_writable
 from resnet_bench.present.exports import check_exports
 from resnet_bench.present.shown import Shown
-from resnet_bench.store.folders import check_writable
 from resnet_bench.store.reading import Run
 
 EXPERIMENT = "check"

@@ -33,7 +33,7 @@ from resnet_bench.gate.lineage import (
 )
 from resnet_bench.gate.spec import CONTROL, HistoryConfig
 from resnet_bench.gate.trees import GitError
-from resnet_bench.output import Output
+from resnet_bench.output import Output, check_writable
 from resnet_bench.present import exports as printing
 from resnet_bench.present import theme
 from resnet_bench.present.drawing import png_bytes, svg_text
@@ -42,7 +42,6 @@ from resnet_bench.present.tables import Table, interval_columns
 from resnet_bench.statistics.estimates import exponential
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.statistics.levels import Change, Line, Ratio
-from resnet_bench.store.folders import check_writable
 from resnet_bench.store.reading import Run
 
 LACKS_EXTRA = (

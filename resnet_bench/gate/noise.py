@@ -28,12 +28,12 @@ from resnet_bench.gate.records import pairs_of, records_of, versions_of
 from resnet_bench.gate.report import versions_table
 from resnet_bench.gate.spec import CONTROL, Case, NoiseConfig
 from resnet_bench.gate.trees import one_tree
-from resnet_bench.output import Output
+from resnet_bench.output import Output, check_writable
 from resnet_bench.present import exports as printing
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.checking import checked_run, naming
-from resnet_bench.store.folders import check_writable, run_folders
+from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run
 
 EXPERIMENT = "noise"

@@ -1,13 +1,11 @@
 """Where runs live: `<results>/<experiment>/<run-id>/run.jsonl`."""
 
 import datetime as dt
-import os
 import re
 import secrets
-import tempfile
 from pathlib import Path
 
-from resnet_bench.errors import InputOutputError, UsageError
+from resnet_bench.errors import UsageError
 from resnet_bench.store.reading import PACKED_RUN_FILE, RUN_FILE, run_file
 
 NAMES = (RUN_FILE, PACKED_RUN_FILE)
@@ -20,23 +18,6 @@ def new_run_id(commit: str | None) -> str:
     """Return `<UTC>_<commit>_<4 random>`, unique and sorted by time."""
     now = dt.datetime.now(dt.UTC)
     return f"{now:%Y%m%dT%H%M%SZ}_{(commit or 'nogit')[:7]}_{secrets.token_hex(2)}"
-
-
-def check_writable(results: Path) -> None:
-    """Make the results folder and write a file in it, before anything is measured.
-
-    Raises InputOutputError.
-    """
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=results) as probe:
-            probe.write(b"\0" * 65536)
-            probe.flush()
-            os.fsync(probe.fileno())
-    except OSError as error:
-        raise InputOutputError(
-            f"cannot write to results folder {results}: {error.strerror or error}"
-        ) from error
 
 
 def run_folders(results: Path, experiment: str | None = None) -> list[Path]:

@@ -1,7 +1,6 @@
 """Trained networks as files: the weights, and in the metadata what a loader needs."""
 
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from torch import nn
 
 from resnet_bench.engine.models.design import STEMS, Stem
 from resnet_bench.engine.weights.files import save_tensors
-from resnet_bench.errors import InputOutputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +66,6 @@ def _changes(stem: Stem) -> list[str]:
     where = f"stride={stem.stride}, padding={padding}, bias=False"
     lines = [f"model.conv1 = torch.nn.Conv2d(3, 64, {size}, {where})"]
     return lines if stem.pool else [*lines, "model.maxpool = torch.nn.Identity()"]
-
-
-def check_folder_for_networks(folder: Path) -> None:
-    """Make the folder and write to it; raises InputOutputError when that fails."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputOutputError(
-            f"--save-model {folder}: cannot be written ({error.strerror or error}): "
-            "give another folder"
-        ) from error
 
 
 def save_network(path: Path, network: nn.Module, saved: Saved) -> None:

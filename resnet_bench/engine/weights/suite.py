@@ -179,9 +179,3 @@ def _train_network(network: ResNet, run: SourceRun, data: ImageData) -> dict[str
         source_accuracy_percent=test.accuracy_percent,
     )
     return dataclasses.asdict(training)
-
-
-def check_folder(folder: Path) -> None:
-    """Make the folder and a file in it; raises InputOutputError when that fails."""
-    with locked(folder / "writable"):
-        (folder / "writable.lock").unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resnet_bench.engine import devices
-from resnet_bench.engine.cache import cache_folder
+from resnet_bench.engine.cache import CACHE_REMEDY, cache_folder
 from resnet_bench.engine.data import ImageData
 from resnet_bench.engine.models.resnets import NetworkRequest
 from resnet_bench.engine.ranks import Ranks
@@ -13,7 +13,6 @@ from resnet_bench.engine.seeding import compute_deterministically, seed_everythi
 from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image
 from resnet_bench.engine.weights.suite import (
     SourceRun,
-    check_folder,
     source_data,
     train_or_reuse,
 )
@@ -25,6 +24,7 @@ from resnet_bench.experiments.pretrain.spec import (
     SourceResult,
     expand,
 )
+from resnet_bench.output import check_writable
 from resnet_bench.records import Record
 
 
@@ -43,7 +43,10 @@ def rehearse(config: Config) -> None:
 
 def try_source(cell: PretrainCell) -> None:
     """Try the cell's folder and read its data; raises as `rehearse`."""
-    check_folder(_folder(cell))
+    if cell.into is None:
+        check_writable(cache_folder(), "the cache", f": {CACHE_REMEDY}")
+    else:
+        check_writable(cell.into, "--into", ": give another folder")
     source_data(_source_run(cell))
 
 

@@ -18,7 +18,6 @@ from resnet_bench.engine.weights.origins import SourceRecipe
 from resnet_bench.engine.weights.suite import (
     Checkpoint,
     SourceRun,
-    check_folder,
     read_checkpoint,
     train_or_reuse,
 )
@@ -106,16 +105,6 @@ def test_a_training_that_diverges_leaves_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="diverged at step"):
         train_or_reuse(source(recipe), tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
-
-
-def test_a_folder_that_cannot_be_written_is_named_before_training(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(InputOutputError, match="set RESNET_BENCH_CACHE"):
-        check_folder(tmp_path / "file" / "cache")
-    check_folder(tmp_path / "new")
-    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_second_process_waits_for_the_first_ones_checkpoint(tmp_path: Path) -> None:

@@ -127,8 +127,11 @@ def test_the_estimate_is_some_seconds() -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_training(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputOutputError, match="cannot write to"):
+    with pytest.raises(InputOutputError, match=r"cannot write to --into .*another"):
         pretrain.rehearse(Config(**QUICK, into=tmp_path / "file" / "sub"))
+    monkeypatch.setenv("RESNET_BENCH_CACHE", str(tmp_path / "file" / "sub"))
+    with pytest.raises(InputOutputError, match="set RESNET_BENCH_CACHE"):
+        pretrain.rehearse(Config(**QUICK))
