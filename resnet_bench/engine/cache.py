@@ -5,9 +5,13 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from resnet_bench.configuration import CACHE_VARIABLE, expanded
 from resnet_bench.errors import InputOutputError
+
+#: What helps where the cache cannot be written.
+CACHE_REMEDY = f"set {CACHE_VARIABLE} to another folder"
 
 
 def cache_folder() -> Path:
@@ -24,16 +28,26 @@ def cache_folder() -> Path:
 def locked(path: Path) -> Iterator[None]:
     """Hold the file's lock; it is given up with the process, however that ends.
 
-    Raises InputOutputError when its folder cannot be written.
+    Who holds it may remove the lock's file: whoever waited makes it anew. Raises
+    InputOutputError when its folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("w")
+        lock = _lock_of(path.with_name(path.name + ".lock"))
     except OSError as error:
         raise InputOutputError(
-            f"cannot write to {path.parent} ({error.strerror or error}): "
-            f"set {CACHE_VARIABLE} to another folder"
+            f"cannot write to {path.parent} ({error.strerror or error}): {CACHE_REMEDY}"
         ) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _lock_of(path: Path) -> IO[str]:
+    """Return the locked file of that name: one that was removed locks nobody out."""
+    while True:
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        lock.close()

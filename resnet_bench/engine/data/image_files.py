@@ -82,6 +82,21 @@ def fits_memory(images: int, side: int) -> bool:
     return pixel_bytes(images, side) <= MEMORY_SHARE * bytes_left()
 
 
+def check_memory(images: int, side: int, value_bytes: int = 1, way: str = "") -> None:
+    """Raise UsageError for more images of a size than memory has room for.
+
+    `value_bytes` are those of one value of a pixel, `way` what else can be done.
+    """
+    taken, room = pixel_bytes(images, side) * value_bytes, MEMORY_SHARE * bytes_left()
+    if taken > room:
+        largest = int(side * (room / taken) ** 0.5)
+        accepted = (
+            f"at most {largest}: {images} images of {side} px take {taken / 1e9:.1f} "
+            f"GB, more than {100 * MEMORY_SHARE:.0f} % of the memory left{way}"
+        )
+        raise UsageError.for_option("--image-size", side, accepted)
+
+
 def read_halves(
     halves: Sequence[Sequence[Sample]],
     square: Square,
@@ -142,15 +157,8 @@ class _Listing:
 
     def check_memory(self) -> None:
         """Raise UsageError for more images than memory has room for, once decoded."""
-        count, side = len(self.samples), self.square.side
-        if not fits_memory(count, side):
-            taken, left = pixel_bytes(count, side) / 1e9, bytes_left() / 1e9
-            raise UsageError(
-                f"{count} images of {side} px take {taken:.1f} GB decoded, more than "
-                f"{100 * MEMORY_SHARE:.0f} % of the {left:.1f} GB of "
-                "memory left: give a smaller --image-size, or let finetune decode them "
-                "as they are needed (--loading stream)"
-            )
+        way = ", unless finetune decodes them as they are needed (--loading stream)"
+        check_memory(len(self.samples), self.square.side, way=way)
 
     def decode(self, pixels: Tensor | None) -> Known:
         """Decode every image; `pixels` (N, 3, side, side) is filled without gaps."""
@@ -250,7 +258,6 @@ class _Entry:
             self._index.write_text(json.dumps(vars(known)))
         if not with_pixels:
             return known, None
-        os.utime(whole)
         return known, _mapped(whole, listing.shape, shared=False)
 
     @property
@@ -265,12 +272,16 @@ class _Entry:
             return None
 
     def _remove_old(self) -> None:
-        """Remove pixels that nobody has used for a week, and unfinished ones."""
+        """Remove all files of entries that nobody has used for a week.
+
+        Whoever uses one opens its lock, which says when that was.
+        """
         now = (self.folder / f"{self.name}.lock").stat().st_mtime
-        for path in self.folder.glob("*.pixels"):
-            if now - path.stat().st_mtime > KEPT_SECONDS:
-                path.unlink(missing_ok=True)
-        (self.folder / f"{self.name}.unfinished").unlink(missing_ok=True)
+        for lock in self.folder.glob("*.lock"):
+            if now - lock.stat().st_mtime > KEPT_SECONDS:
+                with locked(lock.with_suffix("")):
+                    for path in self.folder.glob(f"{lock.stem}.*"):
+                        path.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, shape: torch.Size) -> bool:

@@ -24,7 +24,12 @@ from resnet_bench.engine.cache import cache_folder
 from resnet_bench.engine.data.built_in import load_built_in
 from resnet_bench.engine.data.decoding import Square
 from resnet_bench.engine.data.fashion_mnist import CLASSES, read_fashion_mnist
-from resnet_bench.engine.data.image_files import Halves, fits_memory, read_halves
+from resnet_bench.engine.data.image_files import (
+    Halves,
+    check_memory,
+    fits_memory,
+    read_halves,
+)
 from resnet_bench.engine.data.splits import ImageData, Normalisation, Split
 from resnet_bench.engine.image_folders import list_image_folder
 from resnet_bench.errors import UsageError
@@ -154,8 +159,17 @@ def _changed(data: ImageData, change: Callable[[Tensor], Tensor]) -> ImageData:
     return replace(made, normalisation=Normalisation.of(made.train.images))
 
 
+def _check_memory(data: ImageData, side: int) -> None:
+    images = len(data.train) + len(data.test)
+    check_memory(images, side, data.train.images.element_size())
+
+
 def resized(data: ImageData, side: int) -> ImageData:
-    """Return the data at `side` x `side` pixels, bilinear, antialiased."""
+    """Return the data at `side` x `side` pixels, bilinear, antialiased.
+
+    Raises UsageError where memory has no room for that.
+    """
+    _check_memory(data, side)
 
     def resize(images: Tensor) -> Tensor:
         chunks = torch.split(images, CHUNK)
@@ -172,6 +186,7 @@ def _preprocessed(data: ImageData, preprocess: ImageClassification) -> ImageData
     Images that came as uint8 stay so, which loses nothing, since torchvision rounds
     after resizing too: 60,000 of 224 px take 9 GB and not 36.
     """
+    _check_memory(data, preprocess.crop_size[0])
     shaping = copy.copy(preprocess)
     shaping.mean, shaping.std = [0.0] * data.channels, [1.0] * data.channels
 

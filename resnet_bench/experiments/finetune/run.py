@@ -15,6 +15,7 @@ from torchvision.utils import make_grid
 from resnet_bench.catalogue import DATASETS, VARIANTS
 from resnet_bench.engine import devices
 from resnet_bench.engine.data import ImageData
+from resnet_bench.engine.data.image_files import check_memory
 from resnet_bench.engine.data.loading import count_images, outgrows_memory
 from resnet_bench.engine.data.transfer import (
     TargetRequest,
@@ -42,11 +43,7 @@ from resnet_bench.engine.training.fits import (
 from resnet_bench.engine.training.strategies import STRATEGIES
 from resnet_bench.engine.weights.files import RANDOM, Weights, sha256_of
 from resnet_bench.engine.weights.origins import parse_weights
-from resnet_bench.engine.weights.saved import (
-    Saved,
-    check_folder_for_networks,
-    save_network,
-)
+from resnet_bench.engine.weights.saved import Saved, save_network
 from resnet_bench.engine.weights.starting import (
     StartingPoint,
     network_input,
@@ -70,6 +67,7 @@ from resnet_bench.experiments.finetune.spec import (
 )
 from resnet_bench.experiments.pretrain import run as pretrain
 from resnet_bench.experiments.pretrain.spec import PretrainCell
+from resnet_bench.output import check_writable
 from resnet_bench.records import Cell, Record
 
 #: Seconds that a child needs before a cell begins: start, data, building a network.
@@ -110,11 +108,15 @@ def prepare(config: Config) -> Config:
         image_size=chosen.image_size,
         strategy=possible_strategies(config, source),
     )
-    if config.loading != "auto":
-        return resolved
     own = (cell for cell in expand(resolved) if isinstance(cell, FinetuneCell))
-    large = outgrows_memory(prepared(_whole_target(next(own))))
-    return replace(resolved, loading="stream" if large else "memory")
+    request = prepared(_whole_target(next(own)))
+    if config.loading == "auto":
+        large = outgrows_memory(request)
+        resolved = replace(resolved, loading="stream" if large else "memory")
+    if resolved.loading == "stream":
+        # A batch of them is in memory, as numbers of four bytes.
+        check_memory(config.batch_size, request.square.side, 4)
+    return resolved
 
 
 def rehearse(config: Config) -> None:
@@ -128,8 +130,10 @@ def rehearse(config: Config) -> None:
         pretrain.try_source(sources[0])
     own = [cell for cell in cells if isinstance(cell, FinetuneCell)]
     data = load_target(replace(_whole_target(own[0]), shots=config.shots[0]))
-    if config.save_model is not None:
-        check_folder_for_networks(config.save_model)
+    kept = {"--save-model": config.save_model, "--checkpoint": config.checkpoint}
+    for name, folder in kept.items():
+        if folder is not None:
+            check_writable(folder, name, ": give another folder")
     if config.needs_weights and not sources:
         _try_weights(config, own, classes=len(data.classes))
 

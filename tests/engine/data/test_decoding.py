@@ -136,6 +136,17 @@ def write_bomb(path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(path)
 
 
+def write_tiff_bomb(path: Path) -> None:
+    Image.new("1", (30_000, 9_000)).save(path, format="TIFF", compression="group4")
+
+
+def write_gif_bomb(path: Path) -> None:
+    Image.new("L", (8, 8)).save(path, format="GIF")
+    content = bytearray(path.read_bytes())
+    content[6:10] = b"\xff" * 4  # width and height of the screen: 65,535
+    path.write_bytes(content)
+
+
 def write_cut(path: Path) -> None:
     Image.effect_noise((64, 64), 50).save(path)
     path.write_bytes(path.read_bytes()[:1000])
@@ -154,7 +165,15 @@ def write_damaged(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "write", [write_bomb, write_cut, write_cut_header, write_damaged]
+    "write",
+    [
+        write_bomb,
+        write_tiff_bomb,
+        write_gif_bomb,
+        write_cut,
+        write_cut_header,
+        write_damaged,
+    ],
 )
 def test_whatever_does_not_decode_is_named_in_one_line(
     write: Any, tmp_path: Path

@@ -115,11 +115,29 @@ def test_copies_that_nobody_uses_are_removed_when_another_is_made(
 ) -> None:
     cache = tmp_path / "cache"
     read_halves(halves, SQUARE, cache)
-    (old,) = cache.glob("*.pixels")
-    os.utime(old, (1, 1))
+    read_halves(halves, Square(7, 7), cache, streamed=True)
+    old = set(cache.iterdir())
+    assert {path.suffix for path in old} == {".json", ".lock", ".pixels"}
+    for path in old:
+        os.utime(path, (1, 1))
     read_halves(halves, Square(9, 9), cache)
-    assert not old.exists()
-    assert len(list(cache.glob("*.pixels"))) == 1
+    new = set(cache.iterdir())
+    assert not old & new
+    assert len(new) == 3
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_copy_that_was_made_long_ago_and_is_used_stays(
+    streamed: bool, halves: list[list[Sample]], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    read_halves(halves, SQUARE, cache, streamed=streamed)
+    old = set(cache.iterdir())
+    for path in old:
+        os.utime(path, (1, 1))
+    read_halves(halves, SQUARE, cache, streamed=streamed)
+    read_halves(halves, Square(9, 9), cache)
+    assert all(path.exists() for path in old)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -158,7 +176,8 @@ def test_more_than_memory_has_room_for_is_refused_before_anything_is_decoded(
 ) -> None:
     monkeypatch.setattr(image_files, "bytes_left", lambda: 6000)
     monkeypatch.delattr(image_files, "decode")
-    with pytest.raises(UsageError, match=r"16 images of 8 px take .*--loading stream"):
+    said = r"--image-size 8: expected at most 7: 16 images .*--loading stream"
+    with pytest.raises(UsageError, match=said):
         read_halves(halves, SQUARE, tmp_path / "cache")
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+from torchvision.transforms._presets import ImageClassification
 
 from resnet_bench.catalogue import DATASETS
 from resnet_bench.engine.data import DataRequest, ImageData, load_data
@@ -326,12 +327,38 @@ def test_class_folders_alone_are_divided_the_same_way_each_time(
     assert data.sha256() == load(tmp_path).sha256()
 
 
-def test_a_rare_class_has_images_in_both_halves(tmp_path: Path) -> None:
-    write_class(tmp_path / "common", 40)
-    write_class(tmp_path / "rare", 2)
+@pytest.mark.parametrize(
+    ("images", "train", "test"),
+    [
+        ((40, 2), [32, 1], [8, 1]),
+        ((2, 3, 2), [1, 2, 1], [1, 1, 1]),
+        ((100, 4, 7), [80, 3, 6], [20, 1, 1]),
+    ],
+)
+def test_a_rare_class_has_images_in_both_halves(
+    images: tuple[int, ...], train: list[int], test: list[int], tmp_path: Path
+) -> None:
+    for number, count in enumerate(images):
+        write_class(tmp_path / f"class{number}", count)
     data = load(tmp_path)
-    assert torch.bincount(data.train.labels).tolist() == [32, 1]
-    assert torch.bincount(data.test.labels).tolist() == [8, 1]
+    assert torch.bincount(data.train.labels).tolist() == train
+    assert torch.bincount(data.test.labels).tolist() == test
+
+
+@pytest.mark.parametrize("name", ["digits", "photo-digits-5-9"])
+@pytest.mark.parametrize("preprocessed", [False, True])
+def test_a_size_beyond_memory_is_refused_before_anything_is_resized(
+    name: str, preprocessed: bool
+) -> None:
+    shaping = ImageClassification(crop_size=60_000, resize_size=60_000)
+    request = DataRequest(
+        name=name,
+        image_size=60_000,
+        channels=3,
+        preprocess=shaping if preprocessed else None,
+    )
+    with pytest.raises(UsageError, match=r"--image-size 60000: expected at most \d+:"):
+        load_data(request)
 
 
 def test_a_class_left_without_images_by_bad_ones_is_named(tmp_path: Path) -> None:

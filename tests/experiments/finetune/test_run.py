@@ -204,12 +204,15 @@ def test_a_probe_is_saved_with_its_head_and_each_row_in_its_own_file(
     assert head.abs().sum() > 0
 
 
-def test_a_folder_for_networks_that_cannot_be_written_is_refused(
-    tmp_path: Path,
+@pytest.mark.parametrize("option", ["save_model", "checkpoint"])
+def test_a_folder_that_cannot_be_written_is_refused(
+    option: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputOutputError, match=r"--save-model .*file/here: cannot be"):
-        prepared(strategy=("scratch",), save_model=tmp_path / "file" / "here")
+    place: Any = {option: tmp_path / "file" / "here"}
+    name = f"--{option.replace('_', '-')}"
+    with pytest.raises(InputOutputError, match=f"cannot write to {name} .*file/here: "):
+        prepared(strategy=("scratch",), **place)
 
 
 @pytest.mark.usefixtures("small_resnets")
@@ -361,6 +364,7 @@ def test_a_checkpoint_by_name_serves_only_its_own_variant(tmp_path: Path) -> Non
         ({"dataset": "imagefolder", "data_dir": Path("absent")}, "--data-dir absent"),
         ({"source": "cifar10"}, "CIFAR-10 needs --data-dir"),
         ({"weights": "imagenet", "stem": "small"}, "--stem small"),
+        ({"image_size": 60_000}, "--image-size 60000: expected at most"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_training(
@@ -521,12 +525,16 @@ def test_images_that_outgrow_memory_are_streamed_unless_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_images(tmp_path / "images")
-    config = Config(data_dir=folder, weights="random", image_size=8, device="cpu")
+    config = Config(
+        data_dir=folder, weights="random", image_size=8, device="cpu", batch_size=2
+    )
     assert finetune.prepare(config).loading == "memory"
-    monkeypatch.setattr(image_files, "bytes_left", lambda: 3000)
+    monkeypatch.setattr(image_files, "bytes_left", lambda: 3200)
     assert finetune.prepare(config).loading == "stream"
     told = replace(config, loading="memory")
     assert finetune.prepare(told).loading == "memory"
+    with pytest.raises(UsageError, match="--image-size 60: expected at most 8: 2 im"):
+        finetune.prepare(replace(config, image_size=60))
 
 
 @pytest.mark.usefixtures("small_resnets")
