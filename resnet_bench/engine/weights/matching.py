@@ -39,12 +39,13 @@ def tensors_in(content: object) -> Iterator[tuple[str, Tensor]]:
 def _tensors_in(
     content: object, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, Tensor]]:
-    known = isinstance(content, Mapping | list | tuple)
-    if not known or depth > DEEPEST or id(content) in seen:
+    own_id = id(content)
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    if not isinstance(content, Mapping) or depth > DEEPEST or own_id in seen:
         return
-    seen.add(id(content))
-    parts = content.items() if isinstance(content, Mapping) else enumerate(content)
-    for key, value in parts:
+    seen.add(own_id)
+    for key, value in content.items():
         own = ".".join(part for part in str(key).split(".") if part[:1] != "_")
         if isinstance(value, Tensor):
             yield own, value

@@ -234,7 +234,7 @@ def test_small_maps_are_computed_densely_with_the_same_answers() -> None:
     images = torch.randn(2, 3, 32, 32)
     densely = network(images)
     for module in network.modules():
-        if type(module) is SmallMapConvolution:
+        if isinstance(module, nn.Conv2d):
             module.__class__ = nn.Conv2d
     torch.testing.assert_close(densely, network(images))
 

@@ -214,7 +214,8 @@ def scripted(network: torch.nn.Module, path: str) -> None:
 
 
 def traced(network: torch.nn.Module, path: str) -> None:
-    torch.jit.save(torch.jit.trace(network, torch.ones(1, 2)), path)
+    trace: Any = torch.jit.trace
+    torch.jit.save(trace(network, torch.ones(1, 2)), path)
 
 
 def exported(network: torch.nn.Module, path: str) -> None:
