@@ -42,7 +42,7 @@ class Saved:
         resize, crop = how["resize"], how["center_crop"]
         mean, std = ([round(x, 4) for x in how[name]] for name in ("mean", "std"))
         return [
-            "import PIL.Image, torch",
+            "import PIL.Image, PIL.ImageOps, torch",
             f"from torchvision.models import {self.builder}",
             "from torchvision.transforms import v2",
             "from safetensors.torch import load_file",
@@ -53,7 +53,8 @@ class Saved:
             f"scale = [v2.ToDtype(torch.float32, True), v2.Normalize({mean}, {std})]",
             "prepare = v2.Compose([*fit, *scale])",
             f"classes = {list(self.classes)}",
-            "image = prepare(PIL.Image.open('IMAGE').convert('RGB'))",
+            "photograph = PIL.ImageOps.exif_transpose(PIL.Image.open('IMAGE'))",
+            "image = prepare(photograph.convert('RGB'))",
             "print(classes[model.eval()(image[None]).argmax()])",
         ]
 

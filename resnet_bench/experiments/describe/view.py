@@ -1,5 +1,6 @@
 """What `describe` shows: stages, counts and the last layer, or classes of images."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -102,22 +103,24 @@ def _show_folder(run: Run, row: Row) -> Shown:
         json={"run": run.id, "image_size": size, **_own(row, FolderDescription)},
         tables=[table],
         notices=_warnings(row),
-        headline=_headline(row, size),
+        headline=_headline(row, size, str(run.config["data"])),
     )
 
 
-def _headline(row: Row, size: int) -> list[str]:
+def _headline(row: Row, size: int, folder: str) -> list[str]:
     training, test = (sum(row[half].values()) for half in ("train", "test"))
     half = "a fifth of each class, held out" if row["held_out"] else "its own half"
-    memory = f"{row['decoded_bytes'] / 1e9:.1f} GB at {size} px"
+    megabytes = row["decoded_bytes"] / 1e6
+    taken = f"{megabytes:.0f} MB" if megabytes < 1e3 else f"{megabytes / 1e3:.1f} GB"
+    memory = f"{taken} at {size} px"
     where = "fits into memory" if row["fits_memory"] else "is streamed by finetune"
     return [
         f"{training} images of {len(row['train'])} classes to train on, {test} to test "
         f"on ({half}); class means are over {len(row['train'])} classes.",
         f"Sides are {row['smallest_side']} to {row['largest_side']} px (median "
         f"{row['median_side']:g}); decoded it takes {memory}, which {where}.",
-        "Next: resnet-bench finetune --weights imagenet --download --data-dir FOLDER "
-        "--save-model networks",
+        "Next: resnet-bench finetune --weights imagenet --download --data-dir "
+        f"{shlex.quote(folder)} --save-model networks",
     ]
 
 

@@ -45,15 +45,17 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_classes_are_counted_as_they_will_be_divided(tmp_path: Path) -> None:
-    write_class(tmp_path / "data" / "cats", 30)
-    write_class(tmp_path / "data" / "dogs", 40, 100)
-    write(tmp_path / "data" / "dogs" / "wide.png", 7, (640, 12))
-    shown = report(tmp_path / "data")
+    write_class(tmp_path / "my data" / "cats", 30)
+    write_class(tmp_path / "my data" / "dogs", 40, 100)
+    write(tmp_path / "my data" / "dogs" / "wide.png", 7, (640, 12))
+    shown = report(tmp_path / "my data")
     assert shown.json["train"] == {"cats": 24, "dogs": 33}
     assert shown.json["test"] == {"cats": 6, "dogs": 8}
     assert shown.json["held_out"]
     assert (shown.json["smallest_side"], shown.json["largest_side"]) == (12, 640)
     assert shown.json["decoded_bytes"] == 71 * 3 * 16**2
+    assert "it takes 0 MB at 16 px" in shown.headline[1]
+    assert f"--data-dir '{tmp_path}/my data' --save" in shown.headline[2]
     assert shown.tables[0].rows[1] == {"class": "dogs", "training": 33, "test": 8}
     assert not shown.notices
 
