@@ -428,8 +428,7 @@ CLAIMS = (
         ),
         explained=(
             "Each block that keeps the shape is deleted in turn, at the deepest depth "
-            "at which every seed has trained (below 5 % training error), residual and "
-            "plain each on its own."
+            "at which every seed has trained, residual and plain each on its own."
         ),
         lesson=Lesson(
             2,
@@ -539,11 +538,11 @@ CLAIMS = (
         title="residual-{deep} trains: {recipe}",
         sentence=(
             "After {steps} steps on {dataset} with {recipe}, the residual network of "
-            "{deep} layers has trained: its training error is below 5 %."
+            "{deep} layers has trained: its training error is below {trained} %."
         ),
         refuted=(
             "After {steps} steps on {dataset} with {recipe}, the residual network of "
-            "{deep} layers has not trained: its training error is above 5 %."
+            "{deep} layers has not trained: its training error is above {trained} %."
         ),
         explained=(
             "Judged on the deepest of the grid (110 layers in `--profile thousand`), "
@@ -562,11 +561,11 @@ CLAIMS = (
         sentence=(
             "After {steps} steps on {dataset} with {recipe}, the residual network of "
             "{deep} layers (narrower where the row says so) has trained: its training "
-            "error is below 5 %."
+            "error is below {trained} %."
         ),
         refuted=(
             "After {steps} steps on {dataset} with {recipe}, the residual network of "
-            "{deep} layers has not trained: its training error is above 5 %."
+            "{deep} layers has not trained: its training error is above {trained} %."
         ),
         explained="As above, judged on 1202 layers, 8 channels wide instead of 16.",
         lesson=THOUSAND_LAYERS,
@@ -581,7 +580,7 @@ CLAIMS = (
         sentence=(
             "Control: after the same {steps} steps on {dataset}, the plain network of "
             "{deep} layers has not trained, as it is or with the paper's warm-up; its "
-            "training error is above 5 %."
+            "training error is above {trained} %."
         ),
         refuted=(
             "Control: after the same {steps} steps on {dataset}, the plain network of "

@@ -18,6 +18,7 @@ WORDS = {
     "reference": "R",
     "multiple": "K",
     "recipe": "a recipe",
+    "trained": "5",
     "plain_error": "E %",
     "residual_error": "F %",
     "data": "",

@@ -334,6 +334,7 @@ def _case(evidence: Evidence, deep: int, other: int = 0, lacks: str = "") -> Cas
         "dataset": dataset_title(evidence.dataset),
         "reference": evidence.reference,
         "extreme": evidence.extreme,
+        "trained": f"{evidence.trained_percent:g}",
         "data": "" if evidence.own else f" ({evidence.dataset})",
     }
     return Case(deep, other, words=words, lacks=lacks)
