@@ -110,12 +110,14 @@ def collect() -> dict[str, Any]:
 def machine_key(environment: Mapping[str, Any]) -> str:
     """Return 12 hex digits that are equal on machines whose times may be compared.
 
-    They depend on CPU model, usable cores, quota, memory rounded to GiB and GPU
-    names; not on clocks, load, host or software.
+    They depend on CPU model and instructions, usable cores, quota, memory rounded to
+    GiB and GPU names; not on clocks, load, host or software. A virtual machine names
+    its model in general terms ("AMD EPYC"): its instructions tell generations apart.
     """
     total = environment["memory"]["total_bytes"]
     hardware = [
         environment["cpu"]["model"],
+        environment["cpu"]["instructions"],
         environment["cpu"]["usable_cores"],
         environment["cpu"]["quota_cores"],
         None if total is None else round(total / GIBIBYTE),

@@ -37,6 +37,7 @@ def work_tree(tmp_path: Path) -> Path:
 def facts_of(**changes: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "model": "EPYC",
+        "instructions": ["avx2"],
         "usable_cores": 2,
         "quota_cores": None,
         "total_bytes": 8 * 2**30,
@@ -44,8 +45,9 @@ def facts_of(**changes: Any) -> dict[str, Any]:
         "clock_mhz": 345,
         "load": 0.1,
     } | changes
+    cpu = ("model", "instructions", "usable_cores", "quota_cores")
     return {
-        "cpu": {key: facts[key] for key in ("model", "usable_cores", "quota_cores")},
+        "cpu": {key: facts[key] for key in cpu},
         "memory": {"total_bytes": facts["total_bytes"]},
         "gpus": [{"name": facts["gpu"], "clock_mhz": facts["clock_mhz"]}],
         "load": facts["load"],
@@ -77,6 +79,7 @@ def test_environment_keeps_only_variables_on_the_list(
     "changes",
     [
         {"model": "Xeon"},
+        {"instructions": ["avx2", "avx512f"]},
         {"usable_cores": 4},
         {"quota_cores": 2.5},
         {"total_bytes": 16 * 2**30},

@@ -72,19 +72,18 @@ def resolved(config: Config, device: str, threads: int) -> Config:
     )
     if config.protocol:
         return replace(filled, budget=None)
-    return replace(filled, budget=config.budget or _budget(filled, on_cpu=on_cpu))
+    return replace(filled, budget=config.budget or _budget(filled))
 
 
 def _precision(config: Config) -> float:
     return config.precision or PROFILES[config.profile].precision
 
 
-def _budget(config: Config, *, on_cpu: bool) -> float:
+def _budget(config: Config) -> float:
     """Return the profile's budget, larger for a grid of more than three rows."""
-    profile = PROFILES[config.profile]
-    base = profile.cpu_budget if on_cpu else profile.cuda_budget
     rows = timing_cells(config)
-    return base * max(1.0, len(rows) / ROWS_IN_A_BUDGET) + preparing_seconds(rows)
+    share = max(1.0, len(rows) / ROWS_IN_A_BUDGET)
+    return PROFILES[config.profile].budget * share + preparing_seconds(rows)
 
 
 def preparing_seconds(cells: Iterable[SpeedCell]) -> float:

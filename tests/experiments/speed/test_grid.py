@@ -60,7 +60,7 @@ def test_defaults_of_a_gpu_are_larger_batches_and_a_shorter_run() -> None:
     (cell, *_) = expand(config)
     assert (cell.device, cell.device_index) == ("cuda", 1)
     assert cell.batch_size == 128
-    assert config.budget == PROFILES["standard"].cuda_budget
+    assert config.budget == PROFILES["standard"].budget
 
 
 def test_a_persons_model_alone_is_timed_alone() -> None:
@@ -263,7 +263,7 @@ def test_a_larger_grid_has_a_larger_budget() -> None:
     def budget(**options: Any) -> float:
         return resolved(Config(**options), "cpu", threads=2).budget or 0.0
 
-    default = PROFILES["standard"].cpu_budget
+    default = PROFILES["standard"].budget
     assert budget(variants=(18,)) == default
     assert budget(variants=(18, 34, 50), batch_size=(1, 2)) == 2 * default
     assert budget(variants=(18,), compile=True) == default + COMPILE_SECONDS
@@ -273,7 +273,7 @@ def test_a_larger_grid_has_a_larger_budget() -> None:
 
 def test_profile_sets_what_no_option_sets() -> None:
     quick = resolved(Config(profile="quick"), "cpu", threads=2)
-    assert quick.budget == PROFILES["quick"].cpu_budget
+    assert quick.budget == PROFILES["quick"].budget
     assert quick.precision == PROFILES["quick"].precision
     mine = resolved(
         Config(profile="quick", budget=7.0, precision=0.1), "cpu", threads=2
