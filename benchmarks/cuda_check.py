@@ -398,7 +398,7 @@ def of_training(rows: list[SpeedRow]) -> Iterator[tuple[str, float]]:
     The ceiling of a 3x3 convolution counts products that Winograd's algorithm saves,
     and a ResNet-50 has mostly 1x1 ones: so it is held against the matrix product.
     """
-    row = next(each for each in rows if each.parameters["variant"] == 50)
+    row = next((each for each in rows if each.parameters["variant"] == 50), rows[0])
     achieved = _estimate(row.achieved("forward"))
     product = _estimate(row.ceilings.get("matrix_product"))
     peak = row.peak_memory["train_peak_memory_bytes"]

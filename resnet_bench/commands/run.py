@@ -338,7 +338,7 @@ class Session:
             else start(plan.beginning, self.request.results, self.argv)
         )
         self._run(plan, recorder, executor)
-        return self._finish(read_run(recorder.folder))
+        return self._finish(read_run(recorder.folder), write=self.experiment.kept)
 
     def _plan(self, executor: Executor, config: Any, stored: Run | None) -> Plan:
         """Return the plan; the options of a run to be resumed may be of anybody."""

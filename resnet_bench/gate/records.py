@@ -215,13 +215,14 @@ class Pairs:
 
     @property
     def notices(self) -> list[str]:
-        """How many legs were timed again because their process was stopped, if any."""
+        """In how many tries of a leg its process was stopped, if any."""
         stopped = sum(row.stopped for pair in self.timings for row in pair)
         if not stopped:
             return []
-        count = "1 leg was" if stopped == 1 else f"{stopped} legs were"
+        tries = "1 try" if stopped == 1 else f"{stopped} tries"
         return [
-            f"{count} taken again because the process was stopped (SIGSTOP, Ctrl-Z)."
+            f"A process was stopped (SIGSTOP, Ctrl-Z) in {tries} of a leg, which was "
+            "taken again, three times at most."
         ]
 
     def paired(self, case: str) -> PairedSeconds:

@@ -42,15 +42,20 @@ class Answers:
         return Answers(by_seed=found, renderings=self.renderings)
 
 
-def mean_of(answers: Sequence[Answers]) -> Answers:
-    """Return the mean of several networks' answers, or differences, seed by seed."""
+def mean_of(answers: Sequence[Answers]) -> Answers | None:
+    """Return the mean of several networks' answers, or differences, seed by seed.
+
+    None where they have no seed in common.
+    """
+    if not answers:
+        return None
     first, *_ = answers
     found = {
         seed: np.mean([each.by_seed[seed] for each in answers], axis=0)
         for seed in first.by_seed
         if all(seed in each.by_seed for each in answers)
     }
-    return Answers(by_seed=found, renderings=first.renderings)
+    return Answers(by_seed=found, renderings=first.renderings) if found else None
 
 
 @dataclass(frozen=True)

@@ -206,6 +206,14 @@ def test_an_export_that_fails_is_an_error() -> None:
         convert(broken, SHAPE, Terms("onnxruntime", "float32", 1), apart=True)
 
 
+def test_an_export_that_fails_with_a_strange_text_is_an_error() -> None:
+    def broken() -> nn.Module:
+        raise ValueError("not \udcff UTF-8")
+
+    with pytest.raises(ResnetBenchError, match="exported: ValueError: not"):
+        convert(broken, SHAPE, Terms("onnxruntime", "float32", 1), apart=True)
+
+
 def test_an_export_that_lacks_memory_says_so() -> None:
     def large() -> nn.Module:
         raise MemoryError

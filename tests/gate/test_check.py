@@ -278,7 +278,7 @@ def test_legs_in_which_a_process_was_stopped_are_told(
     assert run_check(changed(metrics=("time",), pairs=12), output) is ExitCode.OK
     notices = json.loads(capsys.readouterr().out)["notices"]
     # The working tree's two legs of the case in each of twelve pairs.
-    assert "24 legs were taken again because the process was stopped" in notices[0]
+    assert "stopped (SIGSTOP, Ctrl-Z) in 24 tries of a leg" in notices[0]
 
 
 def test_a_spent_budget_leaves_times_undecided(

@@ -57,7 +57,7 @@ def test_legs_in_which_a_process_was_stopped_are_told(
     cases = ("a:forward",)
     run_noise(NoiseConfig(subject="project:subject", cases=cases, pairs=12), output)
     # Both trees are the working tree here.
-    assert "48 legs were taken again because" in capsys.readouterr().out
+    assert "stopped (SIGSTOP, Ctrl-Z) in 48 tries of a leg" in capsys.readouterr().out
 
 
 def test_a_noise_measurement_is_shown_again(

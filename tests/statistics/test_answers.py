@@ -109,7 +109,14 @@ def test_equal_answers_are_no_proof_of_equality() -> None:
 
 def test_the_mean_of_networks_is_taken_seed_by_seed() -> None:
     mean = mean_of([answers([1, 0], [1, 1]), answers([0, 0], [1, 0])])
+    assert mean is not None
     assert [each.tolist() for each in mean.by_seed.values()] == [[0.5, 0], [1, 0.5]]
+
+
+def test_networks_without_a_common_seed_have_no_mean() -> None:
+    first, later = answers([1, 0]), Answers(by_seed={7: np.array([1.0, 0.0])})
+    assert mean_of([first, later]) is None
+    assert mean_of([]) is None
 
 
 def test_p_values_agree_with_the_interval() -> None:

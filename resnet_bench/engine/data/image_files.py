@@ -13,6 +13,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,9 @@ class Halves:
         return Normalisation(self.known.mean, self.known.std)
 
 
-def pixel_bytes(images: int, side: int) -> int:
+def pixel_bytes(images: int, side: int, channels: int = 3) -> int:
     """Return the bytes that decoded images take."""
-    return images * 3 * side**2
+    return images * channels * side**2
 
 
 def fits_memory(images: int, side: int) -> bool:
@@ -82,12 +83,15 @@ def fits_memory(images: int, side: int) -> bool:
     return pixel_bytes(images, side) <= MEMORY_SHARE * bytes_left()
 
 
-def check_memory(images: int, side: int, value_bytes: int = 1, way: str = "") -> None:
+def check_memory(
+    images: int, side: int, channels: int = 3, value_bytes: int = 1, way: str = ""
+) -> None:
     """Raise UsageError for more images of a size than memory has room for.
 
     `value_bytes` are those of one value of a pixel, `way` what else can be done.
     """
-    taken, room = pixel_bytes(images, side) * value_bytes, MEMORY_SHARE * bytes_left()
+    taken = pixel_bytes(images, side, channels) * value_bytes
+    room = MEMORY_SHARE * bytes_left()
     if taken > room:
         largest = int(side * (room / taken) ** 0.5)
         accepted = (
@@ -278,10 +282,12 @@ class _Entry:
         """
         now = (self.folder / f"{self.name}.lock").stat().st_mtime
         for lock in self.folder.glob("*.lock"):
-            if now - lock.stat().st_mtime > KEPT_SECONDS:
-                with locked(lock.with_suffix("")):
-                    for path in self.folder.glob(f"{lock.stem}.*"):
-                        path.unlink(missing_ok=True)
+            # Another process may remove the same ones.
+            with suppress(FileNotFoundError):
+                if now - lock.stat().st_mtime > KEPT_SECONDS:
+                    with locked(lock.with_suffix("")):
+                        for path in self.folder.glob(f"{lock.stem}.*"):
+                            path.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, shape: torch.Size) -> bool:

@@ -161,7 +161,7 @@ def _changed(data: ImageData, change: Callable[[Tensor], Tensor]) -> ImageData:
 
 def _check_memory(data: ImageData, side: int) -> None:
     images = len(data.train) + len(data.test)
-    check_memory(images, side, data.train.images.element_size())
+    check_memory(images, side, data.channels, data.train.images.element_size())
 
 
 def resized(data: ImageData, side: int) -> ImageData:

@@ -57,7 +57,8 @@ def _is_small(images: Tensor) -> bool:
     They are float32, and no compiler is looking for operations that it knows.
     """
     return (
-        images.shape[2] == images.shape[3]
+        images.dim() == 4
+        and images.shape[2] == images.shape[3]
         and images.shape[3] in SIDES
         and images.dtype == torch.float32
         and images.device.type == "cpu"

@@ -167,7 +167,11 @@ def _in_a_child(work: Callable[[], None]) -> None:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        os._exit(_told(work, writing))
+        status = 1
+        try:
+            status = _told(work, writing)
+        finally:
+            os._exit(status)
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8", errors="replace") as pipe:
         reason = pipe.read()
@@ -186,7 +190,9 @@ def _told(work: Callable[[], None], pipe: int) -> int:
         reason = " ".join(str(error).split())
         if not isinstance(error, ResnetBenchError):
             reason = f"{FAILED}: {type(error).__name__}: {reason}"
-        with os.fdopen(pipe, "w", encoding="utf-8") as told:
+        with os.fdopen(
+            pipe, "w", encoding="utf-8", errors="backslashreplace"
+        ) as told:
             told.write(reason)
         return OUT_OF_MEMORY if is_out_of_memory(error) else 1
     return 0

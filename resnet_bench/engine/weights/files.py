@@ -297,12 +297,18 @@ def _refused(path: Path, reason: str) -> InputOutputError:
     return _unreadable(path)
 
 
+#: Of a pickled model, this much surely names a class of torch.
+PICKLE_HEAD_BYTES = 2**20
+
+
 def _holds_a_module(path: Path) -> bool:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except (*_LOADING_ERRORS, pickle.UnpicklingError):
         # Before torch 1.6 files were no archives; a pickle names classes as text.
-        return b"torch.nn.modules." in path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(PICKLE_HEAD_BYTES)
+        return head[:1] == pickle.PROTO and b"torch.nn.modules." in head
     return any(name.startswith("torch.nn.modules.") for name in names)
 
 

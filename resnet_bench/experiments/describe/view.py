@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -103,8 +104,13 @@ def _show_folder(run: Run, row: Row) -> Shown:
         json={"run": run.id, "image_size": size, **_own(row, FolderDescription)},
         tables=[table],
         notices=_warnings(row),
-        headline=_headline(row, size, str(run.config["data"])),
+        headline=_headline(row, size, _reachable(str(run.config["data"]))),
     )
+
+
+def _reachable(folder: str) -> str:
+    """Return a folder that can be named in a command; a run keeps no path elsewhere."""
+    return folder if Path(folder).is_dir() else "FOLDER"
 
 
 def _headline(row: Row, size: int, folder: str) -> list[str]:

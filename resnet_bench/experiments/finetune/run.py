@@ -115,7 +115,7 @@ def prepare(config: Config) -> Config:
         resolved = replace(resolved, loading="stream" if large else "memory")
     if resolved.loading == "stream":
         # A batch of them is in memory, as numbers of four bytes.
-        check_memory(config.batch_size, request.square.side, 4)
+        check_memory(config.batch_size, request.square.side, value_bytes=4)
     return resolved
 
 

@@ -392,11 +392,13 @@ class ScalingSamples(Record):
     """Seconds of a training step, block by block: one rank alone, all together.
 
     Each rank has a batch of its own; `together` is the slowest rank's.
+    `dropped_visits` counts blocks in which a process was stopped.
     """
 
     ranks: int
     alone_step_seconds: Samples = measured(unit="s", better="lower")
     together_step_seconds: Samples = measured(unit="s", better="lower")
+    dropped_visits: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -239,6 +239,7 @@ def test_small_maps_are_computed_densely_with_the_same_answers() -> None:
     torch.testing.assert_close(densely, network(images))
 
 
+@pytest.mark.usefixtures("small_resnets")
 def test_weights_are_loaded_before_the_head_is_replaced() -> None:
     source = build_network(NetworkRequest(variant=18, classes=7, stem="small", seed=5))
     network = build_network(REQUEST, Weights("file:x", "0", source.state_dict()))

@@ -30,10 +30,12 @@ def write_class(folder: Path, count: int, first: int = 0) -> None:
         write(folder / f"{number}.png", first + number)
 
 
-def report(folder: Path) -> Shown:
+def report(folder: Path, stored_as: str | None = None) -> Shown:
     config = describe.prepare(Config(data=folder, image_size=16))
     carry_out = partial(describe.run, ranks=Ranks())
     run = assembled(Path("describe/r1"), config, expand(config), carry_out)
+    if stored_as is not None:
+        run.config["data"] = stored_as
     shown = show(run, OtherRuns())
     json.dumps(shown.json, allow_nan=False)
     return shown
@@ -58,6 +60,14 @@ def test_classes_are_counted_as_they_will_be_divided(tmp_path: Path) -> None:
     assert f"--data-dir '{tmp_path}/my data' --save" in shown.headline[2]
     assert shown.tables[0].rows[1] == {"class": "dogs", "training": 33, "test": 8}
     assert not shown.notices
+
+
+def test_a_folder_that_the_run_cannot_name_is_left_open(tmp_path: Path) -> None:
+    write_class(tmp_path / "cats", 3)
+    write_class(tmp_path / "dogs", 3, 10)
+    # This is what is stored of a path outside of the working folder.
+    shown = report(tmp_path, stored_as="elsewhere")
+    assert shown.headline[2].endswith("--data-dir FOLDER --save-model networks")
 
 
 def test_what_would_mislead_is_told(tmp_path: Path) -> None:

@@ -121,11 +121,11 @@ def control_gains(groups: Sequence[Group]) -> list[ControlGain]:
         replace(each, differs=p, within=q)
         for each, p, q in zip(alone, differs, within, strict=True)
     ]
-    if len(alone) == 1:
+    mean = mean_of(list(differences.values()))
+    if len(alone) == 1 or mean is None:
         return adjusted
     known = [each for each in intact.values() if each is not None]
-    mean = mean_of(list(differences.values()))
-    return [_gain(None, mean, mean_of(known) if known else None), *adjusted]
+    return [_gain(None, mean, mean_of(known)), *adjusted]
 
 
 def _gain(

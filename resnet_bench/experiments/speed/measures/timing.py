@@ -331,11 +331,13 @@ def measure_scaling(cell: SpeedCell, ranks: Ranks) -> Iterator[Record]:
         one = _one_alone(alone, clock, ranks)
         return one, ranks.slowest(_block(together, clock))
 
-    pairs = [undisturbed(pair, stops, ranks.slowest)[0] for _ in range(BLOCKS + 1)]
+    taken = [undisturbed(pair, stops, ranks.slowest) for _ in range(BLOCKS + 1)]
+    pairs = [each for each, _ in taken]
     yield ScalingSamples(
         ranks=ranks.world_size,
         alone_step_seconds=tuple(one for one, _ in pairs[1:]),
         together_step_seconds=tuple(all_ for _, all_ in pairs[1:]),
+        dropped_visits=sum(stopped for _, stopped in taken),
     )
 
 

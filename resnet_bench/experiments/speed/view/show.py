@@ -14,6 +14,7 @@ from resnet_bench.experiments.speed.cells import (
     TIME,
     BreakdownSamples,
     CeilingSamples,
+    ScalingSamples,
     SpeedSamples,
 )
 from resnet_bench.experiments.speed.settings import OWN
@@ -287,7 +288,7 @@ def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str
 
 def dropped_visits(run: Run) -> int:
     """Return how many visits, to any kind of cell, were dropped: it was stopped."""
-    kinds = (SpeedSamples, BreakdownSamples, CeilingSamples)
+    kinds = (SpeedSamples, BreakdownSamples, CeilingSamples, ScalingSamples)
     return sum(row.get("dropped_visits", 0) for kind in kinds for row in run.rows(kind))
 
 
