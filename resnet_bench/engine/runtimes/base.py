@@ -190,9 +190,7 @@ def _told(work: Callable[[], None], pipe: int) -> int:
         reason = " ".join(str(error).split())
         if not isinstance(error, ResnetBenchError):
             reason = f"{FAILED}: {type(error).__name__}: {reason}"
-        with os.fdopen(
-            pipe, "w", encoding="utf-8", errors="backslashreplace"
-        ) as told:
+        with os.fdopen(pipe, "w", encoding="utf-8", errors="backslashreplace") as told:
             told.write(reason)
         return OUT_OF_MEMORY if is_out_of_memory(error) else 1
     return 0
