@@ -35,7 +35,7 @@ def report(folder: Path, stored_as: str | None = None) -> Shown:
     carry_out = partial(describe.run, ranks=Ranks())
     run = assembled(Path("describe/r1"), config, expand(config), carry_out)
     if stored_as is not None:
-        run.config["data"] = stored_as
+        run.header["config"]["data"] = stored_as
     shown = show(run, OtherRuns())
     json.dumps(shown.json, allow_nan=False)
     return shown
