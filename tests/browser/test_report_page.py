@@ -15,7 +15,7 @@ from resnet_bench.commands.report import ReportConfig, make_report
 from resnet_bench.output import DisplayOptions, Output
 from tests.toys.page_runs import store_everything, store_spoiled
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 SCRIPT = Path(__file__).with_name("visit.cjs")
 HOSTILE = '"><script>alert(1)</script>'

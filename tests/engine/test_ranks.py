@@ -120,7 +120,7 @@ def result_of(folder: Path, ranks: int) -> dict[str, Any]:
 
 
 @pytest.mark.distributed
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_gradients_and_curve_of_two_ranks_equal_those_of_one_process(
     tmp_path: Path,
 ) -> None:

@@ -46,7 +46,7 @@ def killed_after(seconds: float, folder: Path) -> Path | None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_runs_killed_at_random_moments_end_as_the_undisturbed_one(
     batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -78,7 +78,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("number", CODES, ids=lambda one: one.name)
 def test_a_study_stopped_at_a_random_moment_is_resumed_with_the_same_numbers(
     number: signal.Signals,
