@@ -6,10 +6,10 @@
 #
 # Steps: doctor check tests speed single degradation inference ladder. Further ones, each
 # for a second call of up to nine minutes: all (variants), standard and thousand (profiles
-# of degradation), real and finetune, which read Fashion-MNIST from DIR (or
-# $RESNET_BENCH_DATA_DIR), in which FashionMNIST/raw holds its four files, unpacked. If a
-# step fails or takes too long, the others still run, and what it finished is kept; the
-# ladder takes the time left. FOLDER gets seven files:
+# of degradation), real and finetune, which read the four files of Fashion-MNIST from DIR
+# (or $RESNET_BENCH_DATA_DIR). If a step fails or takes too long, the others still run, and
+# what it finished is kept; the ladder takes the time left, 130 s at most. All end after N
+# seconds (280; 540 with a further step). FOLDER gets seven files:
 # output.txt, card.csv (clock, power and memory every 0.5 s), steps.txt, check.json,
 # figures.json, verdict.txt and runs.tar.gz. `--rehearse` does it all on the CPU, small.
 set -uo pipefail
@@ -84,7 +84,8 @@ if [[ ${#rehearse[@]} -gt 0 ]]; then
     small=(--device cpu --image-size 64 -b 2 --budget 30)
     speed=(--variants 18 "${small[@]}"); ladder=("${tiny[@]}" --budget 150)
     inference=("${tiny[@]}"); single=(--variants 18 "${small[@]}" -b 1 --mode infer)
-    degradation=(--study depth,identity --seeds 1 --depths 8 --epochs 1 --device cpu); everything=(--variants 18 "${small[@]}")
+    everything=(--variants 18 "${small[@]}")
+    degradation=(--study depth,identity --seeds 1 --depths 8 --epochs 1 --device cpu)
     standard=(--depths 8 --epochs 1 --seeds 1 --study depth,gradients --device cpu)
     thousand=(--depths 8 --epochs 1 --seeds 1 --study identity --device cpu)
     real=(--study depth --depths 8 --epochs 1 --seeds 1 --device cpu --width 4)

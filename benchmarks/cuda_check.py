@@ -288,7 +288,7 @@ def _cards() -> Iterator[Driver]:
 
 @dataclass(frozen=True)
 class Bound:
-    """The bounds of a figure on one H100; a figure outside is a defect.
+    """The bounds of a figure on one H100 or H200; a figure outside is a defect.
 
     Published or computed; where the source is a person's own estimate, it says so.
     """
