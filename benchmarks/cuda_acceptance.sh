@@ -5,17 +5,18 @@
 #                                        [--rehearse]
 #
 # Steps: doctor check tests speed single degradation inference ladder. Further ones, each
-# for a second call of up to nine minutes: all (variants), standard and thousand (profiles
-# of degradation), real and finetune, which read the four files of Fashion-MNIST from DIR
-# (or $RESNET_BENCH_DATA_DIR). If a step fails or takes too long, the others still run, and
-# what it finished is kept; the ladder takes the time left, 130 s at most. All end after N
-# seconds (280; 540 with a further step). FOLDER gets seven files:
-# output.txt, card.csv (clock, power and memory every 0.5 s), steps.txt, check.json,
-# figures.json, verdict.txt and runs.tar.gz. `--rehearse` does it all on the CPU, small.
+# for a second call of up to nine minutes: all (variants), transfer (finetune with all
+# variants), standard and thousand (profiles of degradation), real and finetune, which read
+# the four files of Fashion-MNIST from DIR (or $RESNET_BENCH_DATA_DIR). If a step fails or
+# takes too long, the others still run, and what it finished is kept; the ladder takes the
+# time left, 130 s at most. All end after N seconds (280; 540 with a further step). FOLDER
+# gets seven files: output.txt, card.csv (clock, power and memory every 0.5 s), steps.txt,
+# check.json, figures.json, verdict.txt and runs.tar.gz. `--rehearse` does it all on the
+# CPU, small.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-usage() { sed -n '4,14p' "$0" | cut -c3-; exit 2; }
+usage() { sed -n '4,15p' "$0" | cut -c3-; exit 2; }
 [[ $# -ge 1 && $1 != -* ]] || usage
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd); shift
@@ -30,7 +31,7 @@ while [[ $# -gt 0 ]]; do
     esac
 done
 [[ ${#only[@]} -gt 0 ]] || only=(doctor check tests speed single degradation inference ladder)
-long=" all standard thousand real finetune "
+long=" all transfer standard thousand real finetune "
 known=" doctor check speed ladder inference single degradation tests $long"
 for step in "${only[@]}"; do [[ $known == *" $step "* ]] || usage; done
 
@@ -89,7 +90,8 @@ if [[ ${#rehearse[@]} -gt 0 ]]; then
     standard=(--depths 8 --epochs 1 --seeds 1 --study depth,gradients --device cpu)
     thousand=(--depths 8 --epochs 1 --seeds 1 --study identity --device cpu)
     real=(--study depth --depths 8 --epochs 1 --seeds 1 --device cpu --width 4)
-    finetune=(--variants 18 --seeds 1 --epochs 1 --device cpu --strategy probe)
+    finetune=(--variants 18 --seeds 1 --epochs 1 --device cpu --strategy probe --shots 10)
+    transfer=("${finetune[@]}")
     patience=3
 else
     speed=(--variants 50 --budget 40); ladder=(--variants 18 --mode infer)
@@ -97,8 +99,8 @@ else
     degradation=(--jobs 4); everything=(--variants all --budget 200)
     # The networks are small: several at once keep the card busy.
     standard=(--profile standard --jobs 8); thousand=(--profile thousand --jobs 4)
-    real=(--profile real --study depth --jobs 4)
-    finetune=(--variants all --seeds 1 --jobs 4)
+    real=(--profile real --jobs 8)
+    finetune=(--variants 18,50 --shots 50,200 --jobs 8); transfer=(--variants all --jobs 8)
     patience=1
 fi
 
@@ -115,10 +117,11 @@ for step in "${only[@]}"; do
         single) bench single $((45 * patience)) speed "${single[@]}" ;;
         degradation) bench degradation $((75 * patience)) degradation "${degradation[@]}" ;;
         tests) take tests $((60 * patience)) python3 -m pytest -q -p no:cacheprovider -m gpu tests/engine/test_on_cuda.py ;;
-        all) bench all $((225 * patience)) speed "${everything[@]}" ;;
+        all) bench all $((260 * patience)) speed "${everything[@]}" ;;
         standard) bench standard $((420 * patience)) degradation "${standard[@]}" ;;
         thousand) bench thousand $((300 * patience)) degradation "${thousand[@]}" ;;
-        real) bench real $((200 * patience)) degradation "${fashion[@]}" "${real[@]}" ;;
+        transfer) bench transfer $((300 * patience)) finetune "${transfer[@]}" ;;
+        real) bench real $((250 * patience)) degradation "${fashion[@]}" "${real[@]}" ;;
         finetune) bench finetune $((200 * patience)) finetune "${fashion[@]}" "${finetune[@]}" ;;
     esac
     pack
