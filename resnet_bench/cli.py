@@ -276,8 +276,19 @@ def _explain(error: click.ClickException) -> None:
     """Print in one line what was typed wrong; without a command, show the help."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         sys.stderr.write(f"{error.format_message()}\n")
+    elif type(error) is click.BadParameter and error.param and error.ctx:
+        begins_with_value = error.message.startswith("'")
+        place = _place(error.param, error.ctx) + ("" if begins_with_value else ":")
+        _complain(f"{place} {error.message}")
     else:
-        _complain(" ".join(error.format_message().split()))
+        _complain(error.format_message())
+
+
+def _place(parameter: click.Parameter, context: click.Context) -> str:
+    """Return an option's long spelling, or the command of an argument."""
+    if isinstance(parameter, click.Option):
+        return max(parameter.opts, key=len)
+    return str(context.info_name)
 
 
 def run(arguments: Sequence[str]) -> int:

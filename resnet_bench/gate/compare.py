@@ -43,6 +43,7 @@ from resnet_bench.gate.spreads import Spreads, spreads_of
 from resnet_bench.output import Output
 from resnet_bench.present.exports import check_exports
 from resnet_bench.present.machines import differences
+from resnet_bench.present.numbers import percent
 from resnet_bench.records import Measure
 from resnet_bench.statistics.estimates import geometric_mean, time_interval
 from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS, Interval
@@ -472,7 +473,7 @@ def _notices(base: Run, head: Run, terms: Comparison, rows: Sequence[Row]) -> li
         )
     elif terms.spreads.source == "assumed":
         notices.append(
-            f"Two processes are assumed to differ by {terms.spreads.times:.0%}: "
+            f"Two processes are assumed to differ by {percent(terms.spreads.times)}: "
             "'resnet-bench noise' measures it on this machine."
         )
     changed = differences(base.environment, head.environment)

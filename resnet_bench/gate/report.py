@@ -68,9 +68,16 @@ class Report:
 
     @property
     def troubles(self) -> list[str]:
-        """The explanations of rows that are neither a pass nor an improvement."""
+        """The explanations of ratios that are neither a pass nor an improvement.
+
+        The table of everything else has its own column of reasons.
+        """
         fine = (Verdict.PASS, Verdict.IMPROVEMENT, Verdict.NOT_JUDGED)
-        return [_explanation(row) for row in self.rows if row.verdict not in fine]
+        return [
+            _explanation(row)
+            for row in self.rows
+            if row.verdict not in fine and not _reason_is_in_table(row)
+        ]
 
     @property
     def summary(self) -> str:
@@ -90,6 +97,10 @@ class Report:
             "rows": [row.json for row in self.rows],
             "notices": list(self.notices),
         }
+
+
+def _reason_is_in_table(row: Row) -> bool:
+    return row.unit != "s" and not row.ratio
 
 
 def _explanation(row: Row) -> str:
@@ -116,7 +127,7 @@ def tables_of(report: Report) -> list[Table]:
     """Return tables of times, other ratios, everything else, and the versions."""
     times = [row for row in report.rows if row.unit == "s"]
     ratios = [row for row in report.rows if row.unit != "s" and row.ratio]
-    rest = [row for row in report.rows if row.unit != "s" and not row.ratio]
+    rest = [row for row in report.rows if _reason_is_in_table(row)]
     return [
         *([_times(report, times)] if times else []),
         *([_ratios(report, ratios)] if ratios else []),

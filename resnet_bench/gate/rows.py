@@ -22,6 +22,7 @@ from resnet_bench.gate.deciding import (
 )
 from resnet_bench.gate.records import ExactMetrics, Pairs, versions_of
 from resnet_bench.gate.spec import CONTROL, FEWEST_SEEDS, parse_case, settings_for
+from resnet_bench.present.numbers import percent
 from resnet_bench.records import Measure, measures
 from resnet_bench.statistics.estimates import paired_difference_interval
 from resnet_bench.statistics.intervals import Interval
@@ -109,9 +110,10 @@ def exact_verdict(
     if sign * (head - base) < 0:
         return Verdict.IMPROVEMENT, f"changed by {head - base:+,}"
     tolerated = settings.get("tolerated", 0.0)
+    allowed = percent(tolerated, 1)
     if sign * (head - base) <= tolerated * abs(base):
-        return Verdict.PASS, f"changed by {head - base:+,}, within {tolerated:.1%}"
-    return Verdict.REGRESSION, f"changed by {head - base:+,}; tolerated {tolerated:.1%}"
+        return Verdict.PASS, f"changed by {head - base:+,}, within {allowed}"
+    return Verdict.REGRESSION, f"changed by {head - base:+,}; tolerated {allowed}"
 
 
 def exact_rows(
@@ -186,7 +188,8 @@ def judge_accuracy(pairs: PairedAccuracies, rule: AccuracyRule) -> tuple[Verdict
     mean = sum(pairs.head) / len(pairs.head)
     if mean < rule.floor:
         return Verdict.REGRESSION, (
-            f"mean accuracy {mean:.2%} is below the floor of {rule.floor:.2%}"
+            f"mean accuracy {percent(mean, 2)} is below the floor of "
+            f"{percent(rule.floor, 2)}"
         )
     if pairs.identical:
         return Verdict.PASS, "identical predictions"

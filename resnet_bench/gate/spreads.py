@@ -12,6 +12,7 @@ from resnet_bench.experiments.speed.view.rows import SpeedRow, rows_of
 from resnet_bench.gate.noise import known_process_spread
 from resnet_bench.gate.observed import case_of
 from resnet_bench.gate.records import records_of
+from resnet_bench.present.numbers import percent
 from resnet_bench.store.checking import checked_run
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run
@@ -46,10 +47,12 @@ class Spreads:
     @property
     def note(self) -> str:
         """How far the intervals were widened, and the source."""
-        times = f"widened by the {self.times:.1%} between two processes ({self.source})"
+        times = percent(self.times, 1)
+        note = f"widened by the {times} between two processes ({self.source})"
         if self.memory is None:
-            return times
-        return f"{times}; of peaks, by the {self.memory:.1%} between repeated passes"
+            return note
+        memory = percent(self.memory, 1)
+        return f"{note}; of peaks, by the {memory} between repeated passes"
 
 
 def spreads_of(results: Path, base: Run, head: Run) -> Spreads:

@@ -42,6 +42,11 @@ def bracketed(interval: Interval) -> str:
     return f"{compact(interval.estimate)} [{low}, {high}]"
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share of 1 in percent: 0.035 with one digit is `3.5 %`."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def duration(seconds: float | None) -> str:
     """Return seconds in a person's units: `8 s`, `3 min 20 s`, `1 h 05 min`."""
     if seconds is None:

@@ -13,7 +13,7 @@ from resnet_bench.catalogue import VARIANTS
 from resnet_bench.errors import NotComparableError
 from resnet_bench.experiments.speed.settings import setting_options
 from resnet_bench.gate.noise import known_process_spread
-from resnet_bench.present.numbers import rounded
+from resnet_bench.present.numbers import percent, rounded
 from resnet_bench.present.tables import Table
 from resnet_bench.reports.budgets import (
     HEADERS,
@@ -122,10 +122,12 @@ class Recommendation:
         """Say what int8 could gain, and what is known of its answers."""
         if self.in_int8 is not None:
             row = self.in_int8.row
+            same = percent(row["top1_agreement"])
+            error = percent(row["logit_error"], 1)
             yield (
                 f"In int8, whose accuracy is not known: {self._kept(self.in_int8)}; "
-                f"the first choice is that of float32 on {row['top1_agreement']:.0%} "
-                f"of the images compared, logits are off by {row['logit_error']:.1%}. "
+                f"the first choice is that of float32 on {same} of the images "
+                f"compared, logits are off by {error}. "
                 f"Check it on images of your own. {command(row, self.budget.goal)}"
             )
 

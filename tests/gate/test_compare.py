@@ -203,8 +203,8 @@ def test_without_knowing_the_spread_little_is_decided(tmp_path: Path) -> None:
     head = speed_run(tmp_path, "b", {50: 1.3})
     report = compared(base, head, Spreads())
     assert verdicts(report)["ResNet-50", "step_seconds"] is Verdict.INCONCLUSIVE
-    assert any("assumed to differ by 15%" in notice for notice in report.notices)
-    assert "widened by the 15.0%" in tables_of(report)[0].notes[0]
+    assert any("assumed to differ by 15 %" in notice for notice in report.notices)
+    assert "widened by the 15.0 %" in tables_of(report)[0].notes[0]
 
 
 def test_another_machine_compares_only_what_is_exact(tmp_path: Path) -> None:

@@ -26,7 +26,11 @@ SLOW = Row(
     because="it is 20 % slower",
 )
 UNCLEAR = Row(
-    case="b:forward", metric="seconds", verdict=Verdict.INCONCLUSIVE, unit="s"
+    case="b:forward",
+    metric="seconds",
+    verdict=Verdict.INCONCLUSIVE,
+    unit="s",
+    because="few",
 )
 SAME = [
     Row(case="a:exact", metric=name, verdict=Verdict.PASS, because="identical")
@@ -86,7 +90,16 @@ def test_nothing_to_compare_is_said() -> None:
 def test_a_refusal_is_one_row() -> None:
     report = refusal("check", NotComparableError("no subject"))
     assert report.exit_code is ExitCode.NOT_COMPARABLE
-    assert report.troubles == ["subject interface: not comparable, because no subject."]
+    assert junit_of(report).count("no subject") == 2  # an attribute and the text
+    assert markdown_text(shown_of(report)).count("no subject") == 1
+
+
+def test_a_reason_is_told_once_in_a_table_or_below() -> None:
+    assert markdown_text(shown_of(REPORT)).count("gone") == 1
+    assert REPORT.troubles == [
+        "a:forward seconds: regression, because it is 20 % slower.",
+        "b:forward seconds: inconclusive, because few.",
+    ]
 
 
 def test_a_changed_quantity_is_not_collapsed() -> None:

@@ -131,7 +131,7 @@ def test_below_the_floor_nothing_passes() -> None:
     pairs = PairedAccuracies([0.7], [0.7], identical=True)
     verdict, because = judge_accuracy(pairs, AccuracyRule(floor=0.8))
     assert verdict is Verdict.REGRESSION
-    assert "80.00%" in because
+    assert "80.00 %" in because
 
 
 def record(side: str, seed: int, **changes: Any) -> dict[str, Any]:

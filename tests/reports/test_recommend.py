@@ -282,7 +282,7 @@ def test_int8_is_mentioned_with_what_is_known_of_its_answers(tmp_path: Path) -> 
     assert variant_of(found) == 18  # by what is accurate for sure
     (told,) = (each for each in found.sentences if "int8" in each)
     assert told.startswith("In int8, whose accuracy is not known: ResNet-50, batch 1, ")
-    assert "on 97% of the images compared, logits are off by 4.0%" in told
+    assert "on 97 % of the images compared, logits are off by 4.0 %" in told
     assert "--runtime openvino --dtype int8" in told
     in_int8 = found.json["int8"]
     assert (in_int8["variant"], in_int8["top1_percent"]) == (50, None)

@@ -225,7 +225,7 @@ def test_the_fastest_runtime_is_set_against_torchs_best_and_float32s(
     rungs = [step.row.parameters["rung"] for step in found.beaten.values()]
     assert rungs == ["compiled", "openvino"]
     assert "1.6" in found.sentence  # 0.4 / 0.25 of the compiled step
-    assert "same first choice on 100%" in found.sentence
+    assert "same first choice on 100 %" in found.sentence
 
 
 def test_exporting_pays_off_against_torch_as_it_is_built(

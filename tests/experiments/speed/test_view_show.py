@@ -136,7 +136,7 @@ def test_switches_that_are_on_are_named(make_run: MakeRun) -> None:
 def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
     run = make_run(variants=(18, 34), rounds=1, failing={34: "ValueError: odd"})
     notes = " ".join(shown_of(run).tables[0].notes)
-    assert "noisy: an interval is wider than ±5%" in notes
+    assert "noisy: an interval is wider than ±5 %" in notes
     assert "ResNet-34: ValueError: odd" in notes
     assert "product 205 GFLOP/s" in notes
 
@@ -207,14 +207,14 @@ def test_a_disturbed_run_says_so_first_and_by_how_much(make_run: MakeRun) -> Non
     def crowded(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
         if "notes" not in record:
             return record
-        note = "threads waited for a core for more than 10% of a visit"
+        note = "threads waited for a core for more than 10 % of a visit"
         share = {18: 0.2, 34: 0.4}.get(cell.variant or 0, 0.01)
         notes = [note, "It was hot."] if share > 0.1 else ["It was hot."]
         return {**record, "waiting_share": share, "notes": notes}
 
     first, *further = shown_of(make_run(variants=(18, 34, 50), change=crowded)).notices
     assert first.startswith("This run was disturbed: in 2 of 3 rows")
-    assert "a core 30% of the time" in first
+    assert "a core 30 % of the time" in first
     assert further == ["3 rows: It was hot."]
 
 
@@ -254,7 +254,8 @@ def test_the_spread_between_processes_is_told_once_noise_measured_it(
         process_spread = 0.073
 
     run = make_run(variants=(18,))
-    assert "differ by 7.3% on this machine" in show(run, Noisy()).notices[-1]
+    told = show(run, Noisy()).notices[-1]
+    assert "on this machine, times of identical code differ by 7.3 %" in told
     assert shown_of(run).notices == []
 
 

@@ -7,6 +7,7 @@ from resnet_bench.experiments.degradation.claims.claims import CLAIMS
 from resnet_bench.experiments.degradation.claims.judging import Claim
 from resnet_bench.experiments.degradation.claims.rules import Criterion, Rule
 from resnet_bench.experiments.degradation.studies import STUDIES
+from resnet_bench.present.numbers import percent
 from resnet_bench.statistics.verdicts import needed, power
 
 #: What stands on the page for what every run fills in.
@@ -72,10 +73,10 @@ def rendered() -> str:
 
 def _power() -> str:
     """Return a table of how often "in most seeds" is SUPPORTED, by the true share."""
-    head = [f"{share:.0%} of all seeds".replace("%", " %") for share in SHARES]
+    head = [f"{percent(share)} of all seeds" for share in SHARES]
     lines = [["seeds", "needed", *head], ["---"] * (2 + len(head))]
     for seeds in SEEDS:
-        powers = [f"{100 * power(share, seeds):.0f} %" for share in SHARES]
+        powers = [percent(power(share, seeds)) for share in SHARES]
         lines.append([str(seeds), str(needed(seeds)), *powers])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

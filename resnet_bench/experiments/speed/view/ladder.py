@@ -23,7 +23,7 @@ from resnet_bench.experiments.speed.view.drawing import (
 from resnet_bench.experiments.speed.view.rows import SpeedRow, each_once, place
 from resnet_bench.experiments.speed.view.tables import bounded, known_columns
 from resnet_bench.present import theme
-from resnet_bench.present.numbers import rounded
+from resnet_bench.present.numbers import percent, rounded
 from resnet_bench.present.tables import MAXIMUM_NARROW_COLUMNS, Table
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
@@ -199,7 +199,7 @@ class Recommendation:
         same = self.step.row.known("top1_agreement")
         if same is None or self.goal == "train" or keeps_float32(self.step.row):
             return ""
-        return f", the same first choice on {same:.0%} of images"
+        return f", the same first choice on {percent(same)} of images"
 
 
 def _times(ratio: Interval | None) -> str:
@@ -442,7 +442,7 @@ def _tell(axes: Axes, step: Step, phase: str, speedup: Interval, y: int) -> None
         return
     words = f"{rounded(time.estimate * MILLISECONDS)} ms"
     if phase == "inference" and same is not None and same < 1:
-        words += f", {same:.0%} same top-1"
+        words += f", {percent(same)} same top-1"
     if step.row.has_wrong_answers:
         words += ", wrong answers"
     end = speedup.high if speedup.bounded else speedup.estimate

@@ -64,7 +64,7 @@ from resnet_bench.experiments.speed.view.tables import (
     scaling_table,
     times_table,
 )
-from resnet_bench.present.numbers import bracketed
+from resnet_bench.present.numbers import bracketed, percent
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
@@ -281,8 +281,8 @@ def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str
     share = fmean(row.waiting_share for row in disturbed)
     return (
         f"This run was disturbed: in {len(disturbed)} of {len(rows)} rows, threads "
-        f"waited for a core {share:.0%} of the time. Close other programs, or ask for "
-        "fewer --threads, and measure again."
+        f"waited for a core {percent(share)} of the time. Close other programs, or ask "
+        "for fewer --threads, and measure again."
     )
 
 
@@ -312,7 +312,7 @@ def _notices(run: Run, rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]
     spread = others.process_spread
     if spread is not None:
         said.append(
-            f"between processes, times of identical code differ by {spread:.1%} on "
-            "this machine (standard deviation, from its newest noise run)"
+            "between processes on this machine, times of identical code differ by "
+            f"{percent(spread, 1)} (standard deviation, from its newest noise run)"
         )
     return said

@@ -18,6 +18,7 @@ from resnet_bench.experiments.speed.view.rows import (
     varying,
 )
 from resnet_bench.present import theme
+from resnet_bench.present.numbers import percent
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.store.reading import Run
@@ -159,9 +160,9 @@ def sweep_table(sweeps: Sequence[Sweep]) -> Table | None:
             "best_images_per_second",
         ],
         notes=[
-            f"Knee: the smallest value with {KNEE_SHARE:.0%} of the best throughput "
-            "(images per second; pixels per second where the image size is swept). A "
-            "best at the last value may not be the best there is."
+            f"Knee: the smallest value with {percent(KNEE_SHARE)} of the best "
+            "throughput (images per second; pixels per second where the image size is "
+            "swept). A best at the last value may not be the best there is."
         ],
         headers={
             "beside": "setting",

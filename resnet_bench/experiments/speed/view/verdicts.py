@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from resnet_bench.experiments.speed.cells import NOISE_PHASES, NOISY_SPREAD
+from resnet_bench.present.numbers import percent
 from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS, Interval
 
 #: A planned cell that no attempt has finished, in a partial run.
@@ -34,7 +35,7 @@ EXPLANATIONS = {
     "throttled": "the processor's clock was held down",
     "oversubscribed": "other work, or more threads than cores, took the processor",
     "host-bound": "the GPU waited for the CPU",
-    "noisy": f"an interval is wider than ±{NOISY_SPREAD:.0%}, or there were fewer "
+    "noisy": f"an interval is wider than ±{percent(NOISY_SPREAD)}, or there were fewer "
     "than 6 visits",
     MISSING: "not measured yet",
 }
