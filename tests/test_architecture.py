@@ -404,11 +404,20 @@ def loaded_packages(statements: str) -> set[str]:
     return set(answer.stdout.splitlines()[-1].split())
 
 
-def test_help_loads_nothing_heavy() -> None:
-    run_help = (
+def loaded_by(*arguments: str) -> set[str]:
+    return loaded_packages(
         "import contextlib, runpy, sys\n"
-        "sys.argv = ['resnet-bench', '--help']\n"
+        f"sys.argv = {['resnet-bench', *arguments]!r}\n"
         "with contextlib.suppress(SystemExit):\n"
         "    runpy.run_module('resnet_bench', run_name='__main__')\n"
+        "print()\n"
     )
-    assert loaded_packages(run_help) == set()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert loaded_by("--help") == set()
+
+
+def test_a_list_of_runs_loads_what_a_table_needs() -> None:
+    allowed = {"numpy", "pandas", "rich", "tabulate"}
+    assert loaded_by("list", "-o", "results") <= allowed

@@ -29,7 +29,7 @@ class ListConfig(ResultsOptions):
 def list_runs(config: ListConfig, output: Output) -> ExitCode:
     """Carry out `list`; damaged runs are named in warnings and do not stop it."""
     from resnet_bench.present.terminal import print_table
-    from resnet_bench.reports.runs import list_of_runs, listing_table
+    from resnet_bench.reports.listing import list_of_runs, listing_table
 
     rows = list_of_runs(config.results, config.experiment)
     if config.json:

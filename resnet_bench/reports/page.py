@@ -37,8 +37,9 @@ from resnet_bench.reports.budgets import (
     published_accuracies,
 )
 from resnet_bench.reports.front import front_figure, front_table
+from resnet_bench.reports.listing import listed, listing_table
 from resnet_bench.reports.pooling import observed_in
-from resnet_bench.reports.runs import Chosen, listed, listing_table, relative
+from resnet_bench.reports.runs import Chosen, relative
 from resnet_bench.reports.stored import ShownRun
 
 #: Characters of Chinese, which a screen reader has to be told of.
@@ -226,7 +227,7 @@ def page_of(chosen: Chosen) -> Page:
     tables = [budget_table(each.found, each.machine) for each in timed]
     fronts = [_front_of(each) for each in timed]
     return Page(
-        listing=listing_table([listed(view) for view in chosen.listed]),
+        listing=listing_table([listed(view.run) for view in chosen.listed]),
         budgets=[table for table in tables if table is not None],
         fronts=[front for front in fronts if front is not None],
         sections=[Section(EXPERIMENTS[k], views) for k, views in chosen.shown.items()],

@@ -386,7 +386,7 @@ def _observed(speed: Sequence[ShownRun], machine: Machine) -> list[Observed]:
     """Return every row of this machine's device; `report` names odd runs."""
     found: list[Observed] = []
     for view in speed:
-        if view.run.machine_key == machine.key and view.device == machine.device:
+        if view.run.machine_key == machine.key and view.run.device == machine.device:
             with contextlib.suppress(OddContentError):
                 found += observed_in(view.run, view.rows)
     return found

@@ -1,18 +1,16 @@
-"""The stored runs: listing them, publishing one, choosing those that a report shows."""
+"""The stored runs: publishing one, choosing those that a report shows."""
 
-import datetime as dt
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments import EXPERIMENTS
 from resnet_bench.present.drawing import save_figure
 from resnet_bench.present.machines import environment_row
-from resnet_bench.present.tables import Table, csv_text, escaped, markdown
+from resnet_bench.present.tables import csv_text, escaped, markdown
+from resnet_bench.reports.listing import listed
 from resnet_bench.reports.stored import ShownRun, StoredRuns
 from resnet_bench.store.checking import naming
 from resnet_bench.store.folders import find_run, run_folders
@@ -84,88 +82,6 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-DAMAGED = "damaged"
-NARROW = ("run", "when", "status", "cells", "command")
-
-
-@dataclass(frozen=True)
-class ListedRun:
-    """A stored run in one line; most fields of a damaged one are unknown."""
-
-    run: str
-    experiment: str
-    status: str
-    when: str | None
-    machine: str | None = None
-    cells: str | None = None
-    failed: int | None = None
-    records: int | None = None
-    machine_key: str | None = None
-    commit: str | None = None
-    command: str | None = None
-    problem: str | None = None
-
-
-def started_at(run_id: str) -> str | None:
-    """Return the UTC time that a run id begins with, to the minute."""
-    stamp = run_id.partition("_")[0]
-    try:
-        moment = dt.datetime.strptime(stamp, "%Y%m%dT%H%M%S%z")
-    except ValueError:
-        return None
-    return f"{moment:%Y-%m-%d %H:%M}"
-
-
-def listed(view: ShownRun) -> ListedRun:
-    """Return a run in one line; raises InputOutputError for odd content."""
-    run = view.run
-    with naming(run):
-        return _listed(view)
-
-
-def _listed(view: ShownRun) -> ListedRun:
-    run = view.run
-    return ListedRun(
-        run=run.id,
-        experiment=run.experiment,
-        status=run.status,
-        when=started_at(run.id),
-        machine=view.machine,
-        cells=f"{len(run.cells) - len(run.failed)}/{len(run.grid)}",
-        failed=len(run.failed),
-        records=len(run.records),
-        machine_key=run.machine_key,
-        commit=run.header.get("commit"),
-        command=view.run.command.removeprefix("resnet-bench "),
-    )
-
-
-def list_of_runs(results: Path, experiment: str | None = None) -> list[ListedRun]:
-    """Return every run (of one experiment), oldest first, damaged ones included."""
-    stored = StoredRuns(results)
-    rows = []
-    for folder in run_folders(results, experiment):
-        try:
-            rows.append(listed(stored.read(folder)))
-        except InputOutputError as error:
-            name, parent = folder.name, folder.parent.name
-            when = started_at(name)
-            rows.append(ListedRun(name, parent, DAMAGED, when, problem=str(error)))
-    return rows
-
-
-def listing_table(rows: list[ListedRun]) -> Table:
-    """Return the runs as a table."""
-    frame = pd.DataFrame([asdict(row) for row in rows], dtype=object)
-    return Table(
-        name="runs",
-        title=f"{len(rows)} run{'s' if len(rows) != 1 else ''}",
-        frame=frame,
-        narrow=NARROW,
-        headers={"when": "when (UTC)", "cells": "done"},
-    )
-
-
 #: Options that say where a run is kept and how it is shown, not what is measured.
 ASIDE = frozenset({"-o", "--results", "-q", "--quiet", "-v", "-vv", "--verbose"})
 
@@ -210,7 +126,7 @@ def choose_runs(
     for folder in dict.fromkeys(each for each in folders if each not in left_out):
         try:
             view = stored.read(folder)
-            listed(view)
+            listed(view.run)
             with naming(view.run):
                 environment_row(view.run)
             problems += view.run.problems

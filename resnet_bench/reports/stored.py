@@ -65,17 +65,12 @@ class ShownRun:
     def others(self) -> "OtherStoredRuns":
         """What the runs beside it say about its machine."""
         beside = self.beside or StoredRuns(self.run.folder.parent.parent)
-        return OtherStoredRuns(self.run, self.device, beside)
-
-    @property
-    def device(self) -> str:
-        """The device that the run measured."""
-        return str(self.run.config.get("device") or "cpu")
+        return OtherStoredRuns(self.run, self.run.device, beside)
 
     @property
     def machine(self) -> str:
         """What the run was measured on, in the words of a title."""
-        return machine_title(self.run.environment, self.device)
+        return machine_title(self.run.environment, self.run.device)
 
     @property
     def status_mark(self) -> str:

@@ -52,6 +52,25 @@ def decode(line: bytes, number: int) -> dict[str, Any]:
     return restored if isinstance(restored, dict) else content
 
 
+#: How the line of a record begins, and all that a list needs of it.
+RECORD = re.compile(
+    rb'\{"kind":"record","cell":"(\w+)","attempt":(\d{1,9}),"type":"(\w+)"'
+)
+
+
+def decode_outline(line: bytes, number: int) -> dict[str, Any]:
+    """Return what `decode` does, of a record only which one it is.
+
+    Its values are not looked at, damage to the line is noticed. Raises
+    DamagedLineError.
+    """
+    head = RECORD.match(line)
+    if not head or not _sound(line).endswith(f',"{NUMBER}":{number}}}'.encode()):
+        return decode(line, number)
+    cell, attempt, kind = (each.decode() for each in head.groups())
+    return {"kind": "record", "cell": cell, "attempt": int(attempt), "type": kind}
+
+
 def is_whole(line: bytes) -> bool:
     """Say whether a line is undamaged, wherever it belongs."""
     try:
@@ -61,14 +80,20 @@ def is_whole(line: bytes) -> bool:
     return True
 
 
-def _checked(line: bytes) -> dict[str, Any]:
+def _sound(line: bytes) -> bytes:
+    """Return a line without its checksum, which fits."""
     if len(line) > LONGEST_LINE:
         raise ExcessiveLineError("it is too long")
     body, mark, tail = line.rstrip(b"\r\n").rpartition(f',"{CHECKSUM}":"'.encode())
     if not mark or tail[8:] != b'"}' or tail[:8] != _checksum(body + b"}"):
         raise DamagedLineError("the checksum does not match")
+    return body + b"}"
+
+
+def _checked(line: bytes) -> dict[str, Any]:
+    body = _sound(line)
     try:
-        content = json.loads(body + b"}")
+        content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise DamagedLineError("not JSON") from error
     if not isinstance(content, dict):
@@ -109,20 +134,27 @@ def _plain(value: Any) -> Any:
 
 
 def _restored(value: Any, depth: int = 0) -> Any:
+    if value is None or isinstance(value, float):  # most values
+        return value
+    if not isinstance(value, (dict, list)):
+        _check_size(value)
+        return value
     if depth > DEEPEST:
         raise ExcessiveLineError("it is nested too deeply")
-    if isinstance(value, dict):
-        name = value.get(_WRAPPER)
-        if value.keys() == {_WRAPPER} and isinstance(name, str) and name in _NOT_FINITE:
-            return _NOT_FINITE[name]
-        return {key: _restored(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_restored(item, depth + 1) for item in value]
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        raise ExcessiveLineError("a text is too long")
-    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+    name = value.get(_WRAPPER)
+    if value.keys() == {_WRAPPER} and isinstance(name, str) and name in _NOT_FINITE:
+        return _NOT_FINITE[name]
+    return {key: _restored(item, depth + 1) for key, item in value.items()}
+
+
+def _check_size(value: str | int) -> None:
+    if isinstance(value, str):
+        if len(value) > LONGEST_TEXT:
+            raise ExcessiveLineError("a text is too long")
+    elif abs(value) > LARGEST_NUMBER:
         raise ExcessiveLineError("a number is too large")
-    return value
 
 
 Types = type | tuple[type, ...]

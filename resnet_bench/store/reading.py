@@ -3,7 +3,7 @@
 import gzip
 import stat
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from resnet_bench.store.format import (
     ExcessiveLineError,
     check_line,
     decode,
+    decode_outline,
     is_whole,
     upgraded,
 )
@@ -25,6 +26,9 @@ RUN_FILE = "run.jsonl"
 LARGEST_BYTES = 200_000_000
 #: What `gzip run.jsonl` makes of it: an archived run, which is not resumed.
 PACKED_RUN_FILE = "run.jsonl.gz"
+
+#: Returns the content of the line of a number; raises DamagedLineError.
+Decode = Callable[[bytes, int], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,11 @@ class Run:
         return dict(self.header.get("environment") or {})
 
     @property
+    def device(self) -> str:
+        """The device that the run measured."""
+        return str(self.config.get("device") or "cpu")
+
+    @property
     def command(self) -> str:
         """The command line of the run, as far as it is stored."""
         return " ".join(["resnet-bench", *map(str, self.header.get("argv") or [])])
@@ -121,8 +130,20 @@ def read_run(folder: Path) -> Run:
     A torn end is left out and noted. Raises InputOutputError when the file is
     missing, damaged before its end, or of a newer schema.
     """
+    return _read_run(folder, decode)
+
+
+def read_outline(folder: Path) -> Run:
+    """Read a run as `read_run` does, its records without their values.
+
+    A list of many runs has no use for these, and they take most of the time.
+    """
+    return _read_run(folder, decode_outline)
+
+
+def _read_run(folder: Path, decode_line: Decode) -> Run:
     path = run_file(folder) if folder.is_dir() else folder
-    content = read_lines(path)
+    content = read_lines(path, decode_line)
     header, *rest = upgraded(content.lines, str(path))
     return assemble(path.parent, [_named(header, path), *rest], content.problems)
 
@@ -189,20 +210,20 @@ class Content:
     problems: list[str]
 
 
-def read_lines(path: Path) -> Content:
+def read_lines(path: Path, decode_line: Decode = decode) -> Content:
     """Decode the lines of a run file.
 
     What a crash leaves at the end, damaged lines with no whole line after them, is
     left out and named in `problems`. Raises InputOutputError when the file cannot
     be read, is no run file, or is damaged before its end.
     """
-    content = _decoded(read_bytes(path).split(b"\n"), path)
+    content = _decoded(read_bytes(path).split(b"\n"), path, decode_line)
     if not content.lines or content.lines[0].get("kind") != "run":
         raise InputOutputError(f"{path}: not a run file")
     return content
 
 
-def _decoded(pieces: list[bytes], path: Path) -> Content:
+def _decoded(pieces: list[bytes], path: Path, decode_line: Decode) -> Content:
     lines: list[dict[str, Any]] = []
     whole_bytes = 0
     if pieces and not pieces[-1]:
@@ -210,7 +231,7 @@ def _decoded(pieces: list[bytes], path: Path) -> Content:
     for index, piece in enumerate(pieces):
         if piece.strip():
             try:
-                lines.append(decode(piece, len(lines)))
+                lines.append(decode_line(piece, len(lines)))
             except DamagedLineError as error:
                 excessive = isinstance(error, ExcessiveLineError)
                 if not lines or excessive or any(map(is_whole, pieces[index + 1 :])):

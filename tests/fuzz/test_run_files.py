@@ -15,7 +15,8 @@ import pytest
 
 from resnet_bench import cli
 from resnet_bench.errors import ExitCode, ResnetBenchError
-from resnet_bench.reports.runs import list_of_runs, markdown_page
+from resnet_bench.reports.listing import list_of_runs
+from resnet_bench.reports.runs import markdown_page
 from resnet_bench.reports.stored import StoredRuns
 from resnet_bench.store.format import encode
 from resnet_bench.store.reading import RUN_FILE, read_lines

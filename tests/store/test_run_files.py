@@ -18,7 +18,13 @@ from resnet_bench.store.folders import (
     new_run_id,
     run_folders,
 )
-from resnet_bench.store.format import SCHEMA_VERSION, DamagedLineError, decode, encode
+from resnet_bench.store.format import (
+    SCHEMA_VERSION,
+    DamagedLineError,
+    decode,
+    decode_outline,
+    encode,
+)
 from resnet_bench.store.reading import RUN_FILE, assemble, read_run
 from resnet_bench.store.writing import create_run, reopen_run
 
@@ -65,6 +71,18 @@ def test_a_changed_byte_is_always_noticed(data: st.DataObject) -> None:
     damaged = line[:position] + bytes([replacement]) + line[position + 1 :]
     with pytest.raises(DamagedLineError):
         decode(damaged, 0)
+
+
+@given(st.dictionaries(st.text(), json_values), st.text(), st.integers(0, 3))
+def test_the_outline_of_a_record_says_which_one_it_is(
+    content: dict[str, Any], cell: str, attempt: int
+) -> None:
+    content.pop("seq", None)
+    which = {"kind": "record", "cell": cell, "attempt": attempt, "type": "toy"}
+    line = encode({**which, **content, **which}, 3)
+    assert decode_outline(line, 3).items() >= which.items()
+    with pytest.raises(DamagedLineError, match="out of place"):
+        decode_outline(line, 4)
 
 
 def test_a_line_that_is_no_object_is_refused() -> None:
