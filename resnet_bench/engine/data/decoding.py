@@ -1,9 +1,12 @@
 """From image files to pixels: upright, in colour, 8 bits, square."""
 
+import contextlib
+import io
 import math
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,13 @@ DECODING_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+#: Times that Pillow may read from a file to open it: of padding and comments it reads
+#: single bytes, a million in a second.
+MOST_READS = 65_536
+
+#: Comments in a plain PPM file; the time that Pillow takes grows as their square.
+MOST_COMMENTS = 1_000
 
 #: Beyond so many times its width an image's length is cut before it is resized.
 LONGEST = 16
@@ -114,7 +124,7 @@ def decode(path: Path, square: Square, crop: Crop | None = None) -> Tensor:
 
 def sides(path: Path) -> tuple[int, int]:
     """Return width and height of an image that can be decoded, reading no pixels."""
-    with Image.open(path, formats=_formats()) as image:
+    with _image(path) as image:
         return image.size
 
 
@@ -135,9 +145,35 @@ def _formats() -> tuple[str, ...]:
     return tuple(dict.fromkeys(readable_formats().values()))
 
 
+class _Reader(io.BufferedReader):
+    """A file that may be read from `left` times."""
+
+    left: float = MOST_READS
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("its header has too many parts")
+        return super().read(size)
+
+
+@contextlib.contextmanager
+def _image(path: Path) -> Iterator[Image.Image]:
+    """Open an image; raises one of DECODING_ERRORS, also for what would take long."""
+    with _Reader(io.FileIO(path)) as file:
+        if file.peek(2)[:2] in (b"P1", b"P2", b"P3"):
+            pieces = iter(lambda: file.read(2**20), b"")
+            if sum(piece.count(b"#") for piece in pieces) > MOST_COMMENTS:
+                raise ValueError(f"it has more than {MOST_COMMENTS} comments")
+            file.seek(0)
+        with Image.open(file, formats=_formats()) as image:
+            file.left = math.inf
+            yield image
+
+
 def _open(path: Path) -> Image.Image:
     """Open an image upright and in colour, what is transparent on white."""
-    with Image.open(path, formats=_formats()) as image:
+    with _image(path) as image:
         image.load()
         upright = _upright(image)
         if upright.mode.startswith("I") or upright.mode == "F":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.transforms.v2.functional as transforms
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from resnet_bench.engine.data.decoding import Crop, Square, decode
@@ -164,10 +164,34 @@ def write_damaged(path: Path) -> None:
     path.write_bytes(content)
 
 
+def write_long_header(path: Path) -> None:
+    path.write_bytes(b"P6\n#" + b"x" * 100_000 + b"\n8 8\n255\n" + bytes(192))
+
+
+def write_long_padding(path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(path, format="JPEG")
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + b"\xff" * 100_000 + content[2:])
+
+
+def write_many_comments(path: Path) -> None:
+    path.write_bytes(b"P3\n8 8\n255\n" + b"#\n" * 2_000 + b"1 " * 192)
+
+
+def write_text_bomb(path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "x" * 3_000_000, zip=True)
+    Image.new("RGB", (16, 16)).save(path, pnginfo=text)
+
+
 @pytest.mark.parametrize(
     "write",
     [
         write_bomb,
+        write_long_header,
+        write_long_padding,
+        write_many_comments,
+        write_text_bomb,
         write_tiff_bomb,
         write_gif_bomb,
         write_cut,
@@ -183,6 +207,22 @@ def test_whatever_does_not_decode_is_named_in_one_line(
         decode(tmp_path / "bad.png", SQUARE)
     assert "--skip-bad-images" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"P6\n# made by hand\n8 8\n255\n" + bytes([9] * 192),
+        b"P6\n8 8\n127\n" + bytes([5] * 192),
+        b"P3\n8 8\n# 3 each\n255\n" + b"9 " * 192,
+    ],
+)
+def test_portable_pixmaps_with_comments_are_read(
+    content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "a.ppm").write_bytes(content)
+    pixels = decode(tmp_path / "a.ppm", SQUARE)
+    assert set(pixels.flatten().tolist()) <= {9, 10}
 
 
 def quarters(path: Path, size: tuple[int, int]) -> Path:
