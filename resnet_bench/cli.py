@@ -33,6 +33,9 @@ from resnet_bench.options import (
 from resnet_bench.output import DisplayOptions, Output, settle_streams, to_stderr
 
 PROGRAM = "resnet-bench"
+
+#: What a shell's script sets to have a line completed.
+COMPLETION = "_RESNET_BENCH_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -246,13 +249,37 @@ To install it:
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print a shell's completion script."""
+    _answer_shell(f"{shell}_source")
+
+
+def _answer_shell(asked: str) -> ExitCode:
+    """Write a shell's script, or what completes the line that its variables hold.
+
+    Raises UsageError for variables as no shell sets them.
+    """
     from click.shell_completion import get_completion_class
 
-    made = get_completion_class(shell)
-    if made is None:
-        raise UsageError.for_option("completion", shell, ", ".join(SHELLS))
-    variable = "_RESNET_BENCH_COMPLETE"
-    click.echo(made(commands, {}, PROGRAM, variable).source())
+    shell, _, wanted = asked.partition("_")
+    made = get_completion_class(shell) if shell in SHELLS else None
+    if made is None or wanted not in ("source", "complete"):
+        accepted = ", ".join(f"{shell}_complete" for shell in SHELLS)
+        raise UsageError(f"{COMPLETION} is {asked!r}: expected {accepted}, or unset")
+    completion = made(commands, {}, PROGRAM, COMPLETION)
+    if wanted == "source":
+        text = completion.source()
+    else:
+        try:
+            completion.get_completion_args()
+        except (LookupError, ValueError) as error:
+            raise UsageError(
+                f"{COMPLETION} is set, but not COMP_WORDS and COMP_CWORD as {shell} "
+                "sets them: unset it, it is for the script of "
+                f"'{PROGRAM} completion {shell}'"
+            ) from error
+        text = completion.complete()
+    # The line may hold the names of files in any encoding.
+    click.echo(os.fsencode(text))
+    return ExitCode.OK
 
 
 def _tell_of_bugs(*, verbose: bool) -> None:
@@ -294,7 +321,10 @@ def _place(parameter: click.Parameter, context: click.Context) -> str:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code."""
     try:
-        code = commands.main(list(arguments), PROGRAM, standalone_mode=False)
+        if asked := os.environ.get(COMPLETION):
+            code = _answer_shell(asked)
+        else:
+            code = commands.main(list(arguments), PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except ResnetBenchError as error:
         _complain(str(error))

@@ -296,6 +296,44 @@ def test_a_completion_script_names_the_program(
     assert "resnet-bench" in said(capsys).out
 
 
+@pytest.mark.parametrize(
+    ("asked", "words", "word"),
+    [
+        ("foo_bar", "resnet-bench ", "1"),
+        ("bash", "resnet-bench ", "1"),
+        ("bash_complete", '"', "x"),
+        ("zsh_complete", None, None),
+        ("fish_complete", "resnet-bench ", " "),
+    ],
+)
+def test_variables_of_completion_that_no_shell_sets_are_refused(
+    asked: str,
+    words: str | None,
+    word: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("_RESNET_BENCH_COMPLETE", asked)
+    for name, value in (("COMP_WORDS", words), ("COMP_CWORD", word)):
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert cli.run([]) == ExitCode.USAGE
+    out, err = said(capsys)
+    assert out == ""
+    assert err.startswith("error: _RESNET_BENCH_COMPLETE is ")
+    assert err.count("\n") == 1
+
+
+def test_a_file_name_in_another_encoding_is_completed(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setenv("_RESNET_BENCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "resnet-bench speed --export-csv \udce9t")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert cli.run([]) == ExitCode.OK
+    assert capsysbinary.readouterr().out == b"file,\xe9t\n"
+
+
 def completed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
 ) -> list[str]:

@@ -51,3 +51,17 @@ def _lock_of(path: Path) -> IO[str]:
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 return lock
         lock.close()
+
+
+def remove_unused(folder: Path, since: float) -> None:
+    """Remove all files of the names whose locks nobody has opened `since` that time.
+
+    What another process uses, has begun to use again or removes itself is left alone.
+    """
+    for path in folder.glob("*.lock"):
+        with contextlib.suppress(OSError), path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status = os.fstat(lock.fileno())
+            if status.st_mtime < since and os.path.samestat(status, path.stat()):
+                for each in folder.glob(f"{path.stem}.*"):
+                    each.unlink(missing_ok=True)

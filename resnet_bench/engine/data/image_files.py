@@ -13,7 +13,6 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resnet_bench.engine.cache import locked
+from resnet_bench.engine.cache import locked, remove_unused
 from resnet_bench.engine.cpu import bytes_left, usable_cores
 from resnet_bench.engine.data.decoding import Crop, Square, decode
 from resnet_bench.engine.data.splits import Batch, Normalisation, Split
@@ -250,7 +249,8 @@ class _Entry:
         if known is None or (with_pixels and not _is_whole(whole, listing.shape)):
             if with_pixels:
                 listing.check_memory()
-            self._remove_old()
+            now = (self.folder / f"{self.name}.lock").stat().st_mtime
+            remove_unused(self.folder, now - KEPT_SECONDS)
             unfinished = whole.with_suffix(".unfinished")
             pixels = (
                 _mapped(unfinished, listing.shape, shared=True) if with_pixels else None
@@ -274,20 +274,6 @@ class _Entry:
             return Known(**{name: tuple(value) for name, value in content.items()})
         except (OSError, ValueError, TypeError, AttributeError):
             return None
-
-    def _remove_old(self) -> None:
-        """Remove all files of entries that nobody has used for a week.
-
-        Whoever uses one opens its lock, which says when that was.
-        """
-        now = (self.folder / f"{self.name}.lock").stat().st_mtime
-        for lock in self.folder.glob("*.lock"):
-            # Another process may remove the same ones.
-            with suppress(FileNotFoundError):
-                if now - lock.stat().st_mtime > KEPT_SECONDS:
-                    with locked(lock.with_suffix("")):
-                        for path in self.folder.glob(f"{lock.stem}.*"):
-                            path.unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, shape: torch.Size) -> bool:

@@ -1,8 +1,10 @@
 """Image files decoded once for all, or whenever they are needed: the same pixels."""
 
+import fcntl
 import os
 import threading
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import torch
@@ -124,6 +126,41 @@ def test_copies_that_nobody_uses_are_removed_when_another_is_made(
     new = set(cache.iterdir())
     assert not old & new
     assert len(new) == 3
+
+
+def old_copy(halves: list[list[Sample]], cache: Path) -> tuple[Path, set[Path]]:
+    """Make a copy that looks old; returns its lock and all of its files."""
+    read_halves(halves, SQUARE, cache)
+    files = set(cache.iterdir())
+    for path in files:
+        os.utime(path, (1, 1))
+    return next(path for path in files if path.suffix == ".lock"), files
+
+
+def test_an_old_copy_that_another_process_holds_stays_and_is_not_waited_for(
+    halves: list[list[Sample]], tmp_path: Path
+) -> None:
+    lock, files = old_copy(halves, tmp_path / "cache")
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        read_halves(halves, Square(9, 9), tmp_path / "cache")
+    assert all(path.exists() for path in files)
+
+
+def test_an_old_copy_that_is_used_just_before_it_would_be_removed_stays(
+    halves: list[list[Sample]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, files = old_copy(halves, tmp_path / "cache")
+    flock = fcntl.flock
+
+    def used_meanwhile(file: IO[Any], operation: int) -> None:
+        if Path(file.name) == lock:
+            os.utime(lock)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", used_meanwhile)
+    read_halves(halves, Square(9, 9), tmp_path / "cache")
+    assert all(path.exists() for path in files)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
