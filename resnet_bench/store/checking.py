@@ -118,10 +118,10 @@ def _both(one: Fits, other: Fits) -> Fits:
 
 def _possible(value: Any) -> bool:
     """Return whether all numbers in a value are finite and not negative."""
-    if isinstance(value, Mapping):
-        return all(map(_possible, value.values()))
     if isinstance(value, (list, tuple)):
         return all(map(_possible, value))
+    if isinstance(value, dict):
+        return all(map(_possible, value.values()))
     return value is None or 0 <= value < math.inf
 
 

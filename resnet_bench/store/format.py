@@ -123,13 +123,17 @@ LARGEST_NUMBER = 10**300
 
 def _plain(value: Any) -> Any:
     """Wrap the floats that JSON has no notation for."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float):  # most values
+        if math.isfinite(value):
+            return value
         name = "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
         return {_WRAPPER: name}
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
     return value
 
 

@@ -6,6 +6,7 @@ way, from its options to tables and figures of a run in which every cell failed.
 
 import copy
 import dataclasses
+import functools
 import random
 import shutil
 import sys
@@ -102,6 +103,7 @@ def nothing_is_measured(
     plt.close("all")
 
 
+@functools.cache
 def parameters_of(command: str) -> list[click.Parameter]:
     made = cli.commands.get_command(click.Context(cli.commands), command)
     assert made is not None
@@ -211,6 +213,7 @@ def test_a_run_whose_options_were_changed_is_resumed_or_refused(
             shutil.rmtree(folder)
 
 
+@functools.cache
 def keys() -> st.SearchStrategy[str]:
     """Draw names of options, of commands, and of nothing."""
     names = {
