@@ -254,9 +254,13 @@ class LiveDisplay:
         self._live: Any = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> "LiveDisplay":
-        """Begin to show."""
-        self._live.__enter__()
-        self._draw()
+        """Begin to show; what interrupts the beginning leaves the screen as it was."""
+        try:
+            self._live.__enter__()
+            self._draw()
+        except BaseException:
+            self._live.stop()
+            raise
         return self
 
     def __exit__(
@@ -277,6 +281,8 @@ class LiveDisplay:
         from rich.console import Group
         from rich.text import Text
 
+        from resnet_bench.present.terminal import fits
+
         tracker = self._tracker
         self._bar.update(
             self._task,
@@ -286,6 +292,9 @@ class LiveDisplay:
         )
         table = self._table() if self._table else None
         state = Text(printable(tracker.state_in_words), style="dim")
+        # A table that is cut would show numbers without their last digits.
+        if table is not None and not fits(table, self._live.console):
+            table = None
         parts = [self._bar, state, *([] if table is None else ["", table])]
         self._live.update(Group(*parts), refresh=True)
 

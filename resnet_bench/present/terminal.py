@@ -83,16 +83,20 @@ def width_of(console: Console, made: RenderableType) -> Measurement:
     return Measurement.get(console, unlimited, made)
 
 
+def fits(made: RenderableType, console: Console) -> bool:
+    """Return whether a table needs no more columns than the terminal has."""
+    return width_of(console, made).minimum <= console.width
+
+
 def blocks(table: Table, console: Console, names: Sequence[str]) -> list[list[str]]:
     """Split columns into blocks that fit the terminal, the first column in each."""
-    if width_of(console, rich_table(table, names)).minimum <= console.width:
+    if fits(rich_table(table, names), console):
         return [list(names)]
     first, *others = names
     found = [[first]]
     for name in others:
         longer = [*found[-1], name]
-        width = width_of(console, rich_table(table, longer)).minimum
-        if width <= console.width or len(longer) <= 2:
+        if len(longer) <= 2 or fits(rich_table(table, longer), console):
             found[-1] = longer
         else:
             found.append([first, name])
@@ -125,10 +129,17 @@ def terminal_renderables(
 
 
 def print_table(table: Table, console: Console, *, wide: bool = False) -> None:
-    """Print a table and its notes; off a terminal it is as wide as it must be."""
+    """Print a table and its notes, as wide as it must be where a line has no end.
+
+    On a terminal that is too narrow for two columns the lines are broken, not cut.
+    """
     parts = terminal_renderables(table, console, wide=wide)
     before = console.width
-    if not console.is_terminal:
+    if console.is_terminal:
+        made = [part for part in parts if isinstance(part, RichTable)]
+        least = [width_of(console, part).minimum for part in made]
+        console.width = max([before, *least])
+    else:
         widths = [width_of(console, p).maximum for p in parts if not isinstance(p, str)]
         console.width = max(PIPE_WIDTH, *widths)
     try:

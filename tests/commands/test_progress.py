@@ -1,10 +1,12 @@
 """Progress: counts, time left, and the two ways to show it."""
 
 import io
+import sys
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 from rich.text import Text
@@ -18,6 +20,8 @@ from resnet_bench.commands.progress import (
 from resnet_bench.execution.base import Ended, Recorded, Started
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.present.numbers import duration
+from resnet_bench.present.tables import Table
+from resnet_bench.present.terminal import rich_table
 from resnet_bench.records import Cell
 
 
@@ -135,6 +139,34 @@ def test_on_a_terminal_a_bar_shows_cell_and_time_left() -> None:
     assert "about 30 s left" in stream.getvalue()
     assert "running: short; 1 waiting" in stream.getvalue()
     assert "the table" in stream.getvalue()
+
+
+def test_a_table_that_would_be_cut_waits_for_a_wider_terminal() -> None:
+    frame = pd.DataFrame({"value": [123_456_789]})
+    made = rich_table(Table("t", "title", frame, ["value"]), ["value"])
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=8)
+    tracker = Tracker([SHORT], Clock())
+    with LiveDisplay(tracker, console, lambda: made) as display:
+        assert "123" not in stream.getvalue()
+        console.width = 20
+        display.show(Started(SHORT.key, 1))
+    assert "123,456,789" in stream.getvalue()
+
+
+def test_what_interrupts_the_first_drawing_leaves_the_terminal_as_it_was() -> None:
+    def interrupted() -> Text:
+        raise KeyboardInterrupt
+
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80)
+    before = sys.stderr
+    display = LiveDisplay(Tracker([SHORT], Clock()), console, interrupted)
+    with pytest.raises(KeyboardInterrupt), display:
+        pass
+    hidden, shown = "\x1b[?25l", "\x1b[?25h"
+    assert stream.getvalue().rfind(shown) > stream.getvalue().rfind(hidden) >= 0
+    assert sys.stderr is before
 
 
 def test_an_unknown_cell_keeps_its_key() -> None:

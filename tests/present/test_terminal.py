@@ -62,6 +62,22 @@ def test_a_table_too_wide_for_a_terminal_continues_in_blocks(width: int) -> None
         assert value in text
 
 
+@pytest.mark.parametrize("width", [1, 12, 20])
+def test_on_a_very_narrow_terminal_lines_are_broken_and_no_number_is_cut(
+    width: int,
+) -> None:
+    text = Text.from_ansi(printed(width, terminal=True, wide=True)).plain
+    for value in (
+        "ResNet-152",
+        "451",
+        "889",
+        "1370",
+        "60,192,808",
+        "1,234,567,890,123",
+    ):
+        assert value in text
+
+
 def test_title_and_notes_frame_the_table() -> None:
     lines = printed(80, terminal=False, wide=False).strip().splitlines()
     assert lines[0].strip() == "The title"
