@@ -3,6 +3,8 @@
 A page marks a block with two comments, `<!-- rendered begin: WHAT -->` and
 `<!-- rendered end -->`. WHAT is an experiment, whose first table is shown, as
 EXPERIMENT/FIGURE one of its figures, names of claims, or `claims`, which explains all.
+After an experiment or a figure, `cpu` or `cuda` names the device that the run was taken
+on, and options name what its command line must hold: `speed/ladder cuda --ladder`.
 """
 
 import re
@@ -107,10 +109,11 @@ def _parts(what: str, views: Sequence[ShownRun], base: Path) -> list[str]:
     """Return what a block holds: a table, a figure, some claims, or all explained."""
     if what == CLAIMS:
         return [rendered()]
-    name, _, figure = what.partition("/")
+    first, *wanted = what.split()
+    name, _, figure = first.partition("/")
     if name not in EXPERIMENTS:
         return _claim_lines(what, views, base)
-    view = plainest(views, name)
+    view = plainest([each for each in views if _meets(each.run, wanted)], name)
     if view is None:
         return []
     if figure:
@@ -119,6 +122,13 @@ def _parts(what: str, views: Sequence[ShownRun], base: Path) -> list[str]:
         with naming(view.run):
             shown = "".join(markdown(each).strip() for each in view.shown.tables[:1])
     return [shown, _origin(view, base)] if shown else []
+
+
+def _meets(run: Run, wanted: Sequence[str]) -> bool:
+    """Return whether a run has the device and the options that a block asks for."""
+    device = str(run.config.get("device")).partition(":")[0]
+    asked = {str(each).partition("=")[0] for each in run.header.get("argv") or []}
+    return all(each in asked or each == device for each in wanted)
 
 
 def _claim_lines(names: str, views: Sequence[ShownRun], base: Path) -> list[str]:

@@ -1,8 +1,7 @@
 """Reading run files: what was committed, in one typed object."""
 
-import gzip
+import lzma
 import stat
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +23,8 @@ from resnet_bench.store.format import (
 RUN_FILE = "run.jsonl"
 #: No run file may be larger, unpacked: the largest of results/ has 11 MB.
 LARGEST_BYTES = 200_000_000
-#: What `gzip run.jsonl` makes of it: an archived run, which is not resumed.
-PACKED_RUN_FILE = "run.jsonl.gz"
+#: What `xz run.jsonl` makes of it: an archived run, which is not resumed.
+PACKED_RUN_FILE = "run.jsonl.xz"
 
 #: Returns the content of the line of a number; raises DamagedLineError.
 Decode = Callable[[bytes, int], dict[str, Any]]
@@ -176,9 +175,9 @@ def read_bytes(path: Path) -> bytes:
         # A pipe would be waited for, a device read for ever.
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             raise InputOutputError(f"cannot read {path}: not a regular file")
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
             raw = file.read(LARGEST_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, lzma.LZMAError) as error:
         raise InputOutputError(f"{path} is damaged: {error}") from error
     except OSError as error:
         raise InputOutputError(

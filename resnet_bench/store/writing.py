@@ -222,7 +222,7 @@ def reopen_run(folder: Path) -> tuple[RunWriter, Run]:
     path = folder / RUN_FILE
     if run_file(folder) != path:
         raise UsageError(
-            f"run {folder.name} is packed: unpack it with 'gunzip "
+            f"run {folder.name} is packed: unpack it with 'unxz "
             f"{folder / PACKED_RUN_FILE}', then resume"
         )
     try:

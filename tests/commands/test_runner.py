@@ -248,6 +248,20 @@ def session() -> Session:
     return Session(TOY, RunRequest(), Output(DisplayOptions()), [])
 
 
+@pytest.mark.parametrize(
+    ("device", "executor", "seconds"),
+    [("cpu", "processes", 3.0), ("cuda:0", "processes", 6.0), ("cuda:0", "ray", 3.0)],
+)
+def test_cells_on_one_gpu_take_turns_in_the_estimate(
+    device: str, executor: str, seconds: float
+) -> None:
+    made = plan("count", "count", "count", "count")
+    made = replace(made, config=replace(made.config, device=device))
+    asked = RunRequest(jobs=2, executor=executor)
+    own = Session(TOY, asked, Output(DisplayOptions()), [])
+    assert own._expected_seconds(made, made.cells, ToyExecutor()) == seconds
+
+
 def test_an_error_that_cells_share_is_said_once_with_their_number(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,6 +121,29 @@ def test_a_measured_block_shows_the_table_of_an_experiment(readme: Path) -> None
     assert page_filled(readme, kept(readme.parent / "results")) == text
 
 
+@pytest.mark.parametrize(
+    ("what", "run"),
+    [
+        ("speed", SECOND),
+        ("speed cpu", SECOND),
+        ("speed --variants", SECOND),
+        ("speed/phases cpu", SECOND),
+        ("speed cuda", None),
+        ("speed cpu --ladder", None),
+    ],
+)
+def test_a_block_asks_for_a_device_and_options(
+    readme: Path, what: str, run: str | None
+) -> None:
+    folder = store_speed_run(readme.parent / "results", SECOND, variants=(18,))
+    (folder / "figures").mkdir()
+    (folder / "figures" / "phases.png").touch()
+    readme.write_text(f"<!-- rendered begin: {what} -->\n<!-- rendered end -->\n")
+    text = page_filled(readme, kept(readme.parent / "results"))
+    assert runs_named(text) == ([] if run is None else [run])
+    assert ("Not measured" in text) is (run is None)
+
+
 def test_a_measured_block_without_a_run_says_so(readme: Path) -> None:
     mark = "<!-- rendered begin: depth-degradation -->\n<!-- rendered end -->\n"
     readme.write_text(mark)

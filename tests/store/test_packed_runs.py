@@ -1,6 +1,6 @@
-"""Run files that were packed with gzip: read like the others, but not gone on with."""
+"""Run files that were packed with xz: read like the others, but not gone on with."""
 
-import gzip
+import lzma
 import os
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,14 @@ HEADER = {"run": "r1", "experiment": "toy", "cells": {"k1": {"variant": 18}}}
 
 
 def packed(results: Path) -> Path:
-    """The folder of a run of one cell, packed as `gzip` does."""
+    """The folder of a run of one cell, packed as `xz` does."""
     folder = results / "toy" / "r1"
     with create_run(folder, HEADER) as writer:
         writer.record("k1", 1, {"type": "figure", "value": 1.5})
         writer.commit("k1", 1, "ok")
         writer.end("complete")
     plain = folder / RUN_FILE
-    (folder / PACKED_RUN_FILE).write_bytes(gzip.compress(plain.read_bytes()))
+    (folder / PACKED_RUN_FILE).write_bytes(lzma.compress(plain.read_bytes()))
     plain.unlink()
     return folder
 
@@ -58,7 +58,7 @@ def test_a_packed_run_is_found_by_every_name(
 
 def test_a_run_kept_both_ways_is_one_run(tmp_path: Path) -> None:
     folder = packed(tmp_path)
-    raw = gzip.decompress((folder / PACKED_RUN_FILE).read_bytes())
+    raw = lzma.decompress((folder / PACKED_RUN_FILE).read_bytes())
     (folder / RUN_FILE).write_bytes(raw)
     assert run_folders(tmp_path) == [folder]
 
@@ -66,13 +66,13 @@ def test_a_run_kept_both_ways_is_one_run(tmp_path: Path) -> None:
 def test_a_packed_run_cannot_be_resumed_and_the_line_says_what_to_do(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(UsageError, match=r"gunzip .*then resume"):
+    with pytest.raises(UsageError, match=r"unxz .*then resume"):
         reopen_run(packed(tmp_path))
 
 
 def test_a_file_that_unpacks_to_more_than_any_run_is_refused(tmp_path: Path) -> None:
     folder = packed(tmp_path)
-    zeros = gzip.compress(b"\0" * (LARGEST_BYTES + 1), compresslevel=1)
+    zeros = lzma.compress(b"\0" * (LARGEST_BYTES + 1), preset=1)
     (folder / PACKED_RUN_FILE).write_bytes(zeros)
     with pytest.raises(InputOutputError, match="larger than the limit of 200 MB"):
         read_run(folder)
@@ -104,7 +104,7 @@ def test_options_beyond_what_is_ever_written_are_refused_and_kept(
     """No crash leaves such a line: it is not taken for a torn end."""
     monkeypatch.setattr(format, "LONGEST_LINE", 300_000)
     folder = packed(tmp_path)
-    raw = gzip.decompress((folder / PACKED_RUN_FILE).read_bytes())
+    raw = lzma.decompress((folder / PACKED_RUN_FILE).read_bytes())
     more = raw + encode({"kind": "resume", "odd": odd}, raw.count(b"\n"))
     (folder / PACKED_RUN_FILE).unlink()
     (folder / RUN_FILE).write_bytes(more)
@@ -121,7 +121,6 @@ def test_damage_to_a_packed_run_is_one_clear_line(tmp_path: Path) -> None:
         broken = bytearray(whole)
         broken[place] ^= 0xFF
         path.write_bytes(broken)
-        # gzip's own header holds a time and flags, which change no number.
         assert values_or_refusal(path.parent) in ([1.5], "refused")
         path.write_bytes(whole[:place])
         assert values_or_refusal(path.parent) == "refused"

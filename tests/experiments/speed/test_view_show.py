@@ -18,7 +18,7 @@ from resnet_bench.experiments.speed.grid import expand, resolved
 from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.show import live_table, show
-from resnet_bench.experiments.speed.view.tables import scaling_table
+from resnet_bench.experiments.speed.view.tables import _per_second, scaling_table
 from resnet_bench.present.terminal import print_table
 from resnet_bench.records import to_json
 from resnet_bench.store.reading import Run, assemble
@@ -139,6 +139,13 @@ def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
     assert "noisy: an interval is wider than ±5 %" in notes
     assert "ResNet-34: ValueError: odd" in notes
     assert "product 205 GFLOP/s" in notes
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"), [(2.13e11, "213 G"), (9.994e11, "999 G"), (5.11e13, "51.1 T")]
+)
+def test_ceilings_are_short_on_any_device(rate: float, shown: str) -> None:
+    assert _per_second(rate) == shown
 
 
 def test_a_note_says_what_is_set_for_memory(make_run: MakeRun) -> None:

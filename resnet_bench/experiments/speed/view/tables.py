@@ -228,10 +228,15 @@ def _ceiling_notes(rows: Sequence[SpeedRow]) -> list[str]:
 def _ceilings_in_words(found: Mapping[str, Interval]) -> str:
     words = {"matrix_product": "product", "convolution": "convolution", "copy": "copy"}
     return ", ".join(
-        f"{words[kind]} {interval.estimate / 1e9:,.3g} "
-        f"{'GB/s' if kind == 'copy' else 'GFLOP/s'}"
+        f"{words[kind]} {_per_second(interval.estimate)}"
+        f"{'B/s' if kind == 'copy' else 'FLOP/s'}"
         for kind, interval in found.items()
     )
+
+
+def _per_second(rate: float) -> str:
+    scale, prefix = (1e12, "T") if rate >= 1e12 else (1e9, "G")
+    return f"{rate / scale:.3g} {prefix}"
 
 
 #: Columns of the table of ranks.
