@@ -52,10 +52,6 @@ def parse_variants(text: str) -> tuple[int, ...]:
     raise UsageError(f"unknown variant {text!r}: expected {accepted} or all")
 
 
-#: What installs every package that a runtime needs.
-RUNTIMES_EXTRA = "pip install 'resnet-bench[runtimes]'"
-
-
 @dataclass(frozen=True)
 class Runtime:
     """A runtime of networks: torch itself, or a library for inference.

@@ -14,8 +14,8 @@ EXECUTORS = {
     "ray": "resnet_bench.execution.ray:RayExecutor",
 }
 
-#: What pip installs for executors that are not in the core.
-EXTRAS = {"ray": "resnet-bench[ray]"}
+#: Executors that need a package of their own name, which is not in the core.
+EXTRAS = ("ray",)
 
 
 def make_executor(name: str, place: Place = HERE) -> Executor:
@@ -41,7 +41,7 @@ def make_executor(name: str, place: Place = HERE) -> Executor:
         if name not in EXTRAS or error.name != name:
             raise
         raise UsageError(
-            f"--executor {name}: {name} is not installed: pip install '{EXTRAS[name]}'"
+            f"--executor {name}: {name} is not installed: pip install {name}"
         ) from error
     executor: Executor = executor_class(place)
     return executor

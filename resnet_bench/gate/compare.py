@@ -499,7 +499,19 @@ def _newer_metrics(
 
 
 def _pair(pair: Mapping[str, object]) -> str:
-    return f"{pair['base']} → {pair['head']}"
+    """Return both values in words, with every detail where the names are equal."""
+    base, head = map(_in_words, (pair["base"], pair["head"]))
+    if base == head:
+        base, head = map(str, (pair["base"], pair["head"]))
+    return f"{base} → {head}"
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, Mapping) and "name" in value:
+        return str(value["name"])
+    if isinstance(value, list):
+        return ", ".join(map(_in_words, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def run_compare(config: CompareConfig, output: Output) -> ExitCode:

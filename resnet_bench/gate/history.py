@@ -45,8 +45,7 @@ from resnet_bench.statistics.levels import Change, Line, Ratio
 from resnet_bench.store.reading import Run
 
 LACKS_EXTRA = (
-    "Changes of level are not looked for: pip install 'resnet-bench[history]' adds "
-    "ruptures, which finds them."
+    "Changes of level are not looked for: 'pip install ruptures' adds what finds them."
 )
 TOO_FEW = (
     "too little was measured to look for changes of level (six commits with two pairs "

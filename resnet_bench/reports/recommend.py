@@ -320,7 +320,7 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
         in_int8 = [each for each in in_int8 if each.batch_size == batch]
         return Recommendation(machine, question.budget, alike, in_int8, notes)
     if foreign := sum(view.run.machine_key != machine.key for view in speed):
-        known.append(f"{foreign} of another machine not used")
+        known.append(f"{foreign} of other machines are not used")
     size = min(accuracy.image_size for accuracy in accuracies.values())
     raise _refusal(question, machine, size, known if others else known[1:])
 
@@ -331,10 +331,11 @@ def _refusal(
     """Return why there is no answer, with what is known instead and what to run."""
     budget = question.budget
     what = f"{_CALLED[budget.goal]} on {images(budget.batch_size)} of {size} px"
-    where = f"{machine.device} of this machine ({machine.key}) in {question.results}"
+    where = f"the {machine.device} of this machine ({machine.key})"
+    untimed = f"{what} was never timed on {where} in {question.results}"
     words = " ".join(["resnet-bench", *measurement(question, machine, size)])
     return NotComparableError(
-        f"recommend: {'; '.join([f'no timed {what} by {where}', *known])}: add "
+        f"recommend: {'; '.join([untimed, *known])}: add "
         f"--measure to time it now, or run '{words}' first"
     )
 

@@ -219,6 +219,19 @@ def test_another_machine_compares_only_what_is_exact(tmp_path: Path) -> None:
     assert any("Different machines (" in notice for notice in report.notices)
 
 
+def test_what_differs_between_machines_is_told_by_name(tmp_path: Path) -> None:
+    def run(name: str, gpus: list[dict[str, str]]) -> Run:
+        return speed_run(tmp_path, name, environment={**ENVIRONMENT, "gpus": gpus})
+
+    card = {"name": "H200", "driver": "580"}
+    found = compared(run("a", []), run("b", [card, card])).notices
+    assert "Differs: gpus: none → H200, H200." in found
+    found = compared(run("c", [card]), run("d", [{**card, "driver": "590"}])).notices
+    (told,) = (notice for notice in found if "gpus" in notice)
+    assert "580" in told
+    assert "590" in told
+
+
 def test_other_settings_are_named_and_compared_only_when_asked(tmp_path: Path) -> None:
     base = speed_run(tmp_path, "a")
     head = speed_run(tmp_path, "b", {18: 0.5, 50: 0.5}, dtype=("bfloat16",))

@@ -399,7 +399,7 @@ def test_without_the_extra_the_table_is_shown_and_what_to_install(
     appended(Path("h.jsonl"), entries(12))
     run_history(HistoryConfig(file=("h.jsonl",)), output)
     found = capsys.readouterr().out
-    assert "pip install 'resnet-bench[history]'" in found
+    assert "'pip install ruptures'" in found
     assert "c11" in found
 
 

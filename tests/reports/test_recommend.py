@@ -109,7 +109,7 @@ def test_a_measured_spread_takes_the_place_of_the_assumed_one(
 
 def test_runs_of_other_machines_are_never_used(tmp_path: Path) -> None:
     store(tmp_path, environment=ELSEWHERE)
-    with pytest.raises(NotComparableError, match="1 of another machine not used"):
+    with pytest.raises(NotComparableError, match="1 of other machines are not used"):
         answer(tmp_path, latency_ms=100)
 
 
@@ -314,7 +314,7 @@ def test_a_measured_accuracy_takes_the_place_of_the_published_one(
     found = {"finetune": [ShownRun(run)], "speed": []}
     monkeypatch.setattr(StoredRuns, "readable", lambda _, name: found[name])
     here = Machine(run.machine_key, "cpu", "a machine")
-    with pytest.raises(NotComparableError, match="no timed inference"):
+    with pytest.raises(NotComparableError, match=r"inference on .* was never timed"):
         answer(tmp_path, here, latency_ms=100, accuracy="finetune")
     accuracies = finetuned_accuracies([run])
     assert set(accuracies) == {18, 34}

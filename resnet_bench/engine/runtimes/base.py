@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from resnet_bench.catalogue import INT8, QUANTISER, RUNTIMES, RUNTIMES_EXTRA
+from resnet_bench.catalogue import INT8, QUANTISER, RUNTIMES
 from resnet_bench.engine.devices import is_out_of_memory
 from resnet_bench.engine.runtimes import onnx_files
 from resnet_bench.errors import ResnetBenchError, UsageError
@@ -104,7 +104,7 @@ def check_runtime(terms: Terms) -> None:
         verb = "is" if len(missing) == 1 else "are"
         raise UsageError(
             f"--runtime {row.name}: {', '.join(missing)} {verb} not installed: "
-            f"{RUNTIMES_EXTRA}"
+            f"pip install {' '.join(missing)}"
         )
     module_of(row.name).check(terms)
 
