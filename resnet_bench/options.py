@@ -111,7 +111,7 @@ class Declaration:
         """Return the help with what is accepted, where that is a range, and default."""
         notes = [self.bounds.words] if self.bounds.are_narrow else []
         if default not in (None, (), ""):
-            notes.append(f"default: {','.join(map(str, _as_tuple(default)))}")
+            notes.append(f"default: {','.join(map(_short, _as_tuple(default)))}")
         return f"{self.help} [{'; '.join(notes)}]" if notes else self.help
 
 
@@ -308,6 +308,10 @@ def _names(message: str, parameter: click.Parameter | None) -> bool:
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _integer(text: str) -> int:

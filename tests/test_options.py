@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from resnet_bench.catalogue import VARIANTS, parse_dataset, parse_variants
 from resnet_bench.errors import ExitCode, UsageError, worst
+from resnet_bench.gate.spec import CheckConfig
 from resnet_bench.options import (
     Options,
     build,
@@ -209,6 +210,14 @@ def test_an_inherited_option_keeps_its_bounds_and_may_change_its_help() -> None:
     assert count.help == "How many. [from 1 to 9; default: 5]"
     with pytest.raises(TypeError, match="hepl"):
         inherited(Bounded, "count", 5, hepl="How many.")
+
+
+def test_help_shows_a_default_as_a_person_writes_it() -> None:
+    options = click_options(CheckConfig, "check")
+    (budget,) = (each for each in options if each.name == "budget")
+    assert isinstance(budget, click.Option)
+    assert (budget.help or "").endswith("[default: 300]")
+    assert options[0].name == "against"
 
 
 def test_the_worst_exit_code_wins() -> None:

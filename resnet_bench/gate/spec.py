@@ -10,6 +10,8 @@ from typing import Any
 from resnet_bench.configuration import read_configuration
 from resnet_bench.errors import UsageError
 from resnet_bench.options import (
+    MEASURED,
+    OUTPUT,
     Bounds,
     ExportOptions,
     Options,
@@ -264,7 +266,9 @@ class RuleOptions(Options):
     strict: bool = option(
         False, help="Exit with 5 if any row is inconclusive or otherwise not ok."
     )
-    explain: bool = option(False, help="Print the rule behind each verdict.")
+    explain: bool = option(
+        False, help="Print the rule behind each verdict.", heading=OUTPUT
+    )
 
     @property
     def thresholds(self) -> tuple[str, ...]:
@@ -314,6 +318,7 @@ class SubjectConfig(ResultsOptions, ExportOptions):
     budget: float = option(
         300.0,
         help="Seconds after which measuring stops.",
+        heading=MEASURED,
         metavar="SECONDS",
         above=0,
     )
@@ -321,17 +326,24 @@ class SubjectConfig(ResultsOptions, ExportOptions):
         None,
         help=f"Most process pairs to measure, at least {FEWEST_PAIRS} [default: 20; 24 "
         "beyond 13 cases].",
+        heading=MEASURED,
         minimum=FEWEST_PAIRS,
     )
-    threads: int = option(1, help="Threads of each worker process.", minimum=1)
+    threads: int = option(
+        1, help="Threads of each worker process.", heading=MEASURED, minimum=1
+    )
     seed: int = option(
-        0, help="Seed for the order of the legs and for the models.", minimum=0
+        0,
+        help="Seed of the models and of the order of measurements.",
+        heading=MEASURED,
+        minimum=0,
     )
     resume: str | None = option(
         None,
         bare="latest",
         suggest=names_of_own_runs,
         metavar="[RUN]",
+        heading=MEASURED,
         help="Resume an interrupted run (the latest) with its own options.",
     )
 
@@ -349,8 +361,8 @@ class SubjectConfig(ResultsOptions, ExportOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckConfig(RuleOptions, SubjectConfig):
-    """`check`: the working tree against an older revision, or another Python."""
+class BaseOptions(Options):
+    """The commit that a tree is measured against."""
 
     against: str | None = option(
         None,
@@ -360,14 +372,26 @@ class CheckConfig(RuleOptions, SubjectConfig):
     baseline: str | None = option(
         None, help="Saved baseline to measure against.", metavar="NAME"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckConfig(RuleOptions, SubjectConfig, BaseOptions):
+    """`check`: the working tree against an older revision, or another Python."""
+
     metrics: tuple[str, ...] = option(METRICS, help="What to check.", choices=METRICS)
     seeds: int = option(
-        5, help="Paired training seeds of an accuracy case.", minimum=FEWEST_SEEDS
+        5,
+        help="Paired training seeds of an accuracy case.",
+        heading=MEASURED,
+        minimum=FEWEST_SEEDS,
     )
-    junit: Path | None = option(None, help="Write a JUnit file.", metavar="FILE")
+    junit: Path | None = option(
+        None, help="Write a JUnit file.", heading=OUTPUT, metavar="FILE"
+    )
     github_summary: bool = option(
         False,
         help="Append to $GITHUB_STEP_SUMMARY and print ::error:: annotations.",
+        heading=OUTPUT,
     )
 
     def __post_init__(self) -> None:
@@ -423,7 +447,8 @@ class HistoryConfig(SubjectConfig):
     budget: float = inherited(SubjectConfig, "budget", 1800.0)
     machine: str | None = option(
         None,
-        help="The machine whose runs are shown, by its key (the newest run's).",
+        help="The machine whose runs are shown, by its key [default: that of the "
+        "newest run].",
         metavar="KEY",
     )
     #: Commits are all measured under this Python; it is no option.
@@ -439,7 +464,10 @@ class HistoryConfig(SubjectConfig):
         metavar="FILE",
     )
     export_figure: Path | None = option(
-        None, help="Write the figure as .svg or .png.", metavar="FILE"
+        None,
+        help="Write the figure as .svg or .png.",
+        heading=OUTPUT,
+        metavar="FILE",
     )
 
     def __post_init__(self) -> None:
@@ -490,8 +518,8 @@ class CompareConfig(RuleOptions, ResultsOptions, ExportOptions):
         """Check the values; raises UsageError."""
         super().__post_init__()
         if len(self.runs) != 2:
-            shown = " ".join(self.runs) or "(none)"
-            raise UsageError.for_option("RUN RUN", shown, "exactly two runs")
+            given = " ".join(("compare", *self.runs))
+            raise UsageError(f"{given}: expected two runs")
 
 
 BASELINE_ACTIONS = ("save", "list", "accept")

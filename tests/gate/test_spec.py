@@ -45,7 +45,7 @@ def test_noise_refuses_effects_that_are_none() -> None:
 
 @pytest.mark.parametrize("runs", [(), ("a",), ("a", "b", "c")])
 def test_compare_needs_two_runs(runs: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="exactly two runs"):
+    with pytest.raises(UsageError, match="expected two runs"):
         CompareConfig(runs=runs)
 
 

@@ -128,23 +128,26 @@ class Config(DeviceOptions, VariantOptions):
     )
     tf32: bool = option(
         False,
-        help="Let CUDA round float32 products to TF32; off so float32 is float32.",
+        help="Let CUDA round float32 products to TF32; off, so that float32 is "
+        "float32.",
     )
     channels_last: tuple[str, ...] = option(
         ("no",),
         choices=("yes", "no"),
         bare="yes",
         metavar="[yes,no]",
-        help="Keep images and weights in memory as NHWC instead of NCHW; yes,no: both "
-        "ways, beside each other.",
+        help="Keep images and weights in memory as NHWC instead of NCHW; yes,no "
+        "times both.",
     )
     keep_memory: bool = option(
         False,
-        help="Let the C library keep freed memory for the next step, which a program "
-        "of your own would have to ask for.",
+        help="Let the C library keep freed memory for the next step; your own program "
+        "would have to ask for it.",
     )
     compile: bool = option(
-        False, help="Run through torch.compile, from a cold cache; reported apart."
+        False,
+        help="Compile the network with torch.compile, from an empty cache; the time "
+        "for it is shown separately.",
     )
     cuda_graphs: bool = option(
         False,
@@ -164,8 +167,8 @@ class Config(DeviceOptions, VariantOptions):
     protocol: str | None = option(
         None,
         choices=tuple(PROTOCOLS),
-        help="Follow another project's rules of what is inside a time, how many calls "
-        "and which statistic, to compare with its figures.",
+        help="Measure by another project's rules (what a time includes, how many "
+        "calls, which statistic), to compare with its figures.",
         heading=MEASURED,
     )
     threads: tuple[int, ...] = option(
@@ -178,8 +181,8 @@ class Config(DeviceOptions, VariantOptions):
     streams: int | None = option(
         None,
         minimum=2,
-        help="Time so many calls of inference at the same time, too, which share the "
-        "threads: throughput, in a column of its own.",
+        help="Also time N concurrent calls of inference that share the threads; their "
+        "throughput has a column of its own.",
         heading=MEASURED,
     )
     mode: str | None = option(
