@@ -65,7 +65,7 @@ def test_without_ray_the_error_says_what_to_install(
 
     monkeypatch.delitem(sys.modules, "resnet_bench.execution.ray", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_ray)
-    with pytest.raises(UsageError, match=r"pip install 'resnet-bench\[ray\]'"):
+    with pytest.raises(UsageError, match="pip install ray"):
         make_executor("ray")
 
 
