@@ -19,6 +19,10 @@ MILLISECONDS = 1e3
 AREA = 0.6
 SMALLEST_AREA, LARGEST_AREA = 60.0, 900.0
 
+#: Where the slowest takes more than this many times the fastest, a linear axis would
+#: show the fast ones on top of each other.
+WIDE_RANGE = 10.0
+
 
 def front_figure(found: Sequence[Candidate], where: str) -> Figure | None:
     """Return published accuracy against inference time; None without two variants."""
@@ -40,7 +44,11 @@ def front_figure(found: Sequence[Candidate], where: str) -> Figure | None:
         _draw(axes, candidate)
     _name_variants(axes, fastest)
     axes.margins(0.16)
-    axes.set_xlim(left=0)
+    if _seconds(fastest[-1]) > WIDE_RANGE * _seconds(fastest[0]):
+        axes.set_xscale("log")
+        theme.plain_log_ticks(axes.xaxis, "{:,g}".format)
+    else:
+        axes.set_xlim(left=0)
     made.supxlabel(_legend(found), fontsize=8.5, color="#444444")
     return made
 
@@ -54,7 +62,8 @@ def _legend(found: Sequence[Candidate]) -> str:
         "hollow: fewer than six visits" if few else "",
         "dashed: nothing faster is as accurate",
     ]
-    return " · ".join(filter(None, said))
+    kept = [each for each in said if each]
+    return "\n".join(" · ".join(part) for part in (kept[:2], kept[2:]))
 
 
 def _seconds(candidate: Candidate) -> float:
@@ -115,15 +124,18 @@ def _name_variants(axes: Axes, fastest: Sequence[Candidate]) -> None:
     variants = [candidate.variant for candidate in fastest]
     for variant in dict.fromkeys(variants):
         first = fastest[variants.index(variant)]
-        several = variants.count(variant) > 1
-        axes.annotate(
-            f"{first.title}\n{first.setting}" if several else first.title,
-            (_milliseconds(first), first.accuracy.percent),
-            (-4, 14),
-            textcoords="offset points",
-            ha="left",
-            fontsize=9,
-        )
+        said = [(first.title, 14, 9.0)]
+        if variants.count(variant) > 1:
+            said.append((first.setting, -24, 8.0))
+        for words, height, size in said:
+            axes.annotate(
+                words,
+                (_milliseconds(first), first.accuracy.percent),
+                (-4, height),
+                textcoords="offset points",
+                ha="left",
+                fontsize=size,
+            )
 
 
 def front_table(found: Sequence[Candidate], where: str) -> Table:

@@ -200,6 +200,13 @@ def test_the_front_is_drawn_with_names_and_machine() -> None:
     assert "hollow: fewer than six visits" in text
 
 
+@pytest.mark.parametrize(("slowest", "scale"), [(0.09, "linear"), (0.2, "log")])
+def test_times_far_apart_are_drawn_on_a_log_axis(slowest: float, scale: str) -> None:
+    figure = front_figure(candidates([row(18, 0.01), row(34, slowest)]), "here")
+    assert figure is not None
+    assert figure.axes[0].get_xscale() == scale
+
+
 def test_the_front_needs_two_variants() -> None:
     assert front_figure(candidates([row(18, 0.01)]), "here") is None
 

@@ -10,7 +10,7 @@ from resnet_bench.engine.timing.clock import Clock
 #: Calls before the first sample; the samples tell afterwards whether that was enough.
 WARMUP_CALLS = 3
 #: No further warm-up call is begun after this time: a slow call warms up by itself.
-WARMUP_SECONDS = 5.0
+WARMUP_SECONDS = 3.0
 
 #: A visit makes one pass over its units; short passes are repeated up to this time.
 VISIT_SECONDS = 0.1

@@ -151,6 +151,6 @@ class Profile:
 
 PROFILES = {
     "quick": Profile(precision=0.05, budget=40.0),
-    "standard": Profile(precision=0.02, budget=90.0),
+    "standard": Profile(precision=0.02, budget=100.0),
     "thorough": Profile(precision=0.01, budget=600.0),
 }

@@ -205,7 +205,7 @@ class Config(DeviceOptions, VariantOptions):
         None,
         above=0,
         help="Seconds for the whole run, from the first worker to the last sample "
-        "[default: 90 for three rows; more for more rows].",
+        "[default: 100 for three rows; more for more rows].",
         heading=MEASURED,
     )
     profile: str = option(
