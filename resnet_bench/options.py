@@ -78,6 +78,9 @@ WHERE = "Where and how it runs"
 OUTPUT = "Output"
 HEADINGS = (MEASURED, DATA, WHERE, OUTPUT)
 
+#: The file name that means standard output.
+STDOUT = Path("-")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
@@ -514,3 +517,12 @@ class ExportOptions(Options):
             "markdown": self.export_markdown,
         }
         return {name: path for name, path in asked.items() if path is not None}
+
+    def __post_init__(self) -> None:
+        """Check the values, and that stdout gets one result; raises UsageError."""
+        super().__post_init__()
+        if [*self.exports.values()].count(STDOUT) + self.json > 1:
+            raise UsageError(
+                "--json, or - as the file of an export: expected once, stdout takes "
+                "one result"
+            )

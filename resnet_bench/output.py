@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from resnet_bench.errors import InputOutputError
-from resnet_bench.options import OUTPUT, option
+from resnet_bench.options import OUTPUT, STDOUT, option
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-#: The file name that means standard output.
-STDOUT = Path("-")
 
 COLORS = ("auto", "always", "never")
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import itertools
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -21,7 +23,7 @@ from resnet_bench.gate.measuring import (
 )
 from resnet_bench.gate.records import SIDES, Side, pair_cell, pair_order, pairs_of
 from resnet_bench.gate.spec import FREE_TO_CHANGE, Case, HistoryConfig, parse_case
-from resnet_bench.gate.trees import Tree, checked_out, git
+from resnet_bench.gate.trees import Tree, bytes_of, checked_out, git
 from resnet_bench.gate.workers import Launch, Start, WorkerError
 from resnet_bench.output import Output
 from resnet_bench.present.machines import load_warning
@@ -162,6 +164,7 @@ def measure_history(config: HistoryConfig, output: Output) -> Run:
     with contextlib.ExitStack() as stack:
         reading = stack.enter_context(ThreadPoolExecutor(1))
         environment = reading.submit(measuring.collect_environment)
+        _check_room(here, commits)
         launches = _launches(config, commits, here, stack)
         if old is None:
             output.say(f"history: trying {len(commits)} commits")
@@ -188,6 +191,19 @@ def _last(here: Path, config: HistoryConfig) -> list[Commit]:
             "expected two (a shallow clone needs fetch-depth: 0)"
         )
     return commits
+
+
+def _check_room(here: Path, commits: Sequence[Commit]) -> None:
+    """Raise UsageError where the disk has no room to check every commit out."""
+    place = Path(tempfile.gettempdir())
+    each = max(1, bytes_of(here, commits[-1].name))
+    most = shutil.disk_usage(place).free // each
+    if len(commits) > most:
+        accepted = (
+            f"at most {most}: the commits are checked out in {place}, each takes "
+            f"{each / 1e6:.3g} MB; TMPDIR may name another folder"
+        )
+        raise UsageError.for_option("--measure", len(commits), accepted)
 
 
 Launches = Mapping[str, Launch]

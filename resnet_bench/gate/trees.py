@@ -231,6 +231,13 @@ def checked_out(folder: Path, commit: str, source: str) -> Iterator[Tree]:
                 git(folder, *REMOVE, str(place))
 
 
+def bytes_of(folder: Path, commit: str) -> int:
+    """Return what a commit's files take, without its submodules."""
+    lines = git(folder, "ls-tree", "-r", "-l", "-z", "--full-tree", commit).split("\0")
+    sizes = (line.partition("\t")[0].split()[-1] for line in lines if line)
+    return sum(int(size) for size in sizes if size.isdigit())
+
+
 def fill_submodules(folder: Path, place: Path, commit: str) -> None:
     """Write the commit's submodules into its work tree, which git leaves empty.
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from resnet_bench.options import ExportOptions
-from resnet_bench.output import STDOUT, Output
+from resnet_bench.options import STDOUT, ExportOptions
+from resnet_bench.output import Output
 from resnet_bench.present.shown import Shown
 
 #: Notes below the tables at the end of a run; -v prints all.

@@ -1,9 +1,11 @@
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from resnet_bench.gate.entries import Entry, appended, entries_of, read_entries
 from resnet_bench.gate.history import run_history
 from resnet_bench.gate.lineage import line_of, planned_links
 from resnet_bench.gate.spec import CheckConfig, HistoryConfig
+from resnet_bench.gate.trees import bytes_of
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, assemble, read_run
@@ -132,6 +135,18 @@ def test_fewer_than_two_measurable_commits_cannot_be_compared(
         run_history(CONFIG, output)
     commit(write, repository, "Break", open={"api": 2})
     with pytest.raises(NotComparableError, match="fewer than two commits"):
+        run_history(CONFIG, output)
+
+
+def test_more_commits_than_the_disk_has_room_for_are_refused(
+    commits: list[str], output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = bytes_of(Path(), commits[-1])
+    names = git(Path(), "ls-files").splitlines()
+    assert size == sum(Path(name).stat().st_size for name in names) > 0
+    left = SimpleNamespace(free=3 * size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: left)
+    with pytest.raises(UsageError, match=r"--measure 8: expected at most 3: "):
         run_history(CONFIG, output)
 
 

@@ -1,8 +1,12 @@
 """Printing: what a person sees of a result, and at the end of a run."""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import pytest
 
+from resnet_bench.errors import UsageError
 from resnet_bench.options import ExportOptions
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.present.exports import conclude, show
@@ -51,3 +55,17 @@ def test_quiet_prints_no_legend(capsys: pytest.CaptureFixture[str]) -> None:
         assert "The main table" in out
         assert "note" not in out
         assert err == ""
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        {"json": True, "export_json": Path("-")},
+        {"json": True, "export_csv": Path("-")},
+        {"export_csv": Path("-"), "export_markdown": Path("-")},
+    ],
+)
+def test_two_results_on_stdout_are_refused(forms: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="stdout takes one result"):
+        ExportOptions(**forms)
+    ExportOptions(json=True, export_csv=Path("a"), export_json=Path("b"))
