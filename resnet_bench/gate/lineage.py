@@ -165,9 +165,9 @@ def measure_history(config: HistoryConfig, output: Output) -> Run:
         reading = stack.enter_context(ThreadPoolExecutor(1))
         environment = reading.submit(measuring.collect_environment)
         _check_room(here, commits)
-        launches = _launches(config, commits, here, stack)
         if old is None:
             output.say(f"history: trying {len(commits)} commits")
+        launches = _launches(config, commits, here, stack)
         plan = _stored(config, old) if old else _tried(config, commits, launches)
         _tell_problems(plan.problems, output)
         if warning := load_warning(environment.result()):
