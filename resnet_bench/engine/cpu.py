@@ -211,6 +211,11 @@ def _instructions(information: str) -> list[str]:
     return [name for name in INSTRUCTIONS if name in present]
 
 
+def computes_bfloat16(root: Path = ROOT) -> bool:
+    """Return whether the CPU has instructions for bfloat16, as far as is known."""
+    return any("bf16" in name for name in describe_cpu(root)["instructions"])
+
+
 def _is_virtual(root: Path, information: str) -> bool | None:
     on_macos = _field(information, "kern.hv_vmm_present")
     if on_macos:

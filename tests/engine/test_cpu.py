@@ -56,6 +56,9 @@ def test_model_and_instructions_of_x86(tmp_path: Path) -> None:
     facts = cpu.describe_cpu(tmp_path)
     assert facts["model"] == "AMD EPYC 9B14"
     assert facts["instructions"] == ["avx2", "fma", "avx512f", "avx512_bf16"]
+    assert cpu.computes_bfloat16(tmp_path)
+    write(tmp_path, "proc/cpuinfo", EPYC.replace("avx512_bf16", ""))
+    assert not cpu.computes_bfloat16(tmp_path)
     assert facts["virtual_machine"] is True
 
 

@@ -221,6 +221,7 @@ def breakdown_run(tmp_path: Path, lost: float = 0.0) -> Run:
 FACTORS = {
     "eager": 1.0,
     "channels-last": 0.8,
+    "compiled-float32": 0.8,
     "amp": 0.9,
     "bfloat16": 0.5,
     "compiled": 0.4,

@@ -6,7 +6,7 @@ from itertools import product
 
 from resnet_bench.catalogue import RUNTIMES, TORCH
 from resnet_bench.engine import devices
-from resnet_bench.engine.cpu import usable_cores
+from resnet_bench.engine.cpu import computes_bfloat16, usable_cores
 from resnet_bench.engine.devices import Device
 from resnet_bench.engine.models import resnets as models
 from resnet_bench.engine.models.work import work_of
@@ -101,6 +101,9 @@ def _reason_against(rung: Rung, device: Device, mode: str | None) -> str | None:
         return "needs a CUDA device"
     if rung.keep_memory and device.is_cuda:
         return "is about memory of the CPU"
+    emulated = not rung.runtime and not device.is_cuda and not computes_bfloat16()
+    if emulated and rung.dtype == "bfloat16":
+        return "this CPU has no instructions for bfloat16 and would convert each value"
     try:
         if rung.compiled:
             check_compiler(device.kind)

@@ -112,6 +112,7 @@ def setting_options(parameters: Mapping[str, Any]) -> str:
 LADDER = (
     Rung("eager", channels_last=False),
     Rung("channels-last"),
+    Rung("compiled-float32", compiled=True),
     Rung("tf32", tf32=True, needs_cuda=True),
     Rung("amp", dtype="bfloat16", amp=True),
     Rung("float16", dtype="float16", needs_cuda=True),

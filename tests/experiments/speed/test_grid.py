@@ -112,6 +112,7 @@ def test_steps_that_cannot_be_taken_are_left_out() -> None:
     assert [cell.rung for cell in cells] == [
         "eager",
         "channels-last",
+        "compiled-float32",
         "amp",
         "bfloat16",
         "compiled",

@@ -221,7 +221,17 @@ def test_a_step_of_the_ladder_is_compared_with_float32() -> None:
 def test_steps_of_the_ladder_that_need_a_gpu_are_refused_with_the_reason() -> None:
     refused = dict(speed.prepare(config_of(ladder=True)).unsupported)
     assert refused["cuda-graphs"] == "needs a CUDA device"
-    assert "bfloat16" not in refused
+    assert not {"eager", "channels-last", "compiled-float32"} & set(refused)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_cpu_without_bfloat16_climbs_without_it(
+    known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "computes_bfloat16", lambda: known)
+    refused = dict(speed.prepare(config_of(ladder=True)).unsupported)
+    for rung in ("amp", "bfloat16", "compiled", "keep-memory"):
+        assert ("no instructions for bfloat16" in refused.get(rung, "")) is not known
 
 
 def test_steps_that_compile_are_refused_without_a_compiler(
@@ -230,7 +240,7 @@ def test_steps_that_compile_are_refused_without_a_compiler(
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     refused = dict(speed.prepare(config_of(ladder=True)).unsupported)
-    assert "C++ compiler" in refused["compiled"]
+    assert "C++ compiler" in refused["compiled-float32"]
 
 
 def test_a_batch_that_does_not_fit_is_a_result_and_is_not_made_smaller() -> None:

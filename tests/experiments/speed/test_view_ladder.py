@@ -60,29 +60,29 @@ def test_each_ladder_starts_from_its_own_model(run: Run) -> None:
 
 def test_a_step_is_set_against_the_one_before_it(run: Run) -> None:
     rows = shown_of(run).json["rows"]
-    ratio = rows[3]["ratio_to_previous"]["inference"]["estimate"]
+    ratio = rows[4]["ratio_to_previous"]["inference"]["estimate"]
     assert ratio == pytest.approx(0.5 / 0.9, rel=0.1)
     assert rows[0]["ratio_to_previous"]["inference"] is None
 
 
 def test_compiling_pays_off_after_so_many_calls(run: Run) -> None:
     rows = shown_of(run).json["rows"]
-    before, usual = (rows[index]["inference"]["estimate"] for index in (3, 4))
+    before, usual = (rows[index]["inference"]["estimate"] for index in (4, 5))
     compiling = FIRST_CALL_SECONDS - usual
-    assert rows[4]["conversion_seconds"]["inference"] == pytest.approx(compiling)
-    assert rows[4]["break_even_calls"]["inference"] == pytest.approx(
+    assert rows[5]["conversion_seconds"]["inference"] == pytest.approx(compiling)
+    assert rows[5]["break_even_calls"]["inference"] == pytest.approx(
         compiling / (before - usual)
     )
 
 
 def test_what_is_not_compiled_has_nothing_to_pay_off(run: Run) -> None:
-    row = shown_of(run).json["rows"][3]
+    row = shown_of(run).json["rows"][4]
     assert row["conversion_seconds"] == {"step": None, "inference": None}
     assert row["break_even_calls"] == {"step": None, "inference": None}
 
 
 def test_compiling_that_slows_down_never_pays_off(run: Run) -> None:
-    compiled = steps_of(rows_of(run))[4]
+    compiled = steps_of(rows_of(run))[5]
     alike = replace(compiled, ready=[compiled.row])
     assert alike.conversion_seconds("inference") is not None
     assert alike.break_even_calls("inference") is None
