@@ -44,7 +44,7 @@ bench: $(VENV)/installed-test
 	$(BIN)/python -m pytest benchmarks $(or $(ARGS),--benchmark-only)
 
 report: $(VENV)/installed
-	$(BIN)/resnet-bench report --refresh --readme README.md,docs/tutorial.md,docs/tutorial.zh.md,docs/finetuning.md,docs/claims.md $(ARGS)
+	$(BIN)/resnet-bench report --refresh --readme README.md,docs/tutorial.md,docs/tutorial.zh.md,docs/finetuning.md,docs/claims.md,docs/degradation.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage htmlcov

@@ -102,7 +102,11 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/tutorial.md", "docs/tutorial.zh.md", "docs/claims.md"],
+    [
+        "README.md",
+        *("docs/tutorial.md", "docs/tutorial.zh.md"),
+        *("docs/claims.md", "docs/degradation.md"),
+    ],
 )
 def test_this_projects_pages_show_what_their_runs_hold(page: str) -> None:
     path = REPOSITORY / page

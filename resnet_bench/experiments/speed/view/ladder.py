@@ -354,11 +354,12 @@ def _frame_row(step: Step) -> dict[str, Any]:
 
 
 def refusals(run: Run) -> list[str]:
-    """Return a sentence for each reason why this machine could not take steps."""
+    """Return one sentence on the steps that this machine could not take, and why."""
     reasons: dict[str, list[str]] = {}
     for name, reason in run.config.get("unsupported") or []:
         reasons.setdefault(reason, []).append(name)
-    return [f"Left out: {', '.join(reasons[why])} ({why})." for why in reasons]
+    each = [f"{', '.join(names)} ({why})" for why, names in reasons.items()]
+    return [f"Left out: {'; '.join(each)}."] if each else []
 
 
 #: Panels of the figure beside each other, and inches of a panel and of a bar.
