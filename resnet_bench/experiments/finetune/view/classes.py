@@ -101,9 +101,7 @@ def samples_figure(run: Run) -> Figure | None:
         axes = figure.add_subplot(lines, columns, place + 1)
         top, left = (side * index for index in divmod(place, columns))
         # A page then holds the image itself, not an enlarged copy.
-        axes.imshow(
-            picture[top : top + side, left : left + side], interpolation="none"
-        )
+        axes.imshow(picture[top : top + side, left : left + side], interpolation="none")
         axes.set_title(_short(name), fontsize=9, loc="center", pad=2)
         axes.set_axis_off()
     return figure
