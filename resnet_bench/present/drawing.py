@@ -65,9 +65,14 @@ def svg_text(drawn: Figure) -> str:
     _lay_out(drawn)
     mark_series(drawn)
     buffer = io.StringIO()
-    settings: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": SVG_SALT}
-    # Put together, images would be enlarged to the figure's pixels.
-    with mpl.rc_context({**settings, "image.composite_image": False}):
+    with mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": SVG_SALT,
+            # Put together, images would be enlarged to the figure's pixels.
+            "image.composite_image": False,
+        }
+    ):
         drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return printable(compact(buffer.getvalue()))
 
