@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from resnet_bench.engine.image_folders import (
     ImageFolder,
@@ -124,8 +125,12 @@ def test_what_is_hidden_empty_or_no_image_is_left_out_and_counted(
 def test_extensions_that_pillow_reads_count_as_images(tmp_path: Path) -> None:
     make(tmp_path, "a/0.jfif", "a/1.GIF", "b/0.avif", "b/1.JPG", "b/2.tiff")
     listed = list_image_folder(tmp_path)
-    assert len(listed.train.samples) == 5
-    assert not listed.left_out
+    if ".avif" in Image.registered_extensions():
+        assert len(listed.train.samples) == 5
+        assert not listed.left_out
+    else:  # Pillow below 11.3
+        assert len(listed.train.samples) == 4
+        assert listed.left_out == {".avif": 1}
 
 
 @pytest.mark.parametrize("target", ["a", "b", ".", "..", "../elsewhere"])

@@ -90,16 +90,16 @@ _LOADING_ERRORS = (
     struct.error,
 )
 
+_EXPORTED = ("a program of torch.export", "torch.export.load({}).module()")
+
 #: By the file that only its archive has: a program, and what loads it.
 PROGRAMS = {
     "constants.pkl": (
         "a TorchScript program",
         "torch.jit.load({}, map_location='cpu')",
     ),
-    "archive_format": (
-        "a program of torch.export",
-        "torch.export.load({}).module()",
-    ),
+    "archive_format": _EXPORTED,
+    "serialized_exported_program.json": _EXPORTED,  # of torch 2.7
 }
 
 _HEAD = "fc."

@@ -154,7 +154,9 @@ def treatments_table(made: Material) -> Table:
     treated = frame[(frame["treatment"] != "standard") | frame["train_images"].notna()]
     if made.evidence.harder:
         harder = results_frame(made.evidence.on(made.evidence.harder))
-        treated = pd.concat([treated, harder]) if len(harder) else treated
+        # Pandas 2 warns of columns without a value where the types differ.
+        both = [treated.astype(object), harder.astype(object)]
+        treated = pd.concat(both) if len(harder) else treated
     treated = treated.assign(trained=_trained(treated))
     several = treated["dataset"].nunique() > 1
     return Table(
