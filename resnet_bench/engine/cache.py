@@ -59,9 +59,13 @@ def remove_unused(folder: Path, since: float) -> None:
     What another process uses, has begun to use again or removes itself is left alone.
     """
     for path in folder.glob("*.lock"):
-        with contextlib.suppress(OSError), path.open("rb") as lock:
+        # NFS locks no file for one process alone that was opened to be read only.
+        with contextlib.suppress(OSError), path.open("r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             status = os.fstat(lock.fileno())
             if status.st_mtime < since and os.path.samestat(status, path.stat()):
                 for each in folder.glob(f"{path.stem}.*"):
-                    each.unlink(missing_ok=True)
+                    if each != path:
+                        each.unlink(missing_ok=True)
+                # Without it another process may begin to make the same files anew.
+                path.unlink()

@@ -63,7 +63,7 @@ def _legend(found: Sequence[Candidate]) -> str:
         "dashed: nothing faster is as accurate",
     ]
     kept = [each for each in said if each]
-    return "\n".join(" · ".join(part) for part in (kept[:2], kept[2:]))
+    return "\n".join(" · ".join(part) for part in (kept[:2], kept[2:]) if part)
 
 
 def _seconds(candidate: Candidate) -> float:

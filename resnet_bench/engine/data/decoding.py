@@ -150,6 +150,10 @@ class _Reader(io.BufferedReader):
 
     left: float = MOST_READS
 
+    def __repr__(self) -> str:
+        """Return what Pillow calls it in its messages."""
+        return repr(str(self.name))
+
     def read(self, size: int | None = -1) -> bytes:
         self.left -= 1
         if self.left < 0:

@@ -101,8 +101,8 @@ def _reason_against(rung: Rung, device: Device, mode: str | None) -> str | None:
         return "needs a CUDA device"
     if rung.keep_memory and device.is_cuda:
         return "is about memory of the CPU"
-    emulated = not rung.runtime and not device.is_cuda and not computes_bfloat16()
-    if emulated and rung.dtype == "bfloat16":
+    on_cpu = not (rung.runtime or device.is_cuda)
+    if on_cpu and rung.dtype == "bfloat16" and not computes_bfloat16():
         return "this CPU has no instructions for bfloat16 and would convert each value"
     try:
         if rung.compiled:

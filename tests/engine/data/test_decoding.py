@@ -164,6 +164,10 @@ def write_damaged(path: Path) -> None:
     path.write_bytes(content)
 
 
+def write_text(path: Path) -> None:
+    path.write_text("no image")
+
+
 def write_long_header(path: Path) -> None:
     path.write_bytes(b"P6\n#" + b"x" * 100_000 + b"\n8 8\n255\n" + bytes(192))
 
@@ -188,6 +192,7 @@ def write_text_bomb(path: Path) -> None:
     "write",
     [
         write_bomb,
+        write_text,
         write_long_header,
         write_long_padding,
         write_many_comments,
@@ -207,6 +212,7 @@ def test_whatever_does_not_decode_is_named_in_one_line(
         decode(tmp_path / "bad.png", SQUARE)
     assert "--skip-bad-images" in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "<" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

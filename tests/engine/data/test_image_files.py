@@ -137,6 +137,26 @@ def old_copy(halves: list[list[Sample]], cache: Path) -> tuple[Path, set[Path]]:
     return next(path for path in files if path.suffix == ".lock"), files
 
 
+def test_the_lock_of_an_old_copy_is_removed_last(
+    halves: list[list[Sample]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, files = old_copy(halves, tmp_path / "cache")
+    glob, unlink, removed = Path.glob, Path.unlink, list[Path]()
+
+    def lock_first(folder: Path, pattern: str) -> list[Path]:
+        return sorted(glob(folder, pattern), key=lambda path: path != lock)
+
+    def noted(path: Path, missing_ok: bool = False) -> None:
+        removed.append(path)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "glob", lock_first)
+    monkeypatch.setattr(Path, "unlink", noted)
+    read_halves(halves, Square(9, 9), tmp_path / "cache")
+    assert set(removed) == files
+    assert removed[-1] == lock
+
+
 def test_an_old_copy_that_another_process_holds_stays_and_is_not_waited_for(
     halves: list[list[Sample]], tmp_path: Path
 ) -> None:
