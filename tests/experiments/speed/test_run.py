@@ -221,7 +221,7 @@ def test_a_step_of_the_ladder_is_compared_with_float32() -> None:
 def test_steps_of_the_ladder_that_need_a_gpu_are_refused_with_the_reason() -> None:
     refused = dict(speed.prepare(config_of(ladder=True)).unsupported)
     assert refused["cuda-graphs"] == "needs a CUDA device"
-    assert not {"eager", "channels-last", "compiled-float32"} & set(refused)
+    assert not {"eager", "channels-last"} & set(refused)
 
 
 @pytest.mark.parametrize("known", [True, False])

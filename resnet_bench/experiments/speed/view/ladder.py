@@ -297,7 +297,7 @@ def ladder_table(
     wanted = wanted[:MAXIMUM_NARROW_COLUMNS]
     return Table(
         name="ladder",
-        title="The ladder: each setting keeps what the one before it set",
+        title="The ladder: one setting after the other",
         frame=frame,
         narrow=known_columns(frame, wanted),
         notes=[
