@@ -12,6 +12,11 @@ from resnet_bench.store.reading import Run
 UNKNOWN_MACHINE = "unknown machine"
 
 
+#: What x86 processors compute with, the widest first: the name that Linux gives and
+#: that of a title.
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2"}
+
+
 def short_processor(name: str) -> str:
     """Return a processor's name without trade marks, clocks and filler."""
     plain = re.sub(r"\((?:R|TM|C)\)|\bCPU\b|\bProcessor\b|@.*$", " ", name, flags=re.I)
@@ -20,8 +25,9 @@ def short_processor(name: str) -> str:
 
 
 def machine_title(environment: Mapping[str, Any], device: str = "cpu") -> str:
-    """Return what a run was measured on: `AMD EPYC 7B13, 2 cores`, or the GPU.
+    """Return what a run was measured on: `AMD EPYC 7B13 (AVX2), 2 cores`, or the GPU.
 
+    The instructions tell generations apart where a virtual machine hides the model.
     `device` is `cpu` or `cuda`, with an index if there are several GPUs.
     """
     if device.startswith("cuda"):
@@ -31,6 +37,8 @@ def machine_title(environment: Mapping[str, Any], device: str = "cpu") -> str:
     cpu = environment.get("cpu") or {}
     cores = cpu.get("usable_cores")
     name = short_processor(cpu["model"]) if cpu.get("model") else UNKNOWN_MACHINE
+    known = cpu.get("instructions") or ()
+    name += next((f" ({words})" for each, words in VECTORS.items() if each in known), "")
     if cores is None:
         return name
     return f"{name}, {cores:g} core{'s' if cores != 1 else ''}"

@@ -33,6 +33,16 @@ def test_a_processor_is_named_without_filler(full: str, short: str) -> None:
             "unknown machine, 2 cores",
         ),
         ({"cpu": {"model": "Apple M2"}}, "cpu", "Apple M2"),
+        (
+            {"cpu": {"model": "AMD EPYC", "instructions": ["avx2", "fma"]}},
+            "cpu",
+            "AMD EPYC (AVX2)",
+        ),
+        (
+            {"cpu": {"model": "AMD EPYC", "instructions": ["avx2", "avx512f"]}},
+            "cpu",
+            "AMD EPYC (AVX-512)",
+        ),
         ({}, "cpu", "unknown machine"),
         ({"gpus": [{"name": "A"}, {"name": "B"}]}, "cuda", "A"),
         ({"gpus": [{"name": "A"}, {"name": "B"}]}, "cuda:1", "B"),
