@@ -38,7 +38,9 @@ def machine_title(environment: Mapping[str, Any], device: str = "cpu") -> str:
     cores = cpu.get("usable_cores")
     name = short_processor(cpu["model"]) if cpu.get("model") else UNKNOWN_MACHINE
     known = cpu.get("instructions") or ()
-    name += next((f" ({words})" for each, words in VECTORS.items() if each in known), "")
+    name += next(
+        (f" ({words})" for each, words in VECTORS.items() if each in known), ""
+    )
     if cores is None:
         return name
     return f"{name}, {cores:g} core{'s' if cores != 1 else ''}"

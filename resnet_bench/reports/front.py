@@ -19,6 +19,9 @@ MILLISECONDS = 1e3
 AREA = 0.6
 SMALLEST_AREA, LARGEST_AREA = 60.0, 900.0
 
+#: Names of points that are closer than this in accuracy would meet.
+NEAR_PERCENT = 0.7
+
 #: Where the slowest takes more than this many times the fastest, a linear axis would
 #: show the fast ones on top of each other.
 WIDE_RANGE = 10.0
@@ -43,7 +46,7 @@ def front_figure(found: Sequence[Candidate], where: str) -> Figure | None:
     for candidate in fastest:
         _draw(axes, candidate)
     _name_variants(axes, fastest)
-    axes.margins(0.16)
+    axes.margins(x=0.2, y=0.24)
     if _seconds(fastest[-1]) > WIDE_RANGE * _seconds(fastest[0]):
         axes.set_xscale("log")
         theme.plain_log_ticks(axes.xaxis, "{:,g}".format)
@@ -122,16 +125,22 @@ def _draw(axes: Axes, candidate: Candidate) -> None:
 def _name_variants(axes: Axes, fastest: Sequence[Candidate]) -> None:
     """Name a variant at its fastest setting, and that setting if it has others."""
     variants = [candidate.variant for candidate in fastest]
+    before = None
     for variant in dict.fromkeys(variants):
         first = fastest[variants.index(variant)]
-        said = [(first.title, 14, 9.0)]
+        # Beside its point where the name of the one before stands above both.
+        near = (
+            before and first.accuracy.percent - before.accuracy.percent < NEAR_PERCENT
+        )
+        said = [(first.title, (16, -3) if near else (-4, 14), 9.0)]
+        before = first
         if variants.count(variant) > 1:
-            said.append((first.setting, -24, 8.0))
-        for words, height, size in said:
+            said.append((first.setting, (-4, -24), 8.0))
+        for words, place, size in said:
             axes.annotate(
                 words,
                 (_milliseconds(first), first.accuracy.percent),
-                (-4, height),
+                place,
                 textcoords="offset points",
                 ha="left",
                 fontsize=size,
