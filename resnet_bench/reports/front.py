@@ -125,15 +125,14 @@ def _draw(axes: Axes, candidate: Candidate) -> None:
 def _name_variants(axes: Axes, fastest: Sequence[Candidate]) -> None:
     """Name a variant at its fastest setting, and that setting if it has others."""
     variants = [candidate.variant for candidate in fastest]
-    before = None
+    before: float | None = None
     for variant in dict.fromkeys(variants):
         first = fastest[variants.index(variant)]
         # Beside its point where the name of the one before stands above both.
-        near = (
-            before and first.accuracy.percent - before.accuracy.percent < NEAR_PERCENT
-        )
-        said = [(first.title, (16, -3) if near else (-4, 14), 9.0)]
-        before = first
+        percent = first.accuracy.percent
+        near = before is not None and abs(percent - before) < NEAR_PERCENT
+        said = [(first.title, (18, 4) if near else (-4, 14), 9.0)]
+        before = percent
         if variants.count(variant) > 1:
             said.append((first.setting, (-4, -24), 8.0))
         for words, place, size in said:
