@@ -163,6 +163,7 @@ def _times(report: Report, rows: Sequence[Row]) -> Table:
         frame=frame,
         narrow=[name for name in frame.columns if name not in hidden],
         notes=[report.note],
+        by_bounds=True,
     )
 
 
@@ -173,6 +174,7 @@ def _ratios(report: Report, rows: Sequence[Row]) -> Table:
         frame=_ratio_frame(report, rows),
         narrow=["case", "metric", "verdict", "change_percent"],
         notes=[report.note],
+        by_bounds=True,
     )
 
 

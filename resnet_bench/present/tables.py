@@ -9,7 +9,7 @@ visits there were where bounds lack; none is a column of its own on screen.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -76,7 +76,8 @@ class Table:
     `frame` is in SI units; `narrow` names at most eight of its columns; `headers`
     overrides the words of a column (not its unit); `page` names the columns that the
     report, which is wider, shows at first instead of `narrow`. A `detail` is left out
-    at the end of a run and printed by `show`.
+    at the end of a run and printed by `show`. With `by_bounds` every interval is shown
+    by its ends, never as ±.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Table:
     headers: Mapping[str, str] = field(default_factory=dict)
     page: Sequence[str] = ()
     detail: bool = False
+    by_bounds: bool = False
 
     def __post_init__(self) -> None:
         """Check that the narrow columns exist and are few enough."""
@@ -222,7 +224,10 @@ def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
 def shown_rows(table: Table, names: Sequence[str]) -> list[list[Shown]]:
     """Return the named columns of all rows as they are shown."""
     scales = {name: scale_of(table, name) for name in names}
-    return [[shown(row, name, scales[name]) for name in names] for row in table.rows]
+    rows = [[shown(row, name, scales[name]) for name in names] for row in table.rows]
+    if not table.by_bounds:
+        return rows
+    return [[replace(value, spread=value.bounds) for value in row] for row in rows]
 
 
 def is_numeric(table: Table, column: str) -> bool:

@@ -1,3 +1,4 @@
+import dataclasses
 from xml.etree import ElementTree as ET
 
 from resnet_bench.errors import ExitCode, NotComparableError
@@ -13,6 +14,7 @@ from resnet_bench.gate.report import (
 )
 from resnet_bench.gate.rows import Row
 from resnet_bench.present.exports import markdown_text
+from resnet_bench.present.tables import shown_rows
 from resnet_bench.statistics.intervals import Interval
 
 SLOW = Row(
@@ -110,3 +112,10 @@ def test_a_changed_quantity_is_not_collapsed() -> None:
         ("flops", ""),
         ("others", "2 quantities identical"),
     ]
+
+
+def test_an_uneven_interval_is_shown_by_its_ends() -> None:
+    uneven = dataclasses.replace(SLOW, ratio=Interval(1.769, 1.503, 1.9, 12))
+    (table,) = tables_of(Report(command="check", rows=[uneven]))
+    ((change,),) = shown_rows(table, ["change_percent"])
+    assert (change.text, change.spread) == ("76.9", "[50.3, 90.0]")
