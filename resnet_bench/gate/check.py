@@ -25,12 +25,13 @@ from resnet_bench.gate.report import (
     shown_of,
 )
 from resnet_bench.gate.rows import Timings, check_rows, timings_of
-from resnet_bench.gate.spec import Case, CheckConfig
+from resnet_bench.gate.spec import Case, CheckConfig, parse_case
 from resnet_bench.gate.trees import (
     Tree,
     checked_out,
     git,
     one_tree,
+    require_subject,
     resolve,
     working_tree,
 )
@@ -83,6 +84,7 @@ def both_trees(config: CheckConfig) -> Iterator[Mapping[Side, Tree]]:
     """
     here = Path.cwd()
     commit = base_commit(here, config)
+    require_subject(here, config)
     head = working_tree(here, config.source, config.results)
     with checked_out(here, commit, config.source) as base:
         yield {"base": base, "head": head}
@@ -138,6 +140,7 @@ def report_of(run: Run) -> Report:
             "pairs": len(timings.pairs),
         },
         notices=[
+            *_budget_notice(run, timings),
             *timings.pairs.notices,
             *_control_notice(timings),
             *(_versions_notice(versions) if versions else _tree_notice(trees)),
@@ -145,6 +148,16 @@ def report_of(run: Run) -> Report:
         versions=versions,
         too_few=timings.too_few,
     )
+
+
+def _budget_notice(run: Run, timings: Timings) -> list[str]:
+    """Say that pairs were left out which a verdict still needed."""
+    done, most = len(timings.pairs), run.config["pairs"]
+    timed = [parse_case(text) for text in run.header["timed"]]
+    undecided = open_cases_of(run, timed)(timings.pairs)
+    if run.status != "complete" or done >= most or not undecided:
+        return []
+    return [f"The budget ended after {done} of {most} pairs."]
 
 
 def _control_notice(timings: Timings) -> list[str]:

@@ -23,7 +23,7 @@ from resnet_bench.gate.measuring import (
 )
 from resnet_bench.gate.records import SIDES, Side, pair_cell, pair_order, pairs_of
 from resnet_bench.gate.spec import FREE_TO_CHANGE, Case, HistoryConfig, parse_case
-from resnet_bench.gate.trees import Tree, bytes_of, checked_out, git
+from resnet_bench.gate.trees import Tree, bytes_of, checked_out, git, require_subject
 from resnet_bench.gate.workers import Launch, Start, WorkerError
 from resnet_bench.output import Output
 from resnet_bench.present.machines import load_warning
@@ -161,6 +161,7 @@ def measure_history(config: HistoryConfig, output: Output) -> Run:
     resumed = config.resume and find_run(config.results, config.resume, EXPERIMENT)
     old = read_run(resumed) if resumed else None
     commits = commits_in(old) if old else _last(here, config)
+    require_subject(here, config)
     with contextlib.ExitStack() as stack:
         reading = stack.enter_context(ThreadPoolExecutor(1))
         environment = reading.submit(measuring.collect_environment)
@@ -274,7 +275,7 @@ def _problems(
         return {"": "it lacks the folder of --source"}
     with workers.WorkerProcess(launch, start) as worker:
         try:
-            workers.refuse_a_foreign("head", worker.ask("open"))
+            workers.refuse_a_foreign("head", worker.ask("open"), launch.module)
         except ResnetBenchError as error:
             return {"": str(error)}
         for number, case in enumerate(cases, 1):

@@ -279,6 +279,9 @@ class RuleOptions(Options):
 
 DEFAULT_SUBJECT = "resnet_bench.gate.default_subject:subject"
 
+#: Where a newcomer reads how to write a subject.
+INSTRUCTIONS = 'docs/continuous-integration.md, "A network of your own"'
+
 METRICS = ("time", "exact", "accuracy")
 
 #: Fewer pairs cannot carry the exact interval at one look's share of the error.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from resnet_bench.errors import NotComparableError, UsageError
 from resnet_bench.gate.records import Side
-from resnet_bench.gate.spec import DEFAULT_SUBJECT, SubjectConfig
+from resnet_bench.gate.spec import DEFAULT_SUBJECT, INSTRUCTIONS, SubjectConfig
 from resnet_bench.git import GIT
 
 #: Set by git for its hooks, and meant for one repository and one index: a check that
@@ -201,6 +201,17 @@ def _source(folder: Path, source: str) -> Path:
     if not place.is_dir():
         raise UsageError(f"--source {source}: expected a folder of the tree")
     return place
+
+
+def require_subject(folder: Path, config: SubjectConfig) -> None:
+    """Raise NotComparableError where a project has no subject and names none."""
+    module = DEFAULT_SUBJECT.partition(":")[0].replace(".", "/")
+    own = _source(folder, config.source) / f"{module}.py"
+    if config.subject == DEFAULT_SUBJECT and not own.is_file():
+        raise NotComparableError(
+            "this project has no subject: write one (a module with SUBJECT_API = 1 and "
+            "CASES) and give --subject MODULE:FUNCTION; see " + INSTRUCTIONS
+        )
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import IO, Any, Self
 
 from resnet_bench.errors import NotComparableError, ResnetBenchError, UsageError
 from resnet_bench.gate.records import SIDES, Accuracy, ExactMetrics, Side, Trial
-from resnet_bench.gate.spec import Case, parse_case
+from resnet_bench.gate.spec import INSTRUCTIONS, Case, parse_case
 
 WORKER = Path(__file__).with_name("worker.py")
 FORKING = Path(__file__).with_name("forking.py")
@@ -76,6 +77,11 @@ class Launch:
     def place(self) -> str:
         """The name in errors of the place that the worker measures."""
         return f"environment {self.python}" if self.python else "tree"
+
+    @property
+    def module(self) -> str:
+        """The subject's module."""
+        return self.subject.partition(":")[0]
 
     @property
     def arguments(self) -> list[str]:
@@ -375,7 +381,8 @@ def opened(
     Raises NotComparableError when a tree has no subject of this protocol.
     """
     offers = {}
-    for side in SIDES:
+    # A name that neither tree has is a mistake in the call, not the base's fault.
+    for side in reversed(SIDES):
         try:
             offers[side] = both[side].receive()
         except WorkerError as error:
@@ -384,7 +391,7 @@ def opened(
                 f"the {side} {launches[side].place} has no usable subject: "
                 f"{error}{remedy}"
             ) from error
-        refuse_a_foreign(side, offers[side])
+        refuse_a_foreign(side, offers[side], launches[side].module)
     return offers
 
 
@@ -398,14 +405,25 @@ def _remedy(side: Side, base: Launch, error: WorkerError) -> str:
         return ""
     if base.python:
         return f" ('{base.python} -m pip install' adds packages)"
+    missing = re.search(r"No module named '(.+?)'", str(error))
+    if missing and f"{base.module}.".startswith(f"{missing[1]}."):
+        return (
+            " (the subject must exist in the base commit too: the first commit that "
+            "can be a base is the one that adds it)"
+        )
     return (
         " (the tree holds only committed files: commit the missing ones, or let the "
         "subject build them on import)"
     )
 
 
-def refuse_a_foreign(side: Side, offer: Mapping[str, Any]) -> None:
+def refuse_a_foreign(side: Side, offer: Mapping[str, Any], module: str) -> None:
     """Raise NotComparableError for a subject of another API or from elsewhere."""
+    if offer["api"] is None:
+        raise NotComparableError(
+            f"the {side} tree's {module} has no SUBJECT_API = {SUBJECT_API} (a subject "
+            f"is a module with SUBJECT_API and CASES; see {INSTRUCTIONS})"
+        )
     if offer["api"] != SUBJECT_API:
         raise NotComparableError(
             f"the {side} tree's subject has SUBJECT_API = {offer['api']}, "

@@ -99,6 +99,7 @@ class Recorder:
         """Write how the session ended; after an error only where the disk allows."""
         if error is None:
             self._writer.end("complete")
+            self._lines.append({"kind": "end", "status": "complete"})
         with contextlib.suppress(InputOutputError):
             if isinstance(error, KeyboardInterrupt):
                 self._writer.end("interrupted")

@@ -21,7 +21,12 @@ from resnet_bench.gate.baselines import keep_baseline
 from resnet_bench.gate.check import run_check
 from resnet_bench.gate.measuring import live_pair
 from resnet_bench.gate.records import PairTiming
-from resnet_bench.gate.spec import BaselineConfig, CheckConfig
+from resnet_bench.gate.spec import (
+    DEFAULT_SUBJECT,
+    INSTRUCTIONS,
+    BaselineConfig,
+    CheckConfig,
+)
 from resnet_bench.gate.workers import WorkerError
 from resnet_bench.output import Output
 from resnet_bench.store.folders import run_folders
@@ -215,9 +220,57 @@ def test_a_refusal_is_one_line_to_a_person(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write(open={"api": None})
-    with pytest.raises(NotComparableError, match="SUBJECT_API = None"):
+    with pytest.raises(NotComparableError) as caught:
         run_check(changed(json=False), output)
+    assert str(caught.value) == (
+        "the head tree's project has no SUBJECT_API = 1 (a subject is a module with "
+        f"SUBJECT_API and CASES; see {INSTRUCTIONS})"
+    )
     assert capsys.readouterr().out == ""
+
+
+def test_a_project_without_a_subject_is_told_so_before_anything_is_measured(
+    repository: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(gate_check, "measured")
+    with pytest.raises(NotComparableError, match="no subject: write one") as caught:
+        run_check(changed(subject=DEFAULT_SUBJECT), output)
+    assert "give --subject MODULE:FUNCTION" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_newcomer_is_told_to_read_exists() -> None:
+    page, _, heading = INSTRUCTIONS.partition(", ")
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    assert f"\n## {json.loads(heading)}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("lacking", "advice"),
+    [
+        ("project", "the first commit that can be a base is the one that adds it"),
+        ("project.parts", "holds only committed files: commit the missing ones"),
+        ("pro", "holds only committed files: commit the missing ones"),
+    ],
+)
+def test_a_base_without_the_subject_is_told_from_one_that_lacks_files(
+    repository: Path, write: Write, output: Output, lacking: str, advice: str
+) -> None:
+    words = f"ModuleNotFoundError: No module named '{lacking}'"
+    write(dies_at="open", last_words=words)
+    git(repository, "commit", "--quiet", "--all", "--message", "Incomplete")
+    write()
+    with pytest.raises(NotComparableError, match=f"the base tree .*{advice}"):
+        run_check(CONFIG, output)
+
+
+def test_a_subject_that_neither_tree_has_is_not_blamed_on_the_base(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(dies_at="open", last_words="ModuleNotFoundError: No module named 'project'")
+    git(repository, "commit", "--quiet", "--all", "--message", "Without a subject")
+    with pytest.raises(NotComparableError, match=r"the head tree .* 'project'$"):
+        run_check(CONFIG, output)
 
 
 def test_a_case_asked_for_twice_is_measured_once(
@@ -326,8 +379,23 @@ def test_a_budget_that_ends_before_the_first_look_is_not_comparable(
     monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
     config = changed(metrics=("time",), budget=15.0)
     assert run_check(config, output) is ExitCode.NOT_COMPARABLE
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["rows"]
     assert "the first look is after 12" in row["because"]
+    said = re.fullmatch(
+        r"The budget ended after (\d+) of 12 pairs\.", found["notices"][0]
+    )
+    assert said
+    assert int(said[1]) == found["pairs"] < 12
+
+
+def test_a_check_that_was_decided_early_does_not_blame_the_budget(
+    repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_check(changed(metrics=("time",), pairs=20), output) is ExitCode.OK
+    found = json.loads(capsys.readouterr().out)
+    assert found["pairs"] < 20
+    assert not any("budget" in notice for notice in found["notices"])
 
 
 def test_a_budget_too_short_for_the_first_look_is_refused_with_the_seconds(

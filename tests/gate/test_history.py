@@ -23,7 +23,7 @@ from resnet_bench.gate.check import run_check
 from resnet_bench.gate.entries import Entry, appended, entries_of, read_entries
 from resnet_bench.gate.history import run_history
 from resnet_bench.gate.lineage import line_of, planned_links
-from resnet_bench.gate.spec import CheckConfig, HistoryConfig
+from resnet_bench.gate.spec import DEFAULT_SUBJECT, CheckConfig, HistoryConfig
 from resnet_bench.gate.trees import bytes_of
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.store.folders import run_folders
@@ -443,3 +443,11 @@ def test_a_round_measures_each_commit_twice_and_never_against_itself(
         assert {ends.count(name) for name in names} == {2}
     assert all(base < head for base, head in links)
     assert links[0] == (names[0], names[1])
+
+
+def test_a_history_of_a_project_without_a_subject_is_told_at_once(
+    commits: list[str], output: Output
+) -> None:
+    config = dataclasses.replace(CONFIG, subject=DEFAULT_SUBJECT)
+    with pytest.raises(NotComparableError, match="this project has no subject"):
+        run_history(config, output)

@@ -2,6 +2,7 @@ import io
 import itertools
 import json
 import platform
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -59,6 +60,15 @@ def subject(case):
     }[case]()
 """
 
+NET = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+"""
+
 
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
@@ -75,6 +85,24 @@ def test_opening_tells_what_the_subject_offers(worker: Worker) -> None:
     assert offer["api"] == 1
     assert offer["inside"] is True
     assert offer["cases"] == ["net"]
+
+
+def test_the_subject_that_the_documentation_shows_is_measured_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "continuous-integration.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    (tmp_path / "gate.py").write_text(code)
+    (tmp_path / "net.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("gate", "net"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    worker = Worker(tmp_path.resolve(), "gate:subject", seed=0)
+    offer = worker.open()
+    assert (offer["api"], offer["inside"]) == (1, True)
+    assert offer["cases"] == ["net:forward", "net:step"]
+    assert worker.exact("net")["parameters"] == 3 * 10 + 10
+    assert worker.leg("net", "step", 1)["seconds"] > 0
 
 
 def test_versions_are_those_of_this_process(worker: Worker) -> None:
