@@ -233,6 +233,20 @@ class Option(click.Option):
     heading: str | None = None
 
 
+class Argument(click.Argument):
+    """An argument that the help explains as it does options, under a heading."""
+
+    heading = Options.heading
+
+    def __init__(self, *names: Any, explained: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.explained = explained
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        """Return its name and what it is."""
+        return self.make_metavar(ctx), self.explained
+
+
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
 else:  # click before 8.4 takes no subscript
@@ -419,7 +433,13 @@ def _click_parameter(
     item = _Item(annotation, declared)
     if declared.argument:
         nargs = -1 if item.is_list else 1
-        return click.Argument([field.name], nargs=nargs, type=item, required=False)
+        return Argument(
+            [field.name],
+            explained=declared.help_with(field.default),
+            nargs=nargs,
+            type=item,
+            required=False,
+        )
     bare: dict[str, Any] = {"is_flag": False, "flag_value": declared.bare}
     return Option(
         [*declared.flags, name, field.name],

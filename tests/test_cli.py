@@ -283,6 +283,15 @@ def test_a_working_folder_that_was_deleted_is_named(
     assert capsys.readouterr().err == "error: the working folder was deleted\n"
 
 
+@pytest.mark.parametrize("command", ["show", "compare", "report"])
+def test_help_says_what_names_a_run(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert cli.run([command, "--help"]) == ExitCode.OK
+    out = " ".join(said(capsys)[0].split())
+    assert "latest, latest~1 (the one before), an experiment (its newest run)" in out
+
+
 def test_help_ends_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["toy", "-h"]) == ExitCode.OK
     assert said(capsys).out.rstrip().endswith("resnet-bench toy --size 2")
@@ -352,6 +361,7 @@ def completed(
     [
         ("resnet-bench des", ["describe"]),
         ("resnet-bench show 2", ["2b_new", "2a_old"]),
+        ("resnet-bench show ", ["latest", "speed", "2b_new", "2a_old"]),
         ("resnet-bench compare latest 2a", ["2a_old"]),
         ("resnet-bench speed --resume ", ["latest", "2b_new", "2a_old"]),
         ("resnet-bench pretrain --resume ", ["latest"]),

@@ -16,6 +16,8 @@ from resnet_bench.records import Cell
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from resnet_bench.present.tables import Table
+
 Clock = Callable[[], float]
 
 #: Running cells that are named; the others are counted.
@@ -235,7 +237,7 @@ class LiveDisplay:
         self,
         tracker: Tracker,
         console: "Console",
-        table: Callable[[], "RenderableType | None"] | None,
+        table: Callable[[], "Table | None"] | None,
     ) -> None:
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn
@@ -281,7 +283,7 @@ class LiveDisplay:
         from rich.console import Group
         from rich.text import Text
 
-        from resnet_bench.present.terminal import fits
+        from resnet_bench.present.terminal import NARROW_WIDTHS, widest
 
         tracker = self._tracker
         self._bar.update(
@@ -290,12 +292,16 @@ class LiveDisplay:
             count=f"{len(tracker.ended)}/{tracker.total} cells",
             description=tracker.left_in_words,
         )
-        table = self._table() if self._table else None
+        filled = self._table() if self._table else None
         state = Text(printable(tracker.state_in_words), style="dim")
         # A table that is cut would show numbers without their last digits.
-        if table is not None and not fits(table, self._live.console):
-            table = None
-        parts = [self._bar, state, *([] if table is None else ["", table])]
+        made = None
+        if filled is not None:
+            console, names = self._live.console, filled.narrow
+            made = widest(filled, console, names, NARROW_WIDTHS)
+        parts: list[RenderableType] = [self._bar, state]
+        if made is not None:
+            parts += ["", made]
         self._live.update(Group(*parts), refresh=True)
 
 

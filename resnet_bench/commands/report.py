@@ -8,7 +8,7 @@ from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.options import ResultsOptions, option
 from resnet_bench.output import Output
-from resnet_bench.store.folders import names_of_all_runs
+from resnet_bench.store.folders import RUN_NAMES, names_of_all_runs
 
 if TYPE_CHECKING:
     from resnet_bench.reports.runs import Chosen
@@ -26,7 +26,8 @@ class ReportConfig(ResultsOptions):
         argument=True,
         suggest=names_of_all_runs,
         metavar="[RUN…]",
-        help="Runs to show; without any, the newest of each machine and question.",
+        help="Runs to show; without any, the newest of each machine and question. "
+        f"Each: {RUN_NAMES}.",
     )
     html: Path | None = option(
         None,

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resnet_bench.commands.progress import (
     Display,
@@ -61,9 +61,6 @@ from resnet_bench.store.recording import (
     refuse_a_different,
     start,
 )
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 #: Row verdicts that say a cell gave no result.
 WITHOUT_RESULT = frozenset({"failed", "oom"})
@@ -247,20 +244,6 @@ def import_what_shows() -> None:
     At the end of a run it would take 3 s (two cores).
     """
     importlib.import_module("resnet_bench.reports.runs")
-
-
-def live_table(
-    experiment: Experiment[Any, Any], recorder: Recorder, tracker: Tracker
-) -> "Callable[[], RenderableType | None]":
-    """Return what makes the table that fills while cells run."""
-
-    def table() -> "RenderableType | None":
-        from resnet_bench.present.terminal import rich_table
-
-        made = experiment.live_table(recorder.live, tracker.running)
-        return rich_table(made, made.narrow) if made else None
-
-    return table
 
 
 @dataclass(frozen=True)
@@ -491,8 +474,11 @@ class Session:
         if not self.output.interactive:
             return PlainDisplay(tracker, self.output.say)
         console = self.output.console(sys.stderr)
-        table = live_table(self.experiment, recorder, tracker)
-        return LiveDisplay(tracker, console, table)
+        return LiveDisplay(
+            tracker,
+            console,
+            lambda: self.experiment.live_table(recorder.live, tracker.running),
+        )
 
     def _finish(self, run: Run, *, write: bool = True) -> ExitCode:
         from resnet_bench.reports.runs import publish

@@ -7,7 +7,7 @@ from resnet_bench.errors import ExitCode
 from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import Output
 from resnet_bench.present.exports import show
-from resnet_bench.store.folders import find_run, names_of_all_runs
+from resnet_bench.store.folders import RUN_NAMES, find_run, names_of_all_runs
 from resnet_bench.store.reading import read_run
 
 
@@ -20,7 +20,7 @@ class ShowConfig(ResultsOptions, ExportOptions):
         argument=True,
         suggest=names_of_all_runs,
         metavar="[RUN]",
-        help="A run id, its beginning, a folder, latest, or latest~1: the one before.",
+        help=f"The run: {RUN_NAMES}.",
     )
 
 

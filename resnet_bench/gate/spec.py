@@ -22,7 +22,7 @@ from resnet_bench.options import (
     option,
     option_fields,
 )
-from resnet_bench.store.folders import names_of_all_runs, names_of_own_runs
+from resnet_bench.store.folders import RUN_NAMES, names_of_all_runs, names_of_own_runs
 
 #: What can be done with the object that `subject(name)` returns.
 METHODS = ("forward", "step", "exact", "accuracy")
@@ -508,7 +508,7 @@ class CompareConfig(RuleOptions, ResultsOptions, ExportOptions):
 
     runs: tuple[str, ...] = option(
         (),
-        help="Two runs: ids, folders, or names of baselines; the first is the base.",
+        help=f"Two runs, the base first; each: {RUN_NAMES}, or a baseline's name.",
         argument=True,
         suggest=names_of_all_runs,
         metavar="RUN RUN",

@@ -35,9 +35,9 @@ def compact(value: float) -> str:
 
 
 def bracketed(interval: Interval) -> str:
-    """Return an estimate with its bounds, or with a question mark for none."""
+    """Return an estimate with its bounds, or say that it has none."""
     if math.isinf(interval.low) or math.isinf(interval.high):
-        return f"{compact(interval.estimate)} [?]"
+        return f"{compact(interval.estimate)} (no bounds)"
     low, high = compact(interval.low), compact(interval.high)
     return f"{compact(interval.estimate)} [{low}, {high}]"
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
@@ -22,11 +23,14 @@ from resnet_bench.present.tables import (
 #: A pipe has no width; tables that need no more keep to this one.
 PIPE_WIDTH = 80
 
-#: Longer texts, such as the names of user models, are folded on a terminal.
+#: Longer texts are folded on a terminal; so is a longer word, as a user model's name.
 FOLDED_WIDTH = 18
 
-#: Widths of text columns that are tried before that one: None folds nothing.
-TEXT_WIDTHS = (None, 36, 32, 29, 26, 23, 20)
+#: Widths of text columns where it is tight; a table that fills is drawn with these.
+NARROW_WIDTHS = (FOLDED_WIDTH, 15, 12)
+
+#: Widths of text columns from which the first that fits is taken; None folds nothing.
+TEXT_WIDTHS = (None, 36, 32, 29, 26, 23, 20, *NARROW_WIDTHS)
 
 #: Verdicts of rows and claims that a terminal shows in colour.
 VERDICT_STYLES = {
@@ -49,25 +53,36 @@ def rich_table(
 ) -> RichTable:
     """Return the named columns for a terminal, each interval below its value.
 
-    Texts longer than `text_width` columns continue on the next line.
+    Texts longer than `text_width` columns continue on the next line, between words.
     """
+    rows = shown_rows(table, names)
     made = RichTable(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
     )
-    for name in names:
+    for index, name in enumerate(names):
         numeric = is_numeric(table, name)
         # Where it is tight, texts give way; numbers and what is copied stay whole.
         whole = numeric or name in COPIED
+        title = header(table, name)
+        texts = [title, *(row[index].text for row in rows)]
         made.add_column(
-            escape(header(table, name)),
+            escape(title),
             justify="right" if numeric else "left",
             overflow="fold",
             no_wrap=whole,
-            max_width=None if whole else text_width,
+            max_width=None if whole else _unbroken(texts, text_width),
         )
-    for row in shown_rows(table, names):
+    for row in rows:
         made.add_row(*map(_terminal, row))
     return made
+
+
+def _unbroken(texts: Sequence[str], text_width: int | None) -> int | None:
+    """Return the width of a column, at least that of its words up to FOLDED_WIDTH."""
+    if text_width is None:
+        return None
+    longest = max(cell_len(word) for text in texts for word in text.split() or [""])
+    return max(text_width, min(longest, FOLDED_WIDTH))
 
 
 def _terminal(value: Shown) -> Text:
@@ -85,13 +100,11 @@ def width_of(console: Console, made: RenderableType) -> Measurement:
 
 def fits(made: RenderableType, console: Console) -> bool:
     """Return whether a table needs no more columns than the terminal has."""
-    return width_of(console, made).minimum <= console.width
+    return width_of(console, made).maximum <= console.width
 
 
 def blocks(table: Table, console: Console, names: Sequence[str]) -> list[list[str]]:
     """Split columns into blocks that fit the terminal, the first column in each."""
-    if fits(rich_table(table, names), console):
-        return [list(names)]
     first, *others = names
     found = [[first]]
     for name in others:
@@ -105,12 +118,25 @@ def blocks(table: Table, console: Console, names: Sequence[str]) -> list[list[st
 
 def _made(table: Table, console: Console, names: Sequence[str]) -> list[RichTable]:
     """Return the table folded as little as the terminal allows, or in blocks."""
-    for text_width in TEXT_WIDTHS:
-        made = rich_table(table, names, text_width)
-        fits = width_of(console, made).maximum <= console.width
-        if fits or not console.is_terminal:
-            return [made]
-    return [rich_table(table, each) for each in blocks(table, console, names)]
+    if not console.is_terminal:
+        return [rich_table(table, names, None)]
+    if made := widest(table, console, names):
+        return [made]
+    return [
+        widest(table, console, each) or rich_table(table, each, TEXT_WIDTHS[-1])
+        for each in blocks(table, console, names)
+    ]
+
+
+def widest(
+    table: Table,
+    console: Console,
+    names: Sequence[str],
+    widths: Sequence[int | None] = TEXT_WIDTHS,
+) -> RichTable | None:
+    """Return the columns with texts as wide as fits; None where no width does."""
+    tried = (rich_table(table, names, width) for width in widths)
+    return next((made for made in tried if fits(made, console)), None)
 
 
 def terminal_renderables(
@@ -137,7 +163,7 @@ def print_table(table: Table, console: Console, *, wide: bool = False) -> None:
     before = console.width
     if console.is_terminal:
         made = [part for part in parts if isinstance(part, RichTable)]
-        least = [width_of(console, part).minimum for part in made]
+        least = [width_of(console, part).maximum for part in made]
         console.width = max([before, *least])
     else:
         widths = [width_of(console, p).maximum for p in parts if not isinstance(p, str)]

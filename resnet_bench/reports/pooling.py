@@ -89,6 +89,12 @@ class Timed:
     seconds: Interval
 
     @property
+    def flaws(self) -> list[str]:
+        """Why it counts only where there is nothing better."""
+        few = [] if self.seconds.bounded else ["fewer than six visits"]
+        return [*_disturbed(self.observed.row), *few]
+
+    @property
     def logarithm(self) -> float:
         """The logarithm of its seconds."""
         return math.log(self.seconds.estimate)
@@ -106,11 +112,11 @@ class Timed:
 class Pool:
     """The rows that count for one setting, the newest run first; never empty.
 
-    `newer` is how many runs of the setting are newer than these and do not count.
+    `newer` are those of the setting that are newer than these and do not count.
     """
 
     timed: Sequence[Timed]
-    newer: int = 0
+    newer: Sequence[Timed] = ()
 
     @property
     def row(self) -> Row:
@@ -192,11 +198,11 @@ def _pool(timed: Sequence[Timed]) -> Pool:
     same = [each for each in timed if each.observed.software == software]
     calm = [each for each in same if not _disturbed(each.observed.row)] or same
     kept = ([each for each in calm if each.seconds.bounded] or calm)[:MOST_RUNS]
-    return Pool(kept, newer=same.index(kept[0]))
+    return Pool(kept, newer=same[: same.index(kept[0])])
 
 
-def _disturbed(row: Row) -> bool:
-    return not DISTURBED.isdisjoint(row.get("flags") or ())
+def _disturbed(row: Row) -> list[str]:
+    return sorted(DISTURBED.intersection(row.get("flags") or ()))
 
 
 @dataclass(frozen=True)

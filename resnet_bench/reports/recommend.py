@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,21 @@ class Recommendation:
             return [
                 f"Nothing measured here can {self.budget.words}; the closest is "
                 f"{self._sentence(self.closest)}",
-                *origin(self.closest, self.machine),
+                *self._caveats(self.closest),
                 *self._quantised(),
             ]
         return [
             self._sentence(chosen),
-            *origin(chosen, self.machine),
+            *self._caveats(chosen),
             f"Reproduce: {command(chosen.row, self.budget.goal)}",
             *self._more_accurate(chosen),
             *self._quantised(),
         ]
+
+    def _caveats(self, answer: Candidate) -> Iterator[str]:
+        """Say what the answer rests on and what it leaves out."""
+        yield from origin(answer, self.machine)
+        yield from self.notes
 
     def _sentence(self, candidate: Candidate) -> str:
         return (
@@ -128,8 +134,9 @@ class Recommendation:
                 f"In int8, whose accuracy is not known: {self._kept(self.in_int8)}; "
                 f"the first choice is that of float32 on {same} of the images "
                 f"compared, logits are off by {error}. "
-                f"Check it on images of your own. {command(row, self.budget.goal)}"
+                "Check it on images of your own."
             )
+            yield f"Reproduce in int8: {command(row, self.budget.goal)}"
 
     def _time(self, candidate: Candidate) -> str:
         """Return the time in words, with what is known of other processes and calls."""
@@ -175,7 +182,7 @@ class Recommendation:
                     "command": command(candidate.row, self.budget.goal),
                 }
             )
-        judged = [] if self.budget.per_image else [judged_on(self.found)]
+        judged = judged_on([chosen or self.closest])
         spread = self.found[0].spread.sentence
         return Table(
             name="recommend",
@@ -183,7 +190,11 @@ class Recommendation:
             f"{answer or 'nothing fits'}",
             frame=pd.DataFrame(lines, dtype=object),
             narrow=["model", "setting", column, "sure", "top1_percent"],
-            notes=[*self.sentences, *judged, spread, *self.notes],
+            notes=[
+                *self.sentences,
+                *([] if self.budget.per_image else [judged]),
+                spread,
+            ],
             headers=HEADERS,
         )
 
@@ -250,30 +261,43 @@ class Recommendation:
 def origin(candidate: Candidate, machine: Machine) -> list[str]:
     """Return what must be known of the runs behind a time.
 
-    Whether none of them is of this day, or of this commit, as those that come with a
-    clone; and whether newer ones do not count.
+    Which they are and how old, where none of them is of this day, or of this commit,
+    as those that come with a clone; and why newer ones do not count.
     """
     timed = [each.observed for each in candidate.pool.timed]
-    days = sorted({each.day for each in timed})
-    commits = sorted({each.commit for each in timed if each.commit})
     other = [
-        "day" if machine.day and machine.day not in days else "",
-        "commit" if machine.commit and machine.commit not in commits else "",
+        "day" if machine.day not in ("", *(each.day for each in timed)) else "",
+        "commit" if machine.commit not in (None, *_commits(timed)) else "",
     ]
     newer = candidate.pool.newer
-    which = "A newer run does" if newer == 1 else f"{newer} newer runs do"
-    left_out = f"{which} not count: disturbed, or fewer than six visits."
-    notes = [left_out] if newer else []
-    if not any(other):
-        return notes
-    of = f"commit {', '.join(each[:7] for each in commits)}" if commits else "no commit"
-    runs = "a run" if len(timed) == 1 else f"{len(timed)} runs"
-    return [
-        f"This is based on {runs} of another {' and '.join(filter(None, other))} "
-        f"({', '.join(days)}; {of}): --measure takes the times "
-        f"{'again, best on a quiet machine' if newer else 'now'}.",
-        *notes,
-    ]
+    notes = []
+    if any(other):
+        runs = "a run" if len(timed) == 1 else f"{len(timed)} runs"
+        named = ", ".join(f"{each.run} ({_age(each, machine)})" for each in timed)
+        notes.append(
+            f"This is based on {runs} of another {' and '.join(filter(None, other))}: "
+            f"{named}; --measure takes the times "
+            f"{'again, best on a quiet machine' if newer else 'now'}."
+        )
+    if newer:
+        were = "run of this setting was" if len(newer) == 1 else "runs were"
+        why = sorted({flaw for each in newer for flaw in each.flaws})
+        notes.append(f"{len(newer)} newer {were} not used: {', '.join(why)}.")
+    return notes
+
+
+def _commits(timed: Sequence[Observed]) -> list[str]:
+    return [each.commit for each in timed if each.commit]
+
+
+def _age(observed: Observed, machine: Machine) -> str:
+    """Return how many days old a run is; its own day where that is not known."""
+    try:
+        then, now = map(date.fromisoformat, (observed.day, machine.day))
+    except ValueError:
+        return observed.day
+    days = (now - then).days
+    return f"{days} day{'' if days == 1 else 's'} old" if days else "of today"
 
 
 def command(row: Row, goal: str) -> str:

@@ -10,6 +10,12 @@ from resnet_bench.store.reading import PACKED_RUN_FILE, RUN_FILE, run_file
 
 NAMES = (RUN_FILE, PACKED_RUN_FILE)
 
+#: What names a run, for help.
+RUN_NAMES = (
+    "latest, latest~1 (the one before), an experiment (its newest run), the beginning "
+    "or end of an id, or a folder"
+)
+
 #: The newest run, or the Nth before it.
 LATEST = re.compile(r"latest(~\d{1,6})?")
 
@@ -31,8 +37,10 @@ def run_folders(results: Path, experiment: str | None = None) -> list[Path]:
 
 
 def names_of_all_runs(results: Path, command: str) -> list[str]:
-    """Return what a shell offers for any run: `latest` and every id, newest first."""
-    return ["latest", *(folder.name for folder in reversed(run_folders(results)))]
+    """Return what a shell offers for any run: the newest, experiments, ids."""
+    folders = run_folders(results)[::-1]
+    experiments = sorted({folder.parent.name for folder in folders})
+    return ["latest", *experiments, *(folder.name for folder in folders)]
 
 
 def names_of_own_runs(results: Path, command: str) -> list[str]:
@@ -49,8 +57,8 @@ def find_run(results: Path, name: str, experiment: str | None = None) -> Path:
     """Return the folder of the run that `name` means.
 
     `name` is a run id, its unique beginning or end, `latest`, `latest~N` for the Nth
-    before it, or a path to a run folder or run file. Raises UsageError when there is
-    none or more than one.
+    before it, an experiment for its newest, or a path to a run folder or run file.
+    Raises UsageError when there is none or more than one.
     """
     path = Path(name)
     if path.name in NAMES and path.is_file():
@@ -61,6 +69,8 @@ def find_run(results: Path, name: str, experiment: str | None = None) -> Path:
     if LATEST.fullmatch(name):
         before = int(name.partition("~")[2] or 0)
         found = folders[-1 - before :][:1] if before < len(folders) else []
+    elif own := [folder for folder in folders if folder.parent.name == name]:
+        found = own[-1:]
     else:
         found = [f for f in folders if f.name.startswith(name) or f.name.endswith(name)]
         found = [f for f in found if f.name == name] or found

@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
-from rich.text import Text
 
 from resnet_bench.commands.progress import (
     LiveDisplay,
@@ -21,7 +20,6 @@ from resnet_bench.execution.base import Ended, Recorded, Started
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.present.numbers import duration
 from resnet_bench.present.tables import Table
-from resnet_bench.present.terminal import rich_table
 from resnet_bench.records import Cell
 
 
@@ -129,7 +127,8 @@ def test_on_a_terminal_a_bar_shows_cell_and_time_left() -> None:
     tracker = Tracker([SHORT, LONG], clock)
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=80)
-    tables = iter([None, None, Text("the table")])
+    frame = pd.DataFrame({"said": ["the table"]})
+    tables = iter([None, None, Table("t", "", frame, ["said"])])
     with LiveDisplay(tracker, console, lambda: next(tables)) as display:
         for event in (Started(SHORT.key, 1), ended(SHORT)):
             clock.now += 5.0
@@ -143,7 +142,7 @@ def test_on_a_terminal_a_bar_shows_cell_and_time_left() -> None:
 
 def test_a_table_that_would_be_cut_waits_for_a_wider_terminal() -> None:
     frame = pd.DataFrame({"value": [123_456_789]})
-    made = rich_table(Table("t", "title", frame, ["value"]), ["value"])
+    made = Table("t", "title", frame, ["value"])
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=8)
     tracker = Tracker([SHORT], Clock())
@@ -155,7 +154,7 @@ def test_a_table_that_would_be_cut_waits_for_a_wider_terminal() -> None:
 
 
 def test_what_interrupts_the_first_drawing_leaves_the_terminal_as_it_was() -> None:
-    def interrupted() -> Text:
+    def interrupted() -> Table:
         raise KeyboardInterrupt
 
     stream = io.StringIO()

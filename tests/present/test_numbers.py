@@ -31,4 +31,4 @@ def test_compact_numbers_have_three_digits_and_extremes_a_power(
 
 def test_an_interval_without_bounds_has_a_question_mark() -> None:
     assert bracketed(Interval(2.0, 1.5, 2.54, 3)) == "2 [1.5, 2.54]"
-    assert bracketed(Interval(2.0, -math.inf, math.inf, 1)) == "2 [?]"
+    assert bracketed(Interval(2.0, -math.inf, math.inf, 1)) == "2 (no bounds)"

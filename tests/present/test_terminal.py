@@ -78,6 +78,26 @@ def test_on_a_very_narrow_terminal_lines_are_broken_and_no_number_is_cut(
         assert value in text
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_words_are_not_cut_and_the_terminal_is_not_exceeded(width: int) -> None:
+    words = {
+        "model": "ResNet-152, pre-activation",
+        "setting": "batch 1, float32, ONNX Runtime",
+        "verdict": "oversubscribed",
+        "flags": "not-warmed-up, oversubscribed",
+        "because": "this row was slower than others of its kind by far " * 2,
+    }
+    names = ["model", "setting", *NARROW[1:4], "verdict", "flags", "because"]
+    frame = pd.DataFrame([{**ROW, **words}], dtype=object)
+    table = Table("t", "The title", frame, names)
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True)
+    print_table(table, console)
+    text = Text.from_ansi(stream.getvalue()).plain
+    assert {word for told in words.values() for word in told.split()} <= {*text.split()}
+    assert all(len(line) <= width for line in text.splitlines())
+
+
 def test_title_and_notes_frame_the_table() -> None:
     lines = printed(80, terminal=False, wide=False).strip().splitlines()
     assert lines[0].strip() == "The title"

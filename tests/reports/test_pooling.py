@@ -90,7 +90,7 @@ def test_a_disturbed_run_does_not_replace_a_good_one() -> None:
         assert expected(pool, spread_between([pool], None)).seconds == (
             pytest.approx(0.097)
         )
-        assert pool.newer == 1
+        assert [each.flaws for each in pool.newer] == [[flag]]
     (alone,) = pooled(timed(2, 1.160, flags=["noisy"]))
     assert len(alone.timed) == 1
 

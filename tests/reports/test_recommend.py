@@ -149,7 +149,10 @@ def test_runs_of_another_day_and_commit_are_said_to_be(tmp_path: Path) -> None:
     store(tmp_path)
     elsewhen = replace(HERE, day="2026-03-01", commit="c" * 40)
     told = answer(tmp_path, elsewhen, latency_ms=100).sentences
-    assert any("a run of another day and commit (2026-01-02;" in each for each in told)
+    assert told[1].startswith(
+        f"This is based on a run of another day and commit: {RUN} (58 days old);"
+    )
+    assert told[2].startswith("Not timed here, so not considered: ")
     then = replace(HERE, day="2026-01-02")
     told = answer(tmp_path, then, latency_ms=100).sentences
     assert not any("another" in each for each in told)
@@ -161,15 +164,47 @@ def test_a_newer_run_that_does_not_count_is_mentioned(tmp_path: Path) -> None:
     elsewhen = replace(HERE, day="2026-03-01")
     told = answer(tmp_path, elsewhen, latency_ms=100).sentences
     assert any("again, best on a quiet machine" in each for each in told)
-    assert any(each.startswith("A newer run does not count") for each in told)
+    assert told[2] == (
+        "1 newer run of this setting was not used: fewer than six visits, noisy."
+    )
+
+
+def test_a_newer_run_that_was_disturbed_is_said_to_be(tmp_path: Path) -> None:
+    store(tmp_path)
+    candidate = answer(tmp_path, latency_ms=100).found[0]
+    (timed,) = candidate.pool.timed
+    flagged = {**timed.observed.row, "flags": ["oversubscribed", "noisy"]}
+    newer = replace(timed, observed=replace(timed.observed, row=flagged))
+    pool = replace(candidate.pool, newer=[newer, newer])
+    told = module.origin(replace(candidate, pool=pool), HERE)
+    assert told == ["2 newer runs were not used: noisy, oversubscribed."]
+
+
+def test_how_a_call_is_judged_is_said_of_the_answer_alone(tmp_path: Path) -> None:
+    store(tmp_path)
+    found = answer(tmp_path, latency_ms=100)
+    first, *others = found.found
+    with_p90 = replace(first, slowest_tenth=1.1)
+    usual = [replace(each, slowest_tenth=None) for each in others]
+    mixed = replace(found, found=[with_p90, *usual])
+    assert variant_of(mixed) == 50 != first.variant
+    assert "A call is judged on its usual time, since p90 is not known." in (
+        mixed.table.notes
+    )
+    assert "judged on p90" not in " ".join(mixed.table.notes)
+    alone = replace(found, found=[with_p90])
+    assert "A call is judged on p90: nine of ten calls take no longer." in (
+        alone.table.notes
+    )
 
 
 def test_variants_without_a_time_are_named(tmp_path: Path) -> None:
     store(tmp_path)
-    assert answer(tmp_path, latency_ms=100).notes == [
+    told = answer(tmp_path, latency_ms=100).table.notes
+    assert told[1] == (
         "Not timed here, so not considered: ResNet-101, ResNet-152; "
         "--measure times all."
-    ]
+    )
 
 
 def test_one_sample_is_told_without_bounds_or_chance(tmp_path: Path) -> None:
@@ -280,10 +315,12 @@ def test_int8_is_mentioned_with_what_is_known_of_its_answers(tmp_path: Path) -> 
     store_in_int8(tmp_path)
     found = answer(tmp_path, latency_ms=16)
     assert variant_of(found) == 18  # by what is accurate for sure
-    (told,) = (each for each in found.sentences if "int8" in each)
+    told, again = (each for each in found.sentences if "int8" in each)
     assert told.startswith("In int8, whose accuracy is not known: ResNet-50, batch 1, ")
     assert "on 97 % of the images compared, logits are off by 4.0 %" in told
-    assert "--runtime openvino --dtype int8" in told
+    assert told.endswith("Check it on images of your own.")
+    assert again.startswith("Reproduce in int8: resnet-bench speed --variants 50 ")
+    assert again.endswith("--runtime openvino --dtype int8")
     in_int8 = found.json["int8"]
     assert (in_int8["variant"], in_int8["top1_percent"]) == (50, None)
     assert in_int8["top1_agreement"] == 0.97

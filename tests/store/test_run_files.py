@@ -279,13 +279,17 @@ def test_run_ids_sort_by_time_and_name_the_commit() -> None:
     assert new_run_id("a") != new_run_id("a")
 
 
-def test_runs_are_found_by_id_beginning_latest_or_path(tmp_path: Path) -> None:
+def test_runs_are_found_by_id_beginning_latest_experiment_or_path(
+    tmp_path: Path,
+) -> None:
     first = written(tmp_path / "toy" / "2026a_x_1111")
     second = written(tmp_path / "toy" / "2026b_x_2222")
     assert run_folders(tmp_path) == [first, second]
     assert find_run(tmp_path, "latest") == second
     assert find_run(tmp_path, "2026a") == first
     assert find_run(tmp_path, "2222") == second
+    assert find_run(tmp_path, "toy") == second
+    assert find_run(tmp_path, "toy", "toy") == second
     assert find_run(tmp_path, str(first)) == first
     assert find_run(tmp_path, str(first / RUN_FILE)) == first
     with pytest.raises(UsageError, match="ambiguous"):
@@ -294,3 +298,5 @@ def test_runs_are_found_by_id_beginning_latest_or_path(tmp_path: Path) -> None:
         find_run(tmp_path, "1999")
     with pytest.raises(UsageError, match="no run 'latest'"):
         find_run(tmp_path, "latest", "speed")
+    with pytest.raises(UsageError, match="no run 'toy'"):
+        find_run(tmp_path, "toy", "speed")
