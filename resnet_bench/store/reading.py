@@ -23,6 +23,9 @@ from resnet_bench.store.format import (
 RUN_FILE = "run.jsonl"
 #: No run file may be larger, unpacked: the largest of results/ has 11 MB.
 LARGEST_BYTES = 200_000_000
+#: Options that name a folder and say nothing of what was measured.
+RESULTS_OPTIONS = ("-o", "--results")
+
 #: What `xz run.jsonl` makes of it: an archived run, which is not resumed.
 PACKED_RUN_FILE = "run.jsonl.xz"
 
@@ -89,8 +92,15 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The command line of the run, as far as it is stored."""
-        return " ".join(["resnet-bench", *map(str, self.header.get("argv") or [])])
+        """The command line of the run as stored, but for where its results went."""
+        words = iter(map(str, self.header.get("argv") or []))
+        kept = ["resnet-bench"]
+        for word in words:
+            if word in RESULTS_OPTIONS:
+                next(words, None)
+            elif not word.startswith("--results="):
+                kept.append(word)
+        return " ".join(kept)
 
     @property
     def machine_key(self) -> str | None:

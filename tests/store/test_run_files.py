@@ -25,7 +25,7 @@ from resnet_bench.store.format import (
     decode_outline,
     encode,
 )
-from resnet_bench.store.reading import RUN_FILE, assemble, read_run
+from resnet_bench.store.reading import RUN_FILE, Run, assemble, read_run
 from resnet_bench.store.writing import create_run, reopen_run
 
 HEADER: dict[str, Any] = {
@@ -106,6 +106,25 @@ def written(folder: Path, *, end: bool = True) -> Path:
             writer.commit("k2", 2, "ok")
             writer.end("complete")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (
+            ["speed", "-o", "kept", "--variants", "18"],
+            "resnet-bench speed --variants 18",
+        ),
+        (["speed", "--results", "kept"], "resnet-bench speed"),
+        (["speed", "--results=kept", "-b", "4"], "resnet-bench speed -b 4"),
+        (["speed", "-o"], "resnet-bench speed"),
+        (None, "resnet-bench"),
+    ],
+)
+def test_a_command_is_shown_without_its_results_folder(
+    argv: list[str] | None, command: str, tmp_path: Path
+) -> None:
+    assert Run(tmp_path, {"argv": argv}, [], {}, "complete").command == command
 
 
 def test_records_are_joined_with_the_parameters_of_their_cell(tmp_path: Path) -> None:
