@@ -11,7 +11,7 @@ import pytest
 from resnet_bench.gate import measuring, workers
 from resnet_bench.gate.workers import Start, spawn
 from resnet_bench.output import DisplayOptions, Output
-from tests.gate.fake_worker import FakeWorker
+from tests.gate.fake_worker import NOISE, FakeWorker
 
 ENVIRONMENT: dict[str, Any] = {
     "machine_key": "0123456789ab",
@@ -39,7 +39,11 @@ def no_nurseries(*arguments: object) -> Iterator[Callable[[int], Start]]:
 
 @pytest.fixture(autouse=True)
 def light_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start workers without PyTorch, and know the machine without asking it."""
+    """Start workers without PyTorch, and know the machine without asking it.
+
+    Every test meets the same noise, whatever ran before it.
+    """
+    NOISE.seed(0)
     monkeypatch.setattr(workers, "WorkerProcess", FakeWorker)
     for place in (measuring, workers):
         monkeypatch.setattr(place, "nurseries", no_nurseries)
