@@ -295,12 +295,9 @@ class LiveDisplay:
         filled = self._table() if self._table else None
         state = Text(printable(tracker.state_in_words), style="dim")
         # A table that is cut would show numbers without their last digits.
-        made = None
-        if filled is not None:
-            console, names = self._live.console, filled.narrow
-            made = widest(filled, console, names, NARROW_WIDTHS)
         parts: list[RenderableType] = [self._bar, state]
-        if made is not None:
+        console = self._live.console
+        if filled and (made := widest(filled, console, filled.narrow, NARROW_WIDTHS)):
             parts += ["", made]
         self._live.update(Group(*parts), refresh=True)
 

@@ -134,7 +134,7 @@ def describe_cpu(root: Path = ROOT) -> dict[str, Any]:
     `governors` and `boost` are the frequency policy, `instructions` the vector
     extensions that matter here.
     """
-    information = (read_text(root / "proc/cpuinfo") or "") + _macos_cpu()
+    information = _information(root)
     return {
         "model": _model(information),
         "architecture": platform.machine() or None,
@@ -213,7 +213,11 @@ def _instructions(information: str) -> list[str]:
 
 def computes_bfloat16(root: Path = ROOT) -> bool:
     """Return whether the CPU has instructions for bfloat16, as far as is known."""
-    return any("bf16" in name for name in describe_cpu(root)["instructions"])
+    return any("bf16" in name for name in _instructions(_information(root)))
+
+
+def _information(root: Path) -> str:
+    return (read_text(root / "proc/cpuinfo") or "") + _macos_cpu()
 
 
 def _is_virtual(root: Path, information: str) -> bool | None:

@@ -153,11 +153,11 @@ def report_of(run: Run) -> Report:
 def _budget_notice(run: Run, timings: Timings) -> list[str]:
     """Say that pairs were left out which a verdict still needed."""
     done, most = len(timings.pairs), run.config["pairs"]
+    if run.status != "complete" or done >= most:
+        return []
     timed = [parse_case(text) for text in run.header["timed"]]
     undecided = open_cases_of(run, timed)(timings.pairs)
-    if run.status != "complete" or done >= most or not undecided:
-        return []
-    return [f"The budget ended after {done} of {most} pairs."]
+    return [f"The budget ended after {done} of {most} pairs."] if undecided else []
 
 
 def _control_notice(timings: Timings) -> list[str]:

@@ -126,9 +126,8 @@ def _parts(what: str, views: Sequence[ShownRun], base: Path) -> list[str]:
 
 def _meets(run: Run, wanted: Sequence[str]) -> bool:
     """Return whether a run has the device and the options that a block asks for."""
-    device = run.device.partition(":")[0]
-    asked = {str(each).partition("=")[0] for each in run.header.get("argv") or []}
-    return all(each in asked or each == device for each in wanted)
+    known = {run.device.partition(":")[0], *run.words}
+    return known.issuperset(wanted)
 
 
 def _claim_lines(names: str, views: Sequence[ShownRun], base: Path) -> list[str]:

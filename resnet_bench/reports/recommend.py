@@ -182,7 +182,7 @@ class Recommendation:
                     "command": command(candidate.row, self.budget.goal),
                 }
             )
-        judged = judged_on([chosen or self.closest])
+        judged = [judged_on([chosen or self.closest])] * (not self.budget.per_image)
         spread = self.found[0].spread.sentence
         return Table(
             name="recommend",
@@ -190,11 +190,7 @@ class Recommendation:
             f"{answer or 'nothing fits'}",
             frame=pd.DataFrame(lines, dtype=object),
             narrow=["model", "setting", column, "sure", "top1_percent"],
-            notes=[
-                *self.sentences,
-                *([] if self.budget.per_image else [judged]),
-                spread,
-            ],
+            notes=[*self.sentences, *judged, spread],
             headers=HEADERS,
         )
 

@@ -14,7 +14,7 @@ from resnet_bench.reports.listing import listed
 from resnet_bench.reports.stored import ShownRun, StoredRuns
 from resnet_bench.store.checking import naming
 from resnet_bench.store.folders import find_run, run_folders
-from resnet_bench.store.reading import Run
+from resnet_bench.store.reading import RESULTS_OPTIONS, Run
 from resnet_bench.store.writing import replace_files
 
 FIGURES_FOLDER = "figures"
@@ -83,7 +83,7 @@ def write(path: Path, text: str) -> Path:
 
 
 #: Options that say where a run is kept and how it is shown, not what is measured.
-ASIDE = frozenset({"-o", "--results", "-q", "--quiet", "-v", "-vv", "--verbose"})
+ASIDE = frozenset({*RESULTS_OPTIONS, "-q", "--quiet", "-v", "-vv", "--verbose"})
 
 
 NOTHING: Mapping[Path, str] = {}
@@ -194,5 +194,4 @@ def plainest(views: Sequence[ShownRun], experiment: str) -> ShownRun | None:
 
 def plainness(view: ShownRun) -> int:
     """Return how many options a run's command line holds: fewer are plainer."""
-    words = [str(word).partition("=")[0] for word in view.run.header.get("argv") or []]
-    return sum(word.startswith("-") and word not in ASIDE for word in words)
+    return sum(word.startswith("-") and word not in ASIDE for word in view.run.words)

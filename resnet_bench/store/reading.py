@@ -103,6 +103,12 @@ class Run:
         return " ".join(kept)
 
     @property
+    def words(self) -> list[str]:
+        """The words of the command line; of `--option=value` the option alone."""
+        argv = self.header.get("argv") or []
+        return [str(word).partition("=")[0] for word in argv]
+
+    @property
     def machine_key(self) -> str | None:
         """The hash of the hardware, by which runs may be compared."""
         return self.environment.get("machine_key")
