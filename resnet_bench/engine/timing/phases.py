@@ -211,6 +211,28 @@ class WholeStep:
 
 
 @dataclass(frozen=True)
+class MarkedStep:
+    """A training step timed as one with marks between its parts, for the CPU.
+
+    There a mark waits for nothing, so one step answers for the whole and the parts.
+    """
+
+    training: Training
+    phases: tuple[str, ...] = (*SplitStep.phases, *WholeStep.phases)
+    block: str | None = WholeStep.block
+
+    def call(self, clock: Clock) -> Sequence[float]:
+        """Make one step and return the seconds of each phase and of the whole."""
+        begin = clock.begin()
+        parts = SplitStep(self.training).call(clock)
+        return [*parts, *clock.between([begin, clock.mark()])]
+
+    def work(self) -> None:
+        """Make one step without marks."""
+        WholeStep(self.training).work()
+
+
+@dataclass(frozen=True)
 class Inference:
     """The model in evaluation mode, without anything for gradients.
 

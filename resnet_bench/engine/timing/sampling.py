@@ -199,8 +199,8 @@ class Sampler:
         return self.host_time() - begin
 
     def _call_seconds(self, unit: Unit) -> float:
-        """Return how long a call takes by the last warm-up call."""
-        return sum(self.warmup[phase][-1] for phase in unit.phases)
+        """Return how long a call's longest phase took in the last warm-up call."""
+        return max(self.warmup[phase][-1] for phase in unit.phases)
 
     def _since(self, begin: object) -> float:
         return self.agree(self.clock.between([begin, self.clock.mark()])[0])

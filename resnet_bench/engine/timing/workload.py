@@ -24,6 +24,7 @@ from resnet_bench.engine.runtimes.base import Converted, convert
 from resnet_bench.engine.timing.clock import Clock
 from resnet_bench.engine.timing.phases import (
     Inference,
+    MarkedStep,
     Setting,
     SplitStep,
     Training,
@@ -77,7 +78,10 @@ class Workload:
         """What a visit takes in turns."""
         units: list[Unit] = []
         if self.training is not None:
-            units += [SplitStep(self.training), WholeStep(self.training)]
+            if self.training.setting.device.is_cuda:
+                units += [SplitStep(self.training), WholeStep(self.training)]
+            else:
+                units.append(MarkedStep(self.training))
         if self.inference is not None:
             units.append(self.inference)
         return tuple(units)

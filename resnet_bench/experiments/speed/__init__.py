@@ -54,9 +54,10 @@ class Speed(Experiment[Config, SpeedCell]):
         "Every setting runs in a process of its own; the settings are visited in "
         "shuffled order, several times, so that a slow minute of the machine hits all "
         "of them.",
-        "Forward, loss, backward and optimizer are timed alone, with synchronisation "
-        "between them, and the whole step as one, without. Their sum over the step is "
-        "the closure; outside of 0.95 to 1.05 the row is marked.",
+        "Forward, loss, backward and optimizer are read from the clock within a step. "
+        "On CUDA that needs synchronisation, so another step is timed as a whole. The "
+        "sum of the parts over the step is the closure; outside of 0.95 to 1.05 the "
+        "row is marked.",
         "A time has one value per visit, the median of its calls; estimate and "
         "interval are Hodges and Lehmann's over visits, on logarithms. They cover what "
         "varies within that process, not from one process to the next.",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from resnet_bench.engine.devices import Device
 from resnet_bench.engine.timing.clock import WallClock
 from resnet_bench.engine.timing.phases import (
     Inference,
+    MarkedStep,
     Setting,
     SplitStep,
     Training,
@@ -101,6 +103,20 @@ def test_a_whole_step_is_timed_without_marks_inside(
     assert " ".join(events) == "| forget forward loss backward update |"
 
 
+def test_a_marked_step_is_timed_as_a_whole_and_in_its_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training = training_of(tiny())
+    events = note_calls(training, monkeypatch)
+    MarkedStep(training).call(EventLog(events))
+    assert " ".join(events) == "| forget | forward | loss | backward | update | |"
+    # A clock that ticks once a mark: seven marks, four of them between the parts.
+    ticking = WallClock(now=itertools.count().__next__)
+    seconds = MarkedStep(training).call(ticking)
+    parts = {"forward": 1, "loss": 1, "backward": 1, "optimizer": 1}
+    assert dict(zip(MarkedStep.phases, seconds, strict=True)) == parts | {"step": 6}
+
+
 def test_no_random_number_is_drawn_while_a_step_is_timed() -> None:
     training = training_of(tiny())
     before = torch.get_rng_state()
@@ -123,8 +139,10 @@ def test_backward_starts_without_gradients(monkeypatch: pytest.MonkeyPatch) -> N
     unit.call(WallClock())
 
 
-@pytest.mark.parametrize("unit", [SplitStep, WholeStep])
-def test_a_step_changes_every_weight(unit: type[SplitStep] | type[WholeStep]) -> None:
+@pytest.mark.parametrize("unit", [SplitStep, WholeStep, MarkedStep])
+def test_a_step_changes_every_weight(
+    unit: type[SplitStep] | type[WholeStep] | type[MarkedStep],
+) -> None:
     training = training_of(tiny())
     before = [each.clone() for each in training.model.parameters()]
     unit(training).work()
