@@ -1,6 +1,7 @@
 """Tables on a terminal, or in a pipe: nothing is ever cut."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 from rich import box
 from rich.cells import cell_len
@@ -104,16 +105,34 @@ def fits(made: RenderableType, console: Console) -> bool:
 
 
 def blocks(table: Table, console: Console, names: Sequence[str]) -> list[list[str]]:
-    """Split columns into blocks that fit the terminal, the first column in each."""
-    first, *others = names
-    found = [[first]]
-    for name in others:
-        longer = [*found[-1], name]
-        if len(longer) <= 2 or fits(rich_table(table, longer), console):
-            found[-1] = longer
-        else:
-            found.append([first, name])
+    """Split columns into blocks that fit the terminal.
+
+    Each begins with what tells the rows apart, or with the first column where that
+    leaves no room for another one.
+    """
+    for leading in (_telling_apart(table, names), [*names[:1]]):
+        found = [leading]
+        for name in names[len(leading) :]:
+            longer = [*found[-1], name]
+            if found[-1] is leading or fits(rich_table(table, longer), console):
+                found[-1] = longer
+            else:
+                found.append([*leading, name])
+        if all(fits(rich_table(table, each), console) for each in found):
+            break
     return found
+
+
+def _telling_apart(table: Table, names: Sequence[str]) -> list[str]:
+    """Return the fewest leading text columns in which no two rows are the same."""
+    texts = list(takewhile(lambda name: not is_numeric(table, name), names))
+    for count in range(1, len(texts) + 1):
+        different = {
+            tuple(str(row[name]) for name in texts[:count]) for row in table.rows
+        }
+        if len(different) == len(table.rows):
+            return texts[:count]
+    return [*names[:1]]
 
 
 def _made(table: Table, console: Console, names: Sequence[str]) -> list[RichTable]:

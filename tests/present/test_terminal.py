@@ -1,4 +1,5 @@
 import io
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import pytest
@@ -27,12 +28,19 @@ HEADERS = {"inference_seconds": "infer", "train_images_per_second": "train"}
 HEADERS |= {"train_peak_memory_bytes": "memory"}
 
 
-def printed(width: int, *, terminal: bool, wide: bool, color: bool = False) -> str:
+def printed(
+    width: int,
+    *,
+    terminal: bool,
+    wide: bool,
+    color: bool = False,
+    rows: Sequence[Mapping[str, object]] = (ROW,),
+) -> str:
     stream = io.StringIO()
     console = Console(
         file=stream, width=width, force_terminal=terminal, no_color=not color
     )
-    frame = pd.DataFrame([ROW], dtype=object)
+    frame = pd.DataFrame(rows, dtype=object)
     table = Table("t", "The title", frame, NARROW, ["The note."], HEADERS)
     print_table(table, console, wide=wide)
     assert console.width == width
@@ -60,6 +68,17 @@ def test_a_table_too_wide_for_a_terminal_continues_in_blocks(width: int) -> None
     assert text.count("ResNet-152") > 1
     for value in ("451", "889", "1370", "60,192,808", "1,234,567,890,123"):
         assert value in text
+
+
+def test_every_block_says_which_row_it_is_about() -> None:
+    settings = ("float32", "bfloat16")
+    rows = [{"model": "ResNet-152", "setting": each} | ROW for each in settings]
+    text = Text.from_ansi(printed(60, terminal=True, wide=True, rows=rows)).plain
+    assert text.count("ResNet-152") == 2 * text.count(" float32") > 2
+    assert text.count("ResNet-152") == 2 * text.count("bfloat16")
+    # Where both do not fit beside a number, the model's name alone is repeated.
+    narrow = Text.from_ansi(printed(30, terminal=True, wide=True, rows=rows)).plain
+    assert narrow.count("ResNet-152") > 2 * narrow.count("bfloat16") > 0
 
 
 @pytest.mark.parametrize("width", [1, 12, 20])

@@ -141,6 +141,17 @@ def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
     assert "product 205 GFLOP/s" in notes
 
 
+def test_a_flag_that_is_no_verdict_is_explained_after_those_that_are(
+    make_run: MakeRun,
+) -> None:
+    def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        return {**record, "flags": ["throttled"]} if "flags" in record else record
+
+    notes = shown_of(make_run(variants=(18,), rounds=1, change=change)).tables[0].notes
+    assert notes[0].startswith("throttled: the processor's clock")
+    assert "held down. Besides, noisy: an interval" in notes[0]
+
+
 @pytest.mark.parametrize(
     ("rate", "shown"), [(2.13e11, "213 G"), (9.994e11, "999 G"), (5.11e13, "51.1 T")]
 )

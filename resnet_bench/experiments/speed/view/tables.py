@@ -194,9 +194,13 @@ def footers(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     # An error of a row says more than its flag.
     told = [row for row in rows if not row.error]
     flags = dict.fromkeys(flag for row in told for flag in row.flags)
-    if flags:
-        legend = (f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags)
-        notes.append(" ".join(legend))
+    verdicts = {row.verdict for row in told}
+    legend = [
+        f"{flag if flag in verdicts else f'Besides, {flag}'}: "
+        f"{EXPLANATIONS.get(flag, 'see notes')}."
+        for flag in sorted(flags, key=lambda flag: flag not in verdicts)
+    ]
+    notes += [" ".join(legend)] if legend else []
     followed = dict.fromkeys(row.parameters.get("protocol") for row in rows)
     notes += [PROTOCOLS[name].boundaries for name in followed if name in PROTOCOLS]
     return [*notes, *_memory_notes(run, rows), *_ceiling_notes(rows)]
