@@ -1,6 +1,5 @@
 """What can be named on the command line, as rows of plain data."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resnet_bench.errors import UsageError
@@ -180,8 +179,5 @@ def parse_dataset(text: str) -> str:
     for name in DATASETS:
         if plain(name) == plain(text):
             return name
-    raise UsageError(f"unknown data set {text!r}: expected {_listed(DATASETS)}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    accepted = ", ".join(DATASETS)
+    raise UsageError(f"unknown data set {text!r}: expected {accepted}")

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from resnet_bench.execution.base import Ended, Event, Recorded, Started
@@ -162,12 +161,7 @@ class Display(Protocol):
     def __enter__(self) -> "Display":
         """Begin to show."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Leave the screen as it should stay."""
 
     def show(self, event: Event) -> None:
@@ -192,12 +186,7 @@ class PlainDisplay:
             self._say(f"{cells} in about {duration(tracker.expected_seconds)}")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Lines need no clean-up."""
 
     def show(self, event: Event) -> None:
@@ -237,7 +226,7 @@ class LiveDisplay:
         self,
         tracker: Tracker,
         console: "Console",
-        table: Callable[[], "Table | None"] | None,
+        table: Callable[[], "Table | None"],
     ) -> None:
         from rich.live import Live
         from rich.progress import BarColumn, Progress, TextColumn
@@ -265,19 +254,13 @@ class LiveDisplay:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Take the bar off the screen; the result is printed after it."""
-        self._live.__exit__(kind, error, trace)
+        self._live.__exit__(*error)
 
     def show(self, event: Event) -> None:
-        """Redraw after an event; a record alone changes nothing but the table."""
-        if self._table is not None or not isinstance(event, Recorded):
-            self._draw()
+        """Redraw after an event."""
+        self._draw()
 
     def _draw(self) -> None:
         from rich.console import Group
@@ -292,7 +275,7 @@ class LiveDisplay:
             count=f"{len(tracker.ended)}/{tracker.total} cells",
             description=tracker.left_in_words,
         )
-        filled = self._table() if self._table else None
+        filled = self._table()
         state = Text(printable(tracker.state_in_words), style="dim")
         # A table that is cut would show numbers without their last digits.
         parts: list[RenderableType] = [self._bar, state]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from resnet_bench.errors import UsageError
-from resnet_bench.execution.base import machine_environment
+from resnet_bench.execution.base import machine_environment, record_content
 from resnet_bench.execution.choice import make_executor
 from resnet_bench.gate.deciding import most_pairs
 from resnet_bench.gate.records import (
@@ -366,8 +366,7 @@ def keep(
 ) -> None:
     """Write the cell's records and commit them; they are then never lost."""
     for record in records:
-        content = {"type": record.type_name(), **to_json(record)}
-        recorder.record(cell.key, attempt, content)
+        recorder.record(cell.key, attempt, record_content(record))
     recorder.commit(cell.key, attempt, "ok", seconds=seconds)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import expit
 
 from resnet_bench.statistics.intervals import Interval
 
@@ -78,11 +79,10 @@ class Spread:
         """The root of the variance."""
         return math.sqrt(self.variance)
 
-    def half_width(self, confidence: float = 0.95) -> float:
-        """Half of the t interval."""
-        return float(stats.t.ppf(0.5 + confidence / 2, self.freedom)) * (
-            self.standard_error
-        )
+    @property
+    def half_width(self) -> float:
+        """Half of the 95 % t interval."""
+        return float(stats.t.ppf(0.975, self.freedom)) * self.standard_error
 
 
 def spread_of(answers: Answers) -> Spread:
@@ -116,8 +116,8 @@ def accuracy_interval(answers: Answers) -> Interval:
         return _wilson(found, float(found.clusters), len(answers.by_seed))
     inner = found.mean * (1 - found.mean)
     logit = math.log(found.mean / (1 - found.mean))
-    half = found.half_width() / inner
-    low, high = (_expit(logit + side) for side in (-half, half))
+    half = found.half_width / inner
+    low, high = (float(expit(logit + side)) for side in (-half, half))
     return Interval(found.mean, low, high, len(answers.by_seed))
 
 
@@ -145,20 +145,16 @@ def _wilson(found: Spread, images: float, seeds: int) -> Interval:
     return Interval(found.mean, min(low, found.mean), max(high, found.mean), seeds)
 
 
-def _expit(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
-
-
-def difference_interval(difference: Answers, confidence: float = 0.95) -> Interval:
-    """Return the mean difference of two shares with its interval, within -1 and 1.
+def difference_interval(difference: Answers) -> Interval:
+    """Return the mean difference of two shares with its 95 % interval in -1 to 1.
 
     Where no image is answered differently, the bounds are what Wilson's interval of
     none among the originals leaves open.
     """
     found = spread_of(difference)
-    half = found.half_width(confidence)
+    half = found.half_width
     if found.variance == 0:
-        z2 = float(stats.norm.ppf(0.5 + confidence / 2)) ** 2
+        z2 = float(stats.norm.ppf(0.975)) ** 2
         half = z2 / (found.clusters + z2)
     low, high = max(-1.0, found.mean - half), min(1.0, found.mean + half)
     return Interval(found.mean, low, high, len(difference.by_seed))

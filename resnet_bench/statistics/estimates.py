@@ -37,8 +37,8 @@ def _standard_error(values: NDArray[np.float64]) -> float:
     return float(values.std(ddof=1)) / math.sqrt(values.size)
 
 
-def mean_interval(samples: Samples, confidence: float = 0.95) -> Interval:
-    """Return the mean with Student's t interval, in the unit of the samples.
+def mean_interval(samples: Samples) -> Interval:
+    """Return the mean with Student's 95 % t interval, in the unit of the samples.
 
     One sample has no spread to estimate: its bounds are infinite.
     """
@@ -47,7 +47,7 @@ def mean_interval(samples: Samples, confidence: float = 0.95) -> Interval:
     if values.size == 1:
         return Interval(mean, -math.inf, math.inf, 1)
     error = _standard_error(values)
-    half = float(stats.t.ppf(0.5 + confidence / 2, values.size - 1)) * error
+    half = float(stats.t.ppf(0.975, values.size - 1)) * error
     return Interval(mean, mean - half, mean + half, values.size)
 
 
@@ -93,11 +93,9 @@ def paired(left: Samples, right: Samples) -> NDArray[np.float64]:
     return first - second
 
 
-def paired_difference_interval(
-    left: Samples, right: Samples, confidence: float = 0.95
-) -> Interval:
+def paired_difference_interval(left: Samples, right: Samples) -> Interval:
     """Return the mean of `left` minus `right` with a t interval over the pairs."""
-    return mean_interval(paired(left, right), confidence)
+    return mean_interval(paired(left, right))
 
 
 def logarithms(samples: Samples) -> NDArray[np.float64]:
@@ -128,10 +126,8 @@ def geometric_interval(samples: Samples) -> Interval:
     return exponential(mean_interval(logarithms(samples)))
 
 
-def ratio_of_means(
-    numerators: Samples, denominators: Samples, confidence: float = 0.95
-) -> Interval:
-    """Return the ratio of two independent means with its interval.
+def ratio_of_means(numerators: Samples, denominators: Samples) -> Interval:
+    """Return the ratio of two independent means with its 95 % interval.
 
     By the delta method on the logarithm, with Welch's degrees of freedom; from 0 to
     infinity where a mean is of one sample.
@@ -148,7 +144,7 @@ def ratio_of_means(
         return Interval(ratio, ratio, ratio, fewest)
     sizes = np.array([side.size for side in sides])
     freedom = errors.sum() ** 2 / (errors**2 / (sizes - 1)).sum()
-    half = stats.t.ppf(0.5 + confidence / 2, freedom) * math.sqrt(errors.sum())
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(errors.sum())
     low, high = ratio * math.exp(-half), ratio * math.exp(half)
     return Interval(ratio, low, high, fewest)
 
@@ -287,13 +283,13 @@ def percentile(samples: Samples, percent: int) -> float | None:
     return float(np.percentile(values, percent))
 
 
-def wilson_interval(errors: int, total: int, confidence: float = 0.95) -> Interval:
-    """Return a proportion with Wilson's score interval (Wilson 1927).
+def wilson_interval(errors: int, total: int) -> Interval:
+    """Return a proportion with Wilson's 95 % score interval (Wilson 1927).
 
     This is the sampling error of a test set of `total` examples; multiply by 100
     for percent.
     """
     if not 0 <= errors <= total or total == 0:
         raise ValueError(f"{errors} of {total} is not a proportion")
-    bounds = stats.binomtest(errors, total).proportion_ci(confidence, "wilson")
+    bounds = stats.binomtest(errors, total).proportion_ci(method="wilson")
     return Interval(errors / total, float(bounds.low), float(bounds.high), total)

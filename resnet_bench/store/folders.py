@@ -33,7 +33,7 @@ def run_folders(results: Path, experiment: str | None = None) -> list[Path]:
         for name in NAMES
         for path in results.glob(f"{experiment or '*'}/*/{name}")
     }
-    return sorted(found, key=_by_name)
+    return sorted(found, key=lambda folder: folder.name)
 
 
 def names_of_all_runs(results: Path, command: str) -> list[str]:
@@ -47,10 +47,6 @@ def names_of_own_runs(results: Path, command: str) -> list[str]:
     """Return what a shell offers for a run of this command."""
     own = reversed(run_folders(results, command))
     return ["latest", *(folder.name for folder in own)]
-
-
-def _by_name(folder: Path) -> str:
-    return folder.name
 
 
 def find_run(results: Path, name: str, experiment: str | None = None) -> Path:

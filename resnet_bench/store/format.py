@@ -36,8 +36,7 @@ def encode(content: Mapping[str, Any], number: int) -> bytes:
     """
     plain = {**_plain(content), NUMBER: number}
     text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
-    checksum = zlib.crc32(text.encode())
-    return f'{text[:-1]},"{CHECKSUM}":"{checksum:08x}"}}\n'.encode()
+    return f'{text[:-1]},"{CHECKSUM}":"{_checksum(text.encode())}"}}\n'.encode()
 
 
 def decode(line: bytes, number: int) -> dict[str, Any]:
@@ -85,7 +84,7 @@ def _sound(line: bytes) -> bytes:
     if len(line) > LONGEST_LINE:
         raise ExcessiveLineError("it is too long")
     body, mark, tail = line.rstrip(b"\r\n").rpartition(f',"{CHECKSUM}":"'.encode())
-    if not mark or tail[8:] != b'"}' or tail[:8] != _checksum(body + b"}"):
+    if not mark or tail[8:] != b'"}' or tail[:8] != _checksum(body + b"}").encode():
         raise DamagedLineError("the checksum does not match")
     return body + b"}"
 
@@ -101,8 +100,8 @@ def _checked(line: bytes) -> dict[str, Any]:
     return content
 
 
-def _checksum(text: bytes) -> bytes:
-    return f"{zlib.crc32(text):08x}".encode()
+def _checksum(text: bytes) -> str:
+    return f"{zlib.crc32(text):08x}"
 
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -215,12 +214,9 @@ def _check_header(line: Mapping[str, Any], name: str) -> None:
     machine = (line.get("environment") or {}).get("machine_key")
     if machine is not None and not isinstance(machine, str):
         raise InputOutputError(f"{name}: a line of kind run has an invalid machine_key")
-    if not _are_cells(line.get("cells") or {}):
+    cells = line.get("cells") or {}
+    if not all(isinstance(parameters, dict) for parameters in cells.values()):
         raise InputOutputError(f"{name}: a line of kind run has invalid cells")
-
-
-def _are_cells(cells: Mapping[str, Any]) -> bool:
-    return all(isinstance(parameters, dict) for parameters in cells.values())
 
 
 Lines = list[dict[str, Any]]

@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from resnet_bench.errors import InputOutputError, ResnetBenchError, UsageError
@@ -81,10 +80,7 @@ class Recorder:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: object, error: BaseException | None, trace: object
     ) -> None:
         try:
             self._end(error)
@@ -98,8 +94,7 @@ class Recorder:
     def _end(self, error: BaseException | None) -> None:
         """Write how the session ended; after an error only where the disk allows."""
         if error is None:
-            self._writer.end("complete")
-            self._lines.append({"kind": "end", "status": "complete"})
+            self._lines.append(self._writer.end("complete"))
         with contextlib.suppress(InputOutputError):
             if isinstance(error, KeyboardInterrupt):
                 self._writer.end("interrupted")
@@ -118,15 +113,11 @@ class Recorder:
 
     def record(self, key: str, attempt: int, content: Values) -> None:
         """Keep one record of an attempt at a cell; it counts once committed."""
-        self._writer.record(key, attempt, content)
-        identity = {"kind": "record", "cell": key, "attempt": attempt}
-        self._lines.append({**identity, **content})
+        self._lines.append(self._writer.record(key, attempt, content))
 
     def commit(self, key: str, attempt: int, status: str, **details: object) -> None:
         """End an attempt at a cell: its records now count if `status` is "ok"."""
-        self._writer.commit(key, attempt, status, **details)
-        identity = {"kind": "cell", "cell": key, "attempt": attempt}
-        self._lines.append({**identity, "status": status, **details})
+        self._lines.append(self._writer.commit(key, attempt, status, **details))
         if status == "ok":
             self._finished.add(key)
 

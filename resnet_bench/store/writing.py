@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from resnet_bench.errors import InputOutputError, UsageError
@@ -39,22 +38,18 @@ class RunWriter:
     def __enter__(self) -> "RunWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Close the file and release its lock."""
         os.close(self._descriptor)
 
-    def append(self, line: Mapping[str, Any], *, durable: bool = False) -> None:
-        """Write one line, whole or not at all; `durable` waits for the disk.
+    def append(self, line: dict[str, Any], *, durable: bool = False) -> dict[str, Any]:
+        """Write one line, whole or not at all, and return it.
 
-        Signals wait meanwhile, so that they never leave half a line.
+        `durable` waits for the disk. Signals wait meanwhile, so that they never leave
+        half a line.
         """
         data = encode(line, self._lines)
         with held():
@@ -68,6 +63,7 @@ class RunWriter:
                 self._take_back(size)
                 raise _refused(self.folder / RUN_FILE, error) from error
             self._lines += 1
+        return line
 
     def _check_place(self) -> None:
         path = self.folder / RUN_FILE
@@ -88,14 +84,19 @@ class RunWriter:
         except OSError:
             self._torn = True
 
-    def record(self, cell: str, attempt: int, content: Mapping[str, Any]) -> None:
+    def record(
+        self, cell: str, attempt: int, content: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Keep one record of an attempt at a cell; it counts once committed."""
-        self.append({"kind": "record", "cell": cell, "attempt": attempt, **content})
+        identity = {"kind": "record", "cell": cell, "attempt": attempt}
+        return self.append({**identity, **content})
 
-    def commit(self, cell: str, attempt: int, status: str, **details: object) -> None:
+    def commit(
+        self, cell: str, attempt: int, status: str, **details: object
+    ) -> dict[str, Any]:
         """End an attempt at a cell: its records now count if `status` is "ok"."""
         line = {"kind": "cell", "cell": cell, "attempt": attempt, "status": status}
-        self.append({**line, **details}, durable=True)
+        return self.append({**line, **details}, durable=True)
 
     def resume(
         self, environment: Mapping[str, Any], nodes: Mapping[str, Any] | None = None
@@ -104,9 +105,9 @@ class RunWriter:
         line = {"kind": "resume", "environment": environment}
         self.append({**line, **({"nodes": nodes} if nodes else {})}, durable=True)
 
-    def end(self, status: str, **details: object) -> None:
+    def end(self, status: str, **details: object) -> dict[str, Any]:
         """Record how this session ended: "complete" or why it is partial."""
-        self.append({"kind": "end", "status": status, **details}, durable=True)
+        return self.append({"kind": "end", "status": status, **details}, durable=True)
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:
