@@ -117,12 +117,38 @@ def test_help_of_every_command_ends_with_two_examples_that_parse(name: str) -> N
         assert command.make_context(name, arguments)
 
 
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings
+    }
+
+
+def links() -> list[tuple[Path, str, str]]:
+    """Return the links between files: the document, the file and the anchor."""
+    return [
+        (document, *target.partition("#")[::2])
+        for document in DOCUMENTS
+        for target in re.findall(r"\]\(([^)\s]+)", document.read_text("utf-8"))
+        if "://" not in target
+    ]
+
+
 def test_links_of_the_documents_lead_to_files() -> None:
-    documents = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md")]
+    broken = [link for link in links() if not (link[0].parent / link[1]).exists()]
+    assert not broken
+
+
+def test_anchors_in_the_documents_lead_to_headings() -> None:
+    anchored = [link for link in links() if link[2]]
+    assert len(anchored) > 3
     broken = [
-        f"{document.name}: {target}"
-        for document in documents
-        for target in re.findall(r"\]\(([^)#\s]+)", document.read_text("utf-8"))
-        if "://" not in target and not (document.parent / target).exists()
+        (document.name, file, anchor)
+        for document, file, anchor in anchored
+        if anchor not in anchors_of(document.parent / file if file else document)
     ]
     assert not broken
