@@ -169,22 +169,22 @@ def judge(ratio: Interval, base_seconds: float, rule: TimingRule) -> Decision:
 def _verdict(
     ratio: Interval, base_seconds: float, rule: TimingRule
 ) -> tuple[Verdict, str]:
-    low, high = _change(ratio.low), _change(ratio.high)
+    low, high = signed(ratio.low), signed(ratio.high)
     significant, tolerated = 1 + rule.significant, 1 + rule.tolerated
     counts = abs(ratio.estimate - 1) * base_seconds >= rule.smallest_seconds
     worse = ratio.low > significant and ratio.estimate >= 1 + rule.regression
     if counts and worse:
         return Verdict.REGRESSION, (
-            f"low bound {low} is above {_change(significant)} and the estimate "
-            f"{_change(ratio.estimate)} reaches {_change(1 + rule.regression)}"
+            f"low bound {low} is above {signed(significant)} and the estimate "
+            f"{signed(ratio.estimate)} reaches {signed(1 + rule.regression)}"
         )
     if counts and ratio.high < 1 - rule.significant:
         return Verdict.IMPROVEMENT, (
-            f"high bound {high} is below {_change(1 - rule.significant)}"
+            f"high bound {high} is below {signed(1 - rule.significant)}"
         )
     if ratio.high < tolerated:
         return Verdict.PASS, (
-            f"high bound {high} is below the tolerated {_change(tolerated)}"
+            f"high bound {high} is below the tolerated {signed(tolerated)}"
         )
     if (ratio.high - 1) * base_seconds < rule.smallest_seconds:
         microseconds = rule.smallest_seconds * 1e6
@@ -196,7 +196,7 @@ def _verdict(
     )
 
 
-def _change(ratio: float) -> str:
+def signed(ratio: float) -> str:
     """Write a ratio as a signed change: 1.05 is +5.0 %, and 0 or infinity unknown."""
     if not 0 < ratio < math.inf:
         return "unknown"

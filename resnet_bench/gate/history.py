@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from resnet_bench.errors import ExitCode, InputOutputError, UsageError
 from resnet_bench.experiments.speed.view.drawing import spread
+from resnet_bench.gate.deciding import signed
 from resnet_bench.gate.entries import (
     Entry,
     appended,
@@ -31,6 +32,7 @@ from resnet_bench.gate.lineage import (
     line_of,
     measure_history,
 )
+from resnet_bench.gate.report import told_columns
 from resnet_bench.gate.spec import CONTROL, HistoryConfig
 from resnet_bench.gate.trees import GitError
 from resnet_bench.output import Output, check_writable
@@ -38,8 +40,8 @@ from resnet_bench.present import exports as printing
 from resnet_bench.present import theme
 from resnet_bench.present.drawing import png_bytes, svg_text
 from resnet_bench.present.shown import Shown
-from resnet_bench.present.tables import Table, interval_columns
-from resnet_bench.statistics.estimates import exponential
+from resnet_bench.present.tables import Table
+from resnet_bench.statistics.estimates import exponential, geometric_mean
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.statistics.levels import Change, Line, Ratio
 from resnet_bench.store.reading import Run
@@ -309,31 +311,15 @@ def _table_rows(series: Series, labels: Mapping[str, str]) -> Iterator[dict[str,
             "case": labels[series.case],
             "commit": commit.short,
             "when": commit.when or None,
-            **_columns("seconds", seconds),
-            **_columns("from_previous_percent", move and _percent(move)),
-            "change": _signed(changed[place].size.estimate) if place in changed else "",
+            **told_columns("seconds", seconds),
+            **told_columns("from_previous_percent", move and move.change_percent),
+            "change": signed(changed[place].size.estimate) if place in changed else "",
             "subject": commit.subject[:SUBJECT_WIDTH],
         }
 
 
-def _columns(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """Return an interval's columns, without bounds where these are unknown."""
-    if interval is None or interval.bounded:
-        return interval_columns(name, interval)
-    return {**interval_columns(name, None), name: interval.estimate}
-
-
 #: Letters of a subject in a table of 80 columns.
 SUBJECT_WIDTH = 40
-
-
-def _percent(ratio: Interval) -> Interval:
-    low, high = 100 * (ratio.low - 1), 100 * (ratio.high - 1)
-    return Interval(100 * (ratio.estimate - 1), low, high, ratio.samples)
-
-
-def _signed(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f} %"
 
 
 def labels_of(found: Sequence[Series]) -> dict[str, str]:
@@ -364,7 +350,7 @@ def _sentence(
     size = change.size
     word = "slower" if size.estimate > 1 else "faster"
     commit = series.commits[change.place]
-    percent = _percent(size)
+    percent = size.change_percent
     bounds = sorted(abs(bound) for bound in (percent.low, percent.high))
     amount = f"{abs(percent.estimate):.1f} % ({bounds[0]:.1f} to {bounds[1]:.1f})"
     subject = f" ({commit.subject})" if commit.subject else ""
@@ -425,12 +411,12 @@ def _draw(axes: Axes, series: Series) -> None:
     axes.errorbar(places, middles, yerr=spread(times), **look)
     ends = [0, *(change.place for change in series.changes or ()), len(middles)]
     for begin, end in pairwise(ends):
-        level = math.exp(sum(map(math.log, middles[begin:end])) / (end - begin))
+        level = geometric_mean(middles[begin:end])
         axes.hlines(level, begin - 0.4, end - 0.6, color=theme.NEUTRAL, lw=1.5)
     for change in series.changes or ():
         colour = theme.VARIANT_COLOURS[152]
         axes.axvspan(change.first - 0.6, change.last - 0.4, color=colour, alpha=0.18)
-        text = f"{_signed(change.size.estimate)}\n{series.commits[change.place].short}"
+        text = f"{signed(change.size.estimate)}\n{series.commits[change.place].short}"
         at = (change.place - 0.5, 1.0)
         above: dict[str, Any] = {
             "xycoords": axes.get_xaxis_transform(),

@@ -32,6 +32,7 @@ from resnet_bench.output import Output, check_writable
 from resnet_bench.present import exports as printing
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
+from resnet_bench.statistics.estimates import geometric_mean
 from resnet_bench.store.checking import checked_run, naming
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run
@@ -99,7 +100,7 @@ def noise_of(case: str, series: PairedSeconds, effects: Sequence[float]) -> Nois
     count = len(series.base)
     return Noise(
         case=case,
-        seconds=math.exp(sum(map(math.log, series.base)) / count),
+        seconds=geometric_mean(series.base),
         pairs=count,
         pair_spread=spread,
         process_spread=one_after_another(series),

@@ -186,7 +186,7 @@ def _ratio_frame(report: Report, rows: Sequence[Row]) -> pd.DataFrame:
             "verdict": str(row.verdict),
             "base": row.base,
             "head": row.head,
-            **_change(row.ratio),
+            **told_columns("change_percent", row.ratio and row.ratio.change_percent),
             report.counted: row.ratio and row.ratio.samples,
         }
         for row in rows
@@ -194,22 +194,11 @@ def _ratio_frame(report: Report, rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(columns, dtype=object)
 
 
-def _change(ratio: Interval | None) -> dict[str, float | None]:
-    """Return a ratio as a change in percent, without bounds where one is unknown."""
-    if ratio is None or ratio.bounded:
-        change = ratio and Interval(
-            _percent(ratio.estimate),
-            _percent(ratio.low),
-            _percent(ratio.high),
-            ratio.samples,
-        )
-        return interval_columns("change_percent", change)
-    unknown = interval_columns("change_percent", None)
-    return {**unknown, "change_percent": _percent(ratio.estimate)}
-
-
-def _percent(ratio: float) -> float:
-    return 100 * (ratio - 1)
+def told_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """Return an interval's columns, without bounds where one is unknown."""
+    if interval is None or interval.bounded:
+        return interval_columns(name, interval)
+    return {**interval_columns(name, None), name: interval.estimate}
 
 
 def _others(rows: Sequence[Row]) -> Table:

@@ -43,6 +43,12 @@ class Interval:
         return Interval(1 / self.estimate, low, high, self.samples)
 
     @property
+    def change_percent(self) -> "Interval":
+        """The interval of a ratio as a change: 1.05 is 5 %."""
+        ends = (100 * (self.low - 1), 100 * (self.high - 1))
+        return Interval(100 * (self.estimate - 1), *ends, self.samples)
+
+    @property
     def bounded(self) -> bool:
         """Whether there were enough samples for bounds."""
         return math.isfinite(self.low) and math.isfinite(self.high)
@@ -53,11 +59,10 @@ class Interval:
 
         What is not finite is null; where one bound cannot be told, neither is.
         """
-        told = math.isfinite(self.low) and math.isfinite(self.high)
         return {
             "estimate": self.estimate if math.isfinite(self.estimate) else None,
-            "low": self.low if told else None,
-            "high": self.high if told else None,
+            "low": self.low if self.bounded else None,
+            "high": self.high if self.bounded else None,
             "n": self.samples,
         }
 
