@@ -17,8 +17,12 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def denormals_are_kept() -> Iterator[None]:
-    """Give the next test the numbers as they are: a training flushes denormals."""
+def torch_is_left_as_it_was() -> Iterator[None]:
+    """Put back what a training sets for its whole process."""
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 0
     yield
     if torch := sys.modules.get("torch"):
         torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(False)
+        torch.set_num_threads(threads or torch.get_num_threads())

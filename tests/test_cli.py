@@ -263,16 +263,6 @@ def test_stored_runs_are_shown_again(
     assert folder.name in said(capsys).out
 
 
-def test_a_damaged_run_is_named(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    folder = tmp_path / "results" / "toy" / "r1"
-    folder.mkdir(parents=True)
-    (folder / "run.jsonl").write_text("damage\n")
-    assert cli.run(["show", "r1"]) == ExitCode.INTERNAL
-    assert "line 1 is damaged" in said(capsys).err
-
-
 def test_a_working_folder_that_was_deleted_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -290,11 +280,6 @@ def test_help_says_what_names_a_run(
     assert cli.run([command, "--help"]) == ExitCode.OK
     out = " ".join(said(capsys)[0].split())
     assert "latest, latest~1 (the one before), an experiment (its newest run)" in out
-
-
-def test_help_ends_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["toy", "-h"]) == ExitCode.OK
-    assert said(capsys).out.rstrip().endswith("resnet-bench toy --size 2")
 
 
 @pytest.mark.parametrize("shell", cli.SHELLS)

@@ -137,16 +137,6 @@ def values_by_cell(run: Run) -> dict[str, list[float]]:
     return found
 
 
-def test_resuming_runs_failed_cells_again(tmp_path: Path) -> None:
-    made = plan("fail", "count")
-    run = carried_out(made, tmp_path)
-    again = open_again(made, run.folder)
-    again.close()
-    assert [(task.cell.key, task.attempt) for task in made.tasks_left(again)] == [
-        (made.cells[0].key, 2)
-    ]
-
-
 def test_resuming_with_other_options_is_refused(tmp_path: Path) -> None:
     run = carried_out(plan("count"), tmp_path)
     with pytest.raises(UsageError, match="had size 2, now it is 5"):

@@ -15,13 +15,10 @@ from tests.engine.fake_cuda import FakeCuda
 
 @pytest.fixture
 def settings_kept() -> Iterator[None]:
-    threads = torch.get_num_threads()
     benchmark = torch.backends.cudnn.benchmark
     yield
-    torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = benchmark
-    devices.settle(Device("cpu"), threads=threads, tf32=False)
-    torch.set_flush_denormal(False)
+    devices.set_float32_precision(tf32=False)
 
 
 def test_auto_prefers_cuda() -> None:

@@ -188,19 +188,14 @@ def test_a_build_without_cudnn_has_no_version_of_it(
 def test_torch_settings_follow_the_process() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(before + 1)
-    try:
-        assert machine.describe_torch()["threads"] == before + 1
-    finally:
-        torch.set_num_threads(before)
+    assert machine.describe_torch()["threads"] == before + 1
 
 
 def test_flushing_of_denormals_is_found_out_by_trying() -> None:
     if not torch.set_flush_denormal(True):
         pytest.skip("this CPU cannot flush denormals")
-    try:
-        assert machine.flushes_denormals()
-    finally:
-        torch.set_flush_denormal(False)
+    assert machine.flushes_denormals()
+    torch.set_flush_denormal(False)
     assert not machine.flushes_denormals()
 
 

@@ -47,13 +47,11 @@ def trained(*, graphs: Any) -> tuple[nn.Module, list[float | None]]:
 
 
 @pytest.fixture
-def deterministic(monkeypatch: pytest.MonkeyPatch) -> Any:
+def deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
     # cuBLAS needs a fixed workspace for deterministic matrix products.
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.usefixtures("deterministic")

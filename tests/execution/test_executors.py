@@ -4,7 +4,6 @@ import builtins
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from resnet_bench.execution.processes import (
     ProcessExecutor,
     describe_exit,
 )
+from tests.faults.programs import wait_for
 from tests.toys.toy import TOY
 from tests.toys.toy.spec import Config, ToyCell
 
@@ -157,18 +157,24 @@ def test_a_cell_whose_need_failed_is_not_run(executor: Executor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "message"),
-    [("die", "SIGKILL (out of memory"), ("leave", "exited with code 7")],
+    ("behaviour", "message", "again"),
+    [
+        ("die", "SIGKILL (out of memory", [True, False]),
+        ("leave", "exited with code 7", [False]),
+    ],
 )
 @pytest.mark.parametrize("schedule", ["once", "rounds"])
 def test_a_child_that_dies_is_a_failed_cell(
-    behaviour: str, message: str, schedule: Schedule
+    behaviour: str, message: str, again: list[bool], schedule: Schedule
 ) -> None:
     executor = make_executor("processes")
     task = job(behaviour, "count", schedule=schedule)
-    ended = ends(list(executor.run(task)))
-    assert message in (ended[task.tasks[0].cell.key].error or "")
-    assert ended[task.tasks[1].cell.key].status == "ok"
+    events = list(executor.run(task))
+    dead, other = (made.cell.key for made in task.tasks)
+    tries = [each for each in events if isinstance(each, Ended) and each.key == dead]
+    assert [each.again for each in tries] == again
+    assert message in (ends(events)[dead].error or "")
+    assert ends(events)[other].status == "ok"
 
 
 def test_rounds_interleave_the_living_cells() -> None:
@@ -228,38 +234,6 @@ def test_closing_ends_children_that_still_run(tmp_path: Path) -> None:
     wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
     child = int((tmp_path / "pid").read_text())
     executor.close()
-    wait_for(lambda: not psutil.pid_exists(child))
-
-
-def wait_for(condition: object, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        if time.monotonic() > deadline:
-            pytest.fail("waited in vain")
-        time.sleep(0.02)
-
-
-def test_no_child_outlives_a_killed_parent(tmp_path: Path) -> None:
-    program = f"""
-from resnet_bench.execution.base import Job, Task
-from resnet_bench.execution.processes import describe_exit, ProcessExecutor
-from tests.toys.toy import TOY
-from tests.toys.toy.spec import ToyCell
-if __name__ == "__main__":
-    cell = ToyCell(behaviour="forever:{tmp_path / "pid"}", index=0, size=1)
-    list(ProcessExecutor().run(Job(TOY.run, "rounds", (Task(cell),))))
-"""
-    (tmp_path / "parent.py").write_text(program)
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    parent = subprocess.Popen(
-        [sys.executable, str(tmp_path / "parent.py")], env=environment
-    )
-    try:
-        wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
-    finally:
-        parent.kill()
-        parent.wait()
-    child = int((tmp_path / "pid").read_text())
     wait_for(lambda: not psutil.pid_exists(child))
 
 

@@ -54,11 +54,6 @@ def test_a_cell_that_kills_its_child_every_time_is_given_up() -> None:
     assert "SIGKILL (out of memory is the usual cause)" in (ends[-1].error or "")
 
 
-def test_a_child_that_left_by_itself_is_not_tried_again() -> None:
-    events = ProcessExecutor().run(job(ToyCell(behaviour="leave", index=0, size=3)))
-    assert [event.again for event in events if isinstance(event, Ended)] == [False]
-
-
 def test_a_killed_fork_server_is_started_again() -> None:
     from multiprocessing import forkserver
 

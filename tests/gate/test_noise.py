@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,13 @@ from resnet_bench.output import Output
 from tests.gate.conftest import ENVIRONMENT, Write
 
 RESULTS = Path("results")
+CONFIG = NoiseConfig(subject="project:subject", cases=("a:forward",), pairs=12)
 
 
 def test_noise_finds_the_spread_and_keeps_it_by_machine(
     repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = NoiseConfig(
-        subject="project:subject", cases=("a:forward",), pairs=12, json=True
-    )
-    assert run_noise(config, output) is ExitCode.OK
+    assert run_noise(replace(CONFIG, json=True), output) is ExitCode.OK
     row = json.loads(capsys.readouterr().out)["rows"][0]
     assert row["case"] == "a:forward"
     assert 0 < row["pair_spread"] < 0.02
@@ -37,13 +36,7 @@ def test_noise_is_shown_as_a_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(ENVIRONMENT, "load", 2.0)
-    config = NoiseConfig(
-        subject="project:subject",
-        cases=("a:forward",),
-        pairs=12,
-        export_markdown=Path("noise.md"),
-    )
-    run_noise(config, output)
+    run_noise(replace(CONFIG, export_markdown=Path("noise.md")), output)
     out, err = capsys.readouterr()
     assert "pair spread" in out
     assert "load 2.00 over the last minute" in err
@@ -54,8 +47,7 @@ def test_legs_in_which_a_process_was_stopped_are_told(
     repository: Path, write: Write, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(stopped=1)
-    cases = ("a:forward",)
-    run_noise(NoiseConfig(subject="project:subject", cases=cases, pairs=12), output)
+    run_noise(CONFIG, output)
     # Both trees are the working tree here.
     assert "stopped (SIGSTOP, Ctrl-Z) in 48 tries of a leg" in capsys.readouterr().out
 
@@ -63,9 +55,7 @@ def test_legs_in_which_a_process_was_stopped_are_told(
 def test_a_noise_measurement_is_shown_again(
     repository: Path, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cases = ("a:forward",)
-    config = NoiseConfig(subject="project:subject", cases=cases, pairs=12, json=True)
-    run_noise(config, output)
+    run_noise(replace(CONFIG, json=True), output)
     before = json.loads(capsys.readouterr().out)
     show_stored(ShowConfig(json=True), output)
     assert json.loads(capsys.readouterr().out) == before

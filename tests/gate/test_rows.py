@@ -117,11 +117,6 @@ def test_a_wider_margin_passes_more() -> None:
     assert verdict_of(-0.02, 0.002, AccuracyRule(margin=0.05)) is Verdict.PASS
 
 
-def test_identical_predictions_pass_with_one_seed() -> None:
-    pairs = PairedAccuracies([0.9], [0.9], identical=True)
-    assert judge_accuracy(pairs, AccuracyRule())[0] is Verdict.PASS
-
-
 def test_fewer_than_five_seeds_decide_nothing_else() -> None:
     pairs = PairedAccuracies([0.9] * 4, [0.5] * 4, identical=False)
     assert judge_accuracy(pairs, AccuracyRule())[0] is Verdict.INCONCLUSIVE

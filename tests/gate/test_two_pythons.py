@@ -2,7 +2,6 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,22 +15,13 @@ from resnet_bench.gate.trees import one_tree
 from resnet_bench.output import Output
 from tests.gate.conftest import Write
 from tests.gate.fake_worker import VERSIONS
-from tests.gate.test_check import latest, verdicts
+from tests.gate.test_check import changed, latest, verdicts
+from tests.gate.test_noise import CONFIG as NOISE
 
 PYTHON = Path(sys.executable)
 
-CONFIG = CheckConfig(
-    subject="project:subject",
-    cases=("a:forward",),
-    against_python=PYTHON,
-    pairs=12,
-    metrics=("time", "exact"),
-    json=True,
-)
-
-
-def changed(**changes: Any) -> CheckConfig:
-    return dataclasses.replace(CONFIG, **changes)
+CONFIG = changed(against=None, against_python=PYTHON)
+EXACT = dataclasses.replace(CONFIG, metrics=("exact",))
 
 
 @pytest.fixture
@@ -76,10 +66,9 @@ def test_what_differs_between_libraries_fails_by_a_limit_only(
     repository: Path, write: Write, output: Output
 ) -> None:
     write(elsewhere={"exact": {"a": {"forward_operations": 2}}})
-    exact = changed(metrics=("exact",))
-    assert run_check(exact, output) is ExitCode.OK
-    assert run_check(dataclasses.replace(exact, strict=True), output) is ExitCode.OK
-    limited = dataclasses.replace(exact, threshold=("a:forward_operations=10%",))
+    assert run_check(EXACT, output) is ExitCode.OK
+    assert run_check(dataclasses.replace(EXACT, strict=True), output) is ExitCode.OK
+    limited = dataclasses.replace(EXACT, threshold=("a:forward_operations=10%",))
     assert run_check(limited, output) is ExitCode.REGRESSION
 
 
@@ -91,8 +80,8 @@ def test_both_environments_are_named_in_every_output(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
-    config = changed(json=False, junit=Path("check.xml"), github_summary=True)
-    run_check(config, output)
+    told = dataclasses.replace(CONFIG, json=False, github_summary=True)
+    run_check(dataclasses.replace(told, junit=Path("check.xml")), output)
     said = capsys.readouterr()
     assert "Environments" in said.out
     assert "::notice title=not judged%3A a%3Aexact forward_operations" in said.err
@@ -140,9 +129,8 @@ def test_a_case_that_only_one_environment_can_carry_out_is_missing(
 def test_a_check_is_not_resumed_with_another_library(
     repository: Path, output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exact = changed(metrics=("exact",))
-    run_check(exact, output)
-    resumed = dataclasses.replace(exact, resume=latest().id)
+    run_check(EXACT, output)
+    resumed = dataclasses.replace(EXACT, resume=latest().id)
     assert run_check(resumed, output) is ExitCode.OK
     monkeypatch.setitem(VERSIONS, "PyTorch", "2.15.0")
     with pytest.raises(UsageError, match="another base environment: start a new run"):
@@ -155,13 +143,7 @@ def test_the_spread_under_two_pythons_is_around_their_difference(
     output: Output,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = NoiseConfig(
-        subject="project:subject",
-        cases=("a:forward",),
-        against_python=PYTHON,
-        pairs=12,
-        json=True,
-    )
+    config = dataclasses.replace(NOISE, against_python=PYTHON, json=True)
     assert run_noise(config, output) is ExitCode.OK
     told = json.loads(capsys.readouterr().out)
     assert told["versions"]["base"]["PyTorch"] == "2.11.0"

@@ -138,17 +138,6 @@ def test_results_as_markdown_link_to_figures_that_exist(site: Path) -> None:
     assert "Rendered by `resnet-bench report`" in text
 
 
-def test_a_damaged_run_is_warned_of(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store_small(tmp_path, FIRST)
-    damaged = store_small(tmp_path, SECOND) / "run.jsonl"
-    damaged.write_text("broken")
-    code = make_report(ReportConfig(results=tmp_path), OUTPUT)
-    assert code == ExitCode.INCOMPLETE
-    assert str(damaged) in capsys.readouterr().err
-
-
 def test_an_empty_folder_says_what_to_run_first(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="run 'resnet-bench speed' first"):
         make_report(ReportConfig(results=tmp_path), OUTPUT)

@@ -394,24 +394,6 @@ def test_a_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_an_image_that_does_not_decode_is_named(tmp_path: Path) -> None:
-    write_halves(tmp_path)
-    bad = tmp_path / "train" / "cats" / "0.png"
-    bad.write_bytes(b"not an image")
-    with pytest.raises(UsageError, match=r"0\.png cannot be decoded") as caught:
-        load(tmp_path)
-    assert "--skip-bad-images" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_bad_images_are_left_out_and_counted_when_asked(tmp_path: Path) -> None:
-    write_halves(tmp_path)
-    (tmp_path / "train" / "cats" / "0.png").write_bytes(b"not an image")
-    data = load(tmp_path, skip=True)
-    assert data.skipped_images == 1
-    assert data.train.labels.tolist() == [0, 0, 1, 1, 1]
-
-
 def test_nothing_but_bad_images_is_refused(tmp_path: Path) -> None:
     write_halves(tmp_path)
     for path in (tmp_path / "train").rglob("*.png"):

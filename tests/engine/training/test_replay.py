@@ -28,11 +28,8 @@ RATE = 0.0625
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
+def one_thread() -> None:
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trainer(model: nn.Module, **changes: Any) -> Trainer:

@@ -25,11 +25,8 @@ NEUTRAL = Normalisation((0.0,), (1.0,))
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
+def one_thread() -> None:
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def split(images: int = 40) -> Split:

@@ -37,16 +37,6 @@ from .tiny import small_cell, subject
 STUDIES = ("depth", "constructed", "gradients", "identity", "response", "lesion")
 
 
-@pytest.fixture(autouse=True)
-def unchanged_process() -> Any:
-    """Put back what a cell sets for its whole process."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
-    torch.use_deterministic_algorithms(False)
-
-
 def records(cell: DegradationCell) -> list[Record]:
     return list(measuring.run(cell, Ranks()))
 
