@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -263,6 +264,34 @@ def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
     assert times.frame["step_seconds_rounds"][0] == 1
     assert ratios.frame["step_ratio"][0] == 1
     assert ratios.frame["step_ratio_low"].isna()[0]
+
+
+def test_noise_is_told_with_a_budget_that_would_probably_settle_it(
+    make_run: MakeRun,
+) -> None:
+    def varying(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if not (cell.variant == 50 and record.get("inference_seconds")):
+            return record
+        return {**record, "inference_seconds": [(0.8, 1.0, 1.2)[record["round"] % 3]]}
+
+    run = make_run(variants=(18, 50), rounds=9, change=varying, budget=100.0)
+    (told,) = shown_of(run).notices
+    assert told.startswith("1 of 2 rows are noisy, though no other program was seen")
+    assert "the same call (inference of ResNet-50) took 800 to 1200 ms. " in told
+    spread = rows_of(run)[1].phase("inference")
+    assert spread is not None
+    enough = 100 * (1 + (spread.relative_spread / 0.05) ** 2) / 2
+    (budget,) = re.findall(r"--budget (\d+) would", told)
+    assert enough <= int(budget) <= enough + 10
+
+
+def test_rows_with_too_few_visits_are_promised_no_more_than_six(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(variants=(18,), rounds=3, budget=100.0)
+    (told,) = shown_of(run).notices
+    assert "--budget 200 would probably do" in told
+    assert not shown_of(make_run(variants=(18,), rounds=3, protocol="timm")).notices
 
 
 def test_the_spread_between_processes_is_told_once_noise_measured_it(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil, inf
 from operator import itemgetter
 from statistics import fmean
 from typing import Any
@@ -11,6 +12,8 @@ from matplotlib.figure import Figure
 
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.speed.cells import (
+    NOISE_PHASES,
+    NOISY_SPREAD,
     TIME,
     BreakdownSamples,
     CeilingSamples,
@@ -64,9 +67,10 @@ from resnet_bench.experiments.speed.view.tables import (
     scaling_table,
     times_table,
 )
-from resnet_bench.present.numbers import bracketed, percent
+from resnet_bench.present.numbers import bracketed, percent, rounded
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
+from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS
 from resnet_bench.store.reading import Run
 
 #: Phases that stand for a whole call, the first that was timed counts.
@@ -286,6 +290,45 @@ def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str
     )
 
 
+def _noise(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
+    """Say by how much the same call varied where that is all that is wrong.
+
+    And which budget would probably settle it: intervals narrow with the root of the
+    number of visits.
+    """
+    noisy = [row for row in rows if row.verdict == "noisy"]
+    budget = run.config.get("budget")
+    if not noisy or not budget:
+        return []
+    timed = [
+        (time.relative_spread if time.bounded else inf, phase, row)
+        for row in noisy
+        for phase in NOISE_PHASES
+        if (time := row.phase(phase))
+    ]
+    _, phase, row = max(timed, key=itemgetter(0))
+    calls = [MILLISECONDS * seconds for seconds in row.rounds(phase).values()]
+    enough = 10 * ceil(budget * fmean(map(_times_the_visits, rows)) / 10)
+    return [
+        f"{len(noisy)} of {len(rows)} rows are noisy, though no other program was seen "
+        f"to take a core: the same call ({phase} of {row.name}) took "
+        f"{rounded(min(calls))} to {rounded(max(calls))} ms. --budget {enough} would "
+        "probably do."
+    ]
+
+
+def _times_the_visits(row: SpeedRow) -> float:
+    """Return how many times as many visits would make a row's intervals narrow."""
+    times = [time for phase in NOISE_PHASES if (time := row.phase(phase))]
+    needed = [
+        (time.relative_spread / NOISY_SPREAD) ** 2
+        if time.bounded
+        else SAMPLES_FOR_ORDER_STATISTICS / time.samples
+        for time in times
+    ]
+    return max([1.0, *needed])
+
+
 def dropped_visits(run: Run) -> int:
     """Return how many visits, to any kind of cell, were dropped: it was stopped."""
     kinds = (SpeedSamples, BreakdownSamples, CeilingSamples, ScalingSamples)
@@ -296,6 +339,7 @@ def _notices(run: Run, rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]
     """Return sentences about conditions that were seen while measuring."""
     disturbed = [row for row in rows if row.disturbed]
     said = [_disturbance(disturbed, rows)] if disturbed else []
+    said += _noise(run, rows)
     left_out = sum(row.left_out for row in rows)
     if left_out:
         of = left_out + sum(len(row.visits) for row in rows)
