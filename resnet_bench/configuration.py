@@ -23,6 +23,9 @@ VARIABLE_PREFIX = "RESNET_BENCH_"
 #: Such a variable that is no option: where downloads are kept.
 CACHE_VARIABLE = f"{VARIABLE_PREFIX}CACHE"
 
+#: Commands that read tables below their own: their spec refuses other ones.
+WITH_TABLES = {"check"}
+
 #: Keys of `[check]` that are for these commands too: what a project measures is one.
 OF_THE_SUBJECT = {"subject", "source"}
 LIKE_CHECK = {"noise", "history"}
@@ -56,6 +59,8 @@ class Configuration:
         own = set(known(command))
         table = {}
         for key, value in self.table(command).items():
+            if isinstance(value, dict) and command in WITH_TABLES:
+                continue
             if _plain(key) not in own:
                 self._refuse(f"{command}.{key}", own)
             if isinstance(value, dict):

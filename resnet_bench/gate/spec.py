@@ -1,7 +1,8 @@
 """The options of `check`, `compare`, `noise` and `baseline`."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,12 @@ CHANGED = {
 
 FORM = re.compile(r"(?P<case>.*[^>=])(?P<sign>>?=)(?P<limit>[^=]+)")
 LIMIT = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>%|pp|us|µs|ms|s)")
+OLD_FORM = re.compile(
+    rf"(?P<case>.+)/(?P<metric>seconds|accuracy|{'|'.join(EXACT)})/"
+    r"(?P<name>significant|regression|tolerated|smallest_seconds|margin|floor|gate)"
+    r"=(?P<value>\d+(\.\d+)?([eE]-?\d+)?)"
+)
+
 EXPECTED = (
     "CASE:METHOD=8% (slower by 8% or more fails), =50us (smaller differences never "
     "count), CASE:flops=2% or =any, CASE:accuracy=1pp or >=80%"
@@ -143,6 +150,8 @@ class Threshold:
 def parse_threshold(text: str) -> Threshold:
     """Read a limit such as `resnet50:step=8%`; raises UsageError."""
     text = text.strip()
+    if old := OLD_FORM.fullmatch(text):
+        raise UsageError(f"--threshold {text}: this is now written {_renewed(old)}")
     found = FORM.fullmatch(text)
     if found is None:
         raise UsageError.for_option("--threshold", text, EXPECTED)
@@ -180,6 +189,26 @@ def _slower_by(limit: float) -> dict[str, float]:
     }
 
 
+def _renewed(old: re.Match[str]) -> str:
+    """Return a limit of the form CASE/METRIC/NAME=VALUE as it is written now."""
+    metric, name, value = old["metric"], old["name"], float(old["value"])
+    case, _, _ = old["case"].partition(":")
+    percent = f"{100 * value:g}%"
+    if metric == "seconds":
+        limit = {
+            "significant": f"{100 * value / SIGNIFICANT_SHARE:g}%",
+            "tolerated": f"{max(1.0, 100 * (value - PASS_MARGIN)):g}%",
+            "smallest_seconds": f"{1e6 * value:g}us",
+        }.get(name, percent)
+        return f"{old['case']}={limit}"
+    limit = {
+        "margin": f"={100 * value:g}pp",
+        "floor": f">={percent}",
+        "gate": "=0%" if value else "=any",
+    }.get(name, f"={percent}")
+    return f"{case}:{metric}{limit}"
+
+
 def settings_for(case: str, what: str, thresholds: Iterable[str]) -> dict[str, float]:
     """Return the rule's changed fields for one quantity of one case.
 
@@ -196,11 +225,31 @@ def settings_for(case: str, what: str, thresholds: Iterable[str]) -> dict[str, f
 def thresholds_in(table: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the limits of a `[tool.resnet-bench.check]` table: its list `threshold`.
 
-    Raises UsageError for one that means nothing.
+    Raises UsageError for tables below it, with what to write where they held limits.
     """
+    tables = {key: value for key, value in table.items() if isinstance(value, dict)}
+    if thresholds := tables.pop("thresholds", None):
+        renewed = json.dumps(_renewed_table(thresholds), ensure_ascii=False)
+        raise UsageError(f"[check.thresholds] is now written threshold = {renewed}")
+    if tables:
+        raise UsageError(f"[check.{min(tables)}]: expected keys, not a table")
     limits = table.get("threshold", ())
     texts = limits.split(",") if isinstance(limits, str) else limits
     return tuple(parse_threshold(str(text)).text for text in texts)
+
+
+def _renewed_table(table: Mapping[str, Any]) -> list[str]:
+    """Return nested tables CASE, METRIC, NAME = VALUE as a list of limits."""
+    texts = [f"{path}={float(value)}" for path, value in _leaves(table)]
+    found = [OLD_FORM.fullmatch(text) for text in texts]
+    return list(dict.fromkeys(_renewed(old) for old in found if old))
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    if isinstance(value, (int, float)):
+        yield path.removeprefix("/"), value
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        yield from _leaves(inner, f"{path}/{key}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,25 @@ def test_a_limit_without_meaning_is_refused(text: str) -> None:
         parse_threshold(text)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a:step/seconds/regression=0.2", "a:step=20%"),
+        ("a:step/seconds/tolerated=0.25", "a:step=20%"),
+        ("*/seconds/smallest_seconds=0.0001", "*=100us"),
+        ("a:exact/flops/gate=0", "a:flops=any"),
+        ("a/flops/gate=1", "a:flops=0%"),
+        ("a/flops/tolerated=0.02", "a:flops=2%"),
+        ("*/accuracy/margin=0.02", "*:accuracy=2pp"),
+        ("a:accuracy/accuracy/floor=0.8", "a:accuracy>=80%"),
+    ],
+)
+def test_the_old_form_is_refused_with_the_new_one(old: str, new: str) -> None:
+    with pytest.raises(UsageError, match=f"now written {re.escape(new)}$"):
+        parse_threshold(old)
+    assert parse_threshold(new)
+
+
 def test_a_named_case_beats_the_star_and_a_named_method_the_case() -> None:
     limits = ("a:step=30%", "a=10%", "*=20%", "*:accuracy>=90%")
 
@@ -151,3 +171,15 @@ def test_a_named_case_beats_the_star_and_a_named_method_the_case() -> None:
 def test_limits_of_a_file_are_a_list() -> None:
     table = {"subject": "a:b", "threshold": ["*:flops=any", "*=8%"]}
     assert thresholds_in(table) == ("*:flops=any", "*=8%")
+
+
+def test_tables_of_limits_are_refused_with_the_list() -> None:
+    old = {
+        "a:step": {"seconds": {"regression": 0.2, "tolerated": 0.25}},
+        "b:accuracy": {"accuracy": {"floor": 0.8}},
+    }
+    said = re.escape('now written threshold = ["a:step=20%", "b:accuracy>=80%"]')
+    with pytest.raises(UsageError, match=said):
+        thresholds_in({"thresholds": old})
+    with pytest.raises(UsageError, match=r"\[check.limits\]: expected keys"):
+        thresholds_in({"limits": {}})
