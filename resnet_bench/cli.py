@@ -273,8 +273,8 @@ def _answer_shell(asked: str) -> ExitCode:
         except (LookupError, ValueError) as error:
             raise UsageError(
                 f"{COMPLETION} is set, but not COMP_WORDS and COMP_CWORD as {shell} "
-                "sets them: unset it, it is for the script of "
-                f"'{PROGRAM} completion {shell}'"
+                f"sets them: unset it, only the script of '{PROGRAM} completion "
+                f"{shell}' may set it"
             ) from error
         text = completion.complete()
     # The line may hold the names of files in any encoding.

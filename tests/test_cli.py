@@ -132,7 +132,7 @@ def test_a_path_that_the_run_file_shortened_is_asked_for_again(
     assert cli.run(failing) == ExitCode.INCOMPLETE
     said(capsys)
     assert cli.run(["toy", "--resume"]) == ExitCode.INCOMPLETE
-    assert "--folder away does not exist here: give it again" in said(capsys).err
+    assert "--folder away does not exist here: if it is elsewhere" in said(capsys).err
     again = ["toy", "--resume", "--folder", str(away)]
     assert cli.run(again) == ExitCode.INCOMPLETE
     assert "does not exist here" not in said(capsys).err

@@ -73,22 +73,28 @@ class RunRequest(ResultsOptions, ExportOptions):
     heading = WHERE
 
     dry_run: bool = option(
-        False, help="List the cells and the estimated time without running them."
+        False,
+        help="List the cells (single measurements or trainings) and the "
+        "estimated time, without running them.",
     )
     resume: str | None = option(
         None,
         bare="latest",
         suggest=names_of_own_runs,
         metavar="[RUN]",
-        help="Resume a partial run (the latest) with its own options.",
+        help="Resume a partial run with its own options; without RUN, the latest.",
     )
     jobs: int | None = option(
         None,
-        help="Cells to run at once; timed cells never do [default: cores].",
+        help="Cells to run at the same time; timed cells always run alone [default: "
+        "cores].",
         minimum=1,
     )
     executor: str = option(
-        "processes", choices=tuple(EXECUTORS), help="Where cells run."
+        "processes",
+        choices=tuple(EXECUTORS),
+        help="Where cells run: in child processes, in this "
+        "process, or on a Ray cluster.",
     )
     ray_address: str | None = option(
         None, help="Ray cluster for --executor ray: auto or HOST:PORT."
@@ -105,12 +111,10 @@ class RunRequest(ResultsOptions, ExportOptions):
     )
     gpus: int = option(
         1,
-        help="GPUs of this machine that share each cell, as under torchrun.",
+        help="GPUs of this machine that work on each cell together, as with torchrun.",
         minimum=1,
     )
-    strict: bool = option(
-        False, help="Exit with 5 when a row's verdict is anything but ok."
-    )
+    strict: bool = option(False, help="Exit with code 5 if a row's verdict is not ok.")
 
     @property
     def place(self) -> Place:
@@ -186,7 +190,9 @@ def make_plan(
     environment = executor.call(machine_environment)
     cells = tuple(experiment.expand(resolved))
     if not cells:
-        raise UsageError(f"{experiment.name}: these options leave nothing to run")
+        raise UsageError(
+            f"{experiment.name}: with these options there is nothing to run"
+        )
     return Plan(
         experiment, resolved, cells, environment, executor.nodes(), executor.ranks
     )
@@ -370,11 +376,11 @@ class Session:
         if stored is None:
             return config_class(**given)
         if stored.experiment != self.experiment.name:
-            raise UsageError(f"run {stored.id} is of experiment {stored.experiment}")
+            raise UsageError(f"run {stored.id} is a run of {stored.experiment}")
         if odd := odd_fields(config_class, stored.config):
             raise InputOutputError(
-                f"{stored.folder}: {flag_name(odd[0])} is not as this version keeps "
-                "it: start a new run"
+                f"{stored.folder}: this version cannot read its {flag_name(odd[0])}: "
+                "start a new run"
             )
         with naming(stored, "resumed"):
             values = {**restore(config_class, stored.config), **given}
@@ -386,8 +392,8 @@ class Session:
         for name, value in values.items():
             if isinstance(value, Path) and not value.exists():
                 self.output.warn(
-                    f"{flag_name(name)} {value} does not exist here: give it again if "
-                    "it is elsewhere"
+                    f"{flag_name(name)} {value} does not exist here: if it is "
+                    "elsewhere, give its path"
                 )
 
     def _list_cells(self, plan: Plan, executor: Executor) -> ExitCode:

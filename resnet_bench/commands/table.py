@@ -40,7 +40,7 @@ READERS: Rows[Reader] = Rows(
     ),
     Row(
         "check",
-        "Tell whether the working tree is slower or worse than a commit.",
+        "Check whether the working tree is slower or worse than a commit.",
         f"{HOME}.gate:CHECK",
     ),
     Row(
@@ -50,17 +50,17 @@ READERS: Rows[Reader] = Rows(
     ),
     Row(
         "noise",
-        "Measure how much times vary here, and which slowdowns show.",
+        "Measure how much times vary here, and which slowdowns can be found.",
         f"{HOME}.gate:NOISE",
     ),
     Row(
         "history",
-        "Show a case's times over the commits, and since when they differ.",
+        "Show times over the commits, and which commit changed them.",
         f"{HOME}.gate:HISTORY",
     ),
     Row(
         "baseline",
-        "Keep a checked commit under a name; only accept replaces it.",
+        "Save a checked commit under a name, to check against later.",
         f"{HOME}.gate:BASELINE",
     ),
 )

@@ -199,7 +199,11 @@ class Child:
         try:
             if patience is not None and not self._speaks(patience):
                 self.process.kill()
-                return ("left", f"no answer for {patience:.0f} s: it hangs", None)
+                return (
+                    "left",
+                    f"no answer for {patience:.0f} s: it seems to hang",
+                    None,
+                )
             message: tuple[Any, ...] = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(LEAVE_SECONDS)

@@ -104,7 +104,7 @@ def knock(address: str) -> None:
             with door.makefile("rb") as answers:
                 answer = answers.read(4)
             if answer[3:] != bytes([SETTINGS_FRAME]):
-                raise OSError("what answers there is not Ray")
+                raise OSError("another program than Ray answers there")
 
 
 @contextmanager

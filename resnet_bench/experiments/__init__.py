@@ -12,22 +12,22 @@ HOME = "resnet_bench.experiments"
 EXPERIMENTS: "Rows[Experiment[Any, Any]]" = Rows(
     Row(
         "speed",
-        "Time forward, backward and step of each variant.",
+        "Time forward, backward and training step of each ResNet.",
         f"{HOME}.speed:Speed",
     ),
     Row(
         "degradation",
-        "Train plain and residual networks by depth, with verdicts.",
+        "Train plain and residual networks, and judge claims about depth.",
         f"{HOME}.degradation:Degradation",
     ),
     Row(
         "finetune",
-        "Measure accuracy after transfer, by strategy.",
+        "Measure accuracy after transfer, by fine-tuning strategy.",
         f"{HOME}.finetune:Finetune",
     ),
     Row(
         "pretrain",
-        "Train source checkpoints for finetune.",
+        "Train checkpoints from which finetune can start.",
         f"{HOME}.pretrain:Pretrain",
     ),
     Row(

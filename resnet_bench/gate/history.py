@@ -47,11 +47,12 @@ from resnet_bench.statistics.levels import Change, Line, Ratio
 from resnet_bench.store.reading import Run
 
 LACKS_EXTRA = (
-    "Changes of level are not looked for: 'pip install ruptures' adds what finds them."
+    "Changes of level were not searched for: this needs ruptures ('pip install "
+    "ruptures')."
 )
 TOO_FEW = (
-    "too little was measured to look for changes of level (six commits with two pairs "
-    "each do, or ten with a run each)."
+    "too few measurements to search for changes of level: it takes six commits with "
+    "two pairs each, or ten with a run each."
 )
 
 #: Panels of a figure; the cases with changes come first.
@@ -378,8 +379,9 @@ def _remarks(everything: Sequence[Series]) -> Iterator[str]:
             )
         elif series.left_out:
             yield (
-                f"{series.case}: {series.left_out} measured commits are left out: not "
-                "on this branch, or joined to the others by no measurement."
+                f"{series.case}: {series.left_out} measured commits are left out: they "
+                "are not on this branch, or no measurement connects them to the "
+                "others."
             )
 
 
@@ -437,7 +439,7 @@ def _write_figure(shown: Shown, path: Path, output: Output) -> None:
     """Write the figure; raises InputOutputError."""
     figure = shown.figures.get(EXPERIMENT)
     if figure is None:
-        output.warn(f"{path}: not written, since there is nothing to draw")
+        output.warn(f"{path}: not written, because there is nothing to draw")
         return
     try:
         if path.suffix == ".png":

@@ -222,7 +222,7 @@ class Pairs:
         tries = "1 try" if stopped == 1 else f"{stopped} tries"
         return [
             f"A process was stopped (SIGSTOP, Ctrl-Z) in {tries} of a leg, which was "
-            "taken again, three times at most."
+            "repeated, three times at most."
         ]
 
     def paired(self, case: str) -> PairedSeconds:

@@ -295,7 +295,10 @@ class Timings:
         verdict, because = decision.verdict, decision.because
         if self.control_moved:
             verdict = Verdict.INCONCLUSIVE
-            because = "the control, a frozen matrix product, ran faster on one side"
+            because = (
+                "the control, the same matrix product on both sides, ran faster on one "
+                "of them"
+            )
         elif verdict is Verdict.INCONCLUSIVE:
             because += self._what_it_would_take(case, decision)
         base, ratio = decision.base_seconds, decision.ratio

@@ -258,13 +258,13 @@ class RuleOptions(Options):
 
     threshold: tuple[str, ...] = option(
         (),
-        help="Limits as resnet50:step=8%, *:flops=2%, blobs:accuracy>=80% (* is every "
-        "case).",
+        help="Limits such as resnet50:step=8%, *:flops=2%, blobs:accuracy>=80% (* is "
+        "every case).",
         parse=lambda text: parse_threshold(text).text,
         metavar="LIMIT,…",
     )
     strict: bool = option(
-        False, help="Exit with 5 if any row is inconclusive or otherwise not ok."
+        False, help="Exit with code 5 if any row is inconclusive or otherwise not ok."
     )
     explain: bool = option(
         False, help="Print the rule behind each verdict.", heading=OUTPUT
@@ -297,12 +297,13 @@ class SubjectConfig(ResultsOptions, ExportOptions):
 
     subject: str = option(
         DEFAULT_SUBJECT,
-        help="The function that builds a case, as package.module:function.",
+        help="The function that builds your network and runs it, as "
+        "package.module:function.",
         metavar="MODULE:FUNCTION",
     )
     source: str = option(
         ".",
-        help="The tree's folder to import the subject from.",
+        help="Folder of the tree from which the subject is imported.",
         metavar="DIR",
     )
     against_python: Path | None = option(
@@ -327,8 +328,8 @@ class SubjectConfig(ResultsOptions, ExportOptions):
     )
     pairs: int | None = option(
         None,
-        help=f"Most process pairs to measure, at least {FEWEST_PAIRS} [default: 20; 24 "
-        "beyond 13 cases].",
+        help=f"Pairs of processes to measure at most, {FEWEST_PAIRS} or more [default: "
+        "20, with more than 13 cases 24].",
         heading=MEASURED,
         minimum=FEWEST_PAIRS,
     )
@@ -347,7 +348,7 @@ class SubjectConfig(ResultsOptions, ExportOptions):
         suggest=names_of_own_runs,
         metavar="[RUN]",
         heading=MEASURED,
-        help="Resume an interrupted run (the latest) with its own options.",
+        help="Resume an interrupted run with its own options; without RUN, the latest.",
     )
 
     def __post_init__(self) -> None:
@@ -417,7 +418,7 @@ class NoiseConfig(SubjectConfig):
 
     effects: tuple[float, ...] = option(
         (0.05, 0.10, 0.15, 0.25),
-        help="Slowdowns, as fractions, whose number of pairs is shown.",
+        help="Slowdowns, as fractions; the table shows how many pairs find each.",
         above=0,
     )
 
@@ -436,34 +437,35 @@ class HistoryConfig(SubjectConfig):
         SubjectConfig,
         "cases",
         (),
-        help="Only these cases, by the name that is shown; with --measure as NAME:"
-        "forward or NAME:step.",
+        help="Only these cases, by the name in the table; with --measure as "
+        "NAME:forward or NAME:step.",
         parse=str,
     )
     pairs: int = inherited(
         SubjectConfig,
         "pairs",
         8,
-        help="With --measure: pairs of processes of each commit and an earlier one.",
+        help="With --measure: pairs of processes for each commit and an earlier one.",
         bounds=Bounds(minimum=1),
     )
     budget: float = inherited(SubjectConfig, "budget", 1800.0)
     machine: str | None = option(
         None,
-        help="The machine whose runs are shown, by its key [default: that of the "
-        "newest run].",
+        help="Key of the machine whose runs are shown [default: that of the newest "
+        "run].",
         metavar="KEY",
     )
     #: Commits are all measured under this Python; it is no option.
     against_python: Path | None = None
     file: tuple[str, ...] = option(
         (),
-        help="Show the entries of a file too, or of one that a branch keeps.",
+        help="Also show the entries of a file, or of a file on a branch.",
         metavar="FILE|BRANCH:FILE,…",
     )
     append_to: Path | None = option(
         None,
-        help="Append to a file what it lacks of the stored runs, and show all of it.",
+        help="Append entries of the stored runs that a file lacks, and show the whole "
+        "file.",
         metavar="FILE",
     )
     export_figure: Path | None = option(

@@ -198,7 +198,9 @@ class WorkerProcess(Process):
         Raises SilentWorkerError when there is none in time.
         """
         if self._patience is not None and not self._speaks(self._patience):
-            raise SilentWorkerError(f"no answer for {self._patience:.0f} s: it hangs")
+            raise SilentWorkerError(
+                f"no answer for {self._patience:.0f} s: it seems to hang"
+            )
         try:
             line = self._replies.readline()
         except ConnectionResetError:

@@ -57,7 +57,7 @@ def load_warning(environment: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"load {load:.2f} over the last minute: if other programs still run, times "
-        "will be too long; wait for them to end"
+        "will be too long; wait until they end"
     )
 
 

@@ -175,7 +175,7 @@ def _lines_of(run: Run) -> list[dict[str, Any]]:
 def refuse_a_different(beginning: Beginning, run: Run) -> None:
     """Raise UsageError, with what differs, unless the run began alike."""
     if run.experiment != beginning.experiment:
-        raise UsageError(f"run {run.id} is of experiment {run.experiment}")
+        raise UsageError(f"run {run.id} is a run of {run.experiment}")
     wanted = beginning.header["config"]
     stored = run.config
     for name in sorted((wanted.keys() | stored.keys()) - beginning.free_to_change):
@@ -188,7 +188,7 @@ def refuse_a_different(beginning: Beginning, run: Run) -> None:
     _refuse_another_machine(beginning, run)
     if run.grid.keys() != beginning.cells.keys():
         raise UsageError(
-            f"run {run.id} has other cells than this version makes of the same "
+            f"run {run.id} has other cells than this version plans for the same "
             "options: start a new run"
         )
 

@@ -150,7 +150,7 @@ def test_resuming_a_run_of_another_experiment_is_refused(tmp_path: Path) -> None
     made = plan("count")
     other = Other()
     stranger = Plan(other, made.config, made.cells, made.environment)
-    with pytest.raises(UsageError, match="is of experiment toy"):
+    with pytest.raises(UsageError, match="is a run of toy"):
         open_again(stranger, run.folder)
 
 

@@ -15,7 +15,7 @@ from resnet_bench.experiments import speed
         ("exits", "SystemExit: 0"),
         ("leaves", "the child exited with code 0"),
         ("crashes", "the child was killed by SIGSEGV"),
-        ("stops", "no answer for 2 s: it hangs"),
+        ("stops", "no answer for 2 s: it seems to hang"),
         ("asks", "EOFError"),
     ],
 )

@@ -160,7 +160,7 @@ class _Listing:
 
     def check_memory(self) -> None:
         """Raise UsageError for more images than memory has room for, once decoded."""
-        way = ", unless finetune decodes them as they are needed (--loading stream)"
+        way = ", unless finetune decodes them when they are needed (--loading stream)"
         check_memory(len(self.samples), self.square.side, way=way)
 
     def decode(self, pixels: Tensor | None) -> Known:
@@ -185,7 +185,7 @@ class _Listing:
                 twins.append(place)
         count = self.training - sum(place < self.training for place in bad)
         if not 0 < count < filled:
-            raise UsageError("none of the images of a half could be decoded")
+            raise UsageError("no image of the training or test half could be decoded")
         mean, square = sums / count
         std = (square - mean.square()).clamp_min(1e-16).sqrt()
         return Known(

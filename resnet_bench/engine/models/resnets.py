@@ -201,7 +201,7 @@ def model_builder(name: str) -> Builder:
     function = _function(name, module_name, function_name)
 
     def build() -> nn.Module:
-        with _any_mistake(partial(_wrong, name, "a function that can be called")):
+        with _any_mistake(partial(_wrong, name, "a function")):
             model: object = function()
         if not isinstance(model, nn.Module):
             found = type(model).__name__

@@ -233,8 +233,8 @@ def _with_validation(data: ImageData, seed: int) -> ImageData:
     held_out = max(1, round(VALIDATION_SHARE * len(order)))
     if len(order) - held_out < 2:
         raise UsageError(
-            f"{len(order)} training images are too few to choose among learning "
-            "rates: give one --lr"
+            f"{len(order)} training images are too few to choose a learning rate: give "
+            "one --lr"
         )
     return replace(
         data,

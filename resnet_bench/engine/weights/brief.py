@@ -75,10 +75,7 @@ class BrieflyTrained:
     @property
     def origin(self) -> str:
         """Where the weights are from, in words."""
-        return (
-            f"trained briefly on rows of digits, {self.accuracy_percent:.1f} % of the "
-            "test half right"
-        )
+        return f"trained briefly on digits, test accuracy {self.accuracy_percent:.1f} %"
 
 
 def briefly_trained(wanted: BriefTraining, device: str = "cpu") -> BrieflyTrained:

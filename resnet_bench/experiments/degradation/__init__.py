@@ -30,19 +30,19 @@ class Degradation(Experiment[Config, DegradationCell]):
         "degradation --study depth,lesion --depths 8,20,56 --seeds 5",
     )
     method = (
-        "Plain and residual networks of one depth and seed have the same parameters, "
-        "start from the same weights and see the same batches; only the shortcuts are "
-        "switched.",
-        "The error that claims use is the clean training error of the last step: "
-        "whole training set, no augmentation, fixed weights, evaluation mode, "
-        "batch-norm statistics recomputed exactly. Never the best epoch.",
-        "The test set is read once, at the end. Its sampling error is Wilson's "
-        "interval.",
-        "Claims about trainings count seeds, by exact tests; intervals, of gradients "
-        "and other means, are Student's t over seeds, plain and residual paired. A "
-        "network that diverged counts as chance.",
+        "Plain and residual networks of the same depth and seed have the same "
+        "parameters, start from the same weights and see the same batches; they "
+        "differ only in the shortcuts.",
+        "Claims use the clean training error of the last step, never of the best "
+        "epoch: whole training set, no augmentation, fixed weights, evaluation mode, "
+        "batch-norm statistics recomputed exactly.",
+        "The test set is read once, at the end. Its sampling error is given by "
+        "Wilson's interval.",
+        "Claims about trainings count seeds and use exact tests. Intervals of "
+        "gradients and other means are Student's t over seeds, plain and residual "
+        "paired. A network that diverged counts as chance level.",
         "A claim is SUPPORTED or REFUTED by a margin that was fixed before the run, "
-        "under the number of training steps that its sentence names.",
+        "and for the number of training steps that its sentence names.",
     )
 
     def expand(self, config: Config) -> Sequence[DegradationCell]:

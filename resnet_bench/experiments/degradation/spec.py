@@ -119,13 +119,14 @@ class Config(TrainingOptions):
     )
     budgets: tuple[int, ...] = option(
         (),
-        help="Longer trainings of depths 20 and 56, in multiples of the steps: 4,16 "
-        "(default: by profile).",
+        help="Also train depths 20 and 56 for these multiples of the epochs, such as "
+        "4,16 (default: by profile).",
         minimum=2,
     )
     family: str = option(
         "cifar",
-        help="Networks: the CIFAR family (6n + 2) or torchvision's 18 and 34.",
+        help="Networks: the CIFAR family (6n + 2 layers), or torchvision's ResNet-18 "
+        "and 34.",
         choices=("cifar", "imagenet"),
     )
     width: int = option(
@@ -149,7 +150,8 @@ class Config(TrainingOptions):
     )
     augmentation: str = option(
         "auto",
-        help="Augmentation; auto is crop-flip for colour images but digits, else none.",
+        help="Augmentation; auto is crop-flip for colour images except digits, "
+        "otherwise none.",
         choices=("auto", "none", "crop", "crop-flip"),
     )
 

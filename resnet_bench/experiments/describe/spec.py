@@ -43,10 +43,10 @@ class Config(NetworkOptions):
     lenet: bool = option(False, help="Show LeNet-5 too.")
     profile: str = option(
         "quick",
-        help="No effect: both show the same.",
+        help="Accepted, but without effect.",
         choices=("quick", "standard"),
     )
-    seed: int = option(0, help="No effect: nothing here is random.")
+    seed: int = option(0, help="Accepted, but without effect: nothing here is random.")
 
 
 @dataclass(frozen=True, kw_only=True)

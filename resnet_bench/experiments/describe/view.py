@@ -25,18 +25,17 @@ from resnet_bench.store.reading import Run
 Row = dict[str, Any]
 
 COUNT_NOTES = (
-    "Layers: convolutions of the main path plus fc, the number in the name. Conv: "
-    "convolutions of the main path only, as the tutorial explains the number; one "
-    "less. Modules: every convolution, including the shortcuts' 1x1 projections. All: "
-    "Modules plus fc.",
+    "Layers: convolutions of the main path and fc, which gives the number in the "
+    "name. Conv: convolutions of the main path only. Modules: every convolution, "
+    "including the shortcuts' 1x1 projections. All: every convolution and fc.",
 )
 #: Fewer test images than these say next to nothing of a class: of five, all right, the
 #: 95 % interval begins at 57 % (Wilson).
 FEW_TEST_IMAGES = 5
 
 LENET_NOTE = (
-    "LeNet-5 flattens its last map into a layer of fixed width: it accepts 32 px only; "
-    "a global pool accepts any size."
+    "LeNet-5 flattens its last map into a layer of fixed width, so it accepts 32 px "
+    "only; a global pool accepts any size."
 )
 HEAD_NOTE = (
     "fc's width is read from the old layer: it is 512 for ResNet-18 and 34, 2048 from "
@@ -135,13 +134,14 @@ def _warnings(row: Row) -> list[str]:
     said = []
     if row["bad"]:
         said.append(
-            f"{row['bad']} images cannot be decoded ({_listed(row['bad_files'])}): "
-            "repair or remove them, or give --skip-bad-images"
+            f"images that cannot be decoded: {row['bad']} "
+            f"({_listed(row['bad_files'])}); repair or remove them, or give "
+            "--skip-bad-images"
         )
     if row["twins"]:
         said.append(
-            f"{row['twins']} test images are in the training half too "
-            f"({_listed(row['twin_files'])}): accuracy on them says nothing about new "
+            f"test images that are also in the training half: {row['twins']} "
+            f"({_listed(row['twin_files'])}); accuracy on them says nothing about new "
             "images"
         )
     if row["left_out"]:
@@ -150,8 +150,8 @@ def _warnings(row: Row) -> list[str]:
     few = [name for name, count in row["test"].items() if count < FEW_TEST_IMAGES]
     if few:
         said.append(
-            f"{len(few)} classes have fewer than {FEW_TEST_IMAGES} test images "
-            f"({_listed(few)}): their accuracy is hardly known"
+            f"classes with fewer than {FEW_TEST_IMAGES} test images: {len(few)} "
+            f"({_listed(few)}); their accuracy is very uncertain"
         )
     return said
 

@@ -38,15 +38,15 @@ class Finetune(Experiment[Config, FinetuneCell | PretrainCell]):
     )
     method = (
         "Accuracy is that of the last epoch on the target's test half; nothing is "
-        "chosen by it. Intervals are over seeds and test images, on the logit scale; "
-        "renderings of one digit count as one image.",
+        "selected by it. Intervals are over seeds and test images, on the logit "
+        "scale; renderings of one digit count as one image.",
         "Every row names where its weights come from, with a checksum in the run "
         "file; rows of different origin are never compared or averaged.",
-        "Training seconds leave evaluation out. Time to accuracy uses a target fixed "
-        "before the run; where it was not reached, it is infinite.",
-        "Controls: logistic regression on raw pixels, a probe on a frozen random "
-        "network, and pixels under one fixed permutation, where transfer must not "
-        "help.",
+        "Training time excludes evaluation. Time to accuracy uses a target fixed "
+        "before the run; it is infinite where the target was not reached.",
+        "The controls are logistic regression on raw pixels, a probe on a frozen "
+        "random network, and pixels under one fixed permutation, where transfer must "
+        "not help.",
     )
 
     def expand(self, config: Config) -> Sequence[FinetuneCell | PretrainCell]:

@@ -86,7 +86,7 @@ class Config(TrainingOptions, NetworkOptions):
         NetworkOptions,
         "variants",
         (),
-        help="ResNets, or all (default: by profile, 18 in quick).",
+        help="ResNets, or all (default: 18 in profile quick, else 18,34).",
     )
     dataset: str = inherited(
         TrainingOptions,
@@ -99,7 +99,8 @@ class Config(TrainingOptions, NetworkOptions):
         NetworkOptions,
         "image_size",
         None,
-        help="Pixels (default: 32, or what ImageNet weights were trained for).",
+        help="Height and width of the images, in pixels (default: 32, or the size for "
+        "ImageNet weights).",
     )
     stem: str = inherited(
         NetworkOptions,
@@ -113,11 +114,12 @@ class Config(TrainingOptions, NetworkOptions):
         TrainingOptions,
         "epochs",
         None,
-        help=f"Epochs (default: by profile, and at least {LEAST_STEPS} steps).",
+        help=f"Epochs (default: by profile, with at least {LEAST_STEPS} steps).",
     )
     strategy: tuple[str, ...] = option(
         (),
-        help=f"Ways to adapt, or all: {', '.join(STRATEGIES)} (default: by profile).",
+        help=f"Fine-tuning strategies, or all: {', '.join(STRATEGIES)} (default: by "
+        "profile).",
         parse=parse_strategy,
         suggest=lambda results, command: (*STRATEGIES, "all"),
         metavar="NAME,…",
@@ -134,14 +136,14 @@ class Config(TrainingOptions, NetworkOptions):
     verify_weights: bool = option(
         True,
         heading=DATA,
-        help="Refuse a weights file whose hash is not the one in its name.",
+        help="Refuse a weights file whose hash does not match its name.",
     )
     loading: str = option(
         "auto",
         heading=DATA,
         help="Image files: decoded once and kept in memory, or streamed (decoded when "
-        "a batch needs them, with random resized crops); auto streams what memory has "
-        "no room for.",
+        "a batch needs them, with random resized crops); auto streams those that "
+        "do not fit into memory.",
         choices=("auto", "memory", "stream"),
     )
     weights_sha256: str | None = kept(None)
@@ -151,8 +153,8 @@ class Config(TrainingOptions, NetworkOptions):
     shots: tuple[int | None, ...] = option(
         (),
         heading=DATA,
-        help="Training images of each class, nested, or all (default: by profile on "
-        f"{USUAL_DATASET}, else all).",
+        help="Training images of each class, or all; smaller subsets are part of "
+        f"larger ones (default: by profile on {USUAL_DATASET}, else all).",
         parse=parse_shots,
         metavar="N,…",
         minimum=1,
@@ -160,14 +162,14 @@ class Config(TrainingOptions, NetworkOptions):
     lr: tuple[float, ...] = option(
         (),
         heading=MEASURED,
-        help="Peak learning rate; of several the best on held out training images "
-        "is taken (default: by strategy).",
+        help="Peak learning rate; of several, the best on held-out training images is "
+        "used (default: by strategy).",
         above=0,
     )
     target_accuracy: float | None = option(
         None,
         heading=MEASURED,
-        help="Test accuracy in percent that time-to-accuracy waits for (default: "
+        help="Test accuracy in percent at which time-to-accuracy ends (default: "
         f"{USUAL_TARGET_ACCURACY:g}, {TARGET_ACCURACIES[USUAL_DATASET]:g} on "
         f"{USUAL_DATASET}).",
         above=0,
@@ -176,7 +178,7 @@ class Config(TrainingOptions, NetworkOptions):
     source: str | None = option(
         None,
         heading=DATA,
-        help="Data set of the suite's checkpoint (default: "
+        help="Data set on which the suite's checkpoint is trained (default: "
         f"{SourceRecipe.dataset}, or digits-0-4 for digits).",
         parse=parse_dataset,
     )
@@ -187,20 +189,24 @@ class Config(TrainingOptions, NetworkOptions):
         minimum=1,
     )
     source_lr: float | None = option(
-        None, heading=DATA, help="Its peak learning rate (default: by source).", above=0
+        None,
+        heading=DATA,
+        help="Peak learning rate of the suite's checkpoint (default: by source).",
+        above=0,
     )
     source_seeds: str | None = option(
         None,
         heading=DATA,
-        help="Seeds with a checkpoint of their own: with all, intervals cover the "
-        "source's training (default: by profile, first in quick).",
+        help="first: one checkpoint for all seeds; all: one for each, so that "
+        "intervals cover the source's training (default: first in profile quick, "
+        "else all).",
         choices=("first", "all"),
     )
     checkpoint: Path | None = option(
         None,
         heading=OUTPUT,
-        help="Folder for training states, to go on from after an interruption; a "
-        "finished training removes its own (--save-model keeps networks).",
+        help="Folder for training states, from which interrupted trainings continue; "
+        "a finished training removes its own (--save-model keeps networks).",
     )
     save_model: Path | None = option(
         None,
@@ -209,13 +215,20 @@ class Config(TrainingOptions, NetworkOptions):
         "table, with what is needed to use it.",
     )
     save_model_seeds: str = option(
-        "first", heading=OUTPUT, help="Of which seeds.", choices=("first", "all")
+        "first",
+        heading=OUTPUT,
+        help="Seeds whose networks are saved.",
+        choices=("first", "all"),
     )
     amp: bool = option(False, heading=MEASURED, help="Train under bfloat16 autocast.")
     channels_last: bool = option(
-        False, heading=MEASURED, help="Keep images channels last."
+        False,
+        heading=MEASURED,
+        help="Keep images and weights in memory as NHWC instead of NCHW.",
     )
-    compile: bool = option(False, heading=MEASURED, help="Train the network compiled.")
+    compile: bool = option(
+        False, heading=MEASURED, help="Compile the network with torch.compile."
+    )
     profile: str = option("quick", help="How much to run.", choices=tuple(PROFILES))
 
     def __post_init__(self) -> None:
@@ -267,7 +280,7 @@ class Config(TrainingOptions, NetworkOptions):
         if source.kind == "random" and pretrained:
             raise UsageError(
                 f"--strategy {pretrained[0]} starts from trained weights: with "
-                "--weights random expected scratch"
+                "--weights random, expected scratch"
             )
 
 
@@ -278,15 +291,14 @@ def all_last(shots: int | None) -> float:
 
 #: Said of image files when a backbone trained on digits would be fine-tuned.
 PHOTOGRAPHS = (
-    "For photographs --weights imagenet starts from ImageNet's weights, which it "
-    "downloads once."
+    "For photographs, --weights imagenet starts from ImageNet weights, downloaded once."
 )
 
 
 def announce(config: Config) -> list[str]:
     """Return what must be known before the first number: the weights' origin."""
     source = parse_weights(config.weights)
-    streamed = ["DATA: decoded as batches need it, with random resized crops."]
+    streamed = ["DATA: decoded when a batch needs it, with random resized crops."]
     said = streamed if config.loading == "stream" else []
     if source.kind == "random" or not config.needs_weights:
         return ["WEIGHTS: random; nothing here is pre-trained.", *said]
@@ -312,7 +324,7 @@ def possible_strategies(config: Config, source: WeightsSource) -> tuple[str, ...
     )
     if not possible:
         raise UsageError(
-            f"--strategy {config.strategy[0]} needs --weights suite: the training "
-            f"behind {source} is not known"
+            f"--strategy {config.strategy[0]} needs --weights suite: the length of the "
+            f"training of {source} is not known"
         )
     return possible

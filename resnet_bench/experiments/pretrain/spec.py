@@ -50,7 +50,9 @@ class Config(TrainingOptions, NetworkOptions):
         None, help="Peak learning rate (default: by data set).", above=0
     )
     into: Path | None = option(
-        None, help="Folder for the checkpoints (default: the cache, for finetune)."
+        None,
+        help="Folder for the checkpoints (default: the user's cache, where "
+        "finetune finds them).",
     )
     profile: str = option("quick", help="How much to run.", choices=tuple(PROFILES))
 

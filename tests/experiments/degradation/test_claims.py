@@ -465,7 +465,7 @@ def test_the_conclusion_follows_the_verdict() -> None:
     supported = judge_claim("depth-degradation")
     assert supported.conclusion == supported.sentence
     refuted = judge_claim("gradients-vanish")
-    assert refuted.conclusion.endswith("does not fade on its way down.")
+    assert refuted.conclusion.endswith("does not vanish on its way down.")
     assert judge_claim("depth-degradation", seeds=1).conclusion.startswith("Open: ")
 
 

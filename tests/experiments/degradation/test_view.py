@@ -296,7 +296,7 @@ def test_images_left_out_are_counted() -> None:
         for row in run.records
     ]
     assert shown(replace(run, records=records)).notices == [
-        "4 images could not be decoded and were left out"
+        "images left out because they could not be decoded: 4"
     ]
 
 

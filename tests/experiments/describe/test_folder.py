@@ -85,8 +85,8 @@ def test_what_would_mislead_is_told(tmp_path: Path) -> None:
     assert shown.json["twin_files"] == ["Valid/b/copy.png"]
     assert shown.json["left_out"] == {".txt": 1}
     bad, twins, left_out, few = shown.notices
-    assert "1 images cannot be decoded" in bad
-    assert "1 test images are in the training half too" in twins
+    assert "images that cannot be decoded: 1" in bad
+    assert "test images that are also in the training half: 1" in twins
     assert ".txt 1" in left_out
     assert "(a)" in few
 

@@ -80,13 +80,13 @@ CLAIMS = (
         study="depth",
         title="residual-{deep} beats plain-{deep}",
         sentence=(
-            "After {steps} steps on {dataset}, more seeds of residual-{deep} than of "
-            "plain-{deep}, of identical initial weights, have trained: the shortcuts "
+            "After {steps} steps on {dataset}, residual-{deep} has trained with more "
+            "seeds than plain-{deep} with the same initial weights: the shortcuts "
             "alone make the difference."
         ),
         refuted=(
-            "After {steps} steps on {dataset}, more seeds of plain-{deep} than of "
-            "residual-{deep} have trained."
+            "After {steps} steps on {dataset}, plain-{deep} has trained with more "
+            "seeds than residual-{deep}."
         ),
         explained=(
             "Judged for each deep depth, or the deepest of the grid. A network has "
@@ -103,13 +103,13 @@ CLAIMS = (
         title="residual-{deep} is no worse",
         sentence=(
             "After {steps} steps on {dataset}, {deep} layers instead of {reference} "
-            "cost the residual network less than one point of training error."
+            "raise the training error of the residual network by less than one point."
         ),
         refuted=(
             "After {steps} steps on {dataset}, {deep} layers instead of {reference} "
-            "cost the residual network more than one point of training error."
+            "raise the training error of the residual network by more than one point."
         ),
-        explained="Judged for each deep depth; it holds, too, where both errors are 0.",
+        explained="Judged for each deep depth. It also holds where both errors are 0.",
         lesson=Lesson(3, "永远不会变差！", "It never gets worse!"),
         supporting="He et al. 2015, section 4.2",
         contradicting="He et al. 2015, Table 6: 1202 layers test worse than 110",
@@ -122,12 +122,13 @@ CLAIMS = (
         title="only plain-{deep} degrades",
         sentence=(
             "After {steps} steps on {dataset}, {deep} layers instead of {reference} "
-            "cost the plain network clearly more training error than the residual "
-            "network of identical initial weights."
+            "raise the training error clearly more in the plain network than in the "
+            "residual one with the same initial weights."
         ),
         refuted=(
             "After {steps} steps on {dataset}, {deep} layers instead of {reference} "
-            "do not cost the plain network as much more as claimed."
+            "do not raise the training error of the plain network as much more as "
+            "claimed."
         ),
         explained=(
             "Plain and residual network share their initial weights, so the shortcut "
@@ -155,10 +156,11 @@ CLAIMS = (
             "a higher training error than that of {other}."
         ),
         explained=(
-            "The shallowest plain network (8 layers by default) against the reference. "
-            "Both fit the digits, so that the verdict there is AT FLOOR; `standard` "
-            "judges it on the digits on photographs, too. In short budgets the deeper "
-            "network may simply be slower, which refutes it for that budget."
+            "The shallowest plain network (8 layers by default) against the "
+            "reference. Both fit the digits, so the verdict there is AT FLOOR; "
+            "`standard` also judges it on the digits on photographs. In a short "
+            "budget the deeper network may only be slower, which refutes the claim "
+            "for that budget."
         ),
         lesson=Lesson(
             1, "20层网络比10层好", "A network of 20 layers is better than one of 10."
@@ -177,7 +179,7 @@ CLAIMS = (
         ),
         refuted=(
             "After {multiple} times {steps} steps on {dataset}, plain-{deep} has "
-            "trained: it was slow; that it cannot be trained is not so."
+            "trained: it can be trained, but slowly."
         ),
         explained="Judged after 4 times the steps in `standard`, 16 with `--budgets`.",
         lesson=CANNOT_BE_TRAINED,
@@ -191,16 +193,17 @@ CLAIMS = (
         study="depth",
         title="{multiple}× steps: difference shrinks",
         sentence=(
-            "With {multiple} times {steps} steps on {dataset}, the difference that "
-            "depth makes between plain-{deep} and residual-{deep} shrinks."
+            "With {multiple} times {steps} steps on {dataset}, the extra error that "
+            "depth causes in plain-{deep} compared with residual-{deep} shrinks."
         ),
         refuted=(
-            "With {multiple} times {steps} steps on {dataset}, the difference that "
-            "depth makes between plain-{deep} and residual-{deep} does not shrink."
+            "With {multiple} times {steps} steps on {dataset}, the extra error that "
+            "depth causes in plain-{deep} compared with residual-{deep} does not "
+            "shrink."
         ),
         explained=(
-            "Together with the claim above it tells a network that cannot be trained "
-            "from one that trains slowly."
+            "Together with the claim above, this distinguishes a network that cannot "
+            "be trained from one that trains slowly."
         ),
         lesson=CANNOT_BE_TRAINED,
         contradicting="He et al. 2015, section 4.1, footnote on 3 times the iterations",
@@ -223,8 +226,8 @@ CLAIMS = (
         ),
         explained=(
             "An overfitted network is good on its training set and bad on the test "
-            "set. The test set is read once and is small in the built-in data: 95 % "
-            "of the error that its images leave must not reach the margin either."
+            "set. The test set is read once and is small in the built-in data, so its "
+            "sampling error (95 %) must not reach the margin either."
         ),
         lesson=NOT_OVERFITTING,
         supporting="He et al. 2015, section 1 and Fig. 1",
@@ -238,43 +241,44 @@ CLAIMS = (
     Claim(
         name="overfitting-control",
         study="overfitting",
-        title=f"control: {FEW_IMAGES} images do overfit",
+        title=f"control: it overfits {FEW_IMAGES} images",
         sentence=(
             f"Positive control: trained on {FEW_IMAGES} images for {{steps}} steps, "
             "plain-{deep} does overfit, and the gap between test and training error "
             "shows it."
         ),
         refuted=(
-            f"Positive control failed: even {FEW_IMAGES} images leave no gap between "
-            "test and training error, so that this run could not see overfitting."
+            f"Positive control failed: even with {FEW_IMAGES} images there is no gap "
+            "between test and training error, so this run cannot detect overfitting."
         ),
         explained=(
             "Judged on the shallowest plain network. If the control fails, this run "
-            "could not have seen overfitting."
+            "could not have detected overfitting."
         ),
         lesson=NOT_OVERFITTING,
-        supporting="Zhang et al. 2017, section 2: networks learn small sets by heart",
+        supporting="Zhang et al. 2017, section 2: networks memorise small sets",
         criteria=(Criterion(of.few_images_gap_growth, ABOVE, GAP_POINTS),),
         cases=of.at_few_images,
     ),
     Claim(
         name="gradients-vanish",
         study="gradients",
-        title="gradient fades in plain-{deep}",
+        title="gradient vanishes in plain-{deep}",
         sentence=(
-            "Before training, the gradient of plain-{deep} with batch norm fades on "
-            "its way down: at the bottom it is less than a tenth of that at the top."
+            "Before training, the gradient of plain-{deep} with batch norm vanishes "
+            "on its way down: at the bottom it is less than a tenth of that at the "
+            "top."
         ),
         refuted=(
             "Before training, the gradient of plain-{deep} with batch norm does not "
-            "fade on its way down."
+            "vanish on its way down."
         ),
         explained=(
-            "The tutorial says that the gradient fades, the paper that it does not, "
-            "theory the opposite: three claims share one number. What else the study "
-            "measures (other moments, residual networks, no batch norm, zero-gamma, "
-            "signal to noise, shattering) stands in gradients.csv and in the run file, "
-            "without a verdict."
+            "The tutorial says that the gradient vanishes, the paper that it is "
+            "healthy, theory that it explodes: three claims about one number. What "
+            "else the study measures (other moments, residual networks, no batch "
+            "norm, zero-gamma, signal to noise, shattering) is in gradients.csv and "
+            "in the run file, without a verdict."
         ),
         lesson=GRADIENT_IS_SPENT,
         supporting="Glorot and Bengio 2010, section 4 (without batch norm)",
@@ -323,12 +327,12 @@ CLAIMS = (
         study="identity",
         title="block of F = 0 is the identity",
         sentence=(
-            "Blocks that learned nothing (a last batch-norm scale of 0), put into the "
-            "trained residual-{deep}, leave every logit as it was, to the last bit."
+            "Blocks that learned nothing (a last batch-norm scale of 0) leave every "
+            "logit of the trained residual-{deep} as it was, to the last bit."
         ),
         refuted=(
-            "Blocks that learned nothing, put into the trained residual-{deep}, change "
-            "its logits."
+            "Blocks that learned nothing change the logits of the trained "
+            "residual-{deep}."
         ),
         explained="N is R here, the reference.",
         lesson=Lesson(3, "输出 = 0 + x = x", "Output = 0 + x = x."),
@@ -341,17 +345,18 @@ CLAIMS = (
         study="identity",
         title="more layers never hurt",
         sentence=(
-            "Trained on for the same further steps, residual-{deep} with blocks added "
-            "ends at a training loss no higher than that of the net left as it was."
+            "After equally many further training steps, residual-{deep} with added "
+            "blocks has a training loss no higher than without them."
         ),
         refuted=(
-            "Trained on for the same further steps, residual-{deep} with blocks added "
-            "ends at a higher training loss than the net left as it was: added layers "
-            "can make it worse."
+            "After equally many further training steps, residual-{deep} with added "
+            "blocks has a higher training loss than without them: added layers can "
+            "make it worse."
         ),
         explained=(
-            "N is R here, the reference. This is about further training from one "
-            "point, on the training set; the paper's own 1202 layers test worse."
+            "N is R here, the reference. The claim is about further training from one "
+            "point, on the training set; the paper's network of 1202 layers has a "
+            "higher test error than that of 110."
         ),
         lesson=Lesson(3, "永远不会变差！", "It never gets worse!"),
         supporting="He et al. 2015, section 1",
@@ -362,13 +367,13 @@ CLAIMS = (
     Claim(
         name="identity-plain-control",
         study="identity",
-        title="control: it destroys plain-{deep}",
+        title="control: they destroy plain-{deep}",
         sentence=(
-            "Control: the same blocks put into the trained plain-{deep}, where no x "
-            "gets past them, destroy it."
+            "Control: the same blocks, added to the trained plain-{deep}, where x "
+            "cannot bypass them, destroy it."
         ),
         refuted=(
-            "Control failed: the same blocks put into the trained plain-{deep} do it "
+            "Control failed: the same blocks, added to the trained plain-{deep}, do "
             "little harm."
         ),
         explained="N is R here, the reference.",
@@ -387,19 +392,19 @@ CLAIMS = (
         title="residual responses are small",
         sentence=(
             "Residual functions are small: the blocks of residual-{deep} add less to "
-            "what they are given than those of residual-{reference}, and these change "
-            "it less than the blocks of plain-{reference}."
+            "their input than those of residual-{reference}, and these change it less "
+            "than the blocks of plain-{reference}."
         ),
         refuted=(
             "Residual functions are not small: the blocks of residual-{deep} add no "
-            "less than those of residual-{reference}, or these change what they are "
-            "given no less than the blocks of plain-{reference}."
+            "less to their input than those of residual-{reference}, or these change "
+            "it no less than the blocks of plain-{reference}."
         ),
         explained=(
-            "Blocks of a deeper network have less to do each. The spread of each "
-            "convolution after batch norm, which the paper plots, is in the figure; it "
-            "is not judged, because after batch norm it is little more than the "
-            "learned scale, which hardly moves in a short budget."
+            "In a deeper network, each block has less to do. The spread of each "
+            "convolution after batch norm, which the paper plots, is in the figure "
+            "but not judged: it is little more than the learned scale, which hardly "
+            "changes in a short budget."
         ),
         lesson=Lesson(
             3,
@@ -416,19 +421,20 @@ CLAIMS = (
     Claim(
         name="lesion-residual-robust",
         study="lesion",
-        title="residual-{deep} survives a lesion",
+        title="residual-{deep} survives losing a block",
         sentence=(
-            "Deleting one block costs the trained residual-{deep} less than 2 points "
-            "of error at the median and the trained plain-{other} more than 20: x "
-            "takes the shortcut around what is missing."
+            "Deleting one block raises the error of the trained residual-{deep} by "
+            "less than 2 points at the median and that of the trained plain-{other} "
+            "by more than 20: x takes the shortcut around the missing block."
         ),
         refuted=(
-            "Deleting one block costs the trained residual-{deep} more than 2 points "
-            "of error at the median, or the trained plain-{other} less than 20."
+            "Deleting one block raises the error of the trained residual-{deep} by "
+            "more than 2 points at the median, or that of the trained plain-{other} "
+            "by less than 20."
         ),
         explained=(
-            "Each block that keeps the shape is deleted in turn, at the deepest depth "
-            "at which every seed has trained, residual and plain each on its own."
+            "Each block that keeps the shape is deleted in turn, for residual and "
+            "plain separately at the deepest depth at which every seed has trained."
         ),
         lesson=Lesson(
             2,
@@ -456,8 +462,8 @@ CLAIMS = (
             "in {steps} steps, or the construction does not keep the function."
         ),
         explained=(
-            "The layers added pass everything through: Dirac convolutions, batch norm "
-            "set to the identity. The failure is one of the search."
+            "The added layers pass everything through: Dirac convolutions, batch norm "
+            "set to the identity. So a good network exists, and SGD does not find it."
         ),
         lesson=Lesson(
             3,
@@ -476,12 +482,12 @@ CLAIMS = (
         study="landscape",
         title="plain-{deep}: a rougher loss",
         sentence=(
-            "Around the weights that {steps} steps on {dataset} lead to, the loss of "
+            "Around the weights after {steps} steps on {dataset}, the loss of "
             "plain-{deep} (training error {plain_error}) is more than twice as rough, "
             "relative to its range, as that of residual-{deep} ({residual_error})."
         ),
         refuted=(
-            "Around the weights that {steps} steps on {dataset} lead to, the loss of "
+            "Around the weights after {steps} steps on {dataset}, the loss of "
             "plain-{deep} (training error {plain_error}) is less than twice as rough, "
             "relative to its range, as that of residual-{deep} ({residual_error})."
         ),
@@ -489,9 +495,9 @@ CLAIMS = (
             "The loss of 256 training images is computed along eight random lines of "
             "21 points through the trained weights, every filter moving by up to its "
             "own length. Roughness is the root mean square of a line's second "
-            "differences over its range. Weights at which the plain network has not "
-            "trained are no minimum, so the study is repeated at 32 layers, where both "
-            "train, as soon as the grid has that depth."
+            "differences over its range. A plain network that has not trained is not "
+            "at a minimum, so the study is repeated at 32 layers, where both train, "
+            "if the grid has that depth."
         ),
         lesson=CANNOT_BE_TRAINED,
         supporting="Li et al. 2018, Fig. 1",
@@ -583,8 +589,9 @@ CLAIMS = (
             "training error is above {trained} %."
         ),
         refuted=(
-            "Control: after the same {steps} steps on {dataset}, the plain network of "
-            "{deep} layers has trained as well, so that the shortcut was not needed."
+            "Control failed: after the same {steps} steps on {dataset}, the plain "
+            "network of {deep} layers has trained as well, so the shortcut was not "
+            "needed."
         ),
         lesson=THOUSAND_LAYERS,
         supporting="He et al. 2015, section 4.2: plain-110 above 60 % error",
@@ -611,7 +618,7 @@ CLAIMS = (
         ),
         explained=(
             "The order is tested pair by pair. Scales of 0.25 and 0.75, option B and "
-            "pre-activation are measured and shown beside."
+            "pre-activation are also measured and shown."
         ),
         lesson=Lesson(1, "就多了一个 +x ！", "There is just one +x more!"),
         supporting="He et al. 2016, Table 1",
@@ -656,7 +663,7 @@ CLAIMS = (
     Claim(
         name="anysize-pooling",
         study="anysize",
-        title="a ResNet takes any image size",
+        title="a ResNet accepts any image size",
         sentence=(
             "With global average pooling, a residual network accepts every image size "
             "that was tried and answers with the same number of classes."
@@ -675,13 +682,13 @@ CLAIMS = (
     Claim(
         name="anysize-flatten",
         study="anysize",
-        title="control: LeNet takes one size",
+        title="control: LeNet accepts one size",
         sentence=(
             "Control: LeNet, which flattens instead, accepts the one image size that "
             "it was built for."
         ),
         refuted="LeNet, which flattens instead, accepts more than one image size.",
-        explained="In this respect the pattern is not the same.",
+        explained="In this respect the two networks differ.",
         lesson=Lesson(
             4, "和LeNet的套路完全一样", "Exactly the same pattern as LeNet's."
         ),

@@ -37,12 +37,12 @@ DECIDED = {
         "REFUTED if in fewer (Fisher's exact test, two-sided p ≤ 0.05)."
     ),
     Rule.T: (
-        "SUPPORTED if it holds of the mean over seeds, REFUTED if it does not, where "
-        "Student's t test against the margin says p ≤ 0.05 after Holm's correction for "
-        "all t tests of the study."
+        "SUPPORTED if it holds for the mean over seeds, REFUTED if it does not, "
+        "provided that Student's t test against the margin gives p ≤ 0.05 after "
+        "Holm's correction for all t tests of the study."
     ),
     Rule.LOG_T: "the same for the geometric mean.",
-    Rule.WORST: "SUPPORTED if it holds of every value, REFUTED if it fails of one.",
+    Rule.WORST: "SUPPORTED if it holds for every value, REFUTED if it fails for one.",
 }
 
 #: Numbers of seeds that profiles have, and shares that the table of power names.
@@ -50,8 +50,9 @@ SEEDS = (5, 8, 11)
 SHARES = (0.5, 0.8, 0.9, 0.95)
 
 POWER = (
-    "How often counting says SUPPORTED, by the share of all possible seeds in which a "
-    "criterion holds. At one half it must not, and does in at most 5 % of runs."
+    "The table shows how often counting gives SUPPORTED, by the share of all possible "
+    "seeds in which a criterion holds. At one half this would be wrong; it happens in "
+    "at most 5 % of runs."
 )
 
 

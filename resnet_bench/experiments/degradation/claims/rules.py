@@ -285,7 +285,7 @@ class Finding:
     def reason(self) -> str:
         """What was found, and why it decides or does not."""
         if not self.values:
-            return f"{self.words}: no seed has every network that this needs"
+            return f"{self.words}: no seed has all networks needed"
         return f"{self.words}: {', '.join(self.measured)}"
 
     @property

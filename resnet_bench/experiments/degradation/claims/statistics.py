@@ -192,7 +192,7 @@ def inserted_difference(evidence: Evidence, case: Case) -> BySeed:
     return evidence.insertion(network, "largest_logit_difference")
 
 
-@statistic("training loss of the extended net minus the untouched one's", rule=Rule.T)
+@statistic("training loss with added blocks minus that without", rule=Rule.T)
 def loss_after_insertion(evidence: Evidence, case: Case) -> BySeed:
     """Return the extended net's later training loss minus the untouched net's."""
     network = Network("residual", case.deep)

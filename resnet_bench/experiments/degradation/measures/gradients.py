@@ -1,4 +1,4 @@
-"""gradients: does the gradient fade, explode or shatter on its way down?
+"""gradients: does the gradient vanish, explode or shatter on its way down?
 
 Everything is measured on a copy of the network, so that a look leaves no trace.
 """

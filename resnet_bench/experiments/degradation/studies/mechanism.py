@@ -50,7 +50,7 @@ class Gradients(Study):
     """Looks at every layer's gradient before, during and after training."""
 
     name = "gradients"
-    question = "does the gradient fade, explode or shatter on its way down?"
+    question = "does the gradient vanish, explode or shatter on its way down?"
     takes_imagenet = True
     records = (LayerGradient, GradientSummary)
     pauses = (0, 1, 10, 100)
@@ -105,7 +105,7 @@ class Response(Study):
     """Measures how strongly each layer answers."""
 
     name = "response"
-    question = "how much does each block change what it is given?"
+    question = "how much does each block change its input?"
     takes_imagenet = True
     records = (LayerResponse,)
 
@@ -120,7 +120,7 @@ class Lesions(Study):
     """Deletes and swaps blocks of trained networks."""
 
     name = "lesion"
-    question = "what does a trained network lose with one block?"
+    question = "what does a trained network lose without one block?"
     takes_imagenet = True
     records = (Lesion,)
 

@@ -50,7 +50,7 @@ def gradient_map(made: Material) -> Figure | None:
     moments = [moment for moment in MOMENTS if moment in set(ratios["moment"])]
     depths = sorted(set(ratios["depth"]))
     height = 1.9 + len(moments) * (0.7 + 0.42 * len(depths))
-    title = "Does the gradient fade on its way down? Colour: size relative to the top"
+    title = "Does the gradient vanish on its way down? Colour: relative to the top"
     drawn = made.figure(title, width=9.6, height=height)
     grid = drawn.subplots(len(moments), 2, squeeze=False, sharex=True, sharey=True)
     reach = max(LEAST_DECADES, float(ratios["decades"].abs().max()))
@@ -230,7 +230,7 @@ def responses(made: Material) -> Figure | None:
         return None
     depths = sorted(set(frame["depth"]))
     colours = depth_colours(depths)
-    title = "How much does each block change what it is given?"
+    title = "How much does each block change its input?"
     drawn = made.figure(title, width=11.0, height=7.0)
     grid = drawn.subplots(2, 3, width_ratios=(1, 1, 0.9), sharex="col")
     for row, (field, label) in enumerate(QUANTITIES.items()):

@@ -151,12 +151,12 @@ def caveats(run: Run, results: Sequence[Mapping[str, Any]]) -> list[str]:
         said.append(f"diverged, counted as chance: {', '.join(listed)}")
     skipped = max((row["skipped_images"] for row in results), default=0)
     if skipped:
-        said.append(f"{skipped} images could not be decoded and were left out")
+        said.append(f"images left out because they could not be decoded: {skipped}")
     unfinished = len(run.missing) + len(run.failed)
     if unfinished:
         said.append(
-            f"{unfinished} of {len(run.grid)} networks have no result; claims use the "
-            "seeds that have every network they need"
+            f"{unfinished} of {len(run.grid)} networks have no result; claims use only "
+            "the seeds that have every network they need"
         )
     return said
 
@@ -170,7 +170,7 @@ def too_few_seeds(judged: Sequence[Judged], evidence: Evidence) -> list[str]:
     seeds = max(seeds, evidence.most_seeds)
     seconds = evidence.seconds_with(seeds)
     takes = "" if seconds is None else f" and takes about {duration(seconds)}"
-    lacking = f"{len(few)} claims have too few seeds for a verdict"
+    lacking = f"claims with too few seeds for a verdict: {len(few)}"
     return [f"{lacking}; --seeds {seeds} has enough{takes}"]
 
 

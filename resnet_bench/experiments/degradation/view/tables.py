@@ -31,8 +31,9 @@ PUBLISHED_RECIPE = "paper"
 MOMENTS = ("0", "1", "10", "100", "end")
 
 MEASURED = (
-    "measured: in how many seeds the number clears the margin, which was fixed before "
-    "the run, or its mean with a 95 % interval; docs/claims.md explains every claim"
+    "measured: the number of seeds for which the criterion holds, or the mean with a "
+    "95 % interval; the margin was fixed before the run; docs/claims.md explains "
+    "every claim"
 )
 
 
@@ -142,8 +143,8 @@ def _error_notes(frame: pd.DataFrame) -> list[str]:
         return []
     half = ((frame["sampling_high"] - frame["sampling_low"]) / 2).max()
     return [
-        "medians over seeds, ± as far as the farthest seed, from six seeds on as a "
-        "95 % interval of the median; the size of the test set alone leaves its errors "
+        "medians over seeds, ± up to the farthest seed, or with six or more seeds a "
+        "95 % interval of the median; the size of the test set alone makes its errors "
         f"uncertain by up to ±{half:.1f} points",
     ]
 

@@ -60,8 +60,8 @@ def class_table(run: Run, groups: Sequence[Group]) -> Table:
         narrow=list(rows[0])[:7],
         notes=[
             "All seeds together. Taken for: the most frequent wrong answer to the "
-            "hardest class. Every class with --wide; the figure `confusion` shows what "
-            "is taken for what."
+            "hardest class. Every class with --wide; the figure `confusion` shows how "
+            "often each class is taken for another."
         ],
         headers={"hardest_percent": "its accuracy", "mistaken_percent": "how often"},
     )
@@ -95,7 +95,7 @@ def samples_figure(run: Run) -> Figure | None:
     picture = imread(io.BytesIO(base64.b64decode(kept["png"])), format="png")
     names, columns = kept["class_names"], int(kept["columns"])
     lines = math.ceil(len(names) / columns)
-    title = f"Samples of what is learned\n{setting(run)}"
+    title = f"Training images\n{setting(run)}"
     figure = theme.figure(title, width=7.6, height=0.8 + 1.15 * lines)
     for place, name in enumerate(names):
         axes = figure.add_subplot(lines, columns, place + 1)

@@ -168,10 +168,10 @@ def control_table(run: Run, gains: Sequence[ControlGain]) -> Table:
         frame=pd.DataFrame(rows, dtype=object),
         narrow=[name for name in rows[0] if not name.endswith(("_low", "_high"))],
         notes=[
-            "Gain: probe on the trained backbone less probe on a random one (the mean "
-            "of several draws), on pixels moved by one fixed permutation; in place: "
-            "the same with the pixels where they were. Verdict on: no gain where there "
-            f"is no image structure to transfer, {_rule(gains)}."
+            "Gain: probe on the trained backbone minus probe on a random one (the "
+            "mean of several draws), on pixels moved by one fixed permutation; in "
+            "place: the same on unpermuted pixels. Verdict on: no gain where there is "
+            f"no image structure to transfer, {_rule(gains)}."
         ],
         headers={"gain_points": "gain", "intact_points": "in place"},
     )

@@ -245,20 +245,22 @@ def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
     if run.rows(SourceResult) and share_images(dataset, source):
         said.append(
             f"{source}, on which the backbone was trained, shares training images with "
-            f"{dataset}: this is no transfer to unseen data"
+            f"{dataset}: this does not measure transfer to unseen data"
         )
     diverged = {row["cell"] for row in rows if row["diverged"]}
     if diverged:
-        said.append(f"{len(diverged)} trainings diverged and count as they ended")
+        said.append(
+            f"trainings that diverged: {len(diverged)}; their final accuracy counts"
+        )
     skipped = max((row["skipped_images"] for row in rows), default=0)
     if skipped:
-        said.append(f"{skipped} images could not be decoded and were left out")
+        said.append(f"images left out because they could not be decoded: {skipped}")
     said += _twins(rows) + _few_steps(rows)
     unfinished = len(run.missing) + len(run.failed)
     if unfinished:
         said.append(f"{unfinished} of {len(run.grid)} cells have no result")
     if len({row["seed"] for row in rows}) == 1:
-        said.append("one seed: intervals are over test images alone; try --seeds 3")
+        said.append("one seed: intervals are over test images only; try --seeds 3")
     return [*said, *_beaten_by_pixels(groups)]
 
 
@@ -268,8 +270,8 @@ def _twins(rows: Sequence[Row]) -> list[str]:
     if not twins:
         return []
     return [
-        f"{twins} of {tested} test images have the pixels of a training image: on new "
-        "images accuracy is lower"
+        f"{twins} of {tested} test images are also training images: on new images "
+        "accuracy is lower"
     ]
 
 
@@ -281,7 +283,7 @@ def _few_steps(rows: Sequence[Row]) -> list[str]:
     row = min(few, key=lambda one: int(one["steps"]))
     epochs = math.ceil(LEAST_STEPS * row["epochs"] / row["steps"])
     return [
-        f"{row['train_images']} images, {row['steps']} steps: too few to judge by; try "
+        f"{row['train_images']} images, {row['steps']} steps: too few to judge; try "
         f"--epochs {epochs}"
     ]
 

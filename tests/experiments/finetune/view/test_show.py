@@ -151,9 +151,9 @@ def test_the_origin_is_said_as_what_it_is(origin: str, said: str) -> None:
 def test_what_spoils_a_result_is_said() -> None:
     run = stored_run(resolved(seeds=1), diverged=True, skipped_images=3)
     said = " ".join(show(run, OtherRuns()).notices)
-    assert "trainings diverged" in said
-    assert "3 images could not be decoded" in said
-    assert "one seed: intervals are over test images alone" in said
+    assert "trainings that diverged" in said
+    assert "images left out because they could not be decoded: 3" in said
+    assert "one seed: intervals are over test images only" in said
 
 
 def test_a_source_that_shares_images_with_the_target_is_told() -> None:
