@@ -375,7 +375,7 @@ def judged_on(found: Sequence[Candidate]) -> str:
     """Return which time of a call is compared with a budget."""
     known = [each.title for each in found if each.slowest_tenth]
     if not known:
-        return "A call is judged on its usual time, since p90 is not known."
+        return "A call is judged on its usual time, because p90 is unknown."
     which = "" if len(known) == len(found) else "; without p90, on the usual time"
     return f"A call is judged on p90: nine of ten calls take no longer{which}."
 

@@ -34,8 +34,8 @@ def _busy(environment: Mapping[str, Any]) -> Iterator[str]:
         yield warning
     if environment["cpu"]["virtual_machine"]:
         yield (
-            "virtual machine: its neighbours change the speed from run to run; "
-            "compare within one run"
+            "virtual machine: other virtual machines on the host change the speed "
+            "from run to run; compare within one run"
         )
 
 
@@ -94,9 +94,9 @@ class Extra:
 
 
 EXTRAS = (
-    Extra("ray", ("ray",), "sweeps on a cluster: --executor ray"),
+    Extra("ray", ("ray",), "experiments on a cluster: --executor ray"),
     Extra("gpu", ("pynvml",), "driver, clocks and throttling of NVIDIA GPUs"),
-    Extra("history", ("ruptures",), "changes of level: history"),
+    Extra("history", ("ruptures",), "finding the commit that changed a time: history"),
     Extra(
         "runtimes",
         ("onnx", "onnxscript", "onnxruntime", "openvino"),

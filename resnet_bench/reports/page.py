@@ -272,9 +272,9 @@ def _front_of(timed: Timed) -> Front | None:
 #: The documents that the page links to.
 DOCUMENTS = {
     "tutorial.md": "goes through the tutorial's lessons, each with its sentence, the "
-    "command that shows it and what was measured.",
-    "method.md": "says in detail how each number is taken,",
-    "claims.md": "how verdicts are decided.",
+    "command that tests it and what was measured.",
+    "method.md": "describes how each number is measured.",
+    "claims.md": "explains how verdicts are decided.",
 }
 
 

@@ -236,7 +236,7 @@ class Spread:
         known = f"known from {' and '.join(sources)}"
         assumed = "assumed; 'resnet-bench noise' or more runs measure it"
         return (
-            "From one process to the next times differ by "
+            "From one process to the next, times differ by "
             f"{100 * self.deviation:.1f} % (standard deviation), "
             f"{known if sources else assumed}."
         )

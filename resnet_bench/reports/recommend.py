@@ -131,10 +131,10 @@ class Recommendation:
             same = percent(row["top1_agreement"])
             error = percent(row["logit_error"], 1)
             yield (
-                f"In int8, whose accuracy is not known: {self._kept(self.in_int8)}; "
-                f"the first choice is that of float32 on {same} of the images "
-                f"compared, logits are off by {error}. "
-                "Check it on images of your own."
+                f"In int8, whose accuracy is unknown: {self._kept(self.in_int8)}; the "
+                f"top-1 prediction equals that of float32 on {same} of the images "
+                f"compared, logits differ by {error}. Check the accuracy on your own "
+                "images."
             )
             yield f"Reproduce in int8: {command(row, self.budget.goal)}"
 
@@ -155,7 +155,7 @@ class Recommendation:
         word = candidate.certainty(self.budget.seconds)
         chance = candidate.known_chance(self.budget.seconds)
         if chance is None:
-            return f"{word} on so few visits"
+            return f"{word} (few visits)"
         percent = min(99.0, max(1.0, 100 * chance))
         side = {99.0: "over ", 1.0: "under "}.get(percent, "")
         return f"{word} ({side}{percent:.0f} %)"
@@ -271,8 +271,8 @@ def origin(candidate: Candidate, machine: Machine) -> list[str]:
         runs = "a run" if len(timed) == 1 else f"{len(timed)} runs"
         named = ", ".join(f"{each.run} ({_age(each, machine)})" for each in timed)
         notes.append(
-            f"This is based on {runs} of another {' and '.join(filter(None, other))}: "
-            f"{named}; --measure takes the times "
+            f"This is based on {runs} from another "
+            f"{' and '.join(filter(None, other))}: {named}; --measure times all "
             f"{'again, best on a quiet machine' if newer else 'now'}."
         )
     if newer:
@@ -366,7 +366,7 @@ def _untimed(found: Sequence[Candidate], accuracies: Accuracies) -> list[str]:
     if not missing:
         return []
     names = ", ".join(VARIANTS[variant].title for variant in missing)
-    return [f"Not timed here, so not considered: {names}; --measure times all."]
+    return [f"Not considered, because not timed here: {names}; --measure times all."]
 
 
 _CALLED = {"infer": "inference", "train": "training step"}

@@ -217,7 +217,7 @@ def test_checks_of_committed_files_feed_the_history(
     assert ratio["n"] == 12
     assert ratio["estimate"] == pytest.approx(1.5, rel=0.02)
     run_history(changed(measure=None, json=False), output)
-    assert "too little was measured" in capsys.readouterr().out
+    assert "too few measurements" in capsys.readouterr().out
 
 
 def speed_run(run: str, **header: Any) -> Run:

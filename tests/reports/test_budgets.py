@@ -129,7 +129,7 @@ def test_a_call_is_judged_on_the_slowest_tenth_where_it_is_known() -> None:
     assert found[0].p90_seconds == pytest.approx(0.03)
     assert found[0].chance(0.03) == pytest.approx(0.5)
     assert "no longer; without p90, on the usual time" in judged_on(found)
-    assert "usual time, since p90 is not known" in judged_on(found[1:])
+    assert "usual time, because p90 is unknown" in judged_on(found[1:])
 
 
 def test_throughput_is_not_judged_on_the_slowest_tenth() -> None:

@@ -222,7 +222,7 @@ def test_sections_follow_the_questions_of_a_reader(text: str) -> None:
         "Accuracy, time and memory",
         "Beside published figures",
         "Environments",
-        "How each number was taken",
+        "How each number was measured",
         "All runs",
     ]
     linked = re.findall(r'<a href="#([^"]+)"', text)

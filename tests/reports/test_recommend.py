@@ -150,9 +150,9 @@ def test_runs_of_another_day_and_commit_are_said_to_be(tmp_path: Path) -> None:
     elsewhen = replace(HERE, day="2026-03-01", commit="c" * 40)
     told = answer(tmp_path, elsewhen, latency_ms=100).sentences
     assert told[1].startswith(
-        f"This is based on a run of another day and commit: {RUN} (58 days old);"
+        f"This is based on a run from another day and commit: {RUN} (58 days old);"
     )
-    assert told[2].startswith("Not timed here, so not considered: ")
+    assert told[2].startswith("Not considered, because not timed here: ")
     then = replace(HERE, day="2026-01-02")
     told = answer(tmp_path, then, latency_ms=100).sentences
     assert not any("another" in each for each in told)
@@ -188,7 +188,7 @@ def test_how_a_call_is_judged_is_said_of_the_answer_alone(tmp_path: Path) -> Non
     usual = [replace(each, slowest_tenth=None) for each in others]
     mixed = replace(found, found=[with_p90, *usual])
     assert variant_of(mixed) == 50 != first.variant
-    assert "A call is judged on its usual time, since p90 is not known." in (
+    assert "A call is judged on its usual time, because p90 is unknown." in (
         mixed.table.notes
     )
     assert "judged on p90" not in " ".join(mixed.table.notes)
@@ -202,7 +202,7 @@ def test_variants_without_a_time_are_named(tmp_path: Path) -> None:
     store(tmp_path)
     told = answer(tmp_path, latency_ms=100).table.notes
     assert told[1] == (
-        "Not timed here, so not considered: ResNet-101, ResNet-152; "
+        "Not considered, because not timed here: ResNet-101, ResNet-152; "
         "--measure times all."
     )
 
@@ -215,7 +215,7 @@ def test_one_sample_is_told_without_bounds_or_chance(tmp_path: Path) -> None:
     assert told["chance"] is None
     assert (told["seconds"]["low"], told["seconds"]["high"]) == (None, None)
     assert "(1 visit, too few for bounds)" in found.sentences[0]
-    assert "borderline on so few visits" in found.sentences[0]
+    assert "borderline (few visits)" in found.sentences[0]
     assert "inf" not in csv_text(found.table).replace("infer", "")
 
 
@@ -316,9 +316,9 @@ def test_int8_is_mentioned_with_what_is_known_of_its_answers(tmp_path: Path) -> 
     found = answer(tmp_path, latency_ms=16)
     assert variant_of(found) == 18  # by what is accurate for sure
     told, again = (each for each in found.sentences if "int8" in each)
-    assert told.startswith("In int8, whose accuracy is not known: ResNet-50, batch 1, ")
-    assert "on 97 % of the images compared, logits are off by 4.0 %" in told
-    assert told.endswith("Check it on images of your own.")
+    assert told.startswith("In int8, whose accuracy is unknown: ResNet-50, batch 1, ")
+    assert "on 97 % of the images compared, logits differ by 4.0 %" in told
+    assert told.endswith("Check the accuracy on your own images.")
     assert again.startswith("Reproduce in int8: resnet-bench speed --variants 50 ")
     assert again.endswith("--runtime openvino --dtype int8")
     in_int8 = found.json["int8"]
