@@ -26,11 +26,11 @@ LISTED = 3
 class Tracker:
     """Counts cells and estimates the time left.
 
-    With `budget_seconds` all cells share that time, and it measures progress.
-    Otherwise a cell's `cost` is relative; seconds per unit of cost are estimated as the
-    run goes, and follow from `expected_seconds` until the first cell has ended. A cell
-    that is running counts by the time spent on it, up to nine tenths: all the time
-    until it speaks, or an equal share where cells run `side_by_side`.
+    With `budget_seconds` all cells share that time, and it measures progress. Otherwise
+    a cell's `cost` is relative; seconds per unit of cost are estimated as the run goes,
+    and follow from `expected_seconds` until the first cell has ended. A cell that is
+    running counts by the time spent on it, up to nine tenths: all of it until the first
+    message, or an equal share where cells run `side_by_side`.
     """
 
     def __init__(

@@ -133,7 +133,7 @@ def _measure(question: "Question", machine: "Machine", output: Output) -> None:
 
 
 def say_nothing(shown: Shown, options: ExportOptions, output: Output) -> None:
-    """Print nothing of a run whose answer follows."""
+    """Print nothing about a run that only serves a recommendation."""
 
 
 RECOMMEND = Reader(

@@ -28,8 +28,8 @@ def cache_folder() -> Path:
 def locked(path: Path) -> Iterator[None]:
     """Hold the file's lock; it is given up with the process, however that ends.
 
-    Who holds it may remove the lock's file: whoever waited makes it anew. Raises
-    InputOutputError when its folder cannot be written.
+    The holder may remove the lock's file; a process that waited creates it again.
+    Raises InputOutputError when its folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

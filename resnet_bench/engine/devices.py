@@ -67,7 +67,7 @@ class Device:
 
     @property
     def bytes_left(self) -> int:
-        """The bytes of GPU memory that nobody has taken; 0 on the CPU."""
+        """The free bytes of GPU memory; 0 on the CPU."""
         return int(self.cuda.mem_get_info(self.index)[0]) if self.is_cuda else 0
 
     @property
@@ -156,7 +156,7 @@ def set_float32_precision(*, tf32: bool) -> None:
 
 
 def settle(device: Device, *, threads: int, tf32: bool) -> Observed:
-    """Set threads and precision, leave the rest as a program finds it, and return it.
+    """Set threads and precision, leave other settings at their defaults; return them.
 
     Intra-operator threads are what `threads` means; the pool between operators is
     left as it is and recorded. cuDNN may try its algorithms out: shapes do not

@@ -82,10 +82,10 @@ def settle() -> None:
 
 
 def let_rank_0_speak(code: int, seconds: float = REFUSING_SECONDS) -> None:
-    """Hold a follower back that ends with an error code.
+    """Delay a follower that ends with an error code.
 
-    Torch ends all ranks as soon as one fails: a silent follower that is the faster
-    one to refuse a command would end rank 0 before that has said what is wrong.
+    Torch ends all ranks as soon as one fails. A follower prints nothing, and could
+    otherwise end rank 0 before it has printed the error.
     """
     if code not in AT_ONCE and (rank_of(os.environ) or 0) > 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -77,9 +77,9 @@ def source_digest(folder: Path = PACKAGE_FOLDER) -> str:
 def located(address: str | None, resolve: Callable[[str], str | None]) -> str:
     """Return the address for Ray; without one, Ray starts locally.
 
-    `auto` is resolved by Ray's own way, `resolve`, so that its cluster can be knocked
-    at: a name that a cluster left behind is not waited for. Raises ConnectionError
-    where none runs.
+    `auto` is resolved by Ray's own function, `resolve`, so that the address can be
+    tried first: Ray would wait for a cluster that is gone. Raises ConnectionError where
+    none runs.
     """
     if address is None:
         return "local"

@@ -56,7 +56,7 @@ class Report:
 
     @property
     def strict_exit_code(self) -> ExitCode:
-        """The same, where "can't tell" counts as not comparable."""
+        """The same, where inconclusive counts as not comparable."""
         unclear = any(row.verdict is Verdict.INCONCLUSIVE for row in self.rows)
         codes = [row.exit_code for row in self.rows]
         return worst([*codes, *([ExitCode.NOT_COMPARABLE] if unclear else [])])
@@ -251,7 +251,7 @@ JUNIT_COUNTS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 def junit_of(report: Report) -> str:
     """Return the report as a JUnit file.
 
-    A regression is a failure, "can't tell" is skipped, and what could not be
+    A regression is a failure, inconclusive is skipped, and what could not be
     compared is an error; each with its reason.
     """
     suite = ET.Element("testsuite", name=f"resnet-bench {report.command}")

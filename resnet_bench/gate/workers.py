@@ -54,7 +54,7 @@ class WorkerError(ResnetBenchError):
 
 
 class SilentWorkerError(ResnetBenchError):
-    """A worker that did not answer in time and would hang again."""
+    """A worker that did not answer in time; asking again would take as long."""
 
 
 @dataclass(frozen=True)

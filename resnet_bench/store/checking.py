@@ -34,7 +34,7 @@ ODD_CONTENT = (
 
 
 class OddContentError(InputOutputError):
-    """A run, in `folder`, with content that no check foresaw."""
+    """A run in `folder` with content that the checks did not expect."""
 
     def __init__(self, folder: Path, cause: BaseException, done: str) -> None:
         super().__init__(f"{folder}: cannot be {done} ({_in_short(cause)})")

@@ -26,7 +26,7 @@ TAPS = KERNEL_SIDE**2
 
 
 class SmallMapConvolution(nn.Conv2d):
-    """A convolution that takes the dense way where its input is a small map."""
+    """A convolution that is computed as a dense layer for inputs of small maps."""
 
     def _conv_forward(
         self, input: Tensor, weight: Tensor, bias: Tensor | None
@@ -39,7 +39,7 @@ class SmallMapConvolution(nn.Conv2d):
 
 
 def compute_small_maps_densely(model: nn.Module) -> int:
-    """Let a model's 3x3 convolutions take the dense way; returns how many can.
+    """Compute a model's 3x3 convolutions as dense layers; return how many can be.
 
     Only how they compute changes: parameters, `state_dict` and hooks stay. Larger
     maps, other number formats, autocast, CUDA and compiled networks are computed as

@@ -1,4 +1,4 @@
-"""The interface of every runtime, and its network as torch would call it."""
+"""The interface of every runtime, and its network as a torch module."""
 
 import importlib
 import os

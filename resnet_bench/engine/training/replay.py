@@ -17,9 +17,9 @@ class Replay:
     """Runs a function on tensors; from the second call on it replays the first.
 
     The work must not wait for the device, and it may change nothing but `changed()`:
-    tensors that live on. Recording leaves these as they were; tensors that only the
-    work brings forth start at 0, as momentum does. Inputs of other shapes than the
-    first ones are worked on without the graph. `cuda` is `torch.cuda` or a stand-in.
+    tensors that live on. Recording leaves these as they were; tensors that the work
+    creates start at 0, as momentum does. Inputs of other shapes than the first ones are
+    worked on without the graph. `cuda` is `torch.cuda` or a stand-in.
     """
 
     def __init__(

@@ -99,7 +99,7 @@ class SourceRecipe:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that differ for every recipe."""
+        """Twelve hexadecimal digits that identify the recipe."""
         fields = {**dataclasses.asdict(self), "version": RECIPE_VERSION}
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -116,11 +116,11 @@ OTHER_EPOCHS, OTHER_LEARNING_RATE = 5, 0.03
 
 
 def usual_epochs(dataset: str) -> int:
-    """Return how long a source is trained on unless somebody says otherwise."""
+    """Return the default number of epochs on a source."""
     return SourceRecipe.epochs if dataset == SourceRecipe.dataset else OTHER_EPOCHS
 
 
 def usual_learning_rate(dataset: str) -> float:
-    """Return the peak rate on a source unless somebody says otherwise."""
+    """Return the default peak learning rate on a source."""
     photographs = dataset == SourceRecipe.dataset
     return SourceRecipe.learning_rate if photographs else OTHER_LEARNING_RATE

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Degradation(Experiment[Config, DegradationCell]):
-    """Train plain and residual networks by depth, with verdicts."""
+    """Train plain and residual networks, and judge claims about depth."""
 
     name = "degradation"
     title = "Degradation"

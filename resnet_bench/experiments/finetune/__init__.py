@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Finetune(Experiment[Config, FinetuneCell | PretrainCell]):
-    """Measure accuracy after transfer, by strategy."""
+    """Measure accuracy after transfer, by fine-tuning strategy."""
 
     name = "finetune"
     title = "Fine-tuning"

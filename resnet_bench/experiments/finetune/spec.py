@@ -28,7 +28,7 @@ TARGET_ACCURACIES = {USUAL_DATASET: 50.0}
 
 @dataclass(frozen=True)
 class Profile:
-    """What is run when no option says so.
+    """What is run unless options say otherwise.
 
     `shots` are those of the usual target; of others all images are taken.
     `source_seeds` says whether every seed has its own checkpoint.

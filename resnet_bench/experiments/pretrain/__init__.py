@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Pretrain(Experiment[Config, PretrainCell]):
-    """Train source checkpoints for finetune."""
+    """Train checkpoints from which finetune can start."""
 
     name = "pretrain"
     title = "Source weights"

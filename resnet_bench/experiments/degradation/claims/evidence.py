@@ -70,7 +70,7 @@ class Case:
 
 
 def _describe_missing(text: str, name: str) -> str:
-    """Put words in the place of the networks that `name` would have named."""
+    """Describe in words the networks that `name` would have named."""
     adjective, count = MISSING[name]
     place = rf"\{{{name}\}}"
     text = re.sub(rf"the trained (plain|residual)-{place}", r"a trained \1 net", text)

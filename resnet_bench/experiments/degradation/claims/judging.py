@@ -147,7 +147,7 @@ def judge_all(claims: Sequence[Claim], evidence: Evidence) -> list[Judged]:
 
 
 def judge(claim: Claim, evidence: Evidence, case: Case) -> Judged:
-    """Return what the run found, before it is seen beside other claims."""
+    """Return what the run found, without regard to other claims."""
     on = evidence.on(case.dataset)
     findings = tuple(find(criterion, on, case) for criterion in claim.criteria)
     return Judged(claim, case, findings)

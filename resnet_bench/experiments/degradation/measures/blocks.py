@@ -1,4 +1,4 @@
-"""Looks at the blocks of trained networks: how they respond, what is lost without."""
+"""Looks at blocks of trained networks: how they respond, what deleting them costs."""
 
 import copy
 import random

@@ -1,1 +1,1 @@
-"""What a person sees of `degradation`."""
+"""Tables, figures and sentences of `degradation`."""

@@ -1,1 +1,1 @@
-"""What a person sees of `finetune`."""
+"""Tables, figures and sentences of `finetune`."""
