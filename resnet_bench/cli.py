@@ -166,7 +166,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name=PROGRAM)
 def commands() -> None:
-    """Benchmarks and experiments on residual networks, with believable numbers."""
+    """Benchmarks and experiments on residual networks."""
 
 
 def _epilog(examples: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ READERS: Rows[Reader] = Rows(
     Row("show", "Show a stored run again.", f"{HOME}.show:SHOW"),
     Row(
         "recommend",
-        "Name the most accurate ResNet within a budget, from this machine's runs.",
+        "Name the most accurate ResNet that fits a time budget here.",
         f"{HOME}.recommend:RECOMMEND",
     ),
     Row(
@@ -40,7 +40,7 @@ READERS: Rows[Reader] = Rows(
     ),
     Row(
         "check",
-        "Check whether the working tree is slower or worse than a commit.",
+        "Check if the working tree is slower or worse than a commit.",
         f"{HOME}.gate:CHECK",
     ),
     Row(
@@ -50,7 +50,7 @@ READERS: Rows[Reader] = Rows(
     ),
     Row(
         "noise",
-        "Measure how much times vary here, and which slowdowns can be found.",
+        "Measure the spread of times here, and which slowdowns it hides.",
         f"{HOME}.gate:NOISE",
     ),
     Row(

@@ -17,7 +17,7 @@ EXPERIMENTS: "Rows[Experiment[Any, Any]]" = Rows(
     ),
     Row(
         "degradation",
-        "Train plain and residual networks, and judge claims about depth.",
+        "Compare plain and residual networks of several depths.",
         f"{HOME}.degradation:Degradation",
     ),
     Row(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Degradation(Experiment[Config, DegradationCell]):
-    """Train plain and residual networks, and judge claims about depth."""
+    """Compare plain and residual networks of several depths."""
 
     name = "degradation"
     title = "Degradation"
