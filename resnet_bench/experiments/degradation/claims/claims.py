@@ -89,8 +89,8 @@ CLAIMS = (
             "seeds than residual-{deep}."
         ),
         explained=(
-            "Judged for each deep depth, or the deepest of the grid. A network has "
-            "trained when its clean training error is below the margin."
+            "Judged for each N. A network has trained when its clean training error "
+            "is below the margin."
         ),
         lesson=Lesson(1, "就多了一个 +x ！", "There is just one +x more!"),
         supporting="He et al. 2015, section 4.2 and Fig. 6",
@@ -109,7 +109,7 @@ CLAIMS = (
             "After {steps} steps on {dataset}, {deep} layers instead of {reference} "
             "raise the training error of the residual network by more than one point."
         ),
-        explained="Judged for each deep depth. It also holds where both errors are 0.",
+        explained="Judged for each N. The claim also holds where both errors are 0.",
         lesson=Lesson(3, "永远不会变差！", "It never gets worse!"),
         supporting="He et al. 2015, section 4.2",
         contradicting="He et al. 2015, Table 6: 1202 layers test worse than 110",
@@ -131,8 +131,8 @@ CLAIMS = (
             "claimed."
         ),
         explained=(
-            "Plain and residual network share their initial weights, so the shortcut "
-            "is the only difference. Judged for each deep depth."
+            "Judged for each N. Plain and residual network share their initial "
+            "weights, so the shortcut is the only difference."
         ),
         lesson=Lesson(
             1,
