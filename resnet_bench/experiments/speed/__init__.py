@@ -36,7 +36,7 @@ def gpu_bytes_left(device: str) -> int:
 
 
 class Speed(Experiment[Config, SpeedCell]):
-    """Time forward, backward and step of each variant."""
+    """Time forward, backward and training step of each ResNet."""
 
     name = "speed"
     title = "Speed"

@@ -31,18 +31,18 @@ class Protocol:
 PROTOCOLS = {
     TIMM: Protocol(
         "mean",
-        "timm protocol: means of 40 calls after 10; backward has making the targets "
-        "and the loss inside, a step leaves forgetting gradients out; images per "
-        "second from the whole loop, one value.",
+        "timm protocol: means of 40 calls after 10; backward includes making the "
+        "targets and the loss, a step does not include clearing gradients; images per "
+        "second are one value, from the whole loop.",
         # A step takes three; 10 + 40 whole steps and 40 in detail.
         training_passes=3 * 90,
         inference_passes=50,
     ),
     TORCH_TIMER: Protocol(
         "median",
-        "torch-timer protocol: medians of the block means of torch.utils.benchmark."
-        "Timer, 0.2 s or more each; backward is Timer(forward + loss + backward) - "
-        "Timer(forward + loss); it tells no images per second.",
+        "torch-timer protocol: medians of the block means of "
+        "torch.utils.benchmark.Timer, 0.2 s or more each; backward is Timer(forward + "
+        "loss + backward) - Timer(forward + loss); no images per second.",
         # Some four calls of each statement: forward, with loss, with backward, step.
         training_passes=4 * (1 + 1 + 3 + 3),
         inference_passes=4,

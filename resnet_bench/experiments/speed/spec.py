@@ -83,14 +83,15 @@ class Config(DeviceOptions, VariantOptions):
     model: tuple[str, ...] = option(
         (),
         metavar="PACKAGE.MODULE:FUNCTION",
-        help="Time your own model too: a function that takes nothing and returns an "
-        "nn.Module for images of three channels.",
+        help="Time your own model (and ResNets only with --variants): a function "
+        "without arguments that returns an nn.Module for images of three "
+        "channels.",
     )
     shortcut: tuple[str, ...] = option(
         (RESIDUAL,),
         choices=SHORTCUTS,
-        help="residual: as torchvision builds them; plain: without their shortcuts. "
-        "Both together tell what the shortcut costs.",
+        help="residual: as torchvision builds them; plain: without their shortcuts; "
+        "residual,plain shows what the shortcuts cost.",
     )
     batch_size: tuple[int | str, ...] = option(
         (),
@@ -99,7 +100,7 @@ class Config(DeviceOptions, VariantOptions):
         minimum=1,
         maximum=LARGEST_BATCH,
         metavar="N,…|auto",
-        help="Images per call; auto: the largest that fits, found in child processes "
+        help="Images per call; auto: the largest number that fits into memory "
         "[default: 4 on the CPU, 128 on CUDA].",
     )
     image_size: tuple[int, ...] = option(
@@ -111,8 +112,8 @@ class Config(DeviceOptions, VariantOptions):
     runtime: tuple[str, ...] = option(
         (TORCH,),
         choices=tuple(RUNTIMES),
-        help="What computes the network: torch, or for inference another runtime, to "
-        "which it is exported (extra: runtimes).",
+        help="torch, or for inference another runtime, to which the network is "
+        "exported (extra: runtimes).",
     )
     dtype: tuple[str, ...] = option(
         ("float32",),
@@ -128,8 +129,7 @@ class Config(DeviceOptions, VariantOptions):
     )
     tf32: bool = option(
         False,
-        help="Let CUDA round float32 products to TF32; off, so that float32 is "
-        "float32.",
+        help="Let CUDA round float32 products to TF32; off unless given.",
     )
     channels_last: tuple[str, ...] = option(
         ("no",),
@@ -141,13 +141,13 @@ class Config(DeviceOptions, VariantOptions):
     )
     keep_memory: bool = option(
         False,
-        help="Let the C library keep freed memory for the next step; your own program "
-        "would have to ask for it.",
+        help="Let the C library keep freed memory for the next step; your own "
+        "programs do not, unless they set it.",
     )
     compile: bool = option(
         False,
         help="Compile the network with torch.compile, from an empty cache; the time "
-        "for it is shown separately.",
+        "this takes is shown separately.",
     )
     cuda_graphs: bool = option(
         False,
@@ -155,8 +155,9 @@ class Config(DeviceOptions, VariantOptions):
     )
     ladder: bool = option(
         False,
-        help="Climb from plain float32 to the fastest setting: channels-last, lower "
-        "precision, compiled, CUDA graphs; each step against the one before.",
+        help="Find the fastest setting: time float32, channels-last, lower precision, "
+        "compiled, CUDA graphs and other runtimes, each compared with the one "
+        "before.",
     )
     breakdown: str | None = option(
         None,
@@ -174,22 +175,22 @@ class Config(DeviceOptions, VariantOptions):
     threads: tuple[int, ...] = option(
         (),
         minimum=1,
-        help="CPU threads [default: physical cores that affinity and the container's "
-        "quota leave].",
+        help="CPU threads [default: physical cores, within CPU affinity and container "
+        "quota].",
         heading=MEASURED,
     )
     streams: int | None = option(
         None,
         minimum=2,
         help="Also time N concurrent calls of inference that share the threads; their "
-        "throughput has a column of its own.",
+        "throughput has its own column.",
         heading=MEASURED,
     )
     mode: str | None = option(
         None,
         choices=MODES,
-        help="Time training steps, inference or both [default: both; infer with other "
-        "runtimes than torch].",
+        help="Time training steps, inference or both [default: both; infer with "
+        "runtimes other than torch].",
         heading=MEASURED,
     )
     precision: float | None = option(
@@ -321,8 +322,8 @@ class Config(DeviceOptions, VariantOptions):
                     "--precision": self.precision is not None,
                     "--budget": self.budget is not None,
                 },
-                f"{{}}: expected without --protocol; {self.protocol} itself says how "
-                "many calls are made",
+                f"{{}}: expected without --protocol; {self.protocol} fixes the number "
+                "of calls",
             )
 
 

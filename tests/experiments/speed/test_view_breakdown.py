@@ -60,7 +60,8 @@ def test_parts_that_were_stopped_are_said_to_be(tmp_path: Path) -> None:
     assert breakdown.verdict == "stopped"
     assert "; stopped: the process was stopped" in notes_of(breakdown)[0]
     assert shown_of(run).notices == [
-        "3 visits dropped and taken again: stopped (SIGSTOP, Ctrl-Z)"
+        "3 visits dropped and repeated, because the process was stopped "
+        "(SIGSTOP, Ctrl-Z)"
     ]
 
 

@@ -152,7 +152,7 @@ def test_a_single_visit_settles_no_recommendation(make_run: MakeRun) -> None:
         rounds=1,
     )
     found = next(iter(recommendations(steps_of(rows_of(run)))))
-    assert "do not settle that it is faster" in found.sentence
+    assert "do not show that it is faster" in found.sentence
 
 
 def test_steps_that_samples_do_not_tell_apart_are_named_together(
@@ -173,7 +173,7 @@ def test_steps_that_samples_do_not_tell_apart_are_named_together(
     run = make_run(variants=(18,), ladder=True, unsupported=UNSUPPORTED, change=noisy)
     (train, _) = shown_of(run).json["recommended"]
     assert {train["rung"], *train["tied"]} == {"compiled", "keep-memory"}
-    assert any("do not tell it from" in each for each in shown_of(run).headline)
+    assert any("cannot distinguish it from" in each for each in shown_of(run).headline)
 
 
 #: A ladder on which OpenVINO in bfloat16 is the fastest, and torch is compiled.
@@ -226,7 +226,7 @@ def test_the_fastest_runtime_is_set_against_torchs_best_and_float32s(
     rungs = [step.row.parameters["rung"] for step in found.beaten.values()]
     assert rungs == ["compiled", "openvino"]
     assert "1.6" in found.sentence  # 0.4 / 0.25 of the compiled step
-    assert "same first choice on 100 %" in found.sentence
+    assert "same top-1 prediction on 100 %" in found.sentence
 
 
 def test_exporting_pays_off_against_torch_as_it_is_built(

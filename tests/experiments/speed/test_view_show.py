@@ -150,7 +150,7 @@ def test_a_flag_that_is_no_verdict_is_explained_after_those_that_are(
 
     notes = shown_of(make_run(variants=(18,), rounds=1, change=change)).tables[0].notes
     assert notes[0].startswith("throttled: the processor's clock")
-    assert "held down. Besides, noisy: an interval" in notes[0]
+    assert "was reduced. Besides, noisy: an interval" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,9 @@ def test_dropped_visits_are_told_even_before_a_visit_that_is_left_out(
 
     run = make_run(variants=(18,), change=stopped)
     assert shown_of(run).notices == [
-        "other work took a core in 1 of 8 visits: left out",
-        "2 visits dropped and taken again: stopped (SIGSTOP, Ctrl-Z)",
+        "1 of 8 visits are left out, because other work took a core",
+        "2 visits dropped and repeated, because the process was stopped "
+        "(SIGSTOP, Ctrl-Z)",
     ]
 
 
@@ -308,10 +309,10 @@ def test_the_spread_between_processes_is_told_once_noise_measured_it(
 
 def test_the_headline_sets_networks_side_by_side(make_run: MakeRun) -> None:
     (said,) = shown_of(make_run(variants=(18, 50))).headline
-    assert said.startswith("A training step takes, beside that of ResNet-18: ResNet-50")
+    assert said.startswith("Compared with ResNet-18, a training step takes ")
     assert "2.25 times the multiply-adds" in said
     (said,) = shown_of(make_run(variants=(18, 50), mode="infer")).headline
-    assert said.startswith("Inference takes")
+    assert said.startswith("Compared with ResNet-18, inference takes")
     assert shown_of(make_run(variants=(18,), batch_size=(1, 8))).headline == []
     (said,) = shown_of(make_run(variants=(18,))).headline
     assert said.startswith("ResNet-18: a training step of 4 images takes ")
@@ -360,8 +361,8 @@ def test_ceilings_and_roofs_say_how_many_threads_they_are_of(
     run = make_run(variants=(18,), threads=(1, 2))
     (times, *_) = shown_of(run).tables
     (note,) = [each for each in times.notes if each.startswith("Ceilings")]
-    assert "here: 1 thread: product 205 GFLOP/s" in note
-    assert "; 2 threads: product 205 GFLOP/s" in note
+    assert "here: 1 thread: matrix product 205 GFLOP/s" in note
+    assert "; 2 threads: matrix product 205 GFLOP/s" in note
 
 
 def timing_cell() -> SpeedCell:

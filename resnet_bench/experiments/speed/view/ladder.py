@@ -36,10 +36,10 @@ FIRST_CALLS = {
 }
 
 NOTE = (
-    "x start: times faster than eager float32; error: relative 2-norm of the logits "
-    "against float32 torch on equal images and weights; same top-1: images with the "
-    "same first choice; pays off: calls after which compiling or exporting has paid "
-    "off against torch's fastest setting without either."
+    "x start: times faster than eager float32; error: relative 2-norm of the logits' "
+    "difference from float32 torch on the same images and weights; same top-1: images "
+    "with the same top-1 prediction; pays off: calls after which compiling or "
+    "exporting is faster overall than torch's fastest setting without either."
 )
 
 
@@ -173,15 +173,15 @@ class Recommendation:
         speedup = self.step.speedup(GOALS[self.goal])
         gain = ""
         if speedup is not None and row is not self.step.start:
-            gain = f", {speedup.estimate:.2f} times as fast as eager float32 "
+            gain = f", {speedup.estimate:.2f} times as fast as eager float32"
             gain += (
-                f"[{speedup.low:.2f}, {speedup.high:.2f}]"
+                f" [{speedup.low:.2f}, {speedup.high:.2f}]"
                 if speedup.low > 1 and math.isfinite(speedup.high)
-                else "by these samples, which do not settle that it is faster at all"
+                else ", but these samples do not show that it is faster at all"
             )
         verb = "train" if self.goal == "train" else "infer"
         rungs = ", ".join(step.row.parameters["rung"] for step in self.tied)
-        tie = f"; these samples do not tell it from {rungs}" if rungs else ""
+        tie = f"; these samples cannot distinguish it from {rungs}" if rungs else ""
         others = "".join(
             f"; {_times(step.row.ratio_to(row, GOALS[self.goal]))} as fast as {kind} "
             f"({RUNGS[step.row.parameters['rung']].options or 'the defaults'})"
@@ -199,7 +199,7 @@ class Recommendation:
         same = self.step.row.known("top1_agreement")
         if same is None or self.goal == "train" or keeps_float32(self.step.row):
             return ""
-        return f", the same first choice on {percent(same)} of images"
+        return f", the same top-1 prediction on {percent(same)} of images"
 
 
 def _times(ratio: Interval | None) -> str:
@@ -405,7 +405,9 @@ def _figure(run: Run, steps: Sequence[Step], phase: str, title: str) -> Figure:
         axes.set_visible(False)
     handles = [Patch(facecolor=colours[n], label=RUNTIMES[n].title) for n in names]
     pale = theme.tint(theme.NEUTRAL, CHANGES_STRENGTH)
-    handles.append(Patch(facecolor=pale, label="pale: not the float32 function"))
+    handles.append(
+        Patch(facecolor=pale, label="pale: does not compute the float32 function")
+    )
     return legend_below(made, handles)
 
 

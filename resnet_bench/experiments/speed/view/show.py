@@ -235,7 +235,7 @@ def _comparison(rows: Sequence[SpeedRow]) -> list[str]:
         if others:
             first = rows[0]
             told = ", ".join(_ratio(row, first, phase) for row in others)
-            return [f"{words} takes, beside that of {first.name}: {told}."]
+            return [f"Compared with {first.name}, {words.lower()} takes {told}."]
     return []
 
 
@@ -273,11 +273,11 @@ def _fastest_way(rows: Sequence[SpeedRow], phase: str, words: str) -> str | None
 def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> str:
     ratio = row.ratio_to(first, phase)
     work, own = row.known("multiply_adds"), first.known("multiply_adds")
-    beside = f" for {work / own:.2f} times the multiply-adds" if work and own else ""
+    beside = f" ({work / own:.2f} times the multiply-adds)" if work and own else ""
     if ratio is None:
         return row.name
     bounds = f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.bounded else "(no bounds)"
-    return f"{row.name} {ratio.estimate:.2f} times as long {bounds}{beside}"
+    return f"{ratio.estimate:.2f} times as long {bounds} with {row.name}{beside}"
 
 
 def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str:
@@ -343,10 +343,15 @@ def _notices(run: Run, rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]
     left_out = sum(row.left_out for row in rows)
     if left_out:
         of = left_out + sum(len(row.visits) for row in rows)
-        said.append(f"other work took a core in {left_out} of {of} visits: left out")
+        said.append(
+            f"{left_out} of {of} visits are left out, because other work took a core"
+        )
     if dropped := dropped_visits(run):
         count = "1 visit" if dropped == 1 else f"{dropped} visits"
-        said.append(f"{count} dropped and taken again: stopped (SIGSTOP, Ctrl-Z)")
+        said.append(
+            f"{count} dropped and repeated, because the process was stopped "
+            "(SIGSTOP, Ctrl-Z)"
+        )
     said += each_once(
         (row, note)
         for row in rows

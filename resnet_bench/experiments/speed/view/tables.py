@@ -213,8 +213,8 @@ def _memory_notes(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     if not on_cpu or "mmap_threshold" not in variables.get("GLIBC_TUNABLES", ""):
         return []
     return [
-        "Freed memory was kept, on huge pages (GLIBC_TUNABLES); a program without that "
-        "setting is slower by its page faults."
+        "Freed memory was kept, on huge pages (GLIBC_TUNABLES); without that setting, "
+        "page faults make a program slower."
     ]
 
 
@@ -230,9 +230,8 @@ def _ceiling_notes(rows: Sequence[SpeedRow]) -> list[str]:
 
 
 def _ceilings_in_words(found: Mapping[str, Interval]) -> str:
-    words = {"matrix_product": "product", "convolution": "convolution", "copy": "copy"}
     return ", ".join(
-        f"{words[kind]} {_per_second(interval.estimate)}"
+        f"{kind.replace('_', ' ')} {_per_second(interval.estimate)}"
         f"{'B/s' if kind == 'copy' else 'FLOP/s'}"
         for kind, interval in found.items()
     )
@@ -270,7 +269,9 @@ def scaling_table(run: Run) -> Table | None:
         title="Scaling: a training step on all ranks against one rank alone",
         frame=pd.DataFrame(rows, columns=SCALING),
         narrow=SCALING,
-        notes=["a batch per rank; slowest rank; blocks in turns, medians of pairs"],
+        notes=[
+            "one batch per rank; slowest rank; alternating blocks, medians of pairs"
+        ],
         headers={
             "alone_seconds": "alone (s)",
             "together_seconds": "together (s)",

@@ -32,8 +32,9 @@ EXPLANATIONS = {
     "not-warmed-up": "times still fell while they were taken",
     "drifting": "times rose while they were taken",
     "stopped": "the process was stopped again and again (SIGSTOP or Ctrl-Z)",
-    "throttled": "the processor's clock was held down",
-    "oversubscribed": "other work, or more threads than cores, took the processor",
+    "throttled": "the processor's clock was reduced",
+    "oversubscribed": "threads waited for a core: other programs ran, or there were "
+    "more threads than cores",
     "host-bound": "the GPU waited for the CPU",
     "noisy": f"an interval is wider than ±{percent(NOISY_SPREAD)}, or there were fewer "
     "than 6 visits",
