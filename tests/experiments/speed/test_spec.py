@@ -91,5 +91,5 @@ def test_what_a_protocol_decides_itself_cannot_be_asked_for(
     with pytest.raises(UsageError) as caught:
         Config(protocol="timm", **options)
     assert str(caught.value) == (
-        f"{name}: expected without --protocol; timm itself says how many calls are made"
+        f"{name}: expected without --protocol; timm fixes the number of calls"
     )
