@@ -23,8 +23,7 @@ from resnet_bench.store.format import encode
 from resnet_bench.store.reading import RUN_FILE, read_lines
 from tests.experiments.degradation.synthetic import synthetic_run
 from tests.experiments.finetune.stored import resolved, stored_run
-from tests.toys.page_runs import speed_run, store
-from tests.toys.speed_runs import ENVIRONMENT
+from tests.toys.speed_runs import ENVIRONMENT, speed_run, store
 
 #: Numbers such as 1e299 overflow in a variance.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -32,8 +32,7 @@ from resnet_bench.reports.stored import ShownRun, StoredRuns
 from resnet_bench.store.format import encode
 from resnet_bench.store.reading import Run, read_lines
 from resnet_bench.store.writing import create_run
-from tests.toys.page_runs import speed_run, store
-from tests.toys.speed_runs import ENVIRONMENT, store_speed_run
+from tests.toys.speed_runs import ENVIRONMENT, speed_run, store, store_speed_run
 from tests.toys.toy import Toy
 
 FIRST = "20260102T030405Z_abcdef0_1111"

@@ -4,10 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnet_bench.experiments.speed.grid import resolved
-from resnet_bench.experiments.speed.spec import Config
-from resnet_bench.store.reading import CellEnd, Run, assemble
-from resnet_bench.store.writing import create_run
+from resnet_bench.store.reading import CellEnd, Run
 from tests.experiments.degradation.synthetic import synthetic_run
 from tests.experiments.finetune.stored import resolved as finetune_config
 from tests.experiments.finetune.stored import stored_run
@@ -15,12 +12,10 @@ from tests.toys.speed_runs import (
     ENVIRONMENT,
     FACTORS,
     UNSUPPORTED,
-    Change,
     breakdown_run,
-    header_of,
-    lines_of,
+    speed_run,
+    store,
     times_by,
-    unchanged,
 )
 
 #: Small enough to be drawn in seconds, with every study that has a figure.
@@ -29,14 +24,6 @@ DEGRADATION: dict[str, Any] = {
     "seeds": 2,
     "study": ("depth", "gradients", "response", "lesion", "anysize", "identity"),
 }
-
-
-def speed_run(change: Change = unchanged, **options: Any) -> Run:
-    """Return a run of `speed` with the options given."""
-    config = resolved(Config(**options), "cpu", 2)
-    end = {"kind": "end", "status": "complete"}
-    lines = [header_of(config), *lines_of(config, 8, change, {}), end]
-    return assemble(Path("unused"), lines)
 
 
 def runs_of_everything() -> dict[str, Run]:
@@ -98,33 +85,7 @@ def _failing(cell: CellEnd, key: str, text: str) -> CellEnd:
     return CellEnd("failed", 1, f"ValueError: {text}") if failed else cell
 
 
-def store_everything(
-    results: Path, environment: dict[str, Any] | None = None, **changes: Any
-) -> list[Path]:
-    """Write all of them below `results`, on one machine; `changes` alter headers."""
-    known = environment or ENVIRONMENT
-    return [
-        store(results, run, f"20260102T03040{number}Z_abcdef0_{end}", known, **changes)
-        for number, (end, run) in enumerate(runs_of_everything().items())
-    ]
-
-
-def store(
-    results: Path, run: Run, run_id: str, environment: dict[str, Any], **changes: Any
-) -> Path:
-    """Write a run below `results` under another id and machine; return its folder."""
-    own = {"run": run_id, "environment": environment, **changes}
-    header = {**run.header, **own}
-    for name in ("kind", "schema_version"):
-        header.pop(name, None)
-    folder = results / run.experiment / run_id
-    with create_run(folder, header) as writer:
-        for key, end in run.cells.items():
-            for record in run.records:
-                if record["cell"] == key:
-                    content = dict(record)
-                    del content["cell"], content["attempt"]
-                    writer.record(key, end.attempt, content)
-            writer.commit(key, end.attempt, end.status, error=end.error)
-        writer.end("complete")
-    return folder
+def store_everything(results: Path) -> None:
+    """Write all of them below `results`, on one machine."""
+    for number, (end, run) in enumerate(runs_of_everything().items()):
+        store(results, run, f"20260102T03040{number}Z_abcdef0_{end}", ENVIRONMENT)

@@ -153,6 +153,40 @@ def shown_of(run: Run) -> Shown:
     return show(run, OtherRuns())
 
 
+def speed_run(
+    rounds: int = 8,
+    change: Change = unchanged,
+    failing: Mapping[Any, str] | None = None,
+    **options: Any,
+) -> Run:
+    """Return a complete run of `speed` with the options given."""
+    config = resolved(Config(**options), options.get("device", "cpu"), 2)
+    lines = lines_of(config, rounds, change, failing or {})
+    end = {"kind": "end", "status": "complete"}
+    return assemble(Path("unused"), [header_of(config), *lines, end])
+
+
+def store(
+    results: Path, run: Run, run_id: str, environment: Any, **changes: Any
+) -> Path:
+    """Write a run below `results` under another id and machine; return its folder."""
+    own = {"run": run_id, "environment": environment, **changes}
+    header = {**run.header, **own}
+    for name in ("kind", "schema_version"):
+        header.pop(name, None)
+    folder = results / run.experiment / run_id
+    with create_run(folder, header) as writer:
+        for key, end in run.cells.items():
+            for record in run.records:
+                if record["cell"] == key:
+                    content = dict(record)
+                    del content["cell"], content["attempt"]
+                    writer.record(key, end.attempt, content)
+            writer.commit(key, end.attempt, end.status, error=end.error)
+        writer.end("complete")
+    return folder
+
+
 def store_speed_run(
     results: Path,
     run: str,
@@ -163,20 +197,8 @@ def store_speed_run(
     **options: Any,
 ) -> Path:
     """Write a complete run below `results` and return its folder."""
-    config = resolved(Config(**options), options.get("device", "cpu"), 2)
-    known = environment or {**ENVIRONMENT, "machine_key": "0123456789ab"}
-    header = header_of(config, run=run, environment=known)
-    del header["kind"], header["schema_version"]
-    folder = results / "speed" / run
-    with create_run(folder, header) as writer:
-        for line in lines_of(config, rounds, change, failing or {}):
-            kind, cell, attempt = (line.pop(key) for key in ("kind", "cell", "attempt"))
-            if kind == "record":
-                writer.record(cell, attempt, line)
-            else:
-                writer.commit(cell, attempt, line.pop("status"), **line)
-        writer.end("complete")
-    return folder
+    made = speed_run(rounds, change, failing, **options)
+    return store(results, made, run, environment or ENVIRONMENT)
 
 
 #: By part: forward seconds, multiply-adds, activations; backward takes twice as long.

@@ -50,14 +50,13 @@ def resolved(**options: Any) -> Config:
     )
 
 
-def stored_run(
-    config: Config, folder: Path = Path("results/finetune/r1"), **changes: Any
-) -> Run:
+def stored_run(config: Config, **changes: Any) -> Run:
     """Return the complete run of a config; `changes` alter every result."""
 
     def records(cell: Cell) -> Sequence[Record]:
         return records_of(cell, changes)
 
+    folder = Path("results/finetune/r1")
     return assembled(folder, config, expand(config), records)
 
 
