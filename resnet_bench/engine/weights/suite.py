@@ -136,17 +136,30 @@ def source_data(run: SourceRun) -> ImageData:
     )
 
 
+def network_request(recipe: SourceRecipe, data: ImageData) -> NetworkRequest:
+    """Return which network a recipe trains on its data."""
+    return NetworkRequest(
+        variant=recipe.variant,
+        classes=len(data.classes),
+        stem=recipe.stem,
+        seed=recipe.seed,
+    )
+
+
+def fit_settings(recipe: SourceRecipe) -> FitSettings:
+    """Return how a recipe trains."""
+    return FitSettings(
+        epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+    )
+
+
 def _train(run: SourceRun, path: Path) -> None:
     recipe = run.recipe
     data = source_data(run)
-    network = build_network(
-        NetworkRequest(
-            variant=recipe.variant,
-            classes=len(data.classes),
-            stem=recipe.stem,
-            seed=recipe.seed,
-        )
-    )
+    network = build_network(network_request(recipe, data))
     told = _train_network(network, run, data)
     metadata = {_ENTRY: json.dumps(told, sort_keys=True)}
     save_tensors(path, network.state_dict(), metadata)
@@ -155,13 +168,8 @@ def _train(run: SourceRun, path: Path) -> None:
 def _train_network(network: ResNet, run: SourceRun, data: ImageData) -> dict[str, Any]:
     recipe = run.recipe
     on_device = data.to(run.device)
-    settings = FitSettings(
-        epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-    )
     network.to(run.device)
+    settings = fit_settings(recipe)
     trainer = make_trainer(network, STRATEGIES["scratch"], on_device, settings)
     trainer.train()
     if trainer.diverged:

@@ -20,7 +20,6 @@ class Pretrain(Experiment[Config, PretrainCell]):
     title = "Source weights"
     config = Config
     records = RECORDS
-    runs_on_page = 1
     examples = (
         "pretrain --variants 18,34",
         "pretrain --variants 50 --dataset cifar100 --data-dir ~/data",

@@ -7,12 +7,13 @@ from pathlib import Path
 from resnet_bench.engine import devices
 from resnet_bench.engine.cache import CACHE_REMEDY, cache_folder
 from resnet_bench.engine.data import ImageData
-from resnet_bench.engine.models.resnets import NetworkRequest
 from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.seeding import compute_deterministically, seed_everything
-from resnet_bench.engine.training.finetuning import FitSettings, seconds_per_image
+from resnet_bench.engine.training.finetuning import seconds_per_image
 from resnet_bench.engine.weights.suite import (
     SourceRun,
+    fit_settings,
+    network_request,
     source_data,
     train_or_reuse,
 )
@@ -118,16 +119,5 @@ def _source_run(cell: PretrainCell) -> SourceRun:
 
 
 def _seconds_per_image(cell: PretrainCell, data: ImageData) -> float:
-    request = NetworkRequest(
-        variant=cell.variant,
-        classes=len(data.classes),
-        stem=cell.stem,
-        seed=cell.seed,
-    )
-    settings = FitSettings(
-        epochs=cell.epochs,
-        learning_rate=cell.learning_rate,
-        batch_size=cell.batch_size,
-        seed=cell.seed,
-    )
-    return seconds_per_image(request, data.to(cell.place), settings)
+    request = network_request(cell.recipe, data)
+    return seconds_per_image(request, data.to(cell.place), fit_settings(cell.recipe))
