@@ -398,5 +398,5 @@ def test_nothing_but_bad_images_is_refused(tmp_path: Path) -> None:
     write_halves(tmp_path)
     for path in (tmp_path / "train").rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(UsageError, match="none of the images"):
+    with pytest.raises(UsageError, match="no image of the training or test half"):
         load(tmp_path, skip=True)

@@ -233,7 +233,7 @@ def test_claim_has_no_verdict_where_nothing_has_finished(name: str) -> None:
     run = replace(synthetic_run(**options_of(name)), records=[])
     judged = next(each for each in judged_claims(run) if each.claim.name == name)
     assert judged.verdict is NO_VERDICT
-    assert "no seed has every network" in judged.why or "trained" in judged.why
+    assert "no seed has all networks" in judged.why or "trained" in judged.why
     assert claim_row(judged, run.id)["estimate"] is None
 
 
@@ -415,7 +415,7 @@ def test_lesions_are_judged_at_the_deepest_depths_that_trained() -> None:
 def test_nothing_is_concluded_where_every_network_diverged(name: str) -> None:
     judged = judge_claim(name, World(diverged=lambda cell: True))
     assert judged.verdict is NO_VERDICT
-    assert "no seed has every network" in judged.why
+    assert "no seed has all networks" in judged.why
 
 
 def test_a_diverged_network_stands_at_chance() -> None:
