@@ -132,15 +132,33 @@ def _is_tint(colour: str, full: str) -> bool:
     return bool(PALEST <= strength < 1.01 and off < 1.5 / 255)
 
 
+#: Of titles: their size in points, and how many letters fit into an inch (13 seen).
+TITLE_SIZE = 11
+TITLE_LETTERS_PER_INCH = 12.5
+SEPARATOR = " · "
+
+
 def figure(title: str, *, width: float = 7.2, height: float = 4.2) -> Figure:
     """Return an empty themed figure, sizes in inches.
 
-    The title names the data and the machine, as every figure's must.
+    The title names the data and the machine, as every figure's must. It continues on
+    another line where its parts do not fit beside each other.
     """
     sns.set_theme(context="paper", style="ticks", rc=STYLE)
     made = Figure(figsize=(width, height), layout="constrained")
-    made.suptitle(drawable(title), x=0.01, ha="left", fontsize=11)
+    lines = [_folded(line, width) for line in drawable(title).split("\n")]
+    made.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=TITLE_SIZE)
     return made
+
+
+def _folded(line: str, width: float) -> str:
+    """Break a title between its parts where it is longer than the figure is wide."""
+    folded, *others = line.split(SEPARATOR)
+    for part in others:
+        last = folded.rpartition("\n")[2]
+        fits = len(last + SEPARATOR + part) <= TITLE_LETTERS_PER_INCH * width
+        folded += (SEPARATOR if fits else "\n") + part
+    return folded
 
 
 def axes(on: Figure, *, x: str, y: str) -> Axes:

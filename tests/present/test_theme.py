@@ -67,3 +67,16 @@ def test_tints_of_a_series_are_told_from_every_other_colour() -> None:
 def test_names_from_outside_are_shown_literally_or_with_question_marks() -> None:
     assert theme.drawable("a $x$\nb") == "a $x$\nb"
     assert theme.drawable("net\u6df1") == "net?"
+
+
+def test_a_title_that_is_wider_than_its_figure_continues_on_another_line() -> None:
+    parts = "digits on photographs · weights suite:photo-digits-0-4 · 3 seeds · EPYC"
+    made = theme.figure(f"Gains\n{parts}", width=4.0)
+    lines = made.get_suptitle().split("\n")
+    assert " · ".join(lines[1:]) == parts
+    assert [len(line) <= 50 for line in lines] == [True] * 3
+    made.draw_without_rendering()
+    (title,) = (text for text in made.texts if text.get_text().startswith("Gains"))
+    assert title.get_window_extent().x1 <= made.bbox.x1
+    wide = theme.figure(f"Gains\n{parts}", width=8.0)
+    assert wide.get_suptitle() == f"Gains\n{parts}"

@@ -235,7 +235,7 @@ def _gains(
 
 
 def _arrow(axes: Axes, y: int, level: float, gain: float) -> None:
-    """Draw an arrow from what a row is compared with, and write its length."""
+    """Draw an arrow from what a row is compared with, and write its length behind."""
     axes.annotate(
         "",
         (level, y + 0.3),
@@ -244,12 +244,12 @@ def _arrow(axes: Axes, y: int, level: float, gain: float) -> None:
     )
     axes.annotate(
         f"{gain:+.1f} pp",
-        (level - gain / 2, y + 0.3),
-        ha="center",
+        (max(level, level - gain), y + 0.3),
+        (4, 0),
+        textcoords="offset points",
         va="center",
         fontsize=8,
         color=theme.NEUTRAL,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
     )
 
 

@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from resnet_bench.catalogue import VARIANTS
 from resnet_bench.experiments.base import OtherRuns
 from resnet_bench.experiments.finetune.cells import (
     RAW_PIXELS,
@@ -53,6 +55,10 @@ from resnet_bench.store.reading import Run
 
 #: Columns of a cell's training that a row of the JSON object carries as its own.
 TRAINING = ("dataset", "batch_size", "target_accuracy_percent", "device", "amp")
+
+#: A network whose accuracy on the source is below this share of the best one's has
+#: hardly learned it.
+HARDLY_LEARNED = 0.8
 
 #: Which gains the headline tells, and over what.
 TOLD_GAINS = {
@@ -182,11 +188,28 @@ def source_sentences(run: Run) -> list[str]:
         return []
     accuracies = [row["source_accuracy_percent"] for row in rows]
     reused = sum(row["reused"] for row in rows)
-    return [
+    by_variant: dict[int, list[float]] = {}
+    for row, accuracy in zip(rows, accuracies, strict=True):
+        by_variant.setdefault(run.grid[row["cell"]]["variant"], []).append(accuracy)
+    reached = {variant: mean(found) for variant, found in sorted(by_variant.items())}
+    best = max(reached.values())
+    weak = [
+        f"{VARIANTS[variant].title} {accuracy:.1f} %"
+        for variant, accuracy in reached.items()
+        if accuracy < HARDLY_LEARNED * best
+    ]
+    told = [
         f"Source checkpoints: {len(rows)} ({reused} from the cache), test accuracy "
         f"{min(accuracies):.1f} to {max(accuracies):.1f} % on "
         f"{run.config.get('source')}."
     ]
+    if weak:
+        told.append(
+            f"Some networks hardly learned the source ({', '.join(weak)}; the best "
+            f"{best:.1f} %), so they have little to transfer: compare them after more "
+            "--source-epochs."
+        )
+    return told
 
 
 def transfer_sentences(groups: Sequence[Group]) -> list[str]:

@@ -1,6 +1,8 @@
 """What a run of finetune shows: JSON, tables, sentences and figures."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from resnet_bench.experiments.finetune.view.show import (
     origin_sentence,
     share_images,
     show,
+    source_sentences,
 )
 from resnet_bench.gate.observed import observations_of
 from resnet_bench.present.shown import Shown
@@ -166,6 +169,19 @@ def test_a_source_that_shares_images_with_the_target_is_told() -> None:
     assert share_images("photo-digits", "digits-0-4")
     assert not share_images("photo-digits-5-9", "digits-0-4")
     assert not share_images("cifar10", "digits")
+
+
+def test_a_network_that_hardly_learned_the_source_is_named() -> None:
+    run = stored_run(resolved(variants=(18, 34), seeds=1))
+    assert "hardly learned" not in " ".join(source_sentences(run))
+
+    def weaker(row: dict[str, Any]) -> dict[str, Any]:
+        name = "source_accuracy_percent"
+        deep = name in row and run.grid[row["cell"]]["variant"] == 34
+        return {**row, name: 51.5} if deep else row
+
+    told = source_sentences(replace(run, records=list(map(weaker, run.records))))[-1]
+    assert "hardly learned the source (ResNet-34 51.5 %; the best 98.0 %)" in told
 
 
 def test_a_run_without_results_shows_nothing_and_does_not_fail(run: Run) -> None:
