@@ -165,7 +165,7 @@ def _control_notice(timings: Timings) -> list[str]:
     if not ratios:
         return []
     change = 100 * math.expm1(sum(ratios) / len(ratios))
-    moved = "moved" if timings.control_moved else "did not change"
+    moved = "changed" if timings.control_moved else "did not change"
     return [
         f"Control: a frozen matrix product {moved} ({change:+.1f} %, "
         f"{len(ratios)} pairs)."

@@ -32,7 +32,6 @@ from resnet_bench.gate.lineage import (
     line_of,
     measure_history,
 )
-from resnet_bench.gate.report import told_columns
 from resnet_bench.gate.spec import CONTROL, HistoryConfig
 from resnet_bench.gate.trees import GitError
 from resnet_bench.output import Output, check_writable
@@ -40,7 +39,7 @@ from resnet_bench.present import exports as printing
 from resnet_bench.present import theme
 from resnet_bench.present.drawing import png_bytes, svg_text
 from resnet_bench.present.shown import Shown
-from resnet_bench.present.tables import Table
+from resnet_bench.present.tables import Table, interval_columns
 from resnet_bench.statistics.estimates import exponential, geometric_mean
 from resnet_bench.statistics.intervals import Interval
 from resnet_bench.statistics.levels import Change, Line, Ratio
@@ -312,8 +311,8 @@ def _table_rows(series: Series, labels: Mapping[str, str]) -> Iterator[dict[str,
             "case": labels[series.case],
             "commit": commit.short,
             "when": commit.when or None,
-            **told_columns("seconds", seconds),
-            **told_columns("from_previous_percent", move and move.change_percent),
+            **interval_columns("seconds", seconds),
+            **interval_columns("from_previous_percent", move and move.change_percent),
             "change": signed(changed[place].size.estimate) if place in changed else "",
             "subject": commit.subject[:SUBJECT_WIDTH],
         }

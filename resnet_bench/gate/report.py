@@ -25,7 +25,6 @@ from resnet_bench.output import Output, printable
 from resnet_bench.present.exports import export, for_people, markdown_text, show
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table, interval_columns
-from resnet_bench.statistics.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,19 +185,14 @@ def _ratio_frame(report: Report, rows: Sequence[Row]) -> pd.DataFrame:
             "verdict": str(row.verdict),
             "base": row.base,
             "head": row.head,
-            **told_columns("change_percent", row.ratio and row.ratio.change_percent),
+            **interval_columns(
+                "change_percent", row.ratio and row.ratio.change_percent
+            ),
             report.counted: row.ratio and row.ratio.samples,
         }
         for row in rows
     ]
     return pd.DataFrame(columns, dtype=object)
-
-
-def told_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """Return an interval's columns, without bounds where one is unknown."""
-    if interval is None or interval.bounded:
-        return interval_columns(name, interval)
-    return {**interval_columns(name, None), name: interval.estimate}
 
 
 def _others(rows: Sequence[Row]) -> Table:

@@ -111,12 +111,16 @@ class Table:
 
 
 def interval_columns(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """Return an interval as three columns of a frame; without one all are unknown."""
-    names = (name, f"{name}_low", f"{name}_high")
+    """Return an interval as three columns of a frame.
+
+    Without an interval all are unknown, without bounds these are.
+    """
+    low, high = f"{name}_low", f"{name}_high"
     if interval is None:
-        return dict.fromkeys(names)
-    values = (interval.estimate, interval.low, interval.high)
-    return dict(zip(names, values, strict=True))
+        return dict.fromkeys((name, low, high))
+    if not interval.bounded:
+        return {name: interval.estimate, low: None, high: None}
+    return {name: interval.estimate, low: interval.low, high: interval.high}
 
 
 @dataclass(frozen=True)

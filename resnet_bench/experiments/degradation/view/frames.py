@@ -208,9 +208,10 @@ def whiskers(
     axes: Axes, frame: pd.DataFrame, x: str, limits: tuple[float, float], **style: Any
 ) -> ErrorbarContainer:
     """Draw estimates with intervals, cut at what the quantity can be."""
+    frame = frame.astype(dict.fromkeys(("estimate", "low", "high"), float))
     low = (frame["estimate"] - frame["low"].clip(lower=limits[0])).clip(lower=0)
     high = (frame["high"].clip(upper=limits[1]) - frame["estimate"]).clip(lower=0)
-    # One seed has no interval: an infinite bound draws no whisker.
+    # One seed has no interval: an infinite or unknown bound draws no whisker.
     known = np.isfinite(frame["low"]) & np.isfinite(frame["high"])
     spread = np.vstack([low.where(known, 0.0), high.where(known, 0.0)])
     look: Mapping[str, Any] = {"capsize": 3, "linewidth": 1.8, "markersize": 5}

@@ -188,28 +188,34 @@ def source_sentences(run: Run) -> list[str]:
         return []
     accuracies = [row["source_accuracy_percent"] for row in rows]
     reused = sum(row["reused"] for row in rows)
-    by_variant: dict[int, list[float]] = {}
-    for row, accuracy in zip(rows, accuracies, strict=True):
-        by_variant.setdefault(run.grid[row["cell"]]["variant"], []).append(accuracy)
-    reached = {variant: mean(found) for variant, found in sorted(by_variant.items())}
+    return [
+        f"Source checkpoints: {len(rows)} ({reused} from the cache), test accuracy "
+        f"{min(accuracies):.1f} to {max(accuracies):.1f} % on "
+        f"{run.config.get('source')}.",
+        *_hardly_learned(run, rows),
+    ]
+
+
+def _hardly_learned(run: Run, rows: Sequence[Row]) -> list[str]:
+    """Name the networks that stayed far behind the best one on the source."""
+    found: dict[int, list[float]] = {}
+    for row in rows:
+        variant = run.grid[row["cell"]]["variant"]
+        found.setdefault(variant, []).append(row["source_accuracy_percent"])
+    reached = {variant: mean(found[variant]) for variant in sorted(found)}
     best = max(reached.values())
     weak = [
         f"{VARIANTS[variant].title} {accuracy:.1f} %"
         for variant, accuracy in reached.items()
         if accuracy < HARDLY_LEARNED * best
     ]
-    told = [
-        f"Source checkpoints: {len(rows)} ({reused} from the cache), test accuracy "
-        f"{min(accuracies):.1f} to {max(accuracies):.1f} % on "
-        f"{run.config.get('source')}."
+    if not weak:
+        return []
+    return [
+        f"Some networks hardly learned the source ({', '.join(weak)}; the best "
+        f"{best:.1f} %), so they have little to transfer: compare them after more "
+        "--source-epochs."
     ]
-    if weak:
-        told.append(
-            f"Some networks hardly learned the source ({', '.join(weak)}; the best "
-            f"{best:.1f} %), so they have little to transfer: compare them after more "
-            "--source-epochs."
-        )
-    return told
 
 
 def transfer_sentences(groups: Sequence[Group]) -> list[str]:

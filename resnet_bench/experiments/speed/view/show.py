@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, inf
+from math import ceil, log
 from operator import itemgetter
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ from resnet_bench.experiments.speed.view.tables import (
 from resnet_bench.present.numbers import bracketed, percent, rounded
 from resnet_bench.present.shown import Shown
 from resnet_bench.present.tables import Table
-from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS
+from resnet_bench.statistics.intervals import SAMPLES_FOR_ORDER_STATISTICS, Interval
 from resnet_bench.store.reading import Run
 
 #: Phases that stand for a whole call, the first that was timed counts.
@@ -227,15 +227,15 @@ def _alone(row: SpeedRow) -> list[str]:
 def _comparison(rows: Sequence[SpeedRow]) -> list[str]:
     """Return a sentence on the rows that differ from the first in the network only."""
     for phase, words in CALLS.items():
-        others = [
-            row
+        told = [
+            _ratio(row, rows[0], ratio)
             for row in rows[1:]
-            if row.settings == rows[0].settings and row.ratio_to(rows[0], phase)
+            if row.settings == rows[0].settings
+            and (ratio := row.ratio_to(rows[0], phase)) is not None
         ]
-        if others:
-            first = rows[0]
-            told = ", ".join(_ratio(row, first, phase) for row in others)
-            return [f"Compared with {first.name}, {words.lower()} takes {told}."]
+        if told:
+            takes = ", ".join(told)
+            return [f"Compared with {rows[0].name}, {words.lower()} takes {takes}."]
     return []
 
 
@@ -270,12 +270,9 @@ def _fastest_way(rows: Sequence[SpeedRow], phase: str, words: str) -> str | None
     )
 
 
-def _ratio(row: SpeedRow, first: SpeedRow, phase: str) -> str:
-    ratio = row.ratio_to(first, phase)
+def _ratio(row: SpeedRow, first: SpeedRow, ratio: Interval) -> str:
     work, own = row.known("multiply_adds"), first.known("multiply_adds")
     beside = f" ({work / own:.2f} times the multiply-adds)" if work and own else ""
-    if ratio is None:
-        return row.name
     bounds = f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.bounded else "(no bounds)"
     return f"{ratio.estimate:.2f} times as long {bounds} with {row.name}{beside}"
 
@@ -291,40 +288,42 @@ def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str
 
 
 def _noise(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
-    """Say by how much the same call varied where that is all that is wrong.
+    """Say by how much the same call varied, where other work did not disturb it.
 
-    And which budget would probably settle it: intervals narrow with the root of the
-    number of visits.
+    And which budget would probably settle it.
     """
     noisy = [row for row in rows if row.verdict == "noisy"]
     budget = run.config.get("budget")
-    if not noisy or not budget:
+    if not noisy or not budget or any(row.left_out for row in rows):
         return []
     timed = [
-        (time.relative_spread if time.bounded else inf, phase, row)
+        (max(calls) / min(calls), calls, f"{phase} of {row.name}")
         for row in noisy
         for phase in NOISE_PHASES
-        if (time := row.phase(phase))
+        if (calls := list(row.rounds(phase).values()))
     ]
-    _, phase, row = max(timed, key=itemgetter(0))
-    calls = [MILLISECONDS * seconds for seconds in row.rounds(phase).values()]
+    _, calls, which = max(timed, key=itemgetter(0))
+    fastest, slowest = (MILLISECONDS * side(calls) for side in (min, max))
     enough = 10 * ceil(budget * fmean(map(_times_the_visits, rows)) / 10)
     return [
         f"{len(noisy)} of {len(rows)} rows are noisy, though no other program was seen "
-        f"to take a core: the same call ({phase} of {row.name}) took "
-        f"{rounded(min(calls))} to {rounded(max(calls))} ms. --budget {enough} would "
-        "probably do."
+        f"to take a core: the same call ({which}) took {rounded(fastest)} to "
+        f"{rounded(slowest)} ms. --budget {enough} would probably do."
     ]
 
 
 def _times_the_visits(row: SpeedRow) -> float:
-    """Return how many times as many visits would make a row's intervals narrow."""
-    times = [time for phase in NOISE_PHASES if (time := row.phase(phase))]
+    """Return how many times as many visits would make a row's intervals narrow.
+
+    From the spread of its visits, by the half-width of a normal mean's interval.
+    """
+    series = [list(row.rounds(phase).values()) for phase in NOISE_PHASES]
     needed = [
-        (time.relative_spread / NOISY_SPREAD) ** 2
-        if time.bounded
-        else SAMPLES_FOR_ORDER_STATISTICS / time.samples
-        for time in times
+        max(SAMPLES_FOR_ORDER_STATISTICS, (1.96 * spread / NOISY_SPREAD) ** 2)
+        / len(visits)
+        for visits in series
+        if len(visits) > 1
+        for spread in (stdev(map(log, visits)),)
     ]
     return max([1.0, *needed])
 

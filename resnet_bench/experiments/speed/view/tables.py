@@ -125,10 +125,10 @@ def percentiles(row: SpeedRow, phase: str) -> dict[str, float | None]:
 
 def bounded(name: str, interval: Interval | None) -> dict[str, float | None]:
     """Return an interval as columns; where bounds lack, how many rounds there were."""
-    if interval is None or interval.bounded:
-        return interval_columns(name, interval)
-    unknown = interval_columns(name, None)
-    return {**unknown, name: interval.estimate, f"{name}_rounds": interval.samples}
+    columns = interval_columns(name, interval)
+    if interval is not None and not interval.bounded:
+        columns[f"{name}_rounds"] = interval.samples
+    return columns
 
 
 def times_table(
@@ -193,14 +193,12 @@ def footers(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     notes = each_once((row, row.error) for row in rows if row.error)
     # An error of a row says more than its flag.
     told = [row for row in rows if not row.error]
-    flags = dict.fromkeys(flag for row in told for flag in row.flags)
-    verdicts = {row.verdict for row in told}
-    legend = [
-        f"{flag if flag in verdicts else f'Besides, {flag}'}: "
-        f"{EXPLANATIONS.get(flag, 'see notes')}."
-        for flag in sorted(flags, key=lambda flag: flag not in verdicts)
-    ]
-    notes += [" ".join(legend)] if legend else []
+    verdicts = [row.verdict for row in told if row.flags]
+    besides = [flag for row in told for flag in row.flags]
+    flags = dict.fromkeys([*verdicts, *besides])
+    if flags:
+        legend = (f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags)
+        notes.append(" ".join(legend))
     followed = dict.fromkeys(row.parameters.get("protocol") for row in rows)
     notes += [PROTOCOLS[name].boundaries for name in followed if name in PROTOCOLS]
     return [*notes, *_memory_notes(run, rows), *_ceiling_notes(rows)]

@@ -181,7 +181,9 @@ def test_a_network_that_hardly_learned_the_source_is_named() -> None:
         return {**row, name: 51.5} if deep else row
 
     told = source_sentences(replace(run, records=list(map(weaker, run.records))))[-1]
-    assert "hardly learned the source (ResNet-34 51.5 %; the best 98.0 %)" in told
+    assert "hardly learned" in told
+    assert "ResNet-34 51.5 %" in told
+    assert "ResNet-18" not in told
 
 
 def test_a_run_without_results_shows_nothing_and_does_not_fail(run: Run) -> None:
