@@ -309,6 +309,7 @@ def test_rows_with_too_few_visits_are_promised_no_more_than_six(
 ) -> None:
     run = make_run(variants=(18,), rounds=3, budget=100.0)
     (told,) = shown_of(run).notices
+    assert "fewer than 6 visits" in told
     assert "--budget 200 would probably do" in told
     assert not shown_of(make_run(variants=(18,), rounds=3, protocol="timm")).notices
 

@@ -288,7 +288,7 @@ def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str
 
 
 def _noise(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
-    """Say by how much the same call varied, where other work did not disturb it.
+    """Say what made rows noisy that no other work disturbed: few visits, or spread.
 
     And which budget would probably settle it.
     """
@@ -296,6 +296,13 @@ def _noise(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     budget = run.config.get("budget")
     if not noisy or not budget or any(row.left_out for row in rows):
         return []
+    enough = 10 * ceil(budget * fmean(map(_times_the_visits, rows)) / 10)
+    advice = f"--budget {enough} would probably do."
+    fewest = SAMPLES_FOR_ORDER_STATISTICS
+    if few := [row for row in noisy if len(row.visits) < fewest]:
+        return [
+            f"{len(few)} of {len(rows)} rows have fewer than {fewest} visits. {advice}"
+        ]
     timed = [
         (max(calls) / min(calls), calls, f"{phase} of {row.name}")
         for row in noisy
@@ -304,11 +311,10 @@ def _noise(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     ]
     _, calls, which = max(timed, key=itemgetter(0))
     fastest, slowest = (MILLISECONDS * side(calls) for side in (min, max))
-    enough = 10 * ceil(budget * fmean(map(_times_the_visits, rows)) / 10)
     return [
         f"{len(noisy)} of {len(rows)} rows are noisy, though no other program was seen "
         f"to take a core: the same call ({which}) took {rounded(fastest)} to "
-        f"{rounded(slowest)} ms. --budget {enough} would probably do."
+        f"{rounded(slowest)} ms. {advice}"
     ]
 
 
