@@ -1,6 +1,7 @@
 """The jobs of executors, their events, and the order in which cells run."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, TypeVarTuple
@@ -81,20 +82,28 @@ class Visits(Protocol):
 
 
 class Rounds:
-    """Visits all living cells in shuffled rounds until each has ended by itself."""
+    """Visits all living cells in shuffled rounds until each has ended by itself.
 
-    def __init__(self, seed: int) -> None:
+    One that goes on is visited `most` times, where that is given.
+    """
+
+    def __init__(self, seed: int, most: int | None = None) -> None:
         self._random = random.Random(seed)
+        self._most = most
+        self._visits: Counter[str] = Counter()
         self._waiting: list[str] | None = None
 
     def next(self, living: Sequence[str]) -> str | None:
         """Return the next cell of the round; the first follows the grid."""
-        if self._waiting is None:
-            self._waiting = list(living)
-        self._waiting = [key for key in self._waiting if key in living]
-        if not self._waiting:
-            self._waiting = self._random.sample(living, len(living))
-        return self._waiting.pop(0)
+        due = [key for key in living if self._visits[key] != self._most]
+        if not due:
+            return None
+        first = due if self._waiting is None else self._waiting
+        waiting = [key for key in first if key in due]
+        self._waiting = waiting or self._random.sample(due, len(due))
+        key = self._waiting.pop(0)
+        self._visits[key] += 1
+        return key
 
     def hear(self, event: Event) -> None:
         """Cells end by themselves."""

@@ -12,7 +12,7 @@ from resnet_bench.experiments.base import (
     OtherRuns,
 )
 from resnet_bench.experiments.speed import grid
-from resnet_bench.experiments.speed.budget import RunBudget
+from resnet_bench.experiments.speed.budget import FIRST_VISITS, RunBudget
 from resnet_bench.experiments.speed.cells import SpeedCell
 from resnet_bench.experiments.speed.grid import expand
 from resnet_bench.experiments.speed.spec import RECORDS, Config
@@ -107,10 +107,13 @@ class Speed(Experiment[Config, SpeedCell]):
         return live_table(run, running)
 
     def visits(self, config: Config, cells: Sequence[SpeedCell]) -> Visits:
-        """Share out the run's budget; a protocol says itself how often it calls."""
+        """Share out the run's budget; a protocol says itself how often it calls.
+
+        What it does not time, the ceilings, is visited as often as bounds need.
+        """
         seconds = self.budget_seconds(config)
         if seconds is None or config.precision is None:
-            return Rounds(config.seed)
+            return Rounds(config.seed, FIRST_VISITS)
         return RunBudget(seconds, config.precision, len(cells), config.seed)
 
     def budget_seconds(self, config: Config) -> float | None:

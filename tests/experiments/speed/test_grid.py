@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import pytest
 from resnet_bench.execution.base import Executor
 from resnet_bench.experiments import base
 from resnet_bench.experiments.speed import Speed, gpu_bytes_left
+from resnet_bench.experiments.speed.budget import FIRST_VISITS
 from resnet_bench.experiments.speed.cells import (
     CEILING,
     MEMORY_INFERENCE,
@@ -308,6 +310,20 @@ def test_a_run_by_a_protocol_claims_no_precision_and_can_be_resumed() -> None:
     again = Config(**restore(Config, to_json(config)))
     assert resolved(again, "cpu", threads=2) == config
     assert expand(again) == expand(config)
+
+
+def test_a_run_by_a_protocol_ends_although_ceilings_go_on_for_ever() -> None:
+    config = resolved(Config(variants=(18, 34), protocol="timm"), "cpu", threads=2)
+    cells = {cell.key: cell for cell in expand(config)}
+    visits = Speed().visits(config, list(cells.values()))
+    counts: Counter[str] = Counter()
+    living = list(cells)
+    while (key := visits.next(living)) is not None and counts.total() < 1000:
+        counts[key] += 1
+        if cells[key].measure != CEILING and counts[key] == 2:
+            living.remove(key)  # it gave its record and ended
+    assert {cells[key].measure for key in living} == {CEILING}
+    assert {counts[key] for key in living} == {FIRST_VISITS}
 
 
 CELLS = expand(resolved(Config(variants=(18,)), "cuda:1", threads=2))
