@@ -320,17 +320,17 @@ def _record(
             }
             order = pair_order(plan.config.seed, cell.pair)
             cases = plan.cases_of(cell.base, cell.head)
-            attempt = recorder.next_attempt(cell.key)
             try:
                 timings = live_pair(both, order, cases, pairs, start_for(cell.pair))
             except ResnetBenchError as error:
+                attempt = recorder.next_attempt(cell.key)
                 recorder.commit(cell.key, attempt, "failed", error=str(error))
                 ends = f"{cell.base[:7]} and {cell.head[:7]}"
                 output.say(f"pair {cell.pair} of {ends} failed: {error}")
                 continue
             pairs.timings.append(timings)
             seconds = budget.clock() - began
-            keep(recorder, cell, timings, seconds, attempt)
+            keep(recorder, cell, timings, seconds)
             longest = max(longest, seconds)
             _tell_progress(done + 1, len(left), len(plan.measurable), budget, output)
 

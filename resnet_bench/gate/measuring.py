@@ -358,13 +358,10 @@ def _answer(
 
 
 def keep(
-    recorder: Recorder,
-    cell: Cell,
-    records: Sequence[Record],
-    seconds: float,
-    attempt: int = 1,
+    recorder: Recorder, cell: Cell, records: Sequence[Record], seconds: float
 ) -> None:
     """Write the cell's records and commit them; they are then never lost."""
+    attempt = recorder.next_attempt(cell.key)
     for record in records:
         recorder.record(cell.key, attempt, record_content(record))
     recorder.commit(cell.key, attempt, "ok", seconds=seconds)
@@ -373,7 +370,10 @@ def keep(
 def _record_accuracies(
     recorder: Recorder, asked: Interview, name: str, wanted: Measurement
 ) -> None:
-    """Train with one seed after another; the same predictions end it at once."""
+    """Train with one seed after another.
+
+    The same predictions of the first one end it at once, and so does a failure.
+    """
     budget = wanted.budget
     longest = 0.0
     for seed in range(wanted.seeds):
@@ -383,11 +383,13 @@ def _record_accuracies(
                 return
             began = budget.clock()
             records = asked.accuracies(name, seed)
-            longest = max(longest, budget.clock() - began)
-            keep(recorder, cell, records, longest)
+            seconds = budget.clock() - began
+            longest = max(longest, seconds)
+            keep(recorder, cell, records, seconds)
         rows = recorder.run().rows("accuracy")
-        if len({row["fingerprint"] for row in rows if row["cell"] == cell.key}) == 1:
-            return  # the same predictions on both sides, or none on either
+        found = {row["fingerprint"] for row in rows if row["cell"] == cell.key}
+        if None in found or (seed == 0 and len(found) == 1):
+            return
 
 
 def _record_pairs(

@@ -31,6 +31,7 @@ from resnet_bench.gate.workers import WorkerError
 from resnet_bench.output import Output
 from resnet_bench.store.folders import run_folders
 from resnet_bench.store.reading import Run, read_run
+from resnet_bench.store.recording import Recorder
 from tests.gate.conftest import Write, git
 
 CONFIG = CheckConfig(
@@ -443,6 +444,25 @@ def test_an_interrupted_check_goes_on_with_the_same_pairs(
     assert len({row["loops"] for row in after if row["case"] == "a:forward"}) == 1
 
 
+def test_a_pair_that_was_cut_off_before_its_commit_counts_once(
+    repository: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Recorder.commit
+
+    def cut_off(recorder: Recorder, key: str, *end: Any, **details: Any) -> None:
+        if recorder.run().grid[key].get("pair") == 3:
+            raise KeyboardInterrupt
+        commit(recorder, key, *end, **details)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "commit", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            run_check(CONFIG, output)
+    run_check(changed(resume="latest"), output)
+    timed = [row for row in latest().rows(PairTiming) if row["case"] == "a:forward"]
+    assert [row["pair"] for row in timed] == [*range(12)]
+
+
 def test_a_check_of_other_trees_or_options_is_not_resumed(
     repository: Path, write: Write, output: Output
 ) -> None:
@@ -471,12 +491,21 @@ def test_lower_accuracy_over_five_seeds_is_a_regression(
     assert run_check(config, output) is ExitCode.REGRESSION
 
 
-def test_training_that_fails_on_one_side_is_missing(
+def test_a_later_seed_with_the_same_predictions_does_not_end_the_training(
+    repository: Path, write: Write, output: Output
+) -> None:
+    write(accuracy={"a": [0.85, 0.9, 0.85, 0.9, 0.85]})
+    run_check(changed(cases=("a:accuracy",), metrics=("accuracy",)), output)
+    assert len(latest().rows("accuracy")) == 2 * 5
+
+
+def test_training_that_fails_on_one_side_is_missing_after_one_seed(
     repository: Path, write: Write, output: Output
 ) -> None:
     write(accuracy={})
     config = changed(cases=("a:accuracy",), metrics=("accuracy",))
     assert run_check(config, output) is ExitCode.INCOMPLETE
+    assert len(latest().rows("accuracy")) == 2
 
 
 def test_thresholds_come_from_the_projects_file(
