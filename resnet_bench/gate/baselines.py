@@ -82,7 +82,9 @@ def commit_of(results: Path, name: str) -> str:
     """
     baseline = read_baseline(results, name)
     if baseline.commit is None:
-        raise NotComparableError(f"baseline {name!r} was measured outside git")
+        raise NotComparableError(
+            f"baseline {name!r} was measured outside git: expected one of a commit"
+        )
     return baseline.commit
 
 

@@ -96,7 +96,9 @@ def base_commit(here: Path, config: CheckConfig) -> str:
     if config.against:
         return resolve(here, config.against)
     if config.baseline:
-        return resolve(here, commit_of(config.results, config.baseline))
+        commit = commit_of(config.results, config.baseline)
+        given = f"--baseline {config.baseline} (commit {commit[:12]})"
+        return resolve(here, commit, given)
     raise NotComparableError(
         "no baseline: give --against REV or --against-python PATH, or save one with "
         "'resnet-bench baseline save NAME' and give --baseline NAME"

@@ -241,7 +241,11 @@ def _tried(
     Raises UsageError where there is no case to measure, NotComparableError where
     fewer than two commits can be measured.
     """
-    newest = launches[commits[-1].name]
+    newest = launches.get(commits[-1].name)
+    if newest is None:
+        raise NotComparableError(
+            f"--source {config.source}: HEAD has no such folder: commit it first"
+        )
     with workers.WorkerProcess(newest) as worker:
         try:
             offered = worker.ask("open")["cases"]

@@ -81,11 +81,13 @@ def _reason(command: str, message: str) -> str:
     return f"git {command}: {message.splitlines()[-1].removeprefix('fatal: ')}"
 
 
-def resolve(folder: Path, revision: str) -> str:
+def resolve(folder: Path, revision: str, given: str = "") -> str:
     """Return the commit that `revision` names.
 
-    Raises GitError; for a shallow clone it says how deep to check out.
+    `given` is the option that it comes from, with its value, if not --against. Raises
+    GitError; for a shallow clone it says how deep to check out.
     """
+    given = given or f"--against {revision}"
     name = f"{revision}^{{commit}}"
     try:
         return git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", name)
@@ -93,10 +95,10 @@ def resolve(folder: Path, revision: str) -> str:
         pass
     if git(folder, "rev-parse", "--is-shallow-repository") == "true":
         raise GitError(
-            f"--against {revision}: not in this shallow clone: run "
+            f"{given}: not in this shallow clone: run "
             "'git fetch --unshallow', or check out the full history (fetch-depth: 0)"
         )
-    raise GitError(f"--against {revision}: expected a branch, tag or commit")
+    raise GitError(f"{given}: expected a branch, tag or commit of this repository")
 
 
 #: The base's work tree lies in a temporary folder of this name and the check's own
@@ -107,7 +109,8 @@ PREFIX = "resnet-bench-"
 SUBMODULE = "160000 "
 
 ADD = ("worktree", "add", "--detach", "--quiet")
-REMOVE = ("worktree", "remove", "--force")
+#: Forced twice: git has locked a work tree whose checkout was cut off.
+REMOVE = ("worktree", "remove", "--force", "--force")
 
 
 @dataclass(frozen=True)
@@ -283,7 +286,9 @@ def remove_abandoned(folder: Path) -> None:
         place = Path(line.removeprefix("worktree "))
         owner = re.fullmatch(rf"{PREFIX}(\d+)-.*", place.parent.name)
         if owner and not psutil.pid_exists(int(owner[1])):
-            git(folder, *REMOVE, str(place))
+            # Another check may just have done so, or another user own it.
+            with contextlib.suppress(GitError):
+                git(folder, *REMOVE, str(place))
             shutil.rmtree(place.parent, ignore_errors=True)
 
 

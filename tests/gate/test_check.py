@@ -182,6 +182,20 @@ def test_no_baseline_is_not_comparable(repository: Path, output: Output) -> None
         run_check(changed(against=None, baseline="x"), output)
 
 
+def test_a_baseline_whose_commit_is_gone_is_named(
+    repository: Path, output: Output
+) -> None:
+    run = run_id_of(changed(metrics=("exact",)), output)
+    keep_baseline(BaselineConfig(request=("save", "old", run)), output)
+    place = Path("results/baselines/old.json")
+    place.write_text(json.dumps({**json.loads(place.read_text()), "commit": "1" * 40}))
+    told = (
+        r"--baseline old \(commit 111111111111\): expected a branch, tag or commit of"
+    )
+    with pytest.raises(UsageError, match=told):
+        run_check(changed(against=None, baseline="old"), output)
+
+
 def test_a_subject_without_cases_needs_some(repository: Path, output: Output) -> None:
     with pytest.raises(UsageError, match="give --cases"):
         run_check(changed(cases=()), output)

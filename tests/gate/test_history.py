@@ -138,6 +138,14 @@ def test_fewer_than_two_measurable_commits_cannot_be_compared(
         run_history(CONFIG, output)
 
 
+def test_a_source_that_is_in_no_commit_is_refused(
+    commits: list[str], repository: Path, output: Output
+) -> None:
+    (repository / "new").mkdir()
+    with pytest.raises(NotComparableError, match="--source new: HEAD has no such"):
+        run_history(changed(source="new"), output)
+
+
 def test_more_commits_than_the_disk_has_room_for_are_refused(
     commits: list[str], output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -223,6 +223,8 @@ def test_the_work_tree_of_a_killed_check_is_removed_by_the_next(
     ended.wait()
     abandoned = tmp_path / f"{PREFIX}{ended.pid}-x" / "base"
     run_git(repository, "worktree", "add", "--quiet", "--detach", str(abandoned))
+    # What git leaves that is killed in the middle of it.
+    run_git(repository, "worktree", "lock", "--reason", "initializing", str(abandoned))
     mine = tmp_path / "mine"
     run_git(repository, "worktree", "add", "--quiet", "--detach", str(mine))
     with checked_out(repository, resolve(repository, "HEAD"), "."):
