@@ -18,12 +18,7 @@ from resnet_bench.gate.measuring import (
     starting_budget,
 )
 from resnet_bench.gate.records import Pairs, Side, Versions, pairs_of, versions_of
-from resnet_bench.gate.report import (
-    Report,
-    emit,
-    emit_refusal,
-    shown_of,
-)
+from resnet_bench.gate.report import Report, emit, emit_refusal, shown_of
 from resnet_bench.gate.rows import Timings, check_rows, timings_of
 from resnet_bench.gate.spec import Case, CheckConfig, parse_case
 from resnet_bench.gate.trees import (
@@ -70,10 +65,10 @@ def run_check(config: CheckConfig, output: Output) -> ExitCode:
     except NotComparableError as error:
         emit_refusal(EXPERIMENT, error, config, output)
         raise
-    report = report_of(run)
+    report = report_of(run, strict=config.strict)
     emit(report, config, output)
     output.say(f"wrote {run.folder}")
-    return report.strict_exit_code if config.strict else report.exit_code
+    return report.exit_code
 
 
 @contextlib.contextmanager
@@ -122,10 +117,10 @@ def open_cases_of(run: Run, timed: Sequence[Case]) -> OpenCases:
 
 def show(run: Run) -> Shown:
     """Return what a stored check shows."""
-    return shown_of(report_of(run))
+    return shown_of(report_of(run, strict=bool(run.config.get("strict"))))
 
 
-def report_of(run: Run) -> Report:
+def report_of(run: Run, *, strict: bool) -> Report:
     """Return the report of a stored check."""
     timings = timings_of(run, pairs_of(run))
     trees, versions = run.header["trees"], versions_of(run)
@@ -148,6 +143,7 @@ def report_of(run: Run) -> Report:
             *(_versions_notice(versions) if versions else _tree_notice(trees)),
         ],
         versions=versions,
+        strict=strict,
         too_few=timings.too_few,
     )
 

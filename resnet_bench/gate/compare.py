@@ -535,8 +535,9 @@ def run_compare(config: CompareConfig, output: Output) -> ExitCode:
     except NotComparableError as error:
         emit_refusal("compare", error, config, output)
         raise
+    report = dataclasses.replace(report, strict=config.strict)
     emit(report, config, output)
-    return report.strict_exit_code if config.strict else report.exit_code
+    return report.exit_code
 
 
 def named_run(results: Path, name: str, output: Output) -> Run:

@@ -32,8 +32,8 @@ class Report:
     """The rows of a check or comparison, and what else the reader must know.
 
     `facts` go into the JSON object; `notices` are sentences for people; `note` says
-    how the intervals were made, `counted` what the samples of a time are. With
-    `too_few` of them an inconclusive row counts as not comparable, strict or not.
+    how the intervals were made, `counted` what the samples of a time are. An
+    inconclusive row counts as not comparable if `strict`, or with `too_few` samples.
     `versions` are those of two environments.
     """
 
@@ -43,22 +43,18 @@ class Report:
     notices: Sequence[str] = ()
     note: str = "Interval: exact signed-rank over pairs of processes."
     counted: str = "pairs"
+    strict: bool = False
     too_few: bool = False
     versions: Versions = field(default_factory=dict)
 
     @property
     def exit_code(self) -> ExitCode:
         """The exit code: the worst of all rows."""
-        if self.too_few:
-            return self.strict_exit_code
-        return worst([row.exit_code for row in self.rows])
-
-    @property
-    def strict_exit_code(self) -> ExitCode:
-        """The same, where inconclusive counts as not comparable."""
-        unclear = any(row.verdict is Verdict.INCONCLUSIVE for row in self.rows)
         codes = [row.exit_code for row in self.rows]
-        return worst([*codes, *([ExitCode.NOT_COMPARABLE] if unclear else [])])
+        unclear = any(row.verdict is Verdict.INCONCLUSIVE for row in self.rows)
+        if unclear and (self.strict or self.too_few):
+            codes.append(ExitCode.NOT_COMPARABLE)
+        return worst(codes)
 
     @property
     def explanations(self) -> list[str]:

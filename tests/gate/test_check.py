@@ -321,10 +321,12 @@ def test_a_moved_control_leaves_times_undecided(
     config = changed(metrics=("time",))
     assert run_check(config, output) is ExitCode.OK
     assert verdicts(capsys.readouterr().out)["a:forward", "seconds"] == "inconclusive"
-    assert (
-        run_check(dataclasses.replace(config, strict=True), output)
-        is ExitCode.NOT_COMPARABLE
-    )
+    strict = dataclasses.replace(config, strict=True)
+    assert run_check(strict, output) is ExitCode.NOT_COMPARABLE
+    told = json.loads(capsys.readouterr().out)
+    assert told["exit_code"] == ExitCode.NOT_COMPARABLE
+    show_stored(ShowConfig(json=True), output)
+    assert json.loads(capsys.readouterr().out)["exit_code"] == told["exit_code"]
 
 
 def test_legs_in_which_a_process_was_stopped_are_told(

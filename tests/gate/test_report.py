@@ -49,8 +49,11 @@ def test_the_worst_row_decides_the_exit_code() -> None:
     )
     unclear = Report(command="check", rows=[UNCLEAR, *SAME])
     assert unclear.exit_code is ExitCode.OK
-    assert unclear.strict_exit_code is ExitCode.NOT_COMPARABLE
-    assert Report(command="check", rows=SAME).strict_exit_code is ExitCode.OK
+    for how in ({"strict": True}, {"too_few": True}):
+        report = dataclasses.replace(unclear, **how)
+        assert report.exit_code is ExitCode.NOT_COMPARABLE
+        assert report.json["exit_code"] == 5
+    assert Report(command="check", rows=SAME, strict=True).exit_code is ExitCode.OK
 
 
 def test_junit_has_a_failure_a_skip_and_an_error() -> None:
