@@ -1,5 +1,6 @@
 """`noise`: the working tree against itself, so that every difference is noise."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -79,9 +80,9 @@ class Noise:
     """The noise of one case; spreads are standard deviations of log-ratios.
 
     `pair_spread` is of two processes measured in alternation, `process_spread` of
-    two measured one after the other. `detectable` is the slowdown that a check with
-    its last look after `pairs` pairs finds in 95 of 100 cases; `needed` maps a
-    slowdown to the pairs that find it so often.
+    two measured one after the other. `detectable` is the slowdown that a check of
+    `pairs` pairs finds in 95 of 100 cases; `needed` maps a slowdown to the pairs that
+    find it so often.
     """
 
     case: str
@@ -93,10 +94,11 @@ class Noise:
     needed: dict[float, int | None]
 
 
-def noise_of(case: str, series: PairedSeconds, effects: Sequence[float]) -> Noise:
+def noise_of(
+    case: str, series: PairedSeconds, effects: Sequence[float], plan: Plan
+) -> Noise:
     """Return the noise of one case; raises StatisticsError below three pairs."""
-    spread = stdev(series.log_ratios)
-    rule, plan = TimingRule(), Plan()
+    spread, rule = stdev(series.log_ratios), TimingRule()
     count = len(series.base)
     return Noise(
         case=case,
@@ -123,10 +125,10 @@ def one_after_another(series: PairedSeconds) -> float:
 
 def all_noise(run: Run, effects: Sequence[float]) -> list[Noise]:
     """Return the noise of every case of a run that has three pairs, control last."""
-    pairs = pairs_of(run)
+    pairs, plan = pairs_of(run), plan_for(run.config["pairs"])
     series = {name: pairs.paired(name) for name in (*run.header["timed"], CONTROL.text)}
     return [
-        noise_of(name, found, effects)
+        noise_of(name, found, effects, plan)
         for name, found in series.items()
         if len(found.base) >= FEWEST_FOR_A_SPREAD
     ]
@@ -196,18 +198,17 @@ def _table_row(noise: Noise) -> dict[str, Any]:
 
 
 def known_process_spread(results: Path, machine_key: str | None) -> float | None:
-    """Return the largest process spread that a machine's newest `noise` run found.
+    """Return the largest process spread of a machine's newest `noise` run with one.
 
-    None when this machine was never measured, or a noise run cannot be read.
+    None when this machine was never measured.
     """
-    try:
-        for folder in reversed(run_folders(results, EXPERIMENT)):
+    for folder in reversed(run_folders(results, EXPERIMENT)):
+        # `list` names damaged runs.
+        with contextlib.suppress(InputOutputError):
             run = checked_run(folder, records_of)
             if machine_key is not None and run.machine_key == machine_key:
                 with naming(run):
-                    noise = all_noise(run, ())
-                rows = [row for row in noise if row.case != CONTROL.text]
-                return max((row.process_spread for row in rows), default=None)
-    except InputOutputError:
-        pass  # `list` names damaged runs
+                    rows = [r for r in all_noise(run, ()) if r.case != CONTROL.text]
+                if rows:
+                    return max(row.process_spread for row in rows)
     return None

@@ -6,9 +6,11 @@ import pytest
 
 from resnet_bench.commands.show import ShowConfig, show_stored
 from resnet_bench.errors import ExitCode
+from resnet_bench.gate.deciding import TimingRule, detectable_effect, plan_for
 from resnet_bench.gate.noise import known_process_spread, run_noise
 from resnet_bench.gate.spec import NoiseConfig
 from resnet_bench.output import Output
+from resnet_bench.store.folders import run_folders
 from tests.gate.conftest import ENVIRONMENT, Write
 
 RESULTS = Path("results")
@@ -22,11 +24,17 @@ def test_noise_finds_the_spread_and_keeps_it_by_machine(
     row = json.loads(capsys.readouterr().out)["rows"][0]
     assert row["case"] == "a:forward"
     assert 0 < row["pair_spread"] < 0.02
+    planned = (12, TimingRule(), plan_for(12))
+    assert row["detectable"] == detectable_effect(row["pair_spread"], *planned)
     assert known_process_spread(RESULTS, "0123456789ab") == row["process_spread"]
     assert known_process_spread(RESULTS, "another") is None
     (RESULTS / "noise" / "~damaged").mkdir()
     (RESULTS / "noise" / "~damaged" / "run.jsonl").write_text("{")
-    assert known_process_spread(RESULTS, "0123456789ab") is None
+    (measured,) = run_folders(RESULTS, "noise")[:-1]
+    run_noise(replace(CONFIG, budget=1e-6), output)
+    (without_a_pair,) = {*run_folders(RESULTS, "noise")[:-1]} - {measured}
+    without_a_pair.rename(RESULTS / "noise" / "newest")
+    assert known_process_spread(RESULTS, "0123456789ab") == row["process_spread"]
 
 
 def test_noise_is_shown_as_a_table(
