@@ -81,7 +81,14 @@ class Spread:
 
     @property
     def half_width(self) -> float:
-        """Half of the 95 % t interval."""
+        """Half of the 95 % t interval.
+
+        Without any variance, what Wilson's interval of none among the originals leaves
+        open.
+        """
+        if self.variance == 0:
+            z2 = float(stats.norm.ppf(0.975)) ** 2
+            return z2 / (self.clusters + z2)
         return float(stats.t.ppf(0.975, self.freedom)) * self.standard_error
 
 
@@ -148,14 +155,11 @@ def _wilson(found: Spread, images: float, seeds: int) -> Interval:
 def difference_interval(difference: Answers) -> Interval:
     """Return the mean difference of two shares with its 95 % interval in -1 to 1.
 
-    Where no image is answered differently, the bounds are what Wilson's interval of
-    none among the originals leaves open.
+    Where all images differ alike, as where none does, the bounds are what Wilson's
+    interval of none among the originals leaves open.
     """
     found = spread_of(difference)
     half = found.half_width
-    if found.variance == 0:
-        z2 = float(stats.norm.ppf(0.975)) ** 2
-        half = z2 / (found.clusters + z2)
     low, high = max(-1.0, found.mean - half), min(1.0, found.mean + half)
     return Interval(found.mean, low, high, len(difference.by_seed))
 
@@ -167,7 +171,7 @@ def p_values(difference: Answers, margin: float) -> tuple[float, float]:
     at most 0.05 just where the 95 % interval lies within the margin.
     """
     found = spread_of(difference)
-    error = found.standard_error or difference_interval(difference).high / 2 or 1.0
+    error = found.standard_error or found.half_width / 2
     t = stats.t(found.freedom)
     differs = 2 * float(t.sf(abs(found.mean) / error))
     within = 2 * float(t.sf((margin - abs(found.mean)) / error))

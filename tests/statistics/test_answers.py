@@ -128,3 +128,10 @@ def test_p_values_agree_with_the_interval() -> None:
         differs, within = p_values(difference, margin=0.03)
         assert (differs < 0.05) == (interval.low > 0 or interval.high < 0)
         assert (within < 0.05) == (interval.low > -0.03 and interval.high < 0.03)
+
+
+def test_answers_that_all_differ_alike_differ() -> None:
+    for difference in (1.0, -1.0, -0.5):
+        differs, within = p_values(answers([difference] * 50, [difference] * 50), 0.03)
+        assert differs < 0.05
+        assert within == 1
