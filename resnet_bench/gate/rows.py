@@ -193,9 +193,16 @@ def judge_accuracy(pairs: PairedAccuracies, rule: AccuracyRule) -> tuple[Verdict
         )
     if pairs.identical:
         return Verdict.PASS, "identical predictions"
+    diverged = sum(
+        not math.isfinite(a + b) for a, b in zip(pairs.base, pairs.head, strict=True)
+    )
+    if diverged:
+        return Verdict.INCONCLUSIVE, (
+            f"the value is not finite in {diverged} of {len(pairs.head)} seeds"
+        )
     if len(pairs.head) < FEWEST_SEEDS:
         return Verdict.INCONCLUSIVE, (
-            f"{len(pairs.head)} paired seeds; at least {FEWEST_SEEDS} are needed"
+            f"paired seeds: {len(pairs.head)}; at least {FEWEST_SEEDS} are needed"
         )
     return _by_difference(pairs, rule)
 

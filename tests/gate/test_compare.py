@@ -1,4 +1,5 @@
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -332,6 +333,17 @@ def test_errors_are_paired_by_seed(tmp_path: Path) -> None:
     assert found["test_error_percent"] is Verdict.PASS
 
 
+def test_a_training_that_diverged_is_not_judged(tmp_path: Path) -> None:
+    base = [training(seed, 5.0 + 0.1 * seed) for seed in range(5)]
+    head = [training(seed, math.nan if seed == 2 else 5.0) for seed in range(5)]
+    one = stored(tmp_path / "a", base, experiment="degradation")
+    two = stored(tmp_path / "b", head, experiment="degradation")
+    rows = {row.metric: row for row in compared(one, two).rows}
+    row = rows["test_error_percent"]
+    assert row.verdict is Verdict.INCONCLUSIVE
+    assert row.because == "the value is not finite in 1 of 5 seeds"
+
+
 def test_runs_without_a_common_seed_say_so(tmp_path: Path) -> None:
     one = stored(tmp_path / "a", [training(0, 5.0)], experiment="degradation")
     two = stored(tmp_path / "b", [training(1, 5.0)], experiment="degradation")
@@ -447,3 +459,16 @@ def test_a_run_of_an_unknown_experiment_is_refused(tmp_path: Path) -> None:
     strange = stored(tmp_path / "a", [training(0, 5.0)], experiment="alchemy")
     with pytest.raises(UsageError, match="is of alchemy"):
         shown(strange)
+
+
+def test_two_checks_may_differ_in_predictions_but_not_in_accuracy(
+    repository: Path, write: Write, output: Output
+) -> None:
+    config = changed(cases=("a:accuracy",), metrics=("accuracy",))
+    runs = []
+    for right in (0.91, 0.911, 0.8):
+        write(accuracy={"a": [right, right + 0.01] * 3})
+        runs.append(run_id_of(config, output))
+    first, alike, worse = runs
+    for other, code in ((alike, ExitCode.OK), (worse, ExitCode.REGRESSION)):
+        assert run_compare(CompareConfig(runs=(first, other)), output) is code
