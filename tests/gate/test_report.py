@@ -49,8 +49,8 @@ def test_the_worst_row_decides_the_exit_code() -> None:
     )
     unclear = Report(command="check", rows=[UNCLEAR, *SAME])
     assert unclear.exit_code is ExitCode.OK
-    for how in ({"strict": True}, {"too_few": True}):
-        report = dataclasses.replace(unclear, **how)
+    for strict, too_few in ((True, False), (False, True)):
+        report = dataclasses.replace(unclear, strict=strict, too_few=too_few)
         assert report.exit_code is ExitCode.NOT_COMPARABLE
         assert report.json["exit_code"] == 5
     assert Report(command="check", rows=SAME, strict=True).exit_code is ExitCode.OK
