@@ -470,12 +470,14 @@ def test_the_conclusion_follows_the_verdict() -> None:
 
 
 def test_networks_that_the_grid_lacks_are_described_in_words() -> None:
-    run = synthetic_run(None, study=("depth", "lesion"), depths=(8,), seeds=2)
+    studies = ("depth", "lesion", "constructed")
+    run = synthetic_run(None, study=studies, depths=(8,), seeds=2)
     found = {each.claim.name: each for each in judged_claims(run)}
     degrades, beats = found["depth-degradation"], found["depth-helps-at-first"]
     assert degrades.title == "only a deeper plain net degrades"
     assert "more layers instead of 8" in degrades.sentence
     assert beats.title == "plain-8 beats a shallower plain net"
+    assert found["constructed-exists"].title == "a deeper plain net can be good"
     assert beats.sentence.endswith("a lower training error than that of fewer.")
 
 

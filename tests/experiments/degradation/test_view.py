@@ -233,12 +233,44 @@ def test_a_run_without_any_result_is_shown_as_such() -> None:
     empty = replace(run, records=[], cells={}, status="partial")
     assert shown(empty).figures == {}
     tables = shown(empty).tables
-    assert [table.name for table in tables] == ["claims", "errors"]
+    assert [table.name for table in tables] == ["claims"]
     assert set(tables[0].frame["verdict"]) == {"NO VERDICT"}
     assert shown(empty).json["rows"] == []
     (notice,) = shown(empty).notices
     assert "have no result" in notice
     assert "no steps yet" in tables[0].title
+
+
+def test_a_run_that_trains_nothing_speaks_of_no_training() -> None:
+    tables = shown(synthetic_run(study=("anysize",))).tables
+    assert [table.name for table in tables] == ["claims", "sizes"]
+    assert "untrained networks" in tables[0].title
+    assert not any(word in tables[0].title for word in ("steps", "seed", "digits"))
+
+
+def test_a_network_that_diverged_stays_beside_its_twin() -> None:
+    def diverged(cell: DegradationCell) -> bool:
+        return cell.shortcut == "plain" and cell.seed == 0
+
+    run = synthetic_run(World(diverged=diverged), study=("depth",), **SMALL)
+    records = [
+        {**row, "steps": 11} if row.get("diverged") else row for row in run.records
+    ]
+    frame = named(shown(replace(run, records=records)).tables, "errors").frame
+    assert frame[["depth", "steps"]].values.tolist() == [[8, 22], [20, 22], [56, 22]]
+
+
+def test_networks_on_harder_data_are_exported_and_their_divergence_told() -> None:
+    def diverged(cell: DegradationCell) -> bool:
+        return cell.dataset == "photo-digits"
+
+    options: dict[str, Any] = {"study": ("depth",), "epochs": 1, "seeds": 1}
+    run = synthetic_run(World(diverged=diverged), profile="standard", **options)
+    assert {row["dataset"] for row in shown(run).json["rows"]} == {
+        "digits",
+        "photo-digits",
+    }
+    assert "plain-8 seed 0 photo-digits" in shown(run).notices[0]
 
 
 def test_both_recipes_for_a_thousand_layers_stand_in_one_table() -> None:
@@ -304,6 +336,8 @@ def test_the_headline_tells_decided_claims_and_counts_verdicts() -> None:
     told = shown(synthetic_run(study=("depth", "gradients"), **SMALL)).headline
     assert told[0].startswith("After 22 steps on digits")
     assert told[-1] == "7 claims: 5 supported, 2 refuted."
+    one = shown(synthetic_run(study=("lesion",), **SMALL)).headline
+    assert one[-1] == "1 claim: 1 supported, 0 refuted."
 
 
 def test_published_errors_stand_beside_the_same_networks_here() -> None:
@@ -323,9 +357,16 @@ def test_every_published_row_says_what_differs() -> None:
     assert any(steps in words for words in said)
 
 
-def test_the_papers_recipe_on_its_data_is_the_same_protocol() -> None:
-    run = synthetic_run(dataset="cifar10", recipe="paper")
-    assert set(shown(run).published[0].frame["same_protocol"]) == {"yes"}
+def test_the_papers_recipe_on_its_data_at_its_length_is_the_same_protocol() -> None:
+    def protocol(steps: int, **options: Any) -> set[str]:
+        run = synthetic_run(dataset="cifar10", recipe="paper", **options)
+        records = [{**row, "steps": steps} for row in run.records]
+        (table,) = shown(replace(run, records=records)).published
+        return set(table.frame["same_protocol"])
+
+    assert protocol(63_960) == {"yes"}
+    assert protocol(3_900) == {"no: 3,900 steps, not 64,000"}
+    assert protocol(63_960, width=32) == {"no: width 32"}
 
 
 def test_a_bound_in_words_stays_words() -> None:

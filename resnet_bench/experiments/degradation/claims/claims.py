@@ -451,7 +451,7 @@ CLAIMS = (
     Claim(
         name="constructed-exists",
         study="constructed",
-        title="a good plain-{deep} exists",
+        title="plain-{deep} can be good",
         sentence=(
             "A plain network of {deep} layers as good as the trained one of "
             "{reference} exists (identity layers construct it), yet {steps} steps of "

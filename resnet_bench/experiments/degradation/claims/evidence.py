@@ -195,11 +195,15 @@ class Evidence:
         return sorted({cell["depth"] for cell in cells if cell["budget"] == multiple})
 
     @property
+    def steps_by_budget(self) -> Mapping[int, int]:
+        """The steps of each budget that was trained; one that diverged took fewer."""
+        rows = sorted(self.rows(TrainingResult), key=lambda row: int(row["steps"]))
+        return {row["budget"]: row["steps"] for row in rows}
+
+    @property
     def steps(self) -> int | None:
         """The steps of one budget; None before any network has ended."""
-        results = self.rows(TrainingResult)
-        steps = {row["steps"] for row in results if row["budget"] == 1}
-        return max(steps, default=None)
+        return self.steps_by_budget.get(1)
 
     def rows_of(
         self, record: type[Record], network: Network, field: str

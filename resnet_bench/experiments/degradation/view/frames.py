@@ -97,11 +97,14 @@ def setting(evidence: Evidence) -> str:
     fewest, most = min(counted.values(), default=0), max(counted.values(), default=0)
     seeds = str(most) if fewest == most else f"{fewest} to {most}"
     device = next(iter(evidence.cells), {}).get("device", "cpu")
+    machine = machine_title(evidence.run.environment, device)
+    if not most:
+        return f"untrained networks · {machine}"
     parts = [
         dataset_title(evidence.dataset),
         "no steps yet" if evidence.steps is None else f"{evidence.steps:,} steps",
         f"{seeds} seed{'s' if most != 1 else ''}",
-        machine_title(evidence.run.environment, device),
+        machine,
         "random initial weights (He)",
     ]
     return " · ".join(parts)
@@ -121,13 +124,11 @@ def results_frame(evidence: Evidence) -> pd.DataFrame:
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in evidence.rows(TrainingResult):
         groups.setdefault(tuple(row[name] for name in NETWORK), []).append(row)
-    rows = [
-        {
-            **dict(zip(NETWORK, key, strict=True)),
-            **summarised(group, evidence.trained_percent),
-        }
-        for key, group in groups.items()
-    ]
+    rows = []
+    for key, group in groups.items():
+        network = dict(zip(NETWORK, key, strict=True))
+        network["steps"] = evidence.steps_by_budget[network["budget"]]
+        rows.append(network | summarised(group, evidence.trained_percent))
     order = ["treatment", "train_images", "budget", "depth", "shortcut"]
     names = [*NETWORK, "steps", "seeds", "trained", "diverged", *_error_names()]
     frame = pd.DataFrame(rows, columns=names)
@@ -144,7 +145,6 @@ def summarised(
 ) -> dict[str, Any]:
     """Return what the seeds of one network have in common, and their errors."""
     summary: dict[str, Any] = {
-        "steps": group[0]["steps"],
         "seeds": len(group),
         "trained": sum(row[ERRORS["train"]] < trained_percent for row in group),
         "diverged": sum(row["diverged"] for row in group),

@@ -86,17 +86,15 @@ def show(run: Run, others: OtherRuns) -> Shown:
     claims = [claim_row(each, run.id) for each in judged]
     headline = summary(judged)
     beside = published(made)
+    results = run.rows(TrainingResult)
     return Shown(
         json={
             "run": run.id,
             "claims": claims,
-            "rows": [plain_row(row) for row in made.evidence.rows(TrainingResult)],
+            "rows": [plain_row(row) for row in results],
         },
         tables=run_tables(made, judged, claims, headline),
-        notices=[
-            *caveats(run, made.evidence.rows(TrainingResult)),
-            *too_few_seeds(judged, made.evidence),
-        ],
+        notices=[*caveats(run, results), *too_few_seeds(judged, made.evidence)],
         headline=headline,
         published=[beside] if beside else [],
         draw=partial(figures, made),
@@ -138,7 +136,7 @@ def _counted(judged: Sequence[Judged]) -> str:
         for verdict, count in counts.items()
         if count or verdict in DECIDED
     )
-    return f"{len(judged)} claims: {named}."
+    return f"{len(judged)} claim{'s' if len(judged) > 1 else ''}: {named}."
 
 
 def caveats(run: Run, results: Sequence[Mapping[str, Any]]) -> list[str]:

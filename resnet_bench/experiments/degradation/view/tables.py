@@ -23,9 +23,13 @@ from resnet_bench.present.published import (
 from resnet_bench.present.tables import Table, interval_columns
 from resnet_bench.statistics.estimates import geometric_interval
 
-#: What the published networks were trained on.
+#: What the published networks were trained on, how, and for about how many steps.
 PUBLISHED_DATASET = "cifar10"
 PUBLISHED_RECIPE = "paper"
+PUBLISHED_STEPS = 64_000
+
+#: Options that change a network or its training, as published.
+PUBLISHED_OPTIONS = {"width": 16, "batch_size": 128, "lr": 0.1}
 
 #: Moments at which gradients are shown: finished steps, and the end of training.
 MOMENTS = ("0", "1", "10", "100", "end")
@@ -44,13 +48,9 @@ def run_tables(
     headline: Sequence[str],
 ) -> list[Table]:
     """Return the run's tables, verdicts first, leaving out what was not measured."""
-    optional = (treatments_table(made), gradients_table(made), sizes_table(made))
-    measured = [table for table in optional if not table.frame.empty]
-    return [
-        claims_table(made, judged, claims, headline),
-        errors_table(made),
-        *measured,
-    ]
+    tables = (errors_table, treatments_table, gradients_table, sizes_table)
+    measured = [table for make in tables if not (table := make(made)).frame.empty]
+    return [claims_table(made, judged, claims, headline), *measured]
 
 
 def claims_table(
@@ -139,8 +139,6 @@ def _trained(side: pd.DataFrame) -> "pd.Series[str]":
 
 def _error_notes(frame: pd.DataFrame) -> list[str]:
     """Say what the errors are, and how sure the test set's size lets anybody be."""
-    if frame.empty:
-        return []
     half = ((frame["sampling_high"] - frame["sampling_low"]) / 2).max()
     return [
         "medians over seeds, ± up to the farthest seed, or with six or more seeds a "
@@ -279,7 +277,13 @@ def _published_lines(made: Material) -> Iterator[dict[str, Any]]:
     for row, known in beside_published(own, "cifar_plain_vs_residual", keys):
         differences = {
             f"{dataset}, not CIFAR-10": dataset != PUBLISHED_DATASET,
-            f"{row['steps']:,} steps, not 64,000": recipe != PUBLISHED_RECIPE,
+            f"{row['steps']:,} steps, not {PUBLISHED_STEPS:,}": round(row["steps"], -3)
+            != PUBLISHED_STEPS,
+            f"recipe {recipe}": recipe != PUBLISHED_RECIPE,
+            **{
+                f"{name} {config.get(name)}": config.get(name) != usual
+                for name, usual in PUBLISHED_OPTIONS.items()
+            },
         }
         yield {
             "shortcut": row["shortcut"],

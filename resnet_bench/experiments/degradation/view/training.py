@@ -34,7 +34,7 @@ CURVES = {
 }
 
 #: What whiskers of errors show.
-SEEDS = "median and range over seeds"
+SEEDS = "median over seeds and its interval"
 
 #: What the treatments of a network are called beside their marks.
 TREATMENT_WORDS = {
