@@ -17,14 +17,20 @@ from resnet_bench.errors import (
     ResnetBenchError,
     worst,
 )
-from resnet_bench.gate.deciding import Verdict
+from resnet_bench.gate.deciding import Verdict, signed
 from resnet_bench.gate.records import Versions
 from resnet_bench.gate.rows import Row
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
 from resnet_bench.output import Output, printable
-from resnet_bench.present.exports import export, for_people, markdown_text, show
+from resnet_bench.present.exports import (
+    conclude,
+    export,
+    for_people,
+    markdown_text,
+    show,
+)
 from resnet_bench.present.shown import Shown
-from resnet_bench.present.tables import Table, interval_columns
+from resnet_bench.present.tables import Table, escaped, interval_columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +69,30 @@ class Report:
 
     @property
     def troubles(self) -> list[str]:
-        """The explanations of ratios that are neither a pass nor an improvement.
+        """The explanations of ratios on which a reader would ask why.
 
         The table of everything else has its own column of reasons.
         """
-        fine = (Verdict.PASS, Verdict.IMPROVEMENT, Verdict.NOT_JUDGED)
+        plain = (
+            Verdict.PASS,
+            Verdict.IMPROVEMENT,
+            Verdict.NOT_JUDGED,
+            Verdict.REGRESSION,
+        )
         return [
             _explanation(row)
             for row in self.rows
-            if row.verdict not in fine and not _reason_is_in_table(row)
+            if row.verdict not in plain and not _reason_is_in_table(row)
         ]
+
+    @property
+    def findings(self) -> list[str]:
+        """A sentence for each network that got worse: all that did, and by how much."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(row.case.partition(":")[0], []).append(row)
+        found = [_finding(name, rows) for name, rows in groups.items()]
+        return [sentence for sentence in found if sentence]
 
     @property
     def summary(self) -> str:
@@ -102,6 +122,29 @@ def _explanation(row: Row) -> str:
     return f"{row.case} {row.metric}: {row.verdict}, because {row.because}."
 
 
+def _finding(name: str, rows: Sequence[Row]) -> str:
+    """Return what got worse of a network, in one sentence; empty for nothing."""
+    exact = [row for row in rows if row.is_exact]
+    worse = [row for row in rows if row.verdict is Verdict.REGRESSION]
+    told = ", ".join(_worsening(row) for row in worse if not row.is_exact)
+    changed = ", ".join(row.metric for row in worse if row.is_exact)
+    if not told:
+        return changed and f"Exact quantities of {name} changed: {changed}."
+    only_times = all(row.unit == "s" for row in worse if not row.is_exact)
+    sentence = f"{name} {'is slower' if only_times else 'got worse'} ({told})"
+    if changed:
+        return f"{sentence}; its exact quantities changed too: {changed}."
+    same = exact and all(row.because == "identical" for row in exact)
+    return f"{sentence}; its exact quantities are the same." if same else f"{sentence}."
+
+
+def _worsening(row: Row) -> str:
+    if row.ratio:
+        method = row.case.partition(":")[2]
+        return f"{method or row.metric} {signed(row.ratio.estimate)}"
+    return f"{row.metric} {row.base:.4g} → {row.head:.4g}"
+
+
 def refusal(command: str, error: ResnetBenchError) -> Report:
     """Return the report of a check that could not compare anything."""
     row = Row("subject", "interface", Verdict.NOT_COMPARABLE, str(error))
@@ -114,6 +157,8 @@ def shown_of(report: Report, *, explain: bool = False) -> Shown:
     return Shown(
         json=report.json,
         tables=tables_of(report),
+        notices=report.findings,
+        headline=report.findings,
         conclusion=[*sentences, *report.notices, report.summary],
     )
 
@@ -211,18 +256,37 @@ def _others(rows: Sequence[Row]) -> Table:
 
 
 def collapsed(rows: Sequence[Row]) -> list[Row]:
-    """Return one row for all exact quantities of a case that are identical."""
+    """Return one row for all exact quantities of a case with the same verdict.
+
+    Those that are identical have a row of their own.
+    """
     kept: list[Row] = []
     for case in dict.fromkeys(row.case for row in rows):
         group = [row for row in rows if row.case == case]
         changed = [row for row in group if row.because != "identical"]
-        same = len(group) - len(changed)
-        if same > 1:
+        for verdict in dict.fromkeys(row.verdict for row in changed):
+            kept += _in_one([row for row in changed if row.verdict is verdict])
+        same = [row for row in group if row not in changed]
+        if len(same) > 1:
             metric = "others" if changed else "all"
-            because = f"{same} quantities identical"
-            group = [*changed, Row(case, metric, Verdict.PASS, because)]
-        kept += group
+            because = f"{len(same)} quantities identical"
+            same = [Row(case, metric, Verdict.PASS, because)]
+        kept += same
     return kept
+
+
+def _in_one(rows: list[Row]) -> list[Row]:
+    """Return a single row for several exact quantities that changed, else the rows."""
+    if len(rows) == 1 or not all(row.is_exact for row in rows):
+        return rows
+    changes = [
+        f"another {row.metric}"
+        if isinstance(row.base, str)
+        else f"{row.metric} {row.base:,} → {row.head:,}"
+        for row in rows
+    ]
+    because = ", ".join(changes)
+    return [Row(rows[0].case, f"{len(rows)} quantities", rows[0].verdict, because)]
 
 
 #: How JUnit names what became of a row; a pass has no element.
@@ -301,7 +365,7 @@ def _property(text: str) -> str:
 def emit(report: Report, config: CheckConfig | CompareConfig, output: Output) -> None:
     """Print the report and write what was asked for; raises InputOutputError."""
     shown = shown_of(report, explain=config.explain)
-    show(shown, config, output)
+    conclude(shown, config, output)
     _tell_machines(report, shown, config, output)
 
 
@@ -346,9 +410,10 @@ def _tell_github(report: Report, shown: Shown, output: Output) -> None:
     if place is None:
         output.warn(f"--github-summary: {SUMMARY_VARIABLE} is not set")
         return
-    text = markdown_text(shown)
+    findings = "".join(f"{escaped(finding)}\n\n" for finding in report.findings)
+    text = f"## {report.summary}\n\n{findings}{markdown_text(shown)}"
     try:
         with Path(place).open("a", encoding="utf-8") as summary:
-            summary.write(f"## {report.summary}\n\n{text}")
+            summary.write(text)
     except OSError as error:
         raise InputOutputError(f"cannot write {place}: {error.strerror}") from error

@@ -60,6 +60,11 @@ class Row:
         return EXIT_CODES.get(self.verdict, ExitCode.OK)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether it is of a quantity without noise: a count, or a hash."""
+        return self.unit == "1" and isinstance(self.base, (int, str))
+
+    @property
     def json(self) -> dict[str, Any]:
         """The row as JSON-ready values."""
         return {
@@ -105,7 +110,7 @@ def exact_verdict(
     if settings.get("gate", 1.0) == 0:
         return Verdict.PASS, "changed, but reported only (=any)"
     if measure.better == "neither" or base is None or head is None:
-        return Verdict.REGRESSION, "changed, but must not"
+        return Verdict.REGRESSION, "changed, and must not"
     sign = 1 if measure.better == "lower" else -1
     if sign * (head - base) < 0:
         return Verdict.IMPROVEMENT, f"changed by {head - base:+,}"

@@ -560,7 +560,8 @@ def test_every_output_is_written(
     assert "### Seconds per call, head against base" in text
     assert text.endswith("check: 1 regression, 6 pass\n")
     heading = "## check: 1 regression, 6 pass\n\n"
-    assert Path("summary.md").read_text() == heading + text
+    (finding,) = re.findall(r"\Aa is slower \(forward \+3.* the same\.\n\n", said.out)
+    assert Path("summary.md").read_text() == heading + finding + text
     suite = ET.parse("check.xml").getroot()
     assert (suite.get("failures"), suite.get("tests")) == ("1", "7")
 

@@ -101,10 +101,48 @@ def test_a_refusal_is_one_row() -> None:
 
 def test_a_reason_is_told_once_in_a_table_or_below() -> None:
     assert markdown_text(shown_of(REPORT)).count("gone") == 1
-    assert REPORT.troubles == [
-        "a:forward seconds: regression, because it is 20 % slower.",
-        "b:forward seconds: inconclusive, because few.",
+    assert REPORT.troubles == ["b:forward seconds: inconclusive, because few."]
+
+
+def changed(case: str, metric: str, base: float | str, head: float | str) -> Row:
+    return Row(case, metric, Verdict.REGRESSION, "changed", base, head)
+
+
+def test_all_that_got_worse_of_a_network_is_one_sentence() -> None:
+    step = dataclasses.replace(SLOW, case="a:step", ratio=Interval(1.3, 1.2, 1.4, 12))
+    rows = [
+        SLOW,
+        step,
+        dataclasses.replace(SLOW, case="b:forward"),
+        changed("a:exact", "flops", 20, 30),
+        changed("a:exact", "output_checksum", "x", "y"),
+        Row("b:exact", "flops", Verdict.PASS, "identical", 20, 20),
+        changed("c:exact", "parameters", 5, 6),
+        changed("d:accuracy", "accuracy", 0.96, 0.9),
     ]
+    shown = shown_of(Report(command="check", rows=rows))
+    assert shown.headline == [
+        "a is slower (forward +20.0 %, step +30.0 %); its exact quantities changed "
+        "too: flops, output_checksum.",
+        "b is slower (forward +20.0 %); its exact quantities are the same.",
+        "Exact quantities of c changed: parameters.",
+        "d got worse (accuracy 0.96 → 0.9).",
+    ]
+
+
+def test_changed_quantities_of_a_case_are_one_row_of_the_table_only() -> None:
+    rows = [
+        changed("a:exact", "flops", 2000, 3000),
+        changed("a:exact", "output_checksum", "x", "y"),
+        *SAME,
+    ]
+    shown = [(row.metric, row.because) for row in collapsed(rows)]
+    assert shown == [
+        ("2 quantities", "flops 2,000 → 3,000, another output_checksum"),
+        ("others", "2 quantities identical"),
+    ]
+    report = Report(command="check", rows=rows)
+    assert len(report.json["rows"]) == len(ET.fromstring(junit_of(report))) == 4
 
 
 def test_a_changed_quantity_is_not_collapsed() -> None:
