@@ -251,9 +251,14 @@ def timed_calls(
 
 
 def tensors_of(output: Any) -> list[torch.Tensor]:
-    """Return the tensors in a tensor, sequence or mapping, in order."""
+    """Return the tensors in a tensor, sequence or mapping, in order.
+
+    A model may return None or a number beside them.
+    """
     if isinstance(output, torch.Tensor):
         return [output]
+    if output is None or isinstance(output, (int, float, str)):
+        return []
     items = output.values() if isinstance(output, dict) else output
     return [tensor for item in items for tensor in tensors_of(item)]
 

@@ -196,6 +196,7 @@ def test_every_call_is_timed() -> None:
 def test_outputs_may_be_nested() -> None:
     a, b, c = torch.zeros(1), torch.ones(1), torch.ones(2)
     assert tensors_of({"x": a, "y": [b, (c,)]}) == [a, b, c]
+    assert tensors_of((a, None, 0.5, "name", [b])) == [a, b]
     assert checksum_of([a, b]) != checksum_of([b, a])
     assert checksum_of(b) != checksum_of(b.double())
 
