@@ -376,9 +376,11 @@ def _judged(row: Row, measure: Measure, terms: Comparison) -> tuple[Verdict, str
     rule = TimingRule(**settings_for(*limited, terms.thresholds))
     seconds = float(row.base or 0) if row.unit == "s" else math.inf
     ratio = row.ratio or Interval(1.0, 0.0, math.inf, 0)
-    slower = ratio if measure.better == "lower" else ratio.inverse
-    decision = judge(slower, seconds, rule)
-    return decision.verdict, decision.because
+    if measure.better == "lower":
+        decision = judge(ratio, seconds, rule)
+        return decision.verdict, decision.because
+    decision = judge(ratio.inverse, seconds, rule)
+    return decision.verdict, f"as time and not as rate, {decision.because}"
 
 
 def _seeds_row(

@@ -85,7 +85,7 @@ def _shown(config: HistoryConfig) -> Shown:
     files = list(config.file)
     if path := config.append_to:
         count = appended(path, stored)
-        notices.append(f"{count} entries appended to {path}")
+        notices.append(f"entries appended to {path}: {count}")
         files.append(str(path))
     found = [entry for name in files for entry in read_entries(name, here)]
     entries = each_once([*stored, *found])
@@ -378,9 +378,8 @@ def _remarks(everything: Sequence[Series]) -> Iterator[str]:
             )
         elif series.left_out:
             yield (
-                f"{series.case}: {series.left_out} measured commits are left out: they "
-                "are not on this branch, or no measurement connects them to the "
-                "others."
+                f"{series.case}: measured commits left out: {series.left_out} (not on "
+                "this branch, or connected to the others by no measurement)."
             )
 
 

@@ -77,6 +77,7 @@ def find_run(results: Path, name: str, experiment: str | None = None) -> Path:
 
 def _why_not(results: Path, name: str, found: list[Path]) -> str:
     if found:
-        return f"run {name!r} is ambiguous: {', '.join(f.name for f in found[:5])}"
+        several = ", ".join(folder.name for folder in found[:5])
+        return f"run {name!r} may be {several}: give more of its id"
     remedy = f"'resnet-bench list -o {results}' lists its runs"
     return f"no run {name!r} in {results}: {remedy}"

@@ -311,7 +311,7 @@ def test_runs_are_found_by_id_beginning_latest_experiment_or_path(
     assert find_run(tmp_path, "toy", "toy") == second
     assert find_run(tmp_path, str(first)) == first
     assert find_run(tmp_path, str(first / RUN_FILE)) == first
-    with pytest.raises(UsageError, match="ambiguous"):
+    with pytest.raises(UsageError, match="give more of its id"):
         find_run(tmp_path, "2026")
     with pytest.raises(UsageError, match="resnet-bench list"):
         find_run(tmp_path, "1999")
