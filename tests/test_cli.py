@@ -109,6 +109,8 @@ def test_a_dry_run_lists_the_cells_and_writes_nothing(
     assert out.count("behaviour=count") == 2
     assert "2 cells, estimated time: 3 s" in out
     assert list(tmp_path.iterdir()) == []
+    assert cli.run(["toy", "--dry-run", "--jobs", "1"]) == ExitCode.OK
+    assert "1 cell, estimated time" in said(capsys).out
 
 
 def test_an_experiments_announcement_comes_before_its_first_cell(

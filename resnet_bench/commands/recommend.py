@@ -10,7 +10,7 @@ from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import machine_environment
 from resnet_bench.options import ExportOptions, ResultsOptions, option
 from resnet_bench.output import Output
-from resnet_bench.present.exports import show
+from resnet_bench.present.exports import check_exports, show
 from resnet_bench.present.shown import Shown
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
         commit=(environment.get("git") or {}).get("commit"),
     )
     if config.measure:
+        check_exports(config, output)
         _measure(config.question, machine, output)
     found = recommend(config.question, machine)
     show(Shown(json=found.json, tables=[found.table]), config, output)

@@ -17,6 +17,7 @@ from resnet_bench.commands.progress import (
     LiveDisplay,
     PlainDisplay,
     Tracker,
+    counted,
     trying,
 )
 from resnet_bench.engine.cpu import usable_cores
@@ -400,7 +401,7 @@ class Session:
         seconds = self._expected_seconds(plan, plan.cells, executor)
         for cell in plan.cells:
             self.output.write(cell.label)
-        count = f"{len(plan.cells)} cells"
+        count = counted(len(plan.cells), "cell")
         self.output.write(f"{count}, estimated time: {duration(seconds)}")
         return ExitCode.OK
 

@@ -1,6 +1,7 @@
 """How numbers are written for people: one formatter for tables, figures and words."""
 
 import math
+from collections.abc import Callable
 
 from resnet_bench.statistics.intervals import Interval
 
@@ -34,12 +35,12 @@ def compact(value: float) -> str:
     return "0" if float(text) == 0 else text.rstrip("0").rstrip(".")
 
 
-def bracketed(interval: Interval) -> str:
+def bracketed(interval: Interval, write: Callable[[float], str] = compact) -> str:
     """Return an estimate with its bounds, or say that it has none."""
-    if math.isinf(interval.low) or math.isinf(interval.high):
-        return f"{compact(interval.estimate)} (no bounds)"
-    low, high = compact(interval.low), compact(interval.high)
-    return f"{compact(interval.estimate)} [{low}, {high}]"
+    if not interval.bounded:
+        return f"{write(interval.estimate)} (no bounds)"
+    low, high = write(interval.low), write(interval.high)
+    return f"{write(interval.estimate)} [{low}, {high}]"
 
 
 def percent(share: float, digits: int = 0) -> str:

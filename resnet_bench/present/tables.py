@@ -215,7 +215,7 @@ def shown(row: Mapping[Any, Any], column: str, scale: Scale) -> Shown:
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     if low is None or high is None or is_missing(low) or is_missing(high):
         rounds = row.get(f"{column}_rounds")
-        few = f"({rounds} round{'s' if rounds > 1 else ''})" if rounds else ""
+        few = "" if is_missing(rounds) else f"({rounds} round{'s' * (rounds != 1)})"
         return Shown(number(value, scale), few, few)
     bounds = f"[{number(low, scale)}, {number(high, scale)}]"
     wide = scale.unit not in ("%", "pp") and low > 0 and high / low > WIDE_RATIO

@@ -28,7 +28,7 @@ PRIOR_FREEDOM = 4
 
 #: Flags of times that something disturbed; they count where nothing else is known.
 DISTURBED = frozenset(
-    {"not-warmed-up", "drifting", "throttled", "oversubscribed", "noisy"}
+    {"not-warmed-up", "drifting", "stopped", "throttled", "oversubscribed", "noisy"}
 )
 
 #: Times of runs are pooled where all of this is equal, beside Python and variables.

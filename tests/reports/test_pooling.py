@@ -85,7 +85,7 @@ def test_a_precise_run_weighs_more_than_a_rough_one() -> None:
 
 
 def test_a_disturbed_run_does_not_replace_a_good_one() -> None:
-    for flag in ("noisy", "oversubscribed"):
+    for flag in ("noisy", "oversubscribed", "stopped"):
         (pool,) = pooled(timed(1, 0.097), timed(2, 1.160, flags=[flag]))
         assert expected(pool, spread_between([pool], None)).seconds == (
             pytest.approx(0.097)

@@ -242,6 +242,19 @@ def test_measure_takes_the_times_and_answers(
     assert options == [(18, 34, 50, 101, 152), (1,), "train"]
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "machine_environment", lambda: ENVIRONMENT)
+    monkeypatch.setattr(Session, "carry_out", lambda *_: pytest.fail("measured"))
+    target = tmp_path / "absent" / "table.csv"
+    asked = "recommend --latency-ms 200 --measure --device cpu"
+    files = ["--export-csv", str(target), "-o", str(tmp_path)]
+    code = cli.run([*asked.split(), *files])
+    assert code == ExitCode.INTERNAL
+    assert f"cannot write {target}: No such file" in capsys.readouterr().err
+
+
 def test_a_damaged_run_is_passed_over(tmp_path: Path) -> None:
     store(tmp_path)
     damaged = tmp_path / "speed" / "20260302T030405Z_abcdef0_1234"

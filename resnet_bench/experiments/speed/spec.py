@@ -267,7 +267,7 @@ class Config(DeviceOptions, VariantOptions):
                     "--protocol": self.protocol is not None,
                 },
                 f"{{}}: expected without --runtime {name}, which is for inference by "
-                "its own rules; --ladder sets torch's beside it",
+                "its own rules; --ladder compares it with torch's settings",
             )
         for name in self.runtime:
             known = RUNTIMES[name].dtypes

@@ -41,6 +41,13 @@ def test_parts_that_add_up_are_said_to(tmp_path: Path) -> None:
     assert said in notes_of(breakdown)[0]
 
 
+def test_few_visits_to_parts_have_no_bounds(tmp_path: Path) -> None:
+    run = breakdown_run(tmp_path)
+    (breakdown,) = breakdowns_of(replace(run, records=run.records[:3]))
+    said = "is forward 1.000 (no bounds), backward 1.000 (no bounds)."
+    assert said in notes_of(breakdown)[0]
+
+
 def test_parts_that_do_not_add_up_are_said_not_to(tmp_path: Path) -> None:
     (breakdown,) = breakdowns_of(breakdown_run(tmp_path, lost=0.2))
     assert breakdown.verdict == "closure-failed"

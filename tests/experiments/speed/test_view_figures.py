@@ -42,6 +42,15 @@ def test_a_step_is_named_beside_the_widest_interval_too(make_run: MakeRun) -> No
     assert svg_text(shown_of(run).figures["phases"]).count(" ms<") == 2
 
 
+def test_models_are_named_where_too_few_visits_leave_no_bounds(
+    make_run: MakeRun,
+) -> None:
+    made = shown_of(make_run(variants=(34, 50), rounds=2)).figures
+    text = svg_text(made["time-against-work"])
+    assert ">ResNet-34<" in text
+    assert ">ResNet-50<" in text
+
+
 def test_every_kind_of_run_has_its_figures(make_run: MakeRun) -> None:
     infer = shown_of(make_run(variants=(18, 34), mode="infer")).figures
     assert list(infer) == ["time-against-work", "images-per-second"]
@@ -110,6 +119,13 @@ def test_each_number_format_has_its_roof(make_run: MakeRun) -> None:
         "float32 roof: 205 GFLOP/s, 12 GB/s",
         "bfloat16 roof: 205 GFLOP/s, 12 GB/s",
     ]
+
+
+def test_no_roof_is_left_out_however_many_there_are(make_run: MakeRun) -> None:
+    settings = {"threads": (1, 2, 4), "dtype": ("float32", "bfloat16")}
+    run = make_run(variants=(18,), change=with_traffic, **settings)
+    axes = shown_of(run).figures["roofline"].axes[0]
+    assert sum("roof" in str(line.get_label()) for line in axes.lines) == 6
 
 
 def test_a_run_from_before_traffic_was_counted_has_no_roofline(

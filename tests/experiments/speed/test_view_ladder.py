@@ -103,6 +103,31 @@ def test_the_fastest_step_is_recommended_with_its_options(run: Run) -> None:
     assert shown_of(run).json["recommended"][1]["rung"] == "compiled"
 
 
+def test_ladders_that_differ_in_size_are_told_apart(make_run: MakeRun) -> None:
+    shown = shown_of(
+        make_run(
+            variants=(18,),
+            ladder=True,
+            mode="infer",
+            threads=(1, 2),
+            image_size=(160, 224),
+            unsupported=UNSUPPORTED,
+            change=times_by(FACTORS),
+        )
+    )
+    sizes = ["160 px, 1 thread", "160 px, 2 threads"]
+    sizes += ["224 px, 1 thread", "224 px, 2 threads"]
+    starts = [f"Fastest way to infer ResNet-18 at batch 4, {size}: " for size in sizes]
+    for start, sentence in zip(starts, shown.headline, strict=True):
+        assert sentence.startswith(start)
+    (table,) = [each for each in shown.tables if each.name == "ladder"]
+    assert table.narrow[:4] == ["model", "image_size", "threads", "rung"]
+    panels = [axes.get_title(loc="left") for axes in shown.figures["ladder"].axes]
+    assert panels == [f"ResNet-18, batch 4, {size}" for size in sizes]
+    told = [(each["image_size"], each["threads"]) for each in shown.json["recommended"]]
+    assert told == [(160, 1), (160, 2), (224, 1), (224, 2)]
+
+
 def test_a_start_that_nothing_beats_is_recommended_as_it_is(make_run: MakeRun) -> None:
     slower = {name: 1.0 if name == "eager" else 10.0 for name in FACTORS}
     run = make_run(

@@ -12,6 +12,7 @@ def test_published_ratios_stand_beside_the_runs_own(make_run: MakeRun) -> None:
     own = frame[frame["origin"] == "this run"]
     assert list(own["phase"]) == ["forward", "backward", "step", "inference"]
     assert own["r50_ratio"].between(2, 3.5).all()
+    assert set(own["protocol"]) == {"median of 8 visits"}
     published = frame[frame["origin"] != "this run"]
     assert published["r152_ratio"].dropna().between(4, 9).all()
 
@@ -48,6 +49,7 @@ def test_timms_figures_have_the_same_protocol_only_under_timms_rules(
     options = {"variants": (18, 34), "batch_size": (1,), "mode": "infer"}
     run = make_run(protocol="timm", **options)
     frame = shown_of(run).published[0].frame
+    assert frame["protocol"][0] == "mean of 40 calls"
     said = frame.set_index("device")["same_protocol"]
     assert said["Core i9-10940X"] == "no: compiled"
     compiled = shown_of(make_run(protocol="timm", compile=True, **options)).published

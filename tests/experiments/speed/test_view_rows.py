@@ -102,6 +102,16 @@ def test_rows_that_leave_out_different_visits_have_as_many_pairs(
     assert ratio.bounded
 
 
+def test_few_blocks_of_a_protocol_have_no_bounds(make_run: MakeRun) -> None:
+    run = make_run(variants=(18,), protocol="torch-timer", rounds=1)
+    step = only_row(run).phase("step")
+    assert step is not None
+    assert (step.samples, step.bounded) == (5, False)
+    more = only_row(make_run(variants=(18,), protocol="torch-timer", rounds=2))
+    assert (step := more.phase("step")) is not None
+    assert (step.samples, step.bounded) == (10, True)
+
+
 def test_a_ceiling_that_was_stopped_is_unknown(make_run: MakeRun) -> None:
     def stopped(cell: SpeedCell, record: Record) -> Record:
         of_ceiling = record["type"] == "ceiling_samples"

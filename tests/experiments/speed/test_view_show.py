@@ -20,6 +20,7 @@ from resnet_bench.experiments.speed.spec import Config
 from resnet_bench.experiments.speed.view.rows import rows_of
 from resnet_bench.experiments.speed.view.show import live_table, show
 from resnet_bench.experiments.speed.view.tables import _per_second, scaling_table
+from resnet_bench.present.tables import header, shown_rows
 from resnet_bench.present.terminal import print_table
 from resnet_bench.records import to_json
 from resnet_bench.statistics.estimates import time_interval
@@ -143,15 +144,14 @@ def test_footers_explain_flags_errors_and_ceilings(make_run: MakeRun) -> None:
     assert "product 205 GFLOP/s" in notes
 
 
-def test_verdicts_are_explained_before_further_flags(
-    make_run: MakeRun,
-) -> None:
+def test_verdicts_are_explained_and_no_further_flags(make_run: MakeRun) -> None:
     def change(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
         return {**record, "flags": ["throttled"]} if "flags" in record else record
 
-    notes = shown_of(make_run(variants=(18,), rounds=1, change=change)).tables[0].notes
-    assert notes[0].startswith("throttled:")
-    assert " noisy:" in notes[0]
+    shown = shown_of(make_run(variants=(18,), rounds=1, change=change))
+    assert shown.json["rows"][0]["flags"] == ["throttled", "noisy"]
+    assert shown.tables[0].notes[0].startswith("throttled:")
+    assert "noisy:" not in " ".join(shown.tables[0].notes)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_dropped_visits_are_told_even_before_a_visit_that_is_left_out(
 
     run = make_run(variants=(18,), change=stopped)
     assert shown_of(run).notices == [
-        "1 of 8 visits are left out, because other work took a core",
+        "left out: 1 of 8 visits, because other work took a core",
         "2 visits dropped and repeated, because the process was stopped "
         "(SIGSTOP, Ctrl-Z)",
     ]
@@ -266,6 +266,10 @@ def test_one_sample_bounds_nothing_in_a_table(make_run: MakeRun) -> None:
     assert times.frame["step_seconds_rounds"][0] == 1
     assert ratios.frame["step_ratio"][0] == 1
     assert ratios.frame["step_ratio_low"].isna()[0]
+    first, second = shown_rows(ratios, ["step_ratio"])
+    assert (first[0].spread, second[0].spread) == ("", "(1 round)")
+    first, second = shown_rows(times, ["step_ratio"])
+    assert (first[0].spread, second[0].spread) == ("", "(1 round)")
 
 
 def lognormal(visits: int) -> list[float]:
@@ -420,6 +424,9 @@ def test_the_table_tells_efficiency_with_its_interval(tmp_path: Path) -> None:
     assert row["efficiency"] == pytest.approx(0.9)
     assert row["efficiency_low"] <= 0.9 <= row["efficiency_high"]
     assert row["ranks"] == 2
+    heads = [header(table, name) for name in table.narrow]
+    assert heads[3:] == ["alone\nms", "together\nms", "efficiency"]
+    assert shown_rows(table, ["alone_seconds"])[0][0].text == "900"
 
 
 def test_a_run_of_one_rank_has_no_such_table(tmp_path: Path) -> None:
@@ -438,9 +445,24 @@ def test_settings_of_one_network_are_set_against_the_first(make_run: MakeRun) ->
     told = shown_of(run).headline
     assert any(
         each.startswith("A training step of ResNet-18: bfloat16 is ")
-        and each.endswith("times as fast as float32.")
+        and each.endswith("] times as fast as float32.")
         for each in told
     )
+
+
+def test_a_setting_with_wrong_answers_is_not_named_the_fastest(
+    make_run: MakeRun,
+) -> None:
+    def wrong(cell: SpeedCell, record: dict[str, Any]) -> dict[str, Any]:
+        if cell.dtype == "float32" or "step_seconds" not in record:
+            return record
+        halved = [seconds / 2 for seconds in record["inference_seconds"]]
+        return {**record, "inference_seconds": halved, "logit_error": 1.4}
+
+    formats = ("float32", "bfloat16")
+    run = make_run(variants=(18,), dtype=formats, mode="infer", change=wrong)
+    assert [row["verdict"] for row in shown_of(run).json["rows"]][1] == "wrong-answers"
+    assert shown_of(run).headline == []
 
 
 def test_an_interval_out_of_all_proportion_runs_out_of_the_picture(

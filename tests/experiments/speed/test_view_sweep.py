@@ -141,3 +141,20 @@ def test_lines_of_many_settings_look_different(make_run: MakeRun) -> None:
         for line in lines
     }
     assert len(looks) == len(lines) == 2 * 4
+
+
+def test_the_lines_of_a_network_without_shortcuts_look_different(
+    make_run: MakeRun,
+) -> None:
+    run = make_run(
+        variants=(18,),
+        shortcut=("residual", "plain"),
+        batch_size=tuple(BATCHES),
+        mode="infer",
+    )
+    rows = rows_of(run)
+    (axes,) = sweep_figures(run, rows, sweeps_of(rows))["sweep-batch-size"].axes
+    lines = [
+        each.lines[0] for each in axes.containers if isinstance(each, ErrorbarContainer)
+    ]
+    assert len({line.get_linewidth() for line in lines}) == len(lines) == 2

@@ -23,6 +23,7 @@ from resnet_bench.experiments.speed.view.drawing import (
     name_bars,
     sample,
     shades,
+    stacked_bar,
     whisker,
 )
 from resnet_bench.experiments.speed.view.rows import (
@@ -41,6 +42,7 @@ from resnet_bench.experiments.speed.view.verdicts import (
     worst_first,
 )
 from resnet_bench.present import theme
+from resnet_bench.present.numbers import bracketed
 from resnet_bench.present.tables import Table
 from resnet_bench.statistics.estimates import ratio_of_visits, time_interval
 from resnet_bench.statistics.intervals import Interval
@@ -245,7 +247,7 @@ def notes_of(breakdown: Breakdown) -> list[str]:
     """Return whether the parts add up, and what explains their times."""
     closures = {direction: breakdown.closure(direction) for direction in DIRECTIONS}
     sums = ", ".join(
-        f"{direction} {each.estimate:.3f} [{each.low:.3f}, {each.high:.3f}]"
+        f"{direction} {bracketed(each, '{:.3f}'.format)}"
         for direction, each in closures.items()
     )
     lowest, highest = CLOSURE_RANGE
@@ -310,9 +312,7 @@ def _part_bars(axes: Axes, breakdown: Breakdown, colour: str) -> None:
         for direction in DIRECTIONS:
             time = breakdown.interval(part, direction).times(MILLISECONDS)
             shade = theme.tint(colour, SHADES[direction])
-            axes.barh(
-                y, time.estimate, 0.7, left, color=shade, edgecolor="white", lw=0.8
-            )
+            stacked_bar(axes, y, left, time.estimate, 0.7, shade)
             left += time.estimate
             whisker(axes, left, y, time, capsize=2, lw=1)
 

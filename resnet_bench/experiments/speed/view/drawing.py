@@ -22,11 +22,16 @@ FARTHEST = 2.0
 STRENGTHS = {"train": 1.0, "inference": 0.5}
 
 
+def end_of(interval: Interval) -> float:
+    """Return where an interval is drawn to: the estimate where bounds lack."""
+    return interval.high if interval.bounded else interval.estimate
+
+
 def spread(intervals: Sequence[Interval]) -> list[list[float]]:
     """Return how far bounds lie below and above; 0 where they cannot be told."""
     return [
         [each.estimate - each.low if each.bounded else 0.0 for each in intervals],
-        [each.high - each.estimate if each.bounded else 0.0 for each in intervals],
+        [end_of(each) - each.estimate for each in intervals],
     ]
 
 

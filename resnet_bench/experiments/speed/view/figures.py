@@ -6,6 +6,7 @@ measured: weights once per call, and what every operator reads and writes per im
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ from resnet_bench.experiments.speed.view.drawing import (
     MILLISECONDS,
     STRENGTHS,
     bar_chart,
+    end_of,
     legend_below,
     limit_axis,
     look_of,
@@ -112,8 +114,7 @@ def _stack(axes: Axes, y: int, row: SpeedRow, colour: str) -> float:
         stacked_bar(axes, y, left, time.estimate, BAR_HEIGHT, shade)
         left += time.estimate
         whisker(axes, left, y, time)
-        reach = time.high - time.estimate if time.bounded else 0.0
-        furthest = max(furthest, left + reach)
+        furthest = max(furthest, left + end_of(time) - time.estimate)
     return furthest
 
 
@@ -159,8 +160,7 @@ def throughput_figure(run: Run, rows: Sequence[SpeedRow]) -> Figure:
 
 def _name_rate(axes: Axes, y: float, interval: Interval) -> None:
     whisker(axes, interval.estimate, y, interval)
-    end = min(interval.high, 1.5 * interval.estimate)
-    end = end if interval.bounded else interval.estimate
+    end = min(end_of(interval), 1.5 * interval.estimate)
     _beside(axes, amount(interval.estimate), end, y)
 
 
@@ -216,9 +216,9 @@ def _name_models(axes: Axes, rows: Sequence[SpeedRow]) -> None:
 
 
 def _highest(row: SpeedRow) -> float:
-    """Return the upper bound of the row's highest point, ms per image."""
+    """Return where the row's highest point is drawn to, ms per image."""
     interval = row.phase("step") or row.phase("inference")
-    return interval.high * _per_image(row) if interval else 0.0
+    return end_of(interval) * _per_image(row) if interval else 0.0
 
 
 def _proportional(axes: Axes, drawn: Sequence[tuple[SpeedRow, Interval]]) -> None:
@@ -284,7 +284,7 @@ def _roofs(axes: Axes, rows: Sequence[SpeedRow]) -> list[Any]:
     under = {ceiling_of(row.parameters): row for row in rows}
     differ = [name for name in CEILING_FIELDS if name in varying(rows)]
     lines: list[Any] = []
-    for dashes, row in zip(DASHES, under.values(), strict=False):
+    for dashes, row in zip(cycle(DASHES), under.values(), strict=False):
         words = described(row.parameters, differ or ["dtype", "tf32"])
         lines += _roof(axes, row, words, dashes, most)
     return lines

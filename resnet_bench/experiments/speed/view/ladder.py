@@ -16,11 +16,18 @@ from resnet_bench.experiments.speed.cells import phase_field
 from resnet_bench.experiments.speed.settings import RUNGS
 from resnet_bench.experiments.speed.view.drawing import (
     MILLISECONDS,
+    end_of,
     legend_below,
     name_bars,
     whisker,
 )
-from resnet_bench.experiments.speed.view.rows import SpeedRow, each_once, place
+from resnet_bench.experiments.speed.view.rows import (
+    SpeedRow,
+    described,
+    each_once,
+    place,
+    varying,
+)
 from resnet_bench.experiments.speed.view.tables import bounded, known_columns
 from resnet_bench.present import theme
 from resnet_bench.present.numbers import percent, rounded
@@ -127,21 +134,32 @@ def is_ready(row: SpeedRow) -> bool:
     return not (row.parameters["compiled"] or row.parameters.get("runtime"))
 
 
+#: What sets the ladders of one model apart.
+SIZES = ("batch_size", "image_size", "threads")
+
+
 def _ladder_of(row: SpeedRow) -> tuple[Any, ...]:
-    names = ("variant", "model", "shortcut", "batch_size", "image_size", "threads")
+    names = ("variant", "model", "shortcut", *SIZES)
     return tuple(row.parameters[name] for name in names)
+
+
+def _telling_apart(steps: Sequence[Step]) -> list[str]:
+    """Return the sizes by which ladders are named: the batch, and others that vary."""
+    differ = {"batch_size", *varying([step.row for step in steps])}
+    return [name for name in SIZES if name in differ]
 
 
 @dataclass(frozen=True)
 class Recommendation:
     """The fastest step of one model's ladder for one goal.
 
-    `tied` are steps that the samples do not tell from it; `beaten` the fastest steps
-    of a kind that it is not of, by what that kind is called.
+    `sizes` name the ladder; `tied` are steps that the samples do not tell from it;
+    `beaten` the fastest steps of a kind that it is not of, by what that kind is called.
     """
 
     step: Step
     goal: str
+    sizes: Sequence[str] = SIZES
     tied: Sequence[Step] = ()
     beaten: Mapping[str, Step] = field(default_factory=dict)
 
@@ -157,6 +175,7 @@ class Recommendation:
         return {
             "variant": row.parameters["variant"],
             "model": row.parameters["model"],
+            **{name: row.parameters[name] for name in SIZES},
             "goal": self.goal,
             "rung": row.parameters["rung"],
             "options": self.options,
@@ -187,9 +206,9 @@ class Recommendation:
             f"({RUNGS[step.row.parameters['rung']].options or 'the defaults'})"
             for kind, step in self.beaten.items()
         )
-        batch = row.parameters["batch_size"]
+        sizes = described(row.parameters, self.sizes)
         return (
-            f"Fastest way to {verb} {row.name} at batch {batch}: {self.options}"
+            f"Fastest way to {verb} {row.name} at {sizes}: {self.options}"
             f"{gain}{self._answers}{tie}{others}"
         )
 
@@ -224,10 +243,12 @@ KINDS: dict[str, Callable[[SpeedRow], bool]] = {
 def recommendations(steps: Sequence[Step]) -> list[Recommendation]:
     """Return the fastest step of each ladder, for training and for inference."""
     ladders = _ladders(steps)
+    sizes = _telling_apart(steps)
     return [
         Recommendation(
             fastest,
             goal,
+            sizes,
             _tied(ladder, fastest, phase),
             _beaten(ladder, fastest, phase) if goal == "infer" else {},
         )
@@ -287,8 +308,8 @@ def ladder_table(
     if not steps:
         return None
     frame = pd.DataFrame([_frame_row(step) for step in steps], dtype=object)
-    wanted = ["model", *(["batch_size"] if frame["batch_size"].nunique() > 1 else [])]
-    wanted += ["rung", "inference_seconds", "inference_start_ratio"]
+    sizes = [name for name in SIZES if frame[name].nunique() > 1]
+    wanted = ["model", *sizes, "rung", "inference_seconds", "inference_start_ratio"]
     if known_columns(frame, ["step_seconds"]):
         wanted += ["step_seconds", "step_start_ratio", "logit_error_fraction"]
     else:
@@ -308,6 +329,7 @@ def ladder_table(
         ],
         headers={
             "batch_size": "batch",
+            "image_size": "px",
             "rung": "setting",
             "inference_seconds": "infer",
             "inference_start_ratio": "x start",
@@ -399,7 +421,11 @@ def _figure(run: Run, steps: Sequence[Step], phase: str, title: str) -> Figure:
     panels = made.subplots(down, across, squeeze=False).flatten()
     names = dict.fromkeys(_runtime_of(step) for step in steps)
     colours = {**theme.palette(n for n in names if n != TORCH), TORCH: theme.NEUTRAL}
+    sizes = _telling_apart(steps)
     for axes, ladder in zip(panels, ladders, strict=False):
+        row = ladder[0].row
+        title = f"{row.name}, {described(row.parameters, sizes)}"
+        axes.set_title(theme.drawable(title))
         _panel(axes, ladder, phase, colours)
     for axes in panels[len(ladders) :]:
         axes.set_visible(False)
@@ -419,8 +445,6 @@ def _panel(
     axes: Axes, ladder: Sequence[Step], phase: str, colours: Mapping[object, str]
 ) -> None:
     """Draw one ladder: a bar per step with its interval, time and equal answers."""
-    row = ladder[0].row
-    axes.set_title(theme.drawable(f"{row.name}, batch {row.parameters['batch_size']}"))
     axes.set_xlabel("times faster than eager float32")
     name_bars(axes, [step.row.parameters["rung"] for step in ladder])
     axes.axvline(1.0, color="#999999", lw=1)
@@ -448,8 +472,7 @@ def _tell(axes: Axes, step: Step, phase: str, speedup: Interval, y: int) -> None
         words += f", {percent(same)} same top-1"
     if step.row.has_wrong_answers:
         words += ", wrong answers"
-    end = speedup.high if speedup.bounded else speedup.estimate
-    at = min(end, 1.1 * speedup.estimate)
+    at = min(end_of(speedup), 1.1 * speedup.estimate)
     axes.annotate(
         words, (at, y), (5, 0), textcoords="offset points", va="center", fontsize=8.5
     )

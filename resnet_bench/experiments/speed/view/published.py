@@ -68,6 +68,7 @@ def _own(run: Run, group: Mapping[int, SpeedRow], phase: str) -> dict[str, Any] 
     interval = first.phase(phase)
     if interval is None:
         return None
+    counted = "calls" if first.parameters["protocol"] else "visits"
     ratios = {variant: row.ratio_to(first, phase) for variant, row in group.items()}
     return {
         "phase": phase,
@@ -79,7 +80,7 @@ def _own(run: Run, group: Mapping[int, SpeedRow], phase: str) -> dict[str, Any] 
             if ratio is not None and variant != FIRST
         },
         "same_protocol": None,
-        "protocol": f"{first.statistic} of {interval.samples} calls",
+        "protocol": f"{first.statistic} of {interval.samples} {counted}",
     }
 
 

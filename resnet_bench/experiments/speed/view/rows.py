@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
+from math import inf
 from statistics import mean, median
 from typing import Any
 
@@ -44,6 +45,7 @@ from resnet_bench.statistics.estimates import (
     trend_of,
 )
 from resnet_bench.statistics.intervals import (
+    SAMPLES_FOR_ORDER_STATISTICS,
     Interval,
     median_interval,
 )
@@ -149,7 +151,7 @@ class SpeedRow(Measured):
         """
         if self.parameters["protocol"]:
             values = self.samples(name)
-            interval = mean_interval if self.statistic == "mean" else median_interval
+            interval = mean_interval if self.statistic == "mean" else _median_of_calls
             return interval(values) if values else None
         settled = self.settled(name)
         return time_interval(list(settled.values())) if settled else None
@@ -328,6 +330,13 @@ class SpeedRow(Measured):
     def verdict(self) -> str:
         """The worst flag, `ok` without one."""
         return next(iter(self.flags), "ok")
+
+
+def _median_of_calls(calls: Sequence[float]) -> Interval:
+    """Return the median with its interval, without bounds where these are too few."""
+    found = median_interval(calls)
+    few = found.samples < SAMPLES_FOR_ORDER_STATISTICS
+    return replace(found, low=-inf, high=inf) if few else found
 
 
 def rows_of(run: Run) -> list[SpeedRow]:

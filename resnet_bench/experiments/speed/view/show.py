@@ -32,6 +32,7 @@ from resnet_bench.experiments.speed.view.figures import row_figures
 from resnet_bench.experiments.speed.view.ladder import (
     Recommendation,
     Step,
+    is_trusted,
     ladder_figures,
     ladder_table,
     recommendations,
@@ -75,6 +76,9 @@ from resnet_bench.store.reading import Run
 
 #: Phases that stand for a whole call, the first that was timed counts.
 CALLS = {"step": "A training step", "inference": "Inference"}
+
+#: How ratios are written in sentences.
+HUNDREDTHS = "{:.2f}".format
 
 
 @dataclass(frozen=True)
@@ -256,16 +260,19 @@ def _settings_compared(rows: Sequence[SpeedRow]) -> list[str]:
 
 def _fastest_way(rows: Sequence[SpeedRow], phase: str, words: str) -> str | None:
     """Return how many times as fast the fastest setting is as the first."""
-    timed = [(time.estimate, row) for row in rows if (time := row.phase(phase))]
+    timed = [
+        (time.estimate, row)
+        for row in rows
+        if is_trusted(row) and (time := row.phase(phase))
+    ]
     first, differ = rows[0], varying(rows)
     fastest = min(timed, key=itemgetter(0), default=(0.0, first))[1]
     ratio = first.ratio_to(fastest, phase)
     if not differ or fastest is first or ratio is None or not ratio.bounded:
         return None
     ways = [described(row.parameters, differ) for row in (fastest, first)]
-    half = (ratio.high - ratio.low) / 2
     return (
-        f"{words} of {first.name}: {ways[0]} is {ratio.estimate:.2f} ± {half:.2f} "
+        f"{words} of {first.name}: {ways[0]} is {bracketed(ratio, HUNDREDTHS)} "
         f"times as fast as {ways[1] or 'without'}."
     )
 
@@ -273,8 +280,7 @@ def _fastest_way(rows: Sequence[SpeedRow], phase: str, words: str) -> str | None
 def _ratio(row: SpeedRow, first: SpeedRow, ratio: Interval) -> str:
     work, own = row.known("multiply_adds"), first.known("multiply_adds")
     beside = f" ({work / own:.2f} times the multiply-adds)" if work and own else ""
-    bounds = f"[{ratio.low:.2f}, {ratio.high:.2f}]" if ratio.bounded else "(no bounds)"
-    return f"{ratio.estimate:.2f} times as long {bounds} with {row.name}{beside}"
+    return f"{bracketed(ratio, HUNDREDTHS)} times as long with {row.name}{beside}"
 
 
 def _disturbance(disturbed: Sequence[SpeedRow], rows: Sequence[SpeedRow]) -> str:
@@ -349,7 +355,7 @@ def _notices(run: Run, rows: Sequence[SpeedRow], others: OtherRuns) -> list[str]
     if left_out:
         of = left_out + sum(len(row.visits) for row in rows)
         said.append(
-            f"{left_out} of {of} visits are left out, because other work took a core"
+            f"left out: {left_out} of {of} visits, because other work took a core"
         )
     if dropped := dropped_visits(run):
         count = "1 visit" if dropped == 1 else f"{dropped} visits"

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from resnet_bench.experiments.speed.cells import PLAIN
 from resnet_bench.experiments.speed.view.drawing import BLACK, spread
 from resnet_bench.experiments.speed.view.rows import (
     SETTINGS,
@@ -210,9 +211,12 @@ def _figure(run: Run, rows: Sequence[SpeedRow], sweeps: Sequence[Sweep]) -> Figu
     axes = theme.axes(made, x=SWEPT[name], y="images per second")
     axes.set_xscale("log", base=2)
     settings = [described(sweep.row.parameters, distinct) for sweep in sweeps]
-    numbers = {words: number for number, words in enumerate(dict.fromkeys(settings))}
-    for sweep, words in zip(sweeps, settings, strict=True):
-        _curve(axes, sweep, words, LOOKS[numbers[words] % len(LOOKS)])
+    # A network without its shortcuts has the colour and marker of that with them.
+    plain = [sweep.row.parameters["shortcut"] == PLAIN for sweep in sweeps]
+    kinds = list(zip(plain, settings, strict=True))
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    for sweep, kind in zip(sweeps, kinds, strict=True):
+        _curve(axes, sweep, kind[1], LOOKS[numbers[kind] % len(LOOKS)])
     values = sorted({value for sweep in sweeps for value in sweep.rates})
     axes.set_xticks(values, [str(value) for value in values], minor=False)
     axes.minorticks_off()

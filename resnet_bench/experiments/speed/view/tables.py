@@ -26,7 +26,7 @@ from resnet_bench.experiments.speed.view.rows import (
     varying,
 )
 from resnet_bench.experiments.speed.view.verdicts import EXPLANATIONS
-from resnet_bench.present.tables import Table, interval_columns
+from resnet_bench.present.tables import BESIDE, Table, interval_columns
 from resnet_bench.statistics.estimates import percentile
 from resnet_bench.statistics.intervals import Interval, median_interval
 from resnet_bench.store.reading import Run
@@ -170,13 +170,14 @@ def ratios_table(rows: Sequence[SpeedRow], times: pd.DataFrame) -> Table | None:
     names = [f"{phase}_ratio" for phase in RATIO_PHASES]
     known = known_columns(frame, names)
     narrow = [*named(frame), *known, "mac_ratio", "efficiency_fraction"]
-    bounds = [f"{name}_{side}" for name in known for side in ("low", "high")]
+    beside = [f"{name}_{side}" for name in known for side in BESIDE]
+    beside = [name for name in beside if name in frame]
     of_means = all(row.statistic == "mean" for row in rows)
     how = "means over means" if of_means else "paired by round"
     return Table(
         name="ratios",
         title=f"Times over those of {rows[0].name}, {how}",
-        frame=frame[[*narrow, *bounds]],
+        frame=frame[[*narrow, *beside]],
         narrow=narrow,
         detail=True,
         headers={**HEADERS, **{name: name.removesuffix("_ratio") for name in names}},
@@ -192,12 +193,12 @@ def footers(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     """Return what has to be known to read the numbers."""
     notes = each_once((row, row.error) for row in rows if row.error)
     # An error of a row says more than its flag.
-    told = [row for row in rows if not row.error]
-    verdicts = [row.verdict for row in told if row.flags]
-    besides = [flag for row in told for flag in row.flags]
-    flags = dict.fromkeys([*verdicts, *besides])
-    if flags:
-        legend = (f"{flag}: {EXPLANATIONS.get(flag, 'see notes')}." for flag in flags)
+    flagged = [row.verdict for row in rows if row.flags and not row.error]
+    if flagged:
+        legend = (
+            f"{verdict}: {EXPLANATIONS.get(verdict, 'see notes')}."
+            for verdict in dict.fromkeys(flagged)
+        )
         notes.append(" ".join(legend))
     followed = dict.fromkeys(row.parameters.get("protocol") for row in rows)
     notes += [PROTOCOLS[name].boundaries for name in followed if name in PROTOCOLS]
@@ -240,7 +241,7 @@ def _per_second(rate: float) -> str:
     return f"{rate / scale:.3g} {prefix}"
 
 
-#: Columns of the table of ranks.
+#: Columns on screen of the table of ranks.
 SCALING = (
     "name",
     "batch_size",
@@ -248,8 +249,6 @@ SCALING = (
     "alone_seconds",
     "together_seconds",
     "efficiency",
-    "efficiency_low",
-    "efficiency_high",
 )
 
 
@@ -265,17 +264,12 @@ def scaling_table(run: Run) -> Table | None:
     return Table(
         name="scaling",
         title="Scaling: a training step on all ranks against one rank alone",
-        frame=pd.DataFrame(rows, columns=SCALING),
+        frame=pd.DataFrame(rows),
         narrow=SCALING,
         notes=[
             "one batch per rank; slowest rank; alternating blocks, medians of pairs"
         ],
-        headers={
-            "alone_seconds": "alone (s)",
-            "together_seconds": "together (s)",
-            "efficiency_low": "low",
-            "efficiency_high": "high",
-        },
+        headers={"name": "model"},
     )
 
 
@@ -288,7 +282,5 @@ def _scaling_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "ranks": row["ranks"],
         "alone_seconds": median(alone),
         "together_seconds": median(together),
-        "efficiency": ratio.estimate,
-        "efficiency_low": ratio.low,
-        "efficiency_high": ratio.high,
+        **interval_columns("efficiency", ratio),
     }
