@@ -35,6 +35,9 @@ LINKS = "links to folders"
 #: A class needs one image to learn from and one to test on.
 FEWEST_IMAGES = 2
 
+#: Classes that an error names before it counts the others.
+NAMED = 6
+
 Sample = tuple[Path, int]
 
 
@@ -242,12 +245,14 @@ def _raise(error: OSError) -> None:
 
 
 def _check_same_classes(folder: Path, train: ClassFolders, test: ClassFolders) -> None:
-    if train.classes != test.classes:
-        lists = [
-            f"{legible(half.folder.name)}/ has the classes {', '.join(half.classes)}"
-            for half in (train, test)
-        ]
-        raise UsageError(f"--data-dir {legible(folder)}: {', '.join(lists)}")
+    for half, other in ((train, test), (test, train)):
+        if lacking := [name for name in half.classes if name not in other.files]:
+            more = len(lacking) - NAMED
+            named = lacking[:NAMED] + ([f"{more} more"] if more > 0 else [])
+            raise UsageError(
+                f"--data-dir {legible(folder)}: expected the same classes in both "
+                f"halves; {legible(other.folder.name)}/ lacks {', '.join(named)}"
+            )
 
 
 def _check_counts(listed: ClassFolders) -> None:

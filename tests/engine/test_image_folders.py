@@ -86,6 +86,17 @@ def test_halves_without_classes_are_never_learned_as_classes(
         list_image_folder(tmp_path)
 
 
+@pytest.mark.parametrize(("lacking", "has"), [("val", "train"), ("train", "val")])
+def test_classes_that_one_half_lacks_are_named_and_many_of_them_counted(
+    lacking: str, has: str, tmp_path: Path
+) -> None:
+    make_classes(tmp_path / lacking, "a", "b")
+    make_classes(tmp_path / has, "a", "b", *(f"c{n}" for n in range(9)))
+    said = f"{lacking}/ lacks c0, c1, c2, c3, c4, c5, 3 more$"
+    with pytest.raises(UsageError, match=said):
+        list_image_folder(tmp_path)
+
+
 @pytest.mark.parametrize("beside", [(), ("test/0.png",), ("docs/0.png", "docs/1.png")])
 def test_a_training_half_alone_is_refused_with_the_remedy(
     beside: tuple[str, ...], tmp_path: Path

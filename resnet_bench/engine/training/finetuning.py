@@ -158,18 +158,19 @@ def train_epochs(
 ) -> Iterator[EpochState]:
     """Train to the end, evaluating now and then; nothing is chosen by it.
 
-    With `state_file` the state is kept after every epoch but the last, and a training
-    that left one there goes on from it; a finished training removes it. Raises
-    UsageError when the state is of another training.
+    With `state_file` the first rank keeps the state after every epoch but the last,
+    and a training that left one there goes on from it; a finished training removes it.
+    Raises UsageError when the state is of another training.
     """
     if state_file is not None:
         _resume(trainer, state_file)
+    keeps = state_file if trainer.ranks.writes else None
     batches = trainer.order.batches
     epochs = math.ceil(trainer.steps / batches)
     while trainer.step < trainer.steps and not trainer.diverged:
         trainer.advance(min(batches, trainer.steps - trainer.step))
-        if state_file is not None and trainer.step < trainer.steps:
-            _keep(trainer, state_file)
+        if keeps is not None and trainer.step < trainer.steps:
+            _keep(trainer, keeps)
         epoch = len(trainer.curve)
         due = EVALUATIONS * epoch // epochs > EVALUATIONS * (epoch - 1) // epochs
         if not due and not trainer.diverged:
@@ -181,8 +182,8 @@ def train_epochs(
             train_loss=trainer.curve[-1].loss,
             test=evaluate(trainer.model, data.test, data.normalisation),
         )
-    if state_file is not None:
-        state_file.unlink(missing_ok=True)
+    if keeps is not None:
+        keeps.unlink(missing_ok=True)
 
 
 def seconds_per_image(

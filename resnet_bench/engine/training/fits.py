@@ -216,6 +216,7 @@ def fit_features(network: ResNet, data: ImageData) -> Fitted:
 def fit_features_out_of_fold(network: ResNet, data: ImageData) -> Fitted:
     """Fit logistic regression five times, each time testing on the fifth left out.
 
+    As many times as the rarest class has images, where these are fewer than five.
     Training and test half are pooled, so that every image is tested once: of a small
     data set that leaves less than half of the sampling error. Only for a network
     that saw neither half.
@@ -225,7 +226,8 @@ def fit_features_out_of_fold(network: ResNet, data: ImageData) -> Fitted:
     parts = [features(network, half, data.normalisation).cpu() for half in halves]
     inputs = torch.cat(parts).numpy()
     labels = torch.cat([half.labels.cpu() for half in halves])
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    count = min(_FOLDS, *filter(None, torch.bincount(labels).tolist()))
+    folds = StratifiedKFold(count, shuffle=True, random_state=0)
     logits = torch.zeros(len(labels), len(data.classes), dtype=torch.float64)
     for kept, left_out in folds.split(inputs, labels.numpy()):
         probe = fit_probe(inputs[kept], labels.numpy()[kept], len(data.classes))
@@ -234,7 +236,7 @@ def fit_features_out_of_fold(network: ResNet, data: ImageData) -> Fitted:
         test=judge(logits, labels),
         seconds=time.perf_counter() - begin,
         trainable_parameters=probe.parameters,
-        images=len(labels) * (_FOLDS - 1),
+        images=len(labels) * (count - 1),
     )
 
 

@@ -205,7 +205,9 @@ def _try_weights(config: Config, cells: list[FinetuneCell], classes: int) -> Non
 
 
 def _estimate_own(cells: list[FinetuneCell]) -> float:
-    cell = next(cell for cell in cells if cell.variant is not None)
+    if not cells:
+        return 0.0
+    cell = cells[0]
     target = replace(_whole_target(cell), download=False, sample=SAMPLE_OF_FILES)
     data = load_target(target)
     counts = count_images(target, data)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from resnet_bench.engine.ranks import Ranks
 from resnet_bench.engine.training import finetuning
 from resnet_bench.engine.training.evaluation import evaluate
 from resnet_bench.engine.training.finetuning import (
@@ -232,6 +233,21 @@ def test_resume_restores_optimizer_schedule_and_random_state(tmp_path: Path) -> 
 def momenta(trainer: Trainer) -> list[list[float]]:
     states = trainer.optimizer.state_dict()["state"].values()
     return [state["momentum_buffer"].flatten().tolist() for state in states]
+
+
+class Follower(Ranks):
+    """A rank that is not the first, with no others to wait for."""
+
+    @property
+    def writes(self) -> bool:
+        return False
+
+
+def test_of_several_ranks_only_the_first_keeps_the_state(tmp_path: Path) -> None:
+    settings = replace(LONG, ranks=Follower())
+    trainer = make_trainer(tiny_network(), STRATEGIES["full"], tiny_data(), settings)
+    next(train_epochs(trainer, tiny_data(), tmp_path / "cell.pt"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_state_of_another_training_is_refused(tmp_path: Path) -> None:

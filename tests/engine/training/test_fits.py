@@ -95,6 +95,12 @@ def test_out_of_fold_every_image_of_both_halves_is_tested_once() -> None:
     assert fitted.trainable_parameters == 2 * 8 + 2
 
 
+def test_out_of_fold_classes_of_few_images_are_tested_in_fewer_folds() -> None:
+    fitted = fit_features_out_of_fold(build(), tiny_data(2))
+    assert fitted.test.images == fitted.images == 4
+    assert fitted.test.accuracy_percent == 100
+
+
 def test_out_of_fold_labels_without_a_pattern_stay_near_chance() -> None:
     data = tiny_data(40)
     draw = torch.Generator().manual_seed(0)

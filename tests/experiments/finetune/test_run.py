@@ -413,6 +413,8 @@ def test_the_estimate_grows_with_the_grid() -> None:
     assert few is not None
     assert many is not None
     assert 0 < few < many
+    (pixels,) = (cell for cell in cells if cell.label.startswith("no network"))
+    assert finetune.estimate(config, [pixels]) is not None
 
 
 @pytest.mark.usefixtures("small_resnets")

@@ -80,7 +80,7 @@ def _row(group: Group) -> dict[str, Any]:
         "shots": group.shots_title,
         "hardest": names[hardest],
         "hardest_percent": float(right[hardest]),
-        "taken_for": names[mistaken],
+        "taken_for": names[mistaken] if wrong[mistaken] > 0 else None,
         "mistaken_percent": float(wrong[mistaken]),
         **{f"class {name}_percent": float(right[n]) for n, name in enumerate(names)},
     }

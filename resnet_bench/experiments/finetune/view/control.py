@@ -192,9 +192,9 @@ def control_sentences(gains: Sequence[ControlGain]) -> list[str]:
     alone = [f"{g.name} {g.verdict}" for g in others if g.verdict != first.verdict]
     exceptions = f"; alone: {', '.join(alone)}" if alone else ""
     intact = first.intact
-    in_place = f", {intact.estimate:+.1f} pp in place" if intact else ""
+    in_place = f" ({intact.estimate:+.1f} pp in place)" if intact else ""
     return [
-        "Negative control, pixels permuted: pre-training gains a probe "
+        "Negative control, pixels permuted: pre-training changes a probe's accuracy by "
         f"{points(first.gain)}{in_place}; no gain ({_rule(gains)}): "
         f"{first.verdict}{exceptions}."
     ]

@@ -83,7 +83,7 @@ def accuracy_against_time(
     run: Run, groups: Sequence[Group], pixels: Iterable[Group]
 ) -> Figure:
     """Return accuracy after each epoch against training time, a panel per variant."""
-    title = "Accuracy against training time, 95 % intervals over seeds at the end"
+    title = "Accuracy against training time, 95 % intervals at the end"
     x = "training time, no evaluation (s)"
     made, axes = _panels(run, title, variants_of(groups), x)
     curves = _curves(run)

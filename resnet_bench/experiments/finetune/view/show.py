@@ -94,7 +94,7 @@ def show(run: Run, others: OtherRuns) -> Shown:
 def _tables(
     run: Run, groups: Sequence[Group], gains: Sequence[ControlGain], front: Front | None
 ) -> list[Table]:
-    if not groups:
+    if all(group.permuted for group in groups):
         return []
     first = [origin_sentence(run)]
     last = [*source_sentences(run), *control_sentences(gains)]
@@ -173,8 +173,8 @@ def origin_sentence(run: Run) -> str:
     origin = ", ".join(found)
     if any(name.startswith("suite") for name in found):
         return (
-            f"WEIGHTS: {origin}, trained by this suite on {run.config.get('source')}; "
-            "nothing here was pre-trained on ImageNet."
+            f"WEIGHTS: {origin}, trained by this suite; nothing here was pre-trained "
+            "on ImageNet."
         )
     if any("unverified" in name for name in found):
         return f"WEIGHTS: {origin}; the file's hash was not checked."
@@ -186,12 +186,12 @@ def source_sentences(run: Run) -> list[str]:
     rows = run.rows(SourceResult)
     if not rows:
         return []
-    accuracies = [row["source_accuracy_percent"] for row in rows]
+    accuracies = sorted(row["source_accuracy_percent"] for row in rows)
+    ends = dict.fromkeys(f"{accuracies[place]:.1f}" for place in (0, -1))
     reused = sum(row["reused"] for row in rows)
     return [
         f"Source checkpoints: {len(rows)} ({reused} from the cache), test accuracy "
-        f"{min(accuracies):.1f} to {max(accuracies):.1f} % on "
-        f"{run.config.get('source')}.",
+        f"{' to '.join(ends)} % on {run.config.get('source')}.",
         *_hardly_learned(run, rows),
     ]
 
@@ -270,12 +270,13 @@ def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
     """Return what a reader must know before believing the numbers."""
     rows = run.rows(TransferResult)
     said = []
-    dataset, source = str(run.config.get("dataset")), str(run.config.get("source"))
-    if run.rows(SourceResult) and share_images(dataset, source):
-        said.append(
-            f"{source}, on which the backbone was trained, shares training images with "
-            f"{dataset}: this does not measure transfer to unseen data"
-        )
+    dataset = str(run.config.get("dataset"))
+    for kind, _, source in (origin.partition(":") for origin in origins(run)):
+        if kind == "suite" and share_images(dataset, source):
+            said.append(
+                f"{source}, on which the backbone was trained, shares training images "
+                f"with {dataset}: this does not measure transfer to unseen data"
+            )
     diverged = {row["cell"] for row in rows if row["diverged"]}
     if diverged:
         said.append(
@@ -295,18 +296,20 @@ def caveats_of(run: Run, groups: Sequence[Group]) -> list[str]:
 
 def _twins(rows: Sequence[Row]) -> list[str]:
     twins = max((row.get("twins", 0) for row in rows), default=0)
-    tested = max((row["test_images"] for row in rows), default=0)
+    # Tests out of fold count the training images too.
+    tested = min((row["test_images"] for row in rows), default=0)
     if not twins:
         return []
     return [
-        f"{twins} of {tested} test images are also training images: on new images "
-        "accuracy is lower"
+        f"test images that are also training images: {twins} of {tested}; on new "
+        "images accuracy is lower"
     ]
 
 
 def _few_steps(rows: Sequence[Row]) -> list[str]:
     """Say when trainings took too few steps to get anywhere, and what would do."""
-    few = [row for row in rows if 0 < row["steps"] < LEAST_STEPS]
+    whole_trainings = (row for row in rows if not row["diverged"])
+    few = [row for row in whole_trainings if 0 < row["steps"] < LEAST_STEPS]
     if not few:
         return []
     row = min(few, key=lambda one: int(one["steps"]))
@@ -338,7 +341,7 @@ def _beaten_by_pixels(groups: Sequence[Group]) -> list[str]:
         if below:
             said.append(
                 f"logistic regression on raw pixels reaches {level:.1f} % with "
-                f"{control.images_title}; {len(below)} of {len(rivals)} rows do no "
-                "better"
+                f"{control.images_title}; rows that do no better: {len(below)} of "
+                f"{len(rivals)}"
             )
     return said

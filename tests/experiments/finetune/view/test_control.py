@@ -90,7 +90,7 @@ def test_fewer_seeds_have_to_lie_below_the_gain_in_place(
 def test_a_network_with_another_verdict_than_all_together_is_named() -> None:
     gains = [gain(variant, -2, 1, within=0.01) for variant in (None, 18)]
     (said,) = control_sentences(gains)
-    assert "-0.5 pp [-2.0, +1.0], +15.0 pp in place" in said
+    assert "by -0.5 pp [-2.0, +1.0] (+15.0 pp in place);" in said
     assert said.endswith("): SUPPORTED.")
     (said,) = control_sentences([*gains, gain(152, 4, 6, differs=0.01)])
     assert said.endswith("SUPPORTED; alone: ResNet-152 REFUTED.")

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from resnet_bench.experiments.base import OtherRuns
+from resnet_bench.experiments.finetune.view.classes import class_table
+from resnet_bench.experiments.finetune.view.groups import groups_of
 from resnet_bench.experiments.finetune.view.show import (
     origin_sentence,
     share_images,
@@ -91,6 +93,8 @@ def test_the_hardest_class_is_told_with_what_it_is_taken_for(seen: Shown) -> Non
     assert (row["hardest"], row["taken_for"]) == ("5", "6")
     assert row["hardest_percent"] == pytest.approx(85.2)
     assert row["mistaken_percent"] == pytest.approx(14.8)
+    faultless = stored_run(resolved(), confusion=[[0, 0, 5], [1, 1, 5]])
+    assert class_table(faultless, groups_of(faultless)).rows[0]["taken_for"] is None
 
 
 def test_saved_networks_are_told_with_the_python_that_loads_one() -> None:
@@ -144,7 +148,10 @@ def test_the_headline_tells_the_origin_and_what_each_network_reached(
         ("imagenet:V1", "WEIGHTS: imagenet:V1."),
         ("imagenet:V1 (unverified)", "the file's hash was not checked"),
         ("random", "WEIGHTS: random; nothing here was pre-trained."),
-        ("suite:photo-digits-0-4", "nothing here was pre-trained on ImageNet"),
+        (
+            "suite:cifar10",
+            "WEIGHTS: suite:cifar10, trained by this suite; nothing here",
+        ),
     ],
 )
 def test_the_origin_is_said_as_what_it_is(origin: str, said: str) -> None:
@@ -157,6 +164,19 @@ def test_what_spoils_a_result_is_said() -> None:
     assert "trainings that diverged" in said
     assert "images left out because they could not be decoded: 3" in said
     assert "one seed: intervals are over test images only" in said
+    # It stopped after few steps because it diverged: more epochs are no remedy.
+    assert "too few to judge" not in said
+
+
+def test_images_in_both_halves_are_counted_of_the_test_half() -> None:
+    run = stored_run(resolved(seeds=1), twins=1)
+    out_of_fold = {"test_images": 5000}
+    records = [
+        {**row, **out_of_fold} if run.grid[row["cell"]].get("permuted") else row
+        for row in run.records
+    ]
+    said = " ".join(show(replace(run, records=records), OtherRuns()).notices)
+    assert "test images that are also training images: 1 of 1000;" in said
 
 
 def test_a_source_that_shares_images_with_the_target_is_told() -> None:
@@ -165,6 +185,15 @@ def test_a_source_that_shares_images_with_the_target_is_told() -> None:
         run = stored_run(resolved(dataset=dataset, **options))
         said = " ".join(show(run, OtherRuns()).notices)
         assert (f"shares training images with {dataset}" in said) is told
+    by_path = resolved(dataset="digits", weights="suite:own.safetensors", **options)
+    (told_of,) = (
+        said
+        for said in show(
+            stored_run(by_path, weights_origin="suite:digits"), OtherRuns()
+        ).notices
+        if "shares training images" in said
+    )
+    assert told_of.startswith("digits, on which")
     assert share_images("cifar10", "cifar10")
     assert share_images("photo-digits", "digits-0-4")
     assert not share_images("photo-digits-5-9", "digits-0-4")
@@ -173,6 +202,7 @@ def test_a_source_that_shares_images_with_the_target_is_told() -> None:
 
 def test_a_network_that_hardly_learned_the_source_is_named() -> None:
     run = stored_run(resolved(variants=(18, 34), seeds=1))
+    assert "test accuracy 98.0 % on photo-digits-0-4." in source_sentences(run)[0]
     assert "hardly learned" not in " ".join(source_sentences(run))
 
     def weaker(row: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +223,14 @@ def test_a_run_without_results_shows_nothing_and_does_not_fail(run: Run) -> None
     assert empty.json["rows"] == []
     assert empty.json["front"] is None
     assert "cells have no result" in " ".join(empty.notices)
+
+
+def test_a_run_that_has_only_its_negative_control_is_shown_without_tables() -> None:
+    run = stored_run(resolved(seeds=1))
+    permuted = [r for r in run.records if run.grid[r["cell"]].get("permuted")]
+    partial = replace(run, records=permuted, status="partial")
+    assert show(partial, OtherRuns()).tables == []
+    assert set(show(partial, OtherRuns()).figures) == {"controls"}
 
 
 def test_every_figure_names_data_weights_and_machine(seen: Shown) -> None:
