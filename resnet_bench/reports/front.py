@@ -149,6 +149,7 @@ def _name_variants(axes: Axes, fastest: Sequence[Candidate]) -> None:
 def front_table(found: Sequence[Candidate], where: str) -> Table:
     """Return what the figure draws, a row per setting, fastest first."""
     kept = on_front(found)
+    threads = {each.row.get("threads") for each in found}
     return Table(
         name="front",
         title=f"Accuracy, time and memory, on {where}",
@@ -157,7 +158,8 @@ def front_table(found: Sequence[Candidate], where: str) -> Table:
             dtype=object,
         ),
         narrow=[
-            *("model", "setting", "image_seconds", "inference_peak_memory_bytes"),
+            *("model", "setting", *(["threads"] if len(threads) > 1 else [])),
+            *("image_seconds", "inference_peak_memory_bytes"),
             *("top1_percent", "weights", "worth_it"),
         ],
         notes=[
@@ -176,6 +178,7 @@ def front_table(found: Sequence[Candidate], where: str) -> Table:
 def _line(candidate: Candidate, *, worth_it: bool) -> dict[str, Any]:
     return {
         **candidate.columns("image_seconds", candidate.seconds_per_image),
+        "threads": candidate.row.get("threads"),
         "inference_peak_memory_bytes": _memory(candidate),
         "worth_it": worth_it,
     }

@@ -7,6 +7,14 @@ from pathlib import Path
 
 from resnet_bench.errors import InputOutputError
 from resnet_bench.experiments import EXPERIMENTS
+from resnet_bench.options import (
+    ExportOptions,
+    ResultsOptions,
+    declaration_of,
+    flag_name,
+    option_fields,
+)
+from resnet_bench.output import DisplayOptions
 from resnet_bench.present.drawing import save_figure
 from resnet_bench.present.machines import environment_row
 from resnet_bench.present.tables import csv_text, escaped, markdown
@@ -14,7 +22,7 @@ from resnet_bench.reports.listing import listed
 from resnet_bench.reports.stored import ShownRun, StoredRuns
 from resnet_bench.store.checking import naming
 from resnet_bench.store.folders import find_run, run_folders
-from resnet_bench.store.reading import RESULTS_OPTIONS, Run
+from resnet_bench.store.reading import Run
 from resnet_bench.store.writing import replace_files
 
 FIGURES_FOLDER = "figures"
@@ -83,7 +91,12 @@ def write(path: Path, text: str) -> Path:
 
 
 #: Options that say where a run is kept and how it is shown, not what is measured.
-ASIDE = frozenset({*RESULTS_OPTIONS, "-q", "--quiet", "-v", "-vv", "--verbose"})
+ASIDE = {"-vv"} | {
+    flag
+    for options in (ResultsOptions, ExportOptions, DisplayOptions)
+    for name, field in option_fields(options).items()
+    for flag in (flag_name(name), *declaration_of(field).flags)
+}
 
 
 NOTHING: Mapping[Path, str] = {}

@@ -1,8 +1,4 @@
-"""Distribution-free interval of a median, light enough for a measuring child.
-
-Both the child's stopping rule and the analysis of run files use it, so that what
-stopped a measurement is what is shown afterwards.
-"""
+"""An estimate with its bounds, and the distribution-free interval of a median."""
 
 import math
 import statistics

@@ -18,7 +18,7 @@ from resnet_bench.reports.budgets import (
 from resnet_bench.reports.budgets import (
     candidates as candidates_of,
 )
-from resnet_bench.reports.front import front_figure, on_front
+from resnet_bench.reports.front import front_figure, front_table, on_front
 from resnet_bench.reports.pooling import Observed
 
 
@@ -186,6 +186,14 @@ def test_the_best_published_weights_are_taken() -> None:
 def test_the_front_leaves_out_what_something_faster_equals() -> None:
     found = candidates([row(18, 0.01), row(34, 0.05), row(50, 0.03)])
     assert [each.row["variant"] for each in on_front(found)] == [18, 50]
+
+
+def test_the_front_tells_settings_of_several_threads_apart() -> None:
+    alike = [row(18, 0.02, threads=2), row(34, 0.03, threads=2)]
+    assert "threads" not in front_table(candidates(alike), "here").narrow
+    table = front_table(candidates([*alike, row(18, 0.03, threads=1)]), "here")
+    shown = [tuple(each[name] for name in table.narrow[:3]) for each in table.rows]
+    assert len(set(shown)) == len(shown) == 3
 
 
 def test_the_front_is_drawn_with_names_and_machine() -> None:

@@ -332,7 +332,7 @@ def test_a_folder_that_cannot_be_written_is_named(view: View, tmp_path: Path) ->
 
 def test_a_run_of_fewer_options_comes_first(tmp_path: Path) -> None:
     plain = store(tmp_path, speed_run(variants=(18,)), FIRST, ENVIRONMENT)
-    ladder = ["speed", "--ladder", "-o", "elsewhere"]
+    ladder = ["speed", "--ladder", "-o", "elsewhere", "--color=never", "--wide", "-q"]
     asked = speed_run(variants=(18,), batch_size=(8,))
     store(tmp_path, asked, SECOND, ENVIRONMENT, argv=["speed", "--variants=18", "-b8"])
     store(tmp_path, asked, THIRD, {"machine_key": "other"}, argv=ladder)
