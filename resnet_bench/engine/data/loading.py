@@ -143,7 +143,7 @@ def _existing_folder(name: str, request: DataRequest) -> Path:
         raise UsageError(
             f"{row.title} needs --data-dir: the folder that holds {row.expected}"
         )
-    if request.download and name != "imagefolder":
+    if request.download and name != IMAGE_FOLDER:
         request.data_dir.mkdir(parents=True, exist_ok=True)
     if not request.data_dir.is_dir():
         raise UsageError(

@@ -71,7 +71,7 @@ class Degradation(Experiment[Config, DegradationCell]):
         """Return the seconds that the cells take one after the other."""
         from resnet_bench.experiments.degradation.run import estimate
 
-        return estimate(config, list(cells))
+        return estimate(config, cells)
 
     def run(self, cell: DegradationCell, ranks: "Ranks") -> Iterator[Record]:
         """Yield what the cell measures."""

@@ -75,7 +75,7 @@ class Finetune(Experiment[Config, FinetuneCell | PretrainCell]):
         """Return the seconds that the cells take one after the other."""
         from resnet_bench.experiments.finetune.run import estimate
 
-        return estimate(config, list(cells))
+        return estimate(config, cells)
 
     def run(
         self, cell: FinetuneCell | PretrainCell, ranks: "Ranks"

@@ -143,3 +143,5 @@ def test_a_linear_function_does_not_shatter_and_a_rough_one_does() -> None:
     assert smooth == pytest.approx(1, abs=1e-4)
     assert rough is not None
     assert abs(rough) < 0.4
+    made.train = made.train.first(3)  # a line takes two
+    assert gradients.shattering_correlation(Linear(), made) == pytest.approx(1)

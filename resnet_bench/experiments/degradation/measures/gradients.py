@@ -194,7 +194,7 @@ def shattering_correlation(network: nn.Module, subject: Subject) -> float | None
     shares = torch.linspace(0, LINE_END, LINE_POINTS, device=ends.device)
     lines = [
         start + shares.view(-1, 1, 1, 1) * (end - start)
-        for start, end in zip(ends[::2], ends[1::2], strict=True)
+        for start, end in zip(ends[::2], ends[1::2], strict=False)
     ]
     points = torch.cat(lines).requires_grad_()
     # One output on each line, the same at all points: what the first is taken for.

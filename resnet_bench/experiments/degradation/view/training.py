@@ -173,7 +173,7 @@ def budgets(made: Material) -> Figure | None:
     title = "More steps: does the plain network catch up?"
     drawn = made.figure(title, width=8.4, height=4.6)
     axes = drawn.subplots()
-    styles = dict(zip(sorted(longer), (":", "-", "--", "-."), strict=False))
+    styles = dict(zip(sorted(longer), (":", "-"), strict=False))
     for (shortcut, depth), group in frame.groupby(["shortcut", "depth"]):
         whiskers(
             axes,

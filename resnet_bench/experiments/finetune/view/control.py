@@ -30,7 +30,7 @@ from resnet_bench.statistics.answers import (
     p_values,
 )
 from resnet_bench.statistics.intervals import Interval
-from resnet_bench.statistics.verdicts import Verdict, holm
+from resnet_bench.statistics.verdicts import ERROR, Verdict, holm
 from resnet_bench.store.reading import Run
 
 #: A gain on permuted pixels within this, in percentage points, counts as none. Fixed
@@ -40,9 +40,6 @@ NO_GAIN_MARGIN_POINTS = 3.0
 #: Fewer seeds meet the margin by chance only: their gain has to lie below that with the
 #: pixels in their places.
 SEEDS_FOR_MARGIN = 6
-
-#: Error of a verdict, of all networks together.
-ERROR = 0.05
 
 INTACT, PERMUTED = "#4477AA", "#EE6677"
 

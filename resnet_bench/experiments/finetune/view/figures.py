@@ -61,18 +61,17 @@ SHOWN_BELOW_TARGET = 30.0
 
 def accuracy_figures(run: Run, groups: Sequence[Group]) -> dict[str, Figure]:
     """Return the figures that the groups can fill, by file name."""
-    made = {}
     networks = [group for group in whole(groups) if group.variant]
+    if not networks:
+        return {}
     trained = [group for group in networks if not group.is_control]
     pixels = [group for group in whole(groups) if group.strategy == RAW_PIXELS]
     intact = [group for group in groups if not group.permuted]
-    if networks:
-        made["gain-from-transfer"] = gain_from_transfer(run, intact)
+    made = {"gain-from-transfer": gain_from_transfer(run, intact)}
     if trained:
         made["accuracy-against-time"] = accuracy_against_time(run, trained, pixels)
-    if networks:
-        made["accuracy-by-variant"] = accuracy_by_variant(run, networks, pixels)
-    if networks and len({group.shots for group in intact}) > 1:
+    made["accuracy-by-variant"] = accuracy_by_variant(run, networks, pixels)
+    if len({group.shots for group in intact}) > 1:
         made["accuracy-by-shots"] = accuracy_by_shots(run, intact)
     if trained:
         made["time-to-accuracy"] = time_to_accuracy(run, trained)
