@@ -110,7 +110,7 @@ def exact_verdict(
     if settings.get("gate", 1.0) == 0:
         return Verdict.PASS, "changed, but reported only (=any)"
     if measure.better == "neither" or base is None or head is None:
-        return Verdict.REGRESSION, "changed, and must not"
+        return Verdict.REGRESSION, "changed, and must not change"
     sign = 1 if measure.better == "lower" else -1
     if sign * (head - base) < 0:
         return Verdict.IMPROVEMENT, f"changed by {head - base:+,}"
