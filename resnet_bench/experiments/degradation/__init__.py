@@ -24,7 +24,6 @@ class Degradation(Experiment[Config, DegradationCell]):
     answers = ("landscape", "training-curves", "error-by-depth")
     config = Config
     records = RECORDS
-    runs_on_page = 2
     examples = (
         "degradation",
         "degradation --study depth,lesion --depths 8,20,56 --seeds 5",
