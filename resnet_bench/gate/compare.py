@@ -380,7 +380,7 @@ def _judged(row: Row, measure: Measure, terms: Comparison) -> tuple[Verdict, str
         decision = judge(ratio, seconds, rule)
         return decision.verdict, decision.because
     decision = judge(ratio.inverse, seconds, rule)
-    return decision.verdict, f"as time and not as rate, {decision.because}"
+    return decision.verdict, f"in time per image, {decision.because}"
 
 
 def _seeds_row(

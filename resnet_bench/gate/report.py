@@ -279,14 +279,16 @@ def _in_one(rows: list[Row]) -> list[Row]:
     """Return a single row for several exact quantities that changed, else the rows."""
     if len(rows) == 1 or not all(row.is_exact for row in rows):
         return rows
-    changes = [
-        f"another {row.metric}"
-        if isinstance(row.base, str)
-        else f"{row.metric} {row.base:,} → {row.head:,}"
-        for row in rows
-    ]
-    because = ", ".join(changes)
+    because = ", ".join(map(_change, rows))
     return [Row(rows[0].case, f"{len(rows)} quantities", rows[0].verdict, because)]
+
+
+def _change(row: Row) -> str:
+    values = (row.base, row.head)
+    if any(isinstance(value, str) for value in values):
+        return f"another {row.metric}"
+    base, head = ("unknown" if value is None else f"{value:,}" for value in values)
+    return f"{row.metric} {base} → {head}"
 
 
 #: How JUnit names what became of a row; a pass has no element.

@@ -61,8 +61,9 @@ class Row:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it is of a quantity without noise: a count, or a hash."""
-        return self.unit == "1" and isinstance(self.base, (int, str))
+        """Whether it is of a quantity without noise: a count, a hash, or unknown."""
+        values = (self.base, self.head)
+        return self.unit == "1" and not any(isinstance(v, float) for v in values)
 
     @property
     def json(self) -> dict[str, Any]:

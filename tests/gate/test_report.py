@@ -145,6 +145,21 @@ def test_changed_quantities_of_a_case_are_one_row_of_the_table_only() -> None:
     assert len(report.json["rows"]) == len(ET.fromstring(junit_of(report))) == 4
 
 
+def test_a_quantity_that_one_side_could_not_count_is_told() -> None:
+    rows = [
+        Row("a:exact", "flops", Verdict.REGRESSION, "changed", 2000, None),
+        Row("a:exact", "parameters", Verdict.REGRESSION, "changed", None, 5),
+        Row("a:exact", "output_checksum", Verdict.REGRESSION, "changed", None, "x"),
+    ]
+    report = Report(command="check", rows=rows)
+    assert report.findings == [
+        "Exact quantities of a changed: flops, parameters, output_checksum."
+    ]
+    assert [row.because for row in collapsed(rows)] == [
+        "flops 2,000 → unknown, parameters unknown → 5, another output_checksum"
+    ]
+
+
 def test_a_changed_quantity_is_not_collapsed() -> None:
     changed = Row(case="a:exact", metric="flops", verdict=Verdict.REGRESSION)
     assert collapsed([changed, SAME[1]]) == [changed, SAME[1]]

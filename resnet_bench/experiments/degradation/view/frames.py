@@ -124,10 +124,10 @@ def results_frame(evidence: Evidence) -> pd.DataFrame:
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in evidence.rows(TrainingResult):
         groups.setdefault(tuple(row[name] for name in NETWORK), []).append(row)
-    rows = []
+    rows, steps = [], evidence.steps_by_budget
     for key, group in groups.items():
         network = dict(zip(NETWORK, key, strict=True))
-        network["steps"] = evidence.steps_by_budget[network["budget"]]
+        network["steps"] = steps[network["budget"]]
         rows.append(network | summarised(group, evidence.trained_percent))
     order = ["treatment", "train_images", "budget", "depth", "shortcut"]
     names = [*NETWORK, "steps", "seeds", "trained", "diverged", *_error_names()]
