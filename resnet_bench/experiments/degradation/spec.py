@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from resnet_bench.engine.models.design import is_cifar_depth, nearest_cifar_depths
 from resnet_bench.errors import UsageError
-from resnet_bench.experiments.degradation.grid import Grid, Profile
+from resnet_bench.experiments.degradation.grid import BUDGET_DEPTHS, Grid, Profile
 from resnet_bench.experiments.degradation.records import DegradationCell
 from resnet_bench.experiments.degradation.studies import STUDIES, planned
 from resnet_bench.experiments.options import (
@@ -193,6 +193,11 @@ class Config(TrainingOptions):
                 below, above = nearest_cifar_depths(depth)
                 nearest = f"6n + 2; the nearest are {below} and {above}"
                 raise UsageError.for_option("--depths", depth, nearest)
+        if self.budgets and not set(self.depths) & set(BUDGET_DEPTHS):
+            given = ",".join(map(str, self.depths))
+            trained = " or ".join(map(str, BUDGET_DEPTHS))
+            accepted = f"{trained} among them, which --budgets trains for longer"
+            raise UsageError.for_option("--depths", given, accepted)
 
     def _check_studies(self) -> None:
         allowed = IMAGENET_STUDIES if self.family == "imagenet" else tuple(STUDIES)

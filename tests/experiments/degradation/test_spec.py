@@ -34,6 +34,7 @@ def cells(**options: object) -> list[DegradationCell]:
         ({"batch_size": 1}, "--batch-size 1"),
         ({"width": 0}, "--width 0"),
         ({"budgets": (1,)}, "--budgets 1: expected a whole number from 2"),
+        ({"budgets": (4,), "depths": (8, 14)}, "--depths 8,14: expected 20 or 56"),
         ({"seed": -1}, "--seed -1"),
         ({"lr": 0.0}, "--lr 0.0"),
         ({"image_size": 3}, "--image-size 3"),
