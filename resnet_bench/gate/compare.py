@@ -11,7 +11,7 @@ from typing import Any
 
 from resnet_bench.errors import ExitCode, NotComparableError, UsageError
 from resnet_bench.gate.baselines import exists, run_file_of
-from resnet_bench.gate.deciding import TimingRule, Verdict, judge
+from resnet_bench.gate.deciding import TimingRule, Verdict, judge, signed
 from resnet_bench.gate.lineage import EXPERIMENT as HISTORY
 from resnet_bench.gate.observed import (
     FIRST_CALLS,
@@ -356,7 +356,7 @@ def _undecided(
     """Return why nothing can be decided; None where it can."""
     if row.unit == "B":
         if spreads.memory is None:
-            because = "too few repeated passes to know how much peaks vary here"
+            because = "there were too few passes to know how much peaks vary here"
             return Verdict.INCONCLUSIVE, because
         return None
     counts = len(base.values), len(head.values)
@@ -380,7 +380,7 @@ def _judged(row: Row, measure: Measure, terms: Comparison) -> tuple[Verdict, str
         decision = judge(ratio, seconds, rule)
         return decision.verdict, decision.because
     decision = judge(ratio.inverse, seconds, rule)
-    return decision.verdict, f"in time per image, {decision.because}"
+    return decision.verdict, f"as a time, {decision.because}"
 
 
 def _seeds_row(
@@ -453,19 +453,22 @@ def memory_ratio(
 
 
 def geometric_means(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the geometric mean of head over base for each timed metric."""
+    """Return the geometric mean of head over base for each metric of several rows."""
     ratios: dict[str, list[float]] = {}
     for row in rows:
         if row.ratio is not None and row.metric not in FIRST_CALLS:
             ratios.setdefault(row.metric, []).append(row.ratio.estimate)
-    return {metric: geometric_mean(values) for metric, values in ratios.items()}
+    return {
+        metric: geometric_mean(values)
+        for metric, values in ratios.items()
+        if len(values) > 1
+    }
 
 
 def _notices(base: Run, head: Run, terms: Comparison, rows: Sequence[Row]) -> list[str]:
-    notices = [
-        f"Geometric mean of {metric}: {mean:.3f}."
-        for metric, mean in geometric_means(rows).items()
-    ]
+    means = geometric_means(rows).items()
+    told = ", ".join(f"{metric} {signed(mean)}" for metric, mean in means)
+    notices = [f"Geometric means of the changes: {told}."] if told else []
     if base.id == head.id:
         notices.append(f"Run {base.id} is compared with itself.")
     if not terms.same_machine:

@@ -154,6 +154,10 @@ class Decision:
     because: str = ""
 
 
+#: What bounds do that decide nothing.
+ALLOW_BOTH = "allow both a regression and a pass"
+
+
 def judge(ratio: Interval, base_seconds: float, rule: TimingRule) -> Decision:
     """Apply the rule to one case's ratio; `base_seconds` is the time of a call."""
     verdict, because = _verdict(ratio, base_seconds, rule)
@@ -191,9 +195,7 @@ def _verdict(
         return Verdict.PASS, (
             f"the difference is below {microseconds:g} µs, which never counts"
         )
-    return Verdict.INCONCLUSIVE, (
-        f"bounds {low} to {high} allow both a regression and a pass"
-    )
+    return Verdict.INCONCLUSIVE, f"bounds {low} to {high} {ALLOW_BOTH}"
 
 
 def signed(ratio: float) -> str:

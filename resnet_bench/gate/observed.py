@@ -36,8 +36,12 @@ REPEATED = frozenset({"round", "pair", "repeat"})
 #: What a stored row carries besides the record's own fields.
 BOOKKEEPING = frozenset({"type", "cell", "attempt"})
 
-#: Metrics under another name than their field's.
-CALLED = {"moved_elements": "elements_moved", "head_seconds": "seconds"}
+#: Metrics and kinds of records under another name than their own.
+CALLED = {
+    "moved_elements": "elements_moved",
+    "head_seconds": "seconds",
+    "ceiling_samples": "ceilings",
+}
 
 #: Seconds of the first call of a process.
 FIRST_CALLS = ("first_step_seconds", "first_inference_seconds")
@@ -258,7 +262,8 @@ def _label(identity: Mapping[str, Any], telling: Iterable[str]) -> str:
         named = identity["variant"] or identity["model"]
         name = Measured(identity).name if named else "all"
         return f"{name} {setting.replace(',', '')}".strip()
-    record = str(identity["record"]).replace("_", " ")
+    kind = str(identity["record"])
+    record = CALLED.get(kind, kind).replace("_", " ")
     parts = [
         record if name == "record" else _part(name, identity[name])
         for name in telling

@@ -17,7 +17,7 @@ from resnet_bench.errors import (
     ResnetBenchError,
     worst,
 )
-from resnet_bench.gate.deciding import Verdict, signed
+from resnet_bench.gate.deciding import ALLOW_BOTH, Verdict, signed
 from resnet_bench.gate.records import Versions
 from resnet_bench.gate.rows import Row
 from resnet_bench.gate.spec import CheckConfig, CompareConfig
@@ -69,7 +69,7 @@ class Report:
 
     @property
     def troubles(self) -> list[str]:
-        """The explanations of ratios on which a reader would ask why.
+        """The explanations of ratios on which a reader would ask why, each once.
 
         The table of everything else has its own column of reasons.
         """
@@ -79,10 +79,15 @@ class Report:
             Verdict.NOT_JUDGED,
             Verdict.REGRESSION,
         )
+        alike: dict[tuple[Verdict, str], list[Row]] = {}
+        for row in self.rows:
+            if row.verdict not in plain and not _reason_is_in_table(row):
+                alike.setdefault((row.verdict, _reason(row)), []).append(row)
         return [
-            _explanation(row)
-            for row in self.rows
-            if row.verdict not in plain and not _reason_is_in_table(row)
+            _explanation(*rows)
+            if len(rows) == 1
+            else f"{len(rows)} rows are {verdict}, because {reason}."
+            for (verdict, reason), rows in alike.items()
         ]
 
     @property
@@ -116,6 +121,12 @@ class Report:
 
 def _reason_is_in_table(row: Row) -> bool:
     return row.unit != "s" and not row.ratio
+
+
+def _reason(row: Row) -> str:
+    """Return why, without the bounds that the table shows beside it."""
+    undecided = row.because.endswith(ALLOW_BOTH)
+    return f"their bounds {ALLOW_BOTH}" if undecided else row.because
 
 
 def _explanation(row: Row) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from resnet_bench.present.numbers import gibibytes
 from resnet_bench.present.tables import Table
 from resnet_bench.store.reading import Run
 
@@ -68,7 +69,10 @@ FLEETING = ("load", "memory.available_bytes", "cpu.frequency", "git", "host")
 def differences(
     base: Mapping[str, Any], head: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """Return the facts that differ, by dotted name, with both values."""
+    """Return the facts that differ, by dotted name, with both values.
+
+    Bytes are compared in tenths of GiB, since kernels keep some for themselves.
+    """
     left, right = dict(_flat(base)), dict(_flat(head))
     return {
         name: {"base": left.get(name), "head": right.get(name)}
@@ -84,6 +88,8 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
+        elif name.endswith("_bytes"):
+            yield name.removesuffix("_bytes"), gibibytes(value)
         else:
             yield name, value
 

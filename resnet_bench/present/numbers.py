@@ -48,6 +48,11 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def gibibytes(count: float | None) -> str:
+    """Return a number of bytes in GiB, as text."""
+    return "unknown" if count is None else f"{count / 2**30:.1f} GiB"
+
+
 def duration(seconds: float | None) -> str:
     """Return seconds in a person's units: `8 s`, `3 min 20 s`, `1 h 05 min`."""
     if seconds is None:

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from resnet_bench.output import printable
 from resnet_bench.present.machines import load_warning
+from resnet_bench.present.numbers import gibibytes
 
 UNKNOWN = "unknown"
-GIBIBYTE = 2**30
 # PyTorch itself takes about 1 GiB, ResNet-152 in training at batch 4 about 3 more.
-LITTLE_MEMORY_BYTES = 4 * GIBIBYTE
+LITTLE_MEMORY_BYTES = 4 * 2**30
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -72,11 +72,6 @@ def _gpus(environment: Mapping[str, Any]) -> Iterator[str]:
     libraries = environment["libraries"]
     if environment["gpus"] and not (libraries["cuda"] or libraries["hip"]):
         yield "there is a GPU, but this PyTorch is a CPU build and cannot use it"
-
-
-def gibibytes(count: float | None) -> str:
-    """Return a number of bytes in GiB, as text."""
-    return UNKNOWN if count is None else f"{count / GIBIBYTE:.1f} GiB"
 
 
 @dataclass(frozen=True)

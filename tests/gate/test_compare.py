@@ -115,7 +115,7 @@ def test_each_metric_of_each_case_is_set_against_the_other(tmp_path: Path) -> No
     assert found["ResNet-50", "step_seconds"] is Verdict.REGRESSION
     assert found["ResNet-50", "train_images_per_second"] is Verdict.REGRESSION
     (rate,) = [row for row in report.rows if row.unit == "1/s" and row.exit_code]
-    assert rate.because.startswith("in time per image, low bound +")
+    assert rate.because.startswith("as a time, low bound +")
     back = verdicts(compared(head, base))
     assert back["ResNet-50", "train_images_per_second"] is Verdict.IMPROVEMENT
     mean = report.facts["geometric_means"]["step_seconds"]

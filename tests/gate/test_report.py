@@ -104,6 +104,24 @@ def test_a_reason_is_told_once_in_a_table_or_below() -> None:
     assert REPORT.troubles == ["b:forward seconds: inconclusive, because few."]
 
 
+def test_a_reason_that_many_rows_share_is_told_once() -> None:
+    wide = dataclasses.replace(
+        SLOW,
+        verdict=Verdict.INCONCLUSIVE,
+        because="bounds -1.0 % to +9.0 % allow both a regression and a pass",
+    )
+    rows = [
+        wide,
+        dataclasses.replace(wide, because=wide.because.replace("9", "8")),
+        dataclasses.replace(wide, because="the head row is noisy"),
+    ]
+    assert Report(command="compare", rows=rows).troubles == [
+        "2 rows are inconclusive, because their bounds allow both a regression and a "
+        "pass.",
+        f"{wide.case} {wide.metric}: inconclusive, because the head row is noisy.",
+    ]
+
+
 def changed(case: str, metric: str, base: float | str, head: float | str) -> Row:
     return Row(case, metric, Verdict.REGRESSION, "changed", base, head)
 

@@ -66,6 +66,16 @@ def test_differences_are_named_with_both_values() -> None:
     }
 
 
+def test_memory_differs_where_a_person_would_see_it() -> None:
+    base = {"memory": {"total_bytes": 25_276_502_016}}
+    head = {"memory": {"total_bytes": 25_276_059_648}}
+    assert differences(base, head) == {}
+    head = {"memory": {"total_bytes": 2**35}}
+    assert differences(base, head) == {
+        "memory.total": {"base": "23.5 GiB", "head": "32.0 GiB"}
+    }
+
+
 def test_what_changes_every_minute_is_left_out() -> None:
     base = {
         "load": {"one": 1},

@@ -12,7 +12,7 @@ from resnet_bench.commands.doctor import DoctorConfig, examine
 from resnet_bench.errors import ExitCode
 from resnet_bench.output import DisplayOptions, Output
 from resnet_bench.reports import doctor
-from resnet_bench.reports.doctor import GIBIBYTE, warnings
+from resnet_bench.reports.doctor import warnings
 
 PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
@@ -141,7 +141,7 @@ def quiet_machine(**cpu: Any) -> dict[str, Any]:
             "virtual_machine": False,
             **cpu,
         },
-        "memory": {"available_bytes": 16 * GIBIBYTE, "limit_bytes": None},
+        "memory": {"available_bytes": 16 * 2**30, "limit_bytes": None},
         "load": 0.1,
         "gpus": [],
         "libraries": {"cuda": "13.2", "hip": None},
@@ -192,7 +192,7 @@ def test_more_threads_than_cores_give_a_warning(threads: str, count: int) -> Non
 @pytest.mark.parametrize("key", ["available_bytes", "limit_bytes"])
 def test_little_memory_gives_a_warning(key: str) -> None:
     facts = quiet_machine()
-    facts["memory"][key] = 2 * GIBIBYTE
+    facts["memory"][key] = 2 * 2**30
     assert only_warning(facts).startswith("2.0 GiB of memory")
 
 
