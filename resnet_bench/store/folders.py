@@ -2,7 +2,6 @@
 
 import datetime as dt
 import re
-import secrets
 from pathlib import Path
 
 from resnet_bench.errors import UsageError
@@ -21,9 +20,13 @@ LATEST = re.compile(r"latest(~\d{1,6})?")
 
 
 def new_run_id(commit: str | None) -> str:
-    """Return `<UTC>_<commit>_<4 random>`, unique and sorted by time."""
+    """Return `<UTC>_<commit>_<fraction of the second>`, sorted by time.
+
+    The fraction is in 1/65536, so that `latest` is the later of two short runs.
+    """
     now = dt.datetime.now(dt.UTC)
-    return f"{now:%Y%m%dT%H%M%SZ}_{(commit or 'nogit')[:7]}_{secrets.token_hex(2)}"
+    fraction = now.microsecond * 0x10000 // 1_000_000
+    return f"{now:%Y%m%dT%H%M%SZ}_{(commit or 'nogit')[:7]}_{fraction:04x}"
 
 
 def run_folders(results: Path, experiment: str | None = None) -> list[Path]:

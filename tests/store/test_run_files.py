@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -295,7 +296,11 @@ def test_reopening_what_is_missing_or_no_run_is_refused(tmp_path: Path) -> None:
 def test_run_ids_sort_by_time_and_name_the_commit() -> None:
     assert new_run_id("0123456789abcdef").split("_")[1] == "0123456"
     assert new_run_id(None).split("_")[1] == "nogit"
-    assert new_run_id("a") != new_run_id("a")
+    ids = []
+    for _ in range(100):
+        ids.append(new_run_id("a"))
+        time.sleep(0.0001)
+    assert ids == sorted(set(ids))
 
 
 def test_runs_are_found_by_id_beginning_latest_experiment_or_path(
