@@ -27,6 +27,7 @@ from resnet_bench.gate.trees import Tree, bytes_of, checked_out, git, require_su
 from resnet_bench.gate.workers import Launch, Start, WorkerError
 from resnet_bench.output import Output
 from resnet_bench.present.machines import load_warning
+from resnet_bench.present.numbers import duration
 from resnet_bench.records import Cell, to_json
 from resnet_bench.store.folders import find_run
 from resnet_bench.store.reading import Run, read_run
@@ -350,4 +351,5 @@ def _tell_progress(
     if done == TELLING or done % per_round == 0:
         spent = budget.clock() - budget.began
         rest = spent / done * (all_of_them - done)
-        output.say(f"pair {done} of {all_of_them}, about {rest / 60:.0f} min left")
+        left = f", about {duration(rest)} left" if rest else ""
+        output.say(f"pair {done} of {all_of_them}{left}")
