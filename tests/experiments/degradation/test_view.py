@@ -140,6 +140,7 @@ def test_every_figure_of_the_issue_is_drawn(drawn: dict[str, Figure]) -> None:
         "training-curves",
         "error-by-depth",
         "budgets",
+        "recipes",
         "gradients",
         "responses",
         "lesions",
@@ -226,6 +227,23 @@ def test_figures_are_drawn_from_one_seed_without_intervals() -> None:
     drawn = shown(synthetic_run(study=("depth",), seeds=1, **SMALL)).figures
     assert list(drawn) == ["training-curves", "error-by-depth"]
     assert svg_text(drawn["error-by-depth"])
+
+
+def test_very_deep_networks_are_drawn_by_recipe_and_alone() -> None:
+    drawn = shown(synthetic_run(study=("thousand",), depths=(110,), epochs=2)).figures
+    assert list(drawn) == ["recipes"]
+    panels = [axes.get_title("left") for axes in drawn["recipes"].axes]
+    assert panels == [
+        "plain-110, 16 channels",
+        "residual-110, 16 channels",
+        "residual-1202, 8 channels",
+    ]
+    (legend,) = drawn["recipes"].legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "as it is",
+        "zero last scales",
+        "the paper's warm-up",
+    ]
 
 
 def test_a_run_without_any_result_is_shown_as_such() -> None:

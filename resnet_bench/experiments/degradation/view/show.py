@@ -34,6 +34,7 @@ from resnet_bench.experiments.degradation.view.tables import published, run_tabl
 from resnet_bench.experiments.degradation.view.training import (
     budgets,
     error_by_depth,
+    recipes,
     training_curves,
     treatments,
 )
@@ -47,6 +48,7 @@ FIGURES: dict[str, Callable[[Material], Figure | None]] = {
     "training-curves": training_curves,
     "error-by-depth": error_by_depth,
     "budgets": budgets,
+    "recipes": recipes,
     "gradients": gradient_map,
     "responses": responses,
     "lesions": lesions,

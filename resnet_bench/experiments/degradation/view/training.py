@@ -1,4 +1,4 @@
-"""Figures of training: curves, error against depth, longer budgets, treatments."""
+"""Figures of training: curves, error by depth, budgets, recipes, treatments."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from resnet_bench.experiments.degradation.claims.statistics import RECIPES
 from resnet_bench.experiments.degradation.grid import SHORTCUTS
 from resnet_bench.experiments.degradation.records import (
     CurvePoint,
@@ -25,7 +26,7 @@ from resnet_bench.experiments.degradation.view.frames import (
     standard,
     whiskers,
 )
-from resnet_bench.present.theme import SHORTCUT_COLOURS
+from resnet_bench.present.theme import NEUTRAL, SHORTCUT_COLOURS
 
 PERCENT = (0.0, 100.0)
 CURVES = {
@@ -35,6 +36,13 @@ CURVES = {
 
 #: What whiskers of errors show.
 SEEDS = "median over seeds and its interval"
+
+#: How the thousand study's networks are trained, and the colour of each way.
+RECIPE_COLOURS = {
+    "standard": ("as it is", NEUTRAL),
+    "zero-gamma": (RECIPES["zero-gamma"], "#44AA99"),
+    "paper-warm-up": (RECIPES["paper-warm-up"], "#882255"),
+}
 
 #: What the treatments of a network are called beside their marks.
 TREATMENT_WORDS = {
@@ -56,7 +64,7 @@ def training_curves(made: Material) -> Figure | None:
     A thick line is the mean over seeds, thin ones are the seeds.
     """
     frame = made.records(CurvePoint)
-    if frame.empty:
+    if frame.empty or not _comparable(frame):
         return None
     frame = frame[frame["depth"].isin(made.evidence.depths)]
     title = (
@@ -68,7 +76,8 @@ def training_curves(made: Material) -> Figure | None:
     for row, (field, label) in enumerate(CURVES.items()):
         for column, shortcut in enumerate(SHORTCUTS):
             axes = grid[row][column]
-            _curves(axes, frame[frame["shortcut"] == shortcut], field, colours)
+            of_shortcut = frame[frame["shortcut"] == shortcut]
+            _curves(axes, of_shortcut, field, "depth", colours)
             axes.set_ylabel(label if column == 0 else "")
         if field == "running_loss":
             log_scale(grid[row][0])
@@ -77,28 +86,34 @@ def training_curves(made: Material) -> Figure | None:
         grid[1][column].set_xlabel("training steps")
     grid[0][0].set_ylim(0, 100)
     grid[0][0].set_xlim(left=0)
-    _depth_legend(drawn, colours)
+    _line_legend(drawn, {f"{depth} layers": each for depth, each in colours.items()})
     return drawn
 
 
+def _comparable(frame: pd.DataFrame) -> bool:
+    """Return whether there is more than one network to compare."""
+    return len(frame[["shortcut", "depth"]].drop_duplicates()) > 1
+
+
 def _curves(
-    axes: Axes, frame: pd.DataFrame, field: str, colours: Mapping[int, str]
+    axes: Axes, frame: pd.DataFrame, field: str, by: str, colours: Mapping[Any, str]
 ) -> None:
-    for depth, of_depth in frame.groupby("depth"):
-        colour = colours[int(str(depth))]
-        for _, of_seed in of_depth.groupby("seed"):
+    """Draw a field over the steps in a colour for each value of the column `by`."""
+    for value, group in frame.groupby(by):
+        colour = colours[value]
+        for _, of_seed in group.groupby("seed"):
             axes.plot(
                 of_seed["step"], of_seed[field], color=colour, linewidth=0.6, alpha=0.45
             )
-        mean = of_depth.groupby("step")[field].mean()
+        mean = group.groupby("step")[field].mean()
         axes.plot(mean.index, mean, color=colour, linewidth=2.2)
     axes.grid(axis="y")
 
 
-def _depth_legend(drawn: Figure, colours: Mapping[int, str]) -> None:
+def _line_legend(drawn: Figure, colours: Mapping[str, str]) -> None:
     lines = [
-        Line2D([], [], color=colour, linewidth=2.2, label=f"{depth} layers")
-        for depth, colour in colours.items()
+        Line2D([], [], color=colour, linewidth=2.2, label=label)
+        for label, colour in colours.items()
     ]
     drawn.legend(
         handles=lines, loc="outside right upper", title="thick: mean\nof seeds"
@@ -110,7 +125,7 @@ def error_by_depth(made: Material) -> Figure | None:
     frame = standard(made.networks)
     depths = made.evidence.depths
     frame = frame[(frame["budget"] == 1) & frame["depth"].isin(depths)]
-    if frame.empty:
+    if frame.empty or not _comparable(frame):
         return None
     title = "Error against depth, clean weights of the last step"
     drawn = made.figure(title, width=8.4, height=5.0)
@@ -190,6 +205,38 @@ def budgets(made: Material) -> Figure | None:
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
     drawn.legend(loc="outside right upper")
+    return drawn
+
+
+def recipes(made: Material) -> Figure | None:
+    """Draw the training error of the thousand study's networks by recipe.
+
+    A thick line is the mean over seeds, thin ones are the seeds.
+    """
+    evidence = made.evidence
+    rows = [
+        row
+        for row in evidence.rows(CurvePoint)
+        if row["depth"] in (max(evidence.depths), evidence.extreme)
+        and row["treatment"] in RECIPE_COLOURS
+        and row["budget"] == 1
+        and row["train_images"] is None
+    ]
+    if "thousand" not in evidence.studies or not rows:
+        return None
+    networks = list(pd.DataFrame(rows).groupby(["shortcut", "depth", "width"]))
+    title = "Do networks of 100 and of 1000 layers train?"
+    drawn = made.figure(title, width=1.8 + 2.8 * len(networks), height=4.2)
+    panels = drawn.subplots(1, len(networks), sharex=True, sharey=True, squeeze=False)
+    colours = {name: colour for name, (_, colour) in RECIPE_COLOURS.items()}
+    for axes, ((shortcut, depth, width), frame) in zip(panels[0], networks, strict=True):
+        _curves(axes, frame, "running_error_percent", "treatment", colours)
+        axes.set_title(f"{shortcut}-{depth}, {width} channels", fontsize=10)
+        axes.set_xlabel("training steps")
+    panels[0][0].set_ylabel("training error, mean of an epoch (%)")
+    panels[0][0].set_ylim(-2, 100)
+    panels[0][0].set_xlim(left=0)
+    _line_legend(drawn, dict(RECIPE_COLOURS.values()))
     return drawn
 
 
