@@ -229,7 +229,9 @@ def recipes(made: Material) -> Figure | None:
     drawn = made.figure(title, width=1.8 + 2.8 * len(networks), height=4.2)
     panels = drawn.subplots(1, len(networks), sharex=True, sharey=True, squeeze=False)
     colours = {name: colour for name, (_, colour) in RECIPE_COLOURS.items()}
-    for axes, ((shortcut, depth, width), frame) in zip(panels[0], networks, strict=True):
+    for axes, ((shortcut, depth, width), frame) in zip(
+        panels[0], networks, strict=True
+    ):
         _curves(axes, frame, "running_error_percent", "treatment", colours)
         axes.set_title(f"{shortcut}-{depth}, {width} channels", fontsize=10)
         axes.set_xlabel("training steps")
