@@ -84,7 +84,7 @@ class Report:
             if row.verdict not in plain and not _reason_is_in_table(row):
                 alike.setdefault((row.verdict, _reason(row)), []).append(row)
         return [
-            _explanation(*rows)
+            _explanation(rows[0])
             if len(rows) == 1
             else f"{len(rows)} rows are {verdict}, because {reason}."
             for (verdict, reason), rows in alike.items()
@@ -124,7 +124,7 @@ def _reason_is_in_table(row: Row) -> bool:
 
 
 def _reason(row: Row) -> str:
-    """Return why, without the bounds that the table shows beside it."""
+    """Return why, without the bounds: the table shows them beside it."""
     undecided = row.because.endswith(ALLOW_BOTH)
     return f"their bounds {ALLOW_BOTH}" if undecided else row.because
 

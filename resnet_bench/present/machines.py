@@ -89,7 +89,8 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
         elif name.endswith("_bytes"):
-            yield name.removesuffix("_bytes"), gibibytes(value)
+            name = name.removesuffix("_bytes")
+            yield name, None if value is None else gibibytes(value)
         else:
             yield name, value
 

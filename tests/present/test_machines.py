@@ -70,9 +70,10 @@ def test_memory_differs_where_a_person_would_see_it() -> None:
     base = {"memory": {"total_bytes": 25_276_502_016}}
     head = {"memory": {"total_bytes": 25_276_059_648}}
     assert differences(base, head) == {}
-    head = {"memory": {"total_bytes": 2**35}}
+    head = {"memory": {"total_bytes": 2**35, "limit_bytes": 2**30}}
     assert differences(base, head) == {
-        "memory.total": {"base": "23.5 GiB", "head": "32.0 GiB"}
+        "memory.limit": {"base": None, "head": "1.0 GiB"},
+        "memory.total": {"base": "23.5 GiB", "head": "32.0 GiB"},
     }
 
 

@@ -64,9 +64,11 @@ def training_curves(made: Material) -> Figure | None:
     A thick line is the mean over seeds, thin ones are the seeds.
     """
     frame = made.records(CurvePoint)
-    if frame.empty or not _comparable(frame):
+    if frame.empty:
         return None
     frame = frame[frame["depth"].isin(made.evidence.depths)]
+    if not _comparable(frame):
+        return None
     title = (
         "Do deeper networks train worse? Plain beside residual, same initial weights"
     )
@@ -125,7 +127,7 @@ def error_by_depth(made: Material) -> Figure | None:
     frame = standard(made.networks)
     depths = made.evidence.depths
     frame = frame[(frame["budget"] == 1) & frame["depth"].isin(depths)]
-    if frame.empty or not _comparable(frame):
+    if not _comparable(frame):
         return None
     title = "Error against depth, clean weights of the last step"
     drawn = made.figure(title, width=8.4, height=5.0)
@@ -214,6 +216,8 @@ def recipes(made: Material) -> Figure | None:
     A thick line is the mean over seeds, thin ones are the seeds.
     """
     evidence = made.evidence
+    if "thousand" not in evidence.studies:
+        return None
     rows = [
         row
         for row in evidence.rows(CurvePoint)
@@ -222,7 +226,7 @@ def recipes(made: Material) -> Figure | None:
         and row["budget"] == 1
         and row["train_images"] is None
     ]
-    if "thousand" not in evidence.studies or not rows:
+    if not rows:
         return None
     networks = list(pd.DataFrame(rows).groupby(["shortcut", "depth", "width"]))
     title = "Do networks of 100 and of 1000 layers train?"
