@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from resnet_bench.engine.timing.clock import Clock
 
@@ -17,7 +17,8 @@ VISIT_SECONDS = 0.1
 
 #: The first call after other cells ran finds caches as those left them. Where a call
 #: is shorter than this, one is made unseen before a visit; of a longer call what the
-#: caches cost is a small share.
+#: caches cost is a small share. No other cell was visited if the last visit ended less
+#: than VISIT_SECONDS ago.
 LEAD_IN_BELOW_SECONDS = 0.2
 
 #: A GPU that rested is led in for at least this long: its clock has to rise again.
@@ -100,6 +101,7 @@ class Sampler:
         streams: Makes calls at the same time at the end of a visit, and tells how many
             a second; None where none are asked for.
         once: Whether one visit is all there is.
+        left: The clock's mark at the end of the last visit; None before it.
     """
 
     units: Sequence[Unit]
@@ -113,6 +115,7 @@ class Sampler:
     streams: Callable[[], float] | None = None
     once: ClassVar[bool] = False
     rounds: int = 0
+    left: Any = None
     warmup: dict[str, list[float]] = field(default_factory=dict)
 
     @property
@@ -159,6 +162,7 @@ class Sampler:
         if self.streams is not None:
             visit.rates["streams"] = [self.streams()]
         visit.seconds = self._since(begin)
+        self.left = self.clock.mark()
         return visit
 
     def _lead_in(self) -> None:
@@ -168,8 +172,13 @@ class Sampler:
         if self.clock.asynchronous:
             for _ in range(1 + int(LEAD_IN_SECONDS / max(seconds, 1e-6))):
                 shortest.work()
-        elif seconds < LEAD_IN_BELOW_SECONDS:
+        elif seconds < LEAD_IN_BELOW_SECONDS and self._was_away:
             shortest.work()
+
+    @property
+    def _was_away(self) -> bool:
+        """Whether other cells may have run since the last visit."""
+        return self.left is None or self._since(self.left) >= VISIT_SECONDS
 
     def _sample_the_device(self, visit: Visit) -> None:
         """Take the device's own time, and blocks of calls without waiting."""

@@ -77,8 +77,8 @@ class _Cell:
 class RunBudget:
     """Shares out a run's time: one deadline for all cells, not a limit for each.
 
-    First every cell is visited FIRST_VISITS times; then those whose interval is wider
-    than WIDE; then those that are not within `precision`. A visit that would end
+    First every cell is visited FIRST_VISITS times; then those that are not within
+    `precision`, those wider than WIDE before the others. A visit that would end
     after the deadline is not begun. A cell that is no time (a memory pass, say) ends by
     itself. Cells that do not fit in memory beside others come later, for their share.
 
@@ -138,8 +138,8 @@ class RunBudget:
         known = {key: self._known[key] for key in living}
         few = [key for key, cell in known.items() if cell.visits < FIRST_VISITS]
         widths = {key: known[key].spread for key in living if key not in few}
-        wide = [key for key, width in widths.items() if width > WIDE]
         rough = [key for key, width in widths.items() if width > self.precision]
+        wide = [key for key in rough if widths[key] > WIDE]
         for group in (few, wide, rough):
             fitting = [key for key in group if self._fits(known[key])]
             if fitting:

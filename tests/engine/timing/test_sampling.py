@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from resnet_bench.engine.timing.clock import CYCLES_PER_SECOND, EventClock, WallClock
-from resnet_bench.engine.timing.sampling import DROPPED_AT_MOST, Sampler, Visit
+from resnet_bench.engine.timing.sampling import (
+    DROPPED_AT_MOST,
+    VISIT_SECONDS,
+    Sampler,
+    Visit,
+)
 from tests.engine.fake_cuda import FakeCuda
 from tests.engine.fake_time import FakeTime, FakeUnit
 
@@ -67,6 +72,18 @@ def test_the_unseen_call_is_that_of_the_shortest_unit() -> None:
     inference = FakeUnit(time, always(0.05), phases=("inference",))
     visited(sampler_of(time, step, inference))
     assert (step.untimed, inference.untimed) == (0, 1)
+
+
+def test_a_cell_that_is_visited_again_at_once_has_no_unseen_call() -> None:
+    time = FakeTime()
+    unit = FakeUnit(time, always(0.05))
+    sampler = sampler_of(time, unit)
+    visited(sampler)
+    sampler.visit()
+    assert unit.untimed == 1
+    time.seconds += VISIT_SECONDS
+    sampler.visit()
+    assert unit.untimed == 2
 
 
 def test_long_calls_have_no_unseen_one() -> None:

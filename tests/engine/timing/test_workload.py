@@ -17,6 +17,7 @@ from resnet_bench.engine.timing.clock import Clock, WallClock
 from resnet_bench.engine.timing.phases import Setting, SplitStep
 from resnet_bench.engine.timing.workload import (
     COMPILE_CACHE,
+    MEMORY_CALLS,
     Peak,
     check_compiler,
     cold_compile_cache,
@@ -93,7 +94,7 @@ def test_a_resting_workload_holds_no_gradients() -> None:
 def test_a_memory_pass_makes_several_calls_of_one_kind(trains: bool) -> None:
     model = Counting()
     peak_of_calls(lambda: memory_unit(lambda: model, SETTING, trains=trains), CPU)
-    assert model.calls == [(trains, trains)] * 3
+    assert model.calls == [(trains, trains)] * MEMORY_CALLS
 
 
 def test_a_rehearsal_never_compiles() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resnet_bench.execution.base import Recorded
-from resnet_bench.experiments.speed.budget import FIRST_VISITS, RunBudget
+from resnet_bench.experiments.speed.budget import FIRST_VISITS, WIDE, RunBudget
 
 
 @dataclass
@@ -91,6 +91,17 @@ def test_time_goes_to_the_cell_that_needs_it() -> None:
     carried_out(machine, budget_for(machine, 60.0), ["quiet", "loud"])
     assert machine.visits["quiet"] == FIRST_VISITS
     assert machine.visits["loud"] > 3 * FIRST_VISITS
+
+
+def test_a_run_ends_at_the_precision_that_was_asked_for() -> None:
+    def spread(precision: float) -> float:
+        machine = Machine({"a": 1.0}, {"a": 0.1})
+        budget = budget_for(machine, 1_000.0, precision)
+        carried_out(machine, budget, ["a"])
+        return budget._known["a"].spread
+
+    assert WIDE < spread(0.05) <= 0.05
+    assert spread(0.02) <= 0.02
 
 
 @pytest.mark.parametrize("seconds", [0.5, 10.0, 30.0])
