@@ -352,6 +352,9 @@ class ProcessExecutor:
             from multiprocessing import forkserver, resource_tracker
 
             self._context.set_forkserver_preload([*PRELOADED, *modules])
+            # It takes over this process's filters: what compilers and runtimes leave
+            # behind in a child that is ended, it removes without a warning.
+            sys.warnoptions.append("ignore:resource_tracker")
             # Starting the tracker lets SIGINT through again: it must be up before.
             resource_tracker.ensure_running()
             with held(FROM_TERMINAL), _naming_the_folder():

@@ -53,6 +53,27 @@ def test_a_folder_too_long_for_sockets_is_named(length: int, tmp_path: Path) -> 
     )
 
 
+def test_what_an_ended_child_left_behind_is_removed_without_a_word() -> None:
+    left = (
+        "import multiprocessing, os; "
+        "lock = multiprocessing.get_context('spawn').Lock(); os._exit(0)"
+    )
+    code = f"""if __name__ == "__main__":
+        from resnet_bench.execution.processes import *
+        executor = ProcessExecutor()
+        executor.warm(())
+        try:
+            executor.call(exec, {left!r})
+        except ResnetBenchError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert "the child exited with code 0" in done.stdout
+    assert done.stderr == ""
+
+
 def test_without_ray_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -43,7 +43,7 @@ FIRST_CALLS = {
 }
 
 NOTE = (
-    "x start: times faster than eager float32; error: relative 2-norm of the logits' "
+    "x start: times as fast as eager float32; error: relative 2-norm of the logits' "
     "difference from float32 torch on the same images and weights; same top-1: images "
     "with the same top-1 prediction; pays off: calls after which compiling or "
     "exporting is faster overall than torch's fastest setting without either."
@@ -63,11 +63,11 @@ class Step:
     ready: Sequence[SpeedRow] = ()
 
     def speedup(self, phase: str) -> Interval | None:
-        """Return how many times faster than the start the step is."""
+        """Return how many times as fast as the start the step is."""
         return self.start.ratio_to(self.row, phase)
 
     def gain(self, phase: str) -> Interval | None:
-        """Return how many times faster than the step before it is."""
+        """Return how many times as fast as the step before it is."""
         return self.previous.ratio_to(self.row, phase) if self.previous else None
 
     def ratio_to_previous(self, phase: str) -> Interval | None:
@@ -397,7 +397,7 @@ FIGURES = {"ladder": ("infer", "Inference"), "ladder-training": ("train", "Train
 
 
 def ladder_figures(run: Run, steps: Sequence[Step]) -> dict[str, Figure]:
-    """Return how many times faster each step is than the start, by file name."""
+    """Return how many times as fast as the start each step is, by file name."""
     made: dict[str, Figure] = {}
     for name, (goal, words) in FIGURES.items():
         phase = GOALS[goal]
@@ -445,7 +445,7 @@ def _panel(
     axes: Axes, ladder: Sequence[Step], phase: str, colours: Mapping[object, str]
 ) -> None:
     """Draw one ladder: a bar per step with its interval, time and equal answers."""
-    axes.set_xlabel("times faster than eager float32")
+    axes.set_xlabel("times as fast as eager float32")
     name_bars(axes, [step.row.parameters["rung"] for step in ladder])
     axes.axvline(1.0, color="#999999", lw=1)
     speedups: list[float] = []
