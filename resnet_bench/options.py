@@ -6,6 +6,7 @@ the config.
 """
 
 import dataclasses
+import inspect
 import math
 import types
 import typing
@@ -407,7 +408,7 @@ def _heading(config_class: type, field: dataclasses.Field[Any]) -> str:
     declaring = [
         each
         for each in config_class.__mro__
-        if field.name in vars(each).get("__annotations__", {})
+        if field.name in inspect.get_annotations(each)
     ]
     return str(vars(declaring[-1]).get("heading", Options.heading))
 

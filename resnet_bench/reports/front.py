@@ -1,5 +1,6 @@
 """Accuracy against time and memory: which variants are worth their price."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,6 +83,11 @@ def _memory(candidate: Candidate) -> float | None:
     return None if found is None else float(found)
 
 
+def _area(candidate: Candidate) -> float:
+    memory = _memory(candidate) or 0.0
+    return min(LARGEST_AREA, max(SMALLEST_AREA, AREA * memory / MEBIBYTE))
+
+
 def _fastest_first(found: Sequence[Candidate]) -> list[Candidate]:
     return sorted(found, key=_seconds)
 
@@ -104,8 +110,6 @@ def _line_of_front(axes: Axes, found: Sequence[Candidate]) -> None:
 
 
 def _draw(axes: Axes, candidate: Candidate) -> None:
-    memory = _memory(candidate)
-    area = SMALLEST_AREA if memory is None else AREA * memory / MEBIBYTE
     x, y = _milliseconds(candidate), candidate.accuracy.percent
     seconds = candidate.seconds_per_image
     colour = theme.colour_of(candidate.variant)
@@ -115,7 +119,7 @@ def _draw(axes: Axes, candidate: Candidate) -> None:
     axes.scatter(
         [x],
         [y],
-        s=min(LARGEST_AREA, max(SMALLEST_AREA, area)),
+        s=_area(candidate),
         facecolor=colour if seconds.bounded else "white",
         edgecolor="white" if seconds.bounded else colour,
         zorder=3,
@@ -128,21 +132,24 @@ def _name_variants(axes: Axes, fastest: Sequence[Candidate]) -> None:
     before: float | None = None
     for variant in dict.fromkeys(variants):
         first = fastest[variants.index(variant)]
+        radius = math.sqrt(_area(first) / math.pi)
         # Beside its point where the name of the one before stands above both.
         percent = first.accuracy.percent
         near = before is not None and abs(percent - before) < NEAR_PERCENT
-        said = [(first.title, (18, 4) if near else (-4, 14), 9.0)]
+        place = (radius + 5, 4) if near else (-4, radius + 4)
+        said = [(first.title, place, 9.0)]
         before = percent
         if variants.count(variant) > 1:
-            said.append((first.setting, (-4, -24), 8.0))
-        for words, place, size in said:
+            said.append((first.setting, (-4, -radius - 11), 8.0))
+        for words, offset, size in said:
             axes.annotate(
                 words,
                 (_milliseconds(first), first.accuracy.percent),
-                place,
+                offset,
                 textcoords="offset points",
                 ha="left",
                 fontsize=size,
+                bbox={"facecolor": "#ffffff", "alpha": 0.7, "pad": 0.5, "lw": 0},
             )
 
 

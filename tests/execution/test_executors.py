@@ -37,7 +37,9 @@ from tests.toys.toy.spec import Config, ToyCell
 
 
 @pytest.mark.parametrize("length", [95, 140, 250])
-def test_a_folder_too_long_for_sockets_is_named(length: int, tmp_path: Path) -> None:
+def test_a_folder_too_long_for_sockets_is_named_or_not_used(
+    length: int, tmp_path: Path
+) -> None:
     folder = tmp_path / ("x" * (length - len(str(tmp_path)) - 1))
     folder.mkdir()
     code = "from resnet_bench.execution.processes import *; ProcessExecutor().warm(())"
@@ -48,9 +50,10 @@ def test_a_folder_too_long_for_sockets_is_named(length: int, tmp_path: Path) -> 
         text=True,
         check=False,
     )
-    assert f"UsageError: TMPDIR {folder}: expected a folder with a shorter name" in (
-        done.stderr
-    )
+    named = f"UsageError: TMPDIR {folder}: expected a folder with a shorter name"
+    # From 3.14 on Python takes /tmp instead.
+    works = done.returncode == 0 and not done.stderr
+    assert works or named in done.stderr
 
 
 def test_what_an_ended_child_left_behind_is_removed_without_a_word() -> None:
