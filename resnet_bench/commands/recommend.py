@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from resnet_bench.catalogue import VARIANTS
+from resnet_bench.catalogue import RUNTIMES, VARIANTS
 from resnet_bench.commands.table import Reader
 from resnet_bench.errors import ExitCode, UsageError
 from resnet_bench.execution.base import machine_environment
@@ -90,6 +90,7 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
     from, and UsageError for a missing device.
     """
     from resnet_bench.engine.devices import choose
+    from resnet_bench.engine.runtimes.base import missing_packages
     from resnet_bench.present.machines import machine_title
     from resnet_bench.reports.recommend import Machine, recommend
 
@@ -101,6 +102,7 @@ def show_recommendation(config: RecommendConfig, output: Output) -> ExitCode:
         machine_title(environment, device),
         day=f"{datetime.now(UTC):%Y-%m-%d}",
         commit=(environment.get("git") or {}).get("commit"),
+        absent=frozenset(name for name in RUNTIMES if missing_packages(name)),
     )
     if config.measure:
         check_exports(config, output)
@@ -121,7 +123,7 @@ def _measure(question: "Question", machine: "Machine", output: Output) -> None:
     sizes = {accuracy.image_size for accuracy in accuracies.values()}
     words = measurement(question, machine, min(sizes))
     request = RunRequest(results=question.results)
-    session = Session(EXPERIMENTS["speed"], request, output, words, present=say_nothing)
+    session = Session(EXPERIMENTS["speed"], request, output, words, present=say_notices)
     session.carry_out(
         {
             "variants": tuple(VARIANTS),
@@ -133,8 +135,10 @@ def _measure(question: "Question", machine: "Machine", output: Output) -> None:
     )
 
 
-def say_nothing(shown: Shown, options: ExportOptions, output: Output) -> None:
-    """Print nothing about a run that only serves a recommendation."""
+def say_notices(shown: Shown, options: ExportOptions, output: Output) -> None:
+    """Print what disturbed a run that only serves a recommendation."""
+    for notice in shown.notices:
+        output.say(notice)
 
 
 RECOMMEND = Reader(

@@ -190,15 +190,16 @@ def _setting(row: Row) -> tuple[Any, ...]:
 
 
 def _pool(timed: Sequence[Timed]) -> Pool:
-    """Return the times that count for a setting, the newest software's, newest first.
+    """Return the times that count for a setting, newest first, of one software.
 
-    Those disturbed or without bounds count only where there are no others.
+    Those disturbed or without bounds count only where there are no others; the newest
+    of what is left decides the software.
     """
-    software = timed[0].observed.software
-    same = [each for each in timed if each.observed.software == software]
-    calm = [each for each in same if not _disturbed(each.observed.row)] or same
-    kept = ([each for each in calm if each.seconds.bounded] or calm)[:MOST_RUNS]
-    return Pool(kept, newer=same[: same.index(kept[0])])
+    calm = [each for each in timed if not _disturbed(each.observed.row)] or timed
+    good = [each for each in calm if each.seconds.bounded] or calm
+    software = good[0].observed.software
+    same = [each for each in good if each.observed.software == software]
+    return Pool(same[:MOST_RUNS], newer=timed[: timed.index(same[0])])
 
 
 def _disturbed(row: Row) -> list[str]:

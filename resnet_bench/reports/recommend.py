@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from resnet_bench.catalogue import VARIANTS
+from resnet_bench.catalogue import RUNTIMES, TORCH, VARIANTS
 from resnet_bench.errors import NotComparableError
 from resnet_bench.experiments.speed.settings import setting_options
 from resnet_bench.gate.noise import known_process_spread
@@ -40,7 +40,8 @@ from resnet_bench.store.checking import OddContentError
 class Machine:
     """The machine, by its key, and device that are asked about.
 
-    `day` (as `2026-11-27`, UTC) and `commit` are those of the question.
+    `day` (as `2026-11-27`, UTC) and `commit` are those of the question; `absent` are
+    the runtimes that are not installed.
     """
 
     key: str | None
@@ -48,6 +49,7 @@ class Machine:
     title: str
     day: str = ""
     commit: str | None = None
+    absent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,18 @@ class Recommendation:
             f"Reproduce: {command(chosen.row, self.budget.goal)}",
             *self._more_accurate(chosen),
             *self._quantised(),
+        ]
+
+    @property
+    def _variants(self) -> list[Candidate]:
+        """Each variant in its fastest setting, but the answer's in that of the answer.
+
+        The most accurate first.
+        """
+        chosen = self.chosen
+        return [
+            chosen if chosen and each.variant == chosen.variant else each
+            for each in best_settings(self.found)
         ]
 
     def _caveats(self, answer: Candidate) -> Iterator[str]:
@@ -161,18 +175,18 @@ class Recommendation:
         return f"{word} ({side}{percent:.0f} %)"
 
     def _more_accurate(self, chosen: Candidate) -> Iterator[str]:
-        for candidate in best_settings(self.found):
+        for candidate in self._variants:
             better = candidate.accuracy.percent > chosen.accuracy.percent
             if better and candidate.certainty(self.budget.seconds) == "borderline":
                 yield f"More accurate but not sure enough: {self._sentence(candidate)}"
 
     @property
     def table(self) -> Table:
-        """Each variant in its fastest setting, the most accurate first."""
+        """The answer, and other variants in their fastest setting, by accuracy."""
         column, chosen = self.budget.column, self.chosen
         answer = f"{chosen.title}, {self._how_sure(chosen)}" if chosen else ""
         lines = []
-        for candidate in best_settings(self.found):
+        for candidate in self._variants:
             chance = candidate.known_chance(self.budget.seconds)
             lines.append(
                 {
@@ -204,8 +218,8 @@ class Recommendation:
         `process_spread_measured` whether `noise` ever measured it here,
         `degrees_of_freedom` how well it is known. `recommended` is the answer, or null
         and `closest` what misses the budget by the least; `candidates` holds each
-        variant in its fastest setting. Of each of these: `variant`; `seconds`
-        (`estimate`, `low` and `high`, between which 95 % of processes lie, null below
+        variant in its fastest setting, or the answer. Of each of these: `variant`;
+        `seconds` (`estimate`, `low` and `high`, between which 95 % of processes lie, null below
         six visits, and `n`, the visits); `p90_seconds` of the calls, by which it was
         judged, null where it is not known; `chance` to stay within the budget, null
         below six visits; `certainty` (sure, likely, borderline, unlikely);
@@ -228,7 +242,7 @@ class Recommendation:
             "degrees_of_freedom": spread.freedom,
             "recommended": None if self.chosen is None else self._json(self.chosen),
             "closest": self._json(self.closest) if self.chosen is None else None,
-            "candidates": [self._json(each) for each in best_settings(self.found)],
+            "candidates": [self._json(each) for each in self._variants],
             "int8": self.in_int8 and self._int8_json(self.in_int8),
         }
 
@@ -270,10 +284,14 @@ def origin(candidate: Candidate, machine: Machine) -> list[str]:
     if any(other):
         runs = "a run" if len(timed) == 1 else f"{len(timed)} runs"
         named = ", ".join(f"{each.run} ({_age(each, machine)})" for each in timed)
+        # --measure takes torch in float32 and nothing else.
+        again = "the command below times it again"
+        if not setting_options(candidate.row):
+            again = f"--measure times all {'again' if newer else 'now'}"
         notes.append(
             f"This is based on {runs} from another "
-            f"{' and '.join(filter(None, other))}: {named}; --measure times all "
-            f"{'again, best on a quiet machine' if newer else 'now'}."
+            f"{' and '.join(filter(None, other))}: {named}; {again}"
+            f"{', best on a quiet machine' if newer else ''}."
         )
     if newer:
         were = "run of this setting was" if len(newer) == 1 else "runs were"
@@ -327,7 +345,7 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
     stored = StoredRuns(question.results)
     accuracies = known_accuracies(stored, question, machine)
     speed = list(stored.readable("speed"))
-    observed = _observed(speed, machine)
+    observed, absent = _observed(speed, machine)
     spread = known_process_spread(question.results, machine.key)
     found = candidates(observed, accuracies, spread, question.budget)
     batch = question.budget.batch_size
@@ -335,7 +353,7 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
     others = sorted({each.batch_size for each in found} - {batch})
     known = [f"timed at other batches (-b): {', '.join(map(str, others))}"]
     if alike:
-        notes = _untimed(alike, accuracies)
+        notes = [*_untimed(alike, accuracies), *absent]
         in_int8 = quantised(observed, accuracies, spread, question.budget)
         in_int8 = [each for each in in_int8 if each.batch_size == batch]
         return Recommendation(machine, question.budget, alike, in_int8, notes)
@@ -403,11 +421,21 @@ def known_accuracies(
     return found
 
 
-def _observed(speed: Sequence[ShownRun], machine: Machine) -> list[Observed]:
-    """Return every row of this machine's device; `report` names odd runs."""
+def _observed(
+    speed: Sequence[ShownRun], machine: Machine
+) -> tuple[list[Observed], list[str]]:
+    """Return every row of this machine's device in runtimes that are installed.
+
+    And a sentence that names the other runtimes, if there are any. `report` names odd
+    runs.
+    """
     found: list[Observed] = []
     for view in speed:
         if view.run.machine_key == machine.key and view.run.device == machine.device:
             with contextlib.suppress(OddContentError):
                 found += observed_in(view.run, view.rows)
-    return found
+    used = {each.row.get("runtime") or TORCH for each in found} & machine.absent
+    titles = " and ".join(RUNTIMES[name].title for name in sorted(used))
+    notes = [f"Not considered, because not installed: {titles}."] if used else []
+    kept = [each for each in found if (each.row.get("runtime") or TORCH) not in used]
+    return kept, notes

@@ -95,6 +95,14 @@ def test_a_disturbed_run_does_not_replace_a_good_one() -> None:
     assert len(alone.timed) == 1
 
 
+def test_a_disturbed_run_of_newer_software_does_not_replace_a_good_one() -> None:
+    good = timed(1, 0.01, software="old")
+    bad = timed(2, 0.02, software="new", flags=["oversubscribed"])
+    (pool,) = pooled(good, bad)
+    assert pool.runs == [good.run]
+    assert [each.observed.run for each in pool.newer] == [bad.run]
+
+
 def test_the_five_newest_undisturbed_runs_count() -> None:
     runs = [timed(number, 0.01 * number) for number in range(1, 8)]
     (pool,) = pooled(*runs, timed(8, 1.0, flags=["noisy"]))

@@ -121,6 +121,38 @@ def test_runs_of_another_device_are_not_used(tmp_path: Path) -> None:
     assert variant_of(answer(tmp_path, gpu, latency_ms=1000)) == 50
 
 
+def test_runtimes_that_are_not_installed_are_no_answer_and_named(
+    tmp_path: Path,
+) -> None:
+    store(tmp_path, variants=(50,), runtime=("torch", "openvino"), mode="infer")
+    lacking = replace(HERE, absent=frozenset({"openvino", "onnxruntime"}))
+    both, one = (answer(tmp_path, each, latency_ms=100) for each in (HERE, lacking))
+    assert {each.row["runtime"] for each in both.found} == {"torch", "openvino"}
+    assert {each.row["runtime"] for each in one.found} == {"torch"}
+    assert "Not considered, because not installed: OpenVINO." in one.sentences
+
+
+def test_a_setting_that_measure_does_not_take_is_timed_by_its_own_command(
+    tmp_path: Path,
+) -> None:
+    store(tmp_path, channels_last=("yes",))
+    elsewhen = replace(HERE, day="2026-03-01")
+    told = answer(tmp_path, elsewhen, latency_ms=100).sentences
+    assert told[1].endswith("; the command below times it again.")
+
+
+def test_the_table_holds_the_answer_in_its_own_setting(tmp_path: Path) -> None:
+    store(tmp_path, variants=(50,), channels_last=("no", "yes"))
+    found = answer(tmp_path, latency_ms=1000).found
+    slower = max(found, key=lambda each: each.expected.seconds)
+    answered = Recommendation(
+        HERE, RecommendConfig(latency_ms=1000).question.budget, found
+    )
+    vars(answered)["chosen"] = slower
+    (line,) = answered.json["candidates"]
+    assert line == answered.json["recommended"]
+
+
 def test_a_call_is_one_image_unless_a_batch_is_asked_for(tmp_path: Path) -> None:
     store(tmp_path, batch_size=(1, 4))
     asked: list[tuple[int, dict[str, Any]]] = [(1, {}), (4, {"batch_size": 4})]
