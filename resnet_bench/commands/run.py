@@ -498,7 +498,9 @@ class Session:
             for path in files:
                 self.output.say(f"wrote {path}")
         elif files:
-            self.output.say(f"Tables, figures and samples are in {run.folder}")
+            pictures = [path.name for path in files if path.suffix == ".png"]
+            first = f"; see figures/{pictures[0]} first" if pictures else ""
+            self.output.say(f"Tables, figures and samples are in {run.folder}{first}")
         return self._exit_code(run, view.shown.verdicts)
 
     def _exit_code(self, run: Run, verdicts: Set[str]) -> ExitCode:

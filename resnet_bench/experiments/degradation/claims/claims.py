@@ -81,12 +81,12 @@ CLAIMS = (
         title="residual-{deep} beats plain-{deep}",
         sentence=(
             "After {steps} steps on {dataset}, residual-{deep} has trained with more "
-            "seeds than plain-{deep} with the same initial weights: the shortcuts "
-            "alone make the difference."
+            "of the seeds than plain-{deep}, which starts from the same weights: the "
+            "shortcuts alone make the difference."
         ),
         refuted=(
             "After {steps} steps on {dataset}, plain-{deep} has trained with more "
-            "seeds than residual-{deep}."
+            "of the seeds than residual-{deep}."
         ),
         explained=(
             "Judged for each N. A network has trained when its clean training error "
@@ -241,7 +241,7 @@ CLAIMS = (
     Claim(
         name="overfitting-control",
         study="overfitting",
-        title=f"control: it overfits {FEW_IMAGES} images",
+        title=f"control: plain-{{deep}} overfits on {FEW_IMAGES}",
         sentence=(
             f"Positive control: trained on {FEW_IMAGES} images for {{steps}} steps, "
             "plain-{deep} does overfit, and the gap between test and training error "
@@ -325,7 +325,7 @@ CLAIMS = (
     Claim(
         name="identity-exact",
         study="identity",
-        title="block of F = 0 is the identity",
+        title="blocks of F = 0 change nothing",
         sentence=(
             "Blocks that learned nothing (a last batch-norm scale of 0) leave every "
             "logit of the trained residual-{deep} as it was, to the last bit."
@@ -343,7 +343,7 @@ CLAIMS = (
     Claim(
         name="identity-never-worse",
         study="identity",
-        title="more layers never hurt",
+        title="added identity blocks do not hurt",
         sentence=(
             "After equally many further training steps, residual-{deep} with added "
             "blocks has a training loss no higher than without them."
@@ -367,7 +367,7 @@ CLAIMS = (
     Claim(
         name="identity-plain-control",
         study="identity",
-        title="control: they destroy plain-{deep}",
+        title="control: the same blocks in plain-{deep}",
         sentence=(
             "Control: the same blocks, added to the trained plain-{deep}, where x "
             "cannot bypass them, destroy it."

@@ -45,8 +45,8 @@ from resnet_bench.store.reading import Run
 
 #: Figures by file name, in the order of the questions they answer.
 FIGURES: dict[str, Callable[[Material], Figure | None]] = {
-    "training-curves": training_curves,
     "error-by-depth": error_by_depth,
+    "training-curves": training_curves,
     "budgets": budgets,
     "recipes": recipes,
     "gradients": gradient_map,
@@ -171,7 +171,7 @@ def too_few_seeds(judged: Sequence[Judged], evidence: Evidence) -> list[str]:
     seconds = evidence.seconds_with(seeds)
     takes = "" if seconds is None else f" and takes about {duration(seconds)}"
     lacking = f"claims with too few seeds for a verdict: {len(few)}"
-    return [f"{lacking}; --seeds {seeds} has enough{takes}"]
+    return [f"{lacking}; --seeds {seeds} trains every network {seeds} times{takes}"]
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ def errors_table(made: Material) -> Table:
     return Table(
         name="errors",
         detail=True,
-        title="Error by depth, clean weights of the last step",
+        title="Error by depth after the last step",
         frame=wide,
         narrow=[
             *("depth", "steps", "trained", "plain_train_percent"),

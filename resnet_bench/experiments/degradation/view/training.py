@@ -129,7 +129,7 @@ def error_by_depth(made: Material) -> Figure | None:
     frame = frame[(frame["budget"] == 1) & frame["depth"].isin(depths)]
     if not _comparable(frame):
         return None
-    title = "Error against depth, clean weights of the last step"
+    title = "Error against depth after the last step"
     drawn = made.figure(title, width=8.4, height=5.0)
     axes = drawn.subplots()
     # Legends fill column by column: a column per shortcut.
@@ -144,7 +144,7 @@ def error_by_depth(made: Material) -> Figure | None:
     reference_line(axes, max(chance), "chance")
     number_ticks(axes, depths)
     axes.set_xlabel("depth (layers)")
-    axes.set_ylabel("error, recalibrated (%)")
+    axes.set_ylabel("error (%), batch norm recalibrated")
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
     drawn.legend(handles=marks, loc="outside lower center", ncols=2)
@@ -165,7 +165,7 @@ def _shortcut_by_depth(axes: Axes, frame: pd.DataFrame, shortcut: str) -> list[A
     label = f"{shortcut}: training error, {SEEDS}"
     style = {**marks(shortcut), "label": label, "zorder": 3}
     train = whiskers(axes, training_errors(frame), "depth", PERCENT, **style)
-    label = f"{shortcut}: test error; band: size of the test set"
+    label = f"{shortcut}: test error; band: its 95 % for so few test images"
     (test,) = axes.plot(
         frame["depth"], frame["test_percent"], color=colour, linestyle="--", label=label
     )
@@ -203,7 +203,7 @@ def budgets(made: Material) -> Figure | None:
         )
     number_ticks(axes, sorted(set(frame["steps"])))
     axes.set_xlabel("training steps (log scale); every point is a training of its own")
-    axes.set_ylabel(f"training error, recalibrated (%)\n{SEEDS}")
+    axes.set_ylabel(f"training error (%), batch norm recalibrated\n{SEEDS}")
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
     drawn.legend(loc="outside right upper")
@@ -279,7 +279,7 @@ def treatments(made: Material) -> Figure | None:
     labels = [_treatment_label(shortcut, treatment) for shortcut, treatment in pairs]
     axes.set_yticks(frame.index, labels)
     axes.set_xlim(-2, 100)
-    axes.set_xlabel(f"training error, recalibrated (%), {SEEDS}")
+    axes.set_xlabel(f"training error (%), batch norm recalibrated, {SEEDS}")
     axes.grid(axis="x")
     drawn.legend(loc="outside lower center", ncols=2)
     return drawn

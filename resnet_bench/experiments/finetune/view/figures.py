@@ -190,7 +190,10 @@ def gain_from_transfer(run: Run, groups: Sequence[Group]) -> Figure:
         "width": 3.0 + 3.4 * len(shots),
         "height": 1.5 + (0.6 + 0.28 * len(strategies)) * len(variants),
     }
-    title = "What transfer gains, 95 % intervals over seeds and test images"
+    title = (
+        "What transfer gains (95 % intervals); "
+        "arrows start at the same training from random weights"
+    )
     figure = theme.figure(f"{title}\n{setting(run)}", **size)
     first = None
     for row, variant in enumerate(variants):
