@@ -86,6 +86,11 @@ class Cell:
         return 0.0
 
     @property
+    def passing_bytes(self) -> float:
+        """Memory that it takes besides while it is at work, estimated."""
+        return 0.0
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Keys of cells that must have ended well before this one starts."""
         return ()

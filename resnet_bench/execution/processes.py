@@ -464,12 +464,14 @@ class ProcessExecutor:
 def _groups(job: Job) -> list[list[Task]]:
     """Split the cells into groups that fit in memory together."""
     groups: list[list[Task]] = [[]]
-    used = 0.0
+    held = passing = 0.0
     for task in job.tasks:
-        needed = task.cell.memory_bytes
-        if groups[-1] and used + needed > job.memory_bytes:
+        cell = task.cell
+        most = held + cell.memory_bytes + max(passing, cell.passing_bytes)
+        if groups[-1] and most > job.memory_bytes:
             groups.append([])
-            used = 0.0
+            held = passing = 0.0
         groups[-1].append(task)
-        used += needed
+        held += cell.memory_bytes
+        passing = max(passing, cell.passing_bytes)
     return groups

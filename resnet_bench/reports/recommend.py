@@ -220,9 +220,9 @@ class Recommendation:
         and `closest` what misses the budget by the least; `candidates` holds each
         variant in its fastest setting, or the answer. Of each of these: `variant`;
         `seconds` (`estimate`, `low` and `high`, between which 95 % of processes lie,
-        null below six visits, and `n`, the visits); `p90_seconds` of the calls, by which it was
-        judged, null where it is not known; `chance` to stay within the budget, null
-        below six visits; `certainty` (sure, likely, borderline, unlikely);
+        null below six visits, and `n`, the visits); `p90_seconds` of the calls, by
+        which it was judged, null where it is not known; `chance` to stay within the
+        budget, null below six visits; `certainty` (sure, likely, borderline, unlikely);
         `top1_percent`, its `weights`, and whether it is published
         (`accuracy_published`); `command`, which times it again; `verdict` and `runs`,
         those pooled, the newest first. `int8` is what int8 could gain, or null: its

@@ -230,6 +230,13 @@ def test_cells_that_do_not_fit_in_memory_together_run_in_groups() -> None:
     assert ends(events)[task.tasks[1].cell.key].group == 1
 
 
+def test_what_a_cell_takes_in_passing_must_fit_beside_what_others_hold() -> None:
+    task = job("large", "passing", "passing", "large", schedule="rounds")
+    events = list(make_executor("processes").run(task))
+    groups = [event.group for event in events if isinstance(event, Started)]
+    assert groups == [0, 0, 0, 1]
+
+
 def test_calls_run_where_cells_run(executor: Executor) -> None:
     config = Config(size=3)
     assert executor.call(TOY.prepare, config) == config

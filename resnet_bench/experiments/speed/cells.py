@@ -149,11 +149,17 @@ class SpeedCell(Cell):
         On CUDA that is the host's or the GPU's, whichever is more: the allocator's
         cache is given back, but not what CUDA graphs work in. Memory cells end at once.
         """
-        if self.device != "cuda" or (self.cuda_graphs and self.measure == TIME):
-            return self.working_bytes
         if self.measure in MEMORY_KINDS.values():
             return 0.0
+        if self.device != "cuda" or (self.cuda_graphs and self.measure == TIME):
+            return self.working_bytes
         return CUDA_CEILING_BYTES if self.measure == CEILING else CUDA_BYTES
+
+    @property
+    def passing_bytes(self) -> float:
+        """Memory that a pass takes on the CPU; on CUDA there is room for any cell."""
+        passes = self.measure in MEMORY_KINDS.values() and self.device != "cuda"
+        return self.working_bytes if passes else 0.0
 
     @property
     def working_bytes(self) -> float:

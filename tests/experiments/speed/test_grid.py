@@ -390,6 +390,13 @@ def test_on_cuda_a_cell_gives_back_what_it_worked_in_but_for_graphs() -> None:
     assert replace(CELL, measure=MEMORY_TRAIN).memory_bytes == 0
 
 
+def test_a_memory_pass_on_the_cpu_holds_nothing_but_needs_room_once() -> None:
+    cell = replace(CELL, device="cpu")
+    memory = replace(cell, measure=MEMORY_TRAIN)
+    assert (memory.memory_bytes, cell.passing_bytes) == (0, 0)
+    assert memory.passing_bytes == cell.memory_bytes == cell.working_bytes
+
+
 class OnGpu:
     """Calls what is asked of a GPU where 60 GB are free."""
 

@@ -39,6 +39,10 @@ class ToyCell(Cell):
     def memory_bytes(self) -> float:
         return 100.0 if self.behaviour == "large" else 0.0
 
+    @property
+    def passing_bytes(self) -> float:
+        return 50.0 if self.behaviour == "passing" else 0.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class ToySample(Record):
