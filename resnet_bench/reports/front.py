@@ -20,8 +20,9 @@ MILLISECONDS = 1e3
 AREA = 0.6
 SMALLEST_AREA, LARGEST_AREA = 60.0, 900.0
 
-#: Names of points that are closer than this in accuracy would meet.
-NEAR_PERCENT = 0.7
+#: Names of points that are closer than this in accuracy would meet; a setting, which
+#: stands below its point, would meet points.
+NEAR_PERCENT, CROWDED_PERCENT = 0.7, 1.5
 
 #: Where the slowest takes more than this many times the fastest, a linear axis would
 #: show the fast ones on top of each other.
@@ -135,11 +136,12 @@ def _name_variants(axes: Axes, fastest: Sequence[Candidate]) -> None:
         radius = math.sqrt(_area(first) / math.pi)
         # Beside its point where the name of the one before stands above both.
         percent = first.accuracy.percent
-        near = before is not None and abs(percent - before) < NEAR_PERCENT
+        apart = math.inf if before is None else abs(percent - before)
+        near = apart < NEAR_PERCENT
         place = (radius + 5, 4) if near else (-4, radius + 4)
         said = [(first.title, place, 9.0)]
         before = percent
-        if variants.count(variant) > 1:
+        if variants.count(variant) > 1 and apart > CROWDED_PERCENT:
             said.append((first.setting, (-4, -radius - 11), 8.0))
         for words, offset, size in said:
             axes.annotate(

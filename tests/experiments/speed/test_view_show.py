@@ -289,7 +289,7 @@ def test_noise_is_told_with_a_budget_that_would_probably_settle_it(
 
     run = make_run(variants=(18, 50), rounds=9, change=varying, budget=100.0)
     (told,) = shown_of(run).notices
-    assert told.startswith("1 of 2 rows are noisy")
+    assert told.startswith("1 of 2 rows is noisy")
     assert "(inference of ResNet-50) took 787 to 1270 ms" in told
     (budget,) = re.findall(r"--budget (\d+) would", told)
     # ResNet-18 needs no more visits; what is added to the budget is for ResNet-50.

@@ -318,9 +318,9 @@ def _noise(run: Run, rows: Sequence[SpeedRow]) -> list[str]:
     _, calls, which = max(timed, key=itemgetter(0))
     fastest, slowest = (MILLISECONDS * side(calls) for side in (min, max))
     return [
-        f"{len(noisy)} of {len(rows)} rows are noisy, though no other program was seen "
-        f"to take a core: the same call ({which}) took {rounded(fastest)} to "
-        f"{rounded(slowest)} ms. {advice}"
+        f"{len(noisy)} of {len(rows)} rows {'is' if len(noisy) == 1 else 'are'} noisy, "
+        f"though no other program was seen to take a core: the same call ({which}) "
+        f"took {rounded(fastest)} to {rounded(slowest)} ms. {advice}"
     ]
 
 
