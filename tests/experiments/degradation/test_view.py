@@ -137,8 +137,8 @@ def test_gradients_that_were_not_finite_are_left_out() -> None:
 
 def test_every_figure_of_the_issue_is_drawn(drawn: dict[str, Figure]) -> None:
     assert list(drawn) == [
-        "training-curves",
         "error-by-depth",
+        "training-curves",
         "budgets",
         "recipes",
         "gradients",
@@ -225,7 +225,7 @@ def test_one_seed_has_no_whisker() -> None:
 
 def test_figures_are_drawn_from_one_seed_without_intervals() -> None:
     drawn = shown(synthetic_run(study=("depth",), seeds=1, **SMALL)).figures
-    assert list(drawn) == ["training-curves", "error-by-depth"]
+    assert list(drawn) == ["error-by-depth", "training-curves"]
     assert svg_text(drawn["error-by-depth"])
 
 

@@ -343,7 +343,7 @@ CLAIMS = (
     Claim(
         name="identity-never-worse",
         study="identity",
-        title="added identity blocks do not hurt",
+        title="added blocks do not hurt",
         sentence=(
             "After equally many further training steps, residual-{deep} with added "
             "blocks has a training loss no higher than without them."
@@ -367,7 +367,7 @@ CLAIMS = (
     Claim(
         name="identity-plain-control",
         study="identity",
-        title="control: the same blocks in plain-{deep}",
+        title="control: same blocks, plain-{deep}",
         sentence=(
             "Control: the same blocks, added to the trained plain-{deep}, where x "
             "cannot bypass them, destroy it."
