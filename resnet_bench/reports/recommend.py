@@ -436,6 +436,6 @@ def _observed(
                 found += observed_in(view.run, view.rows)
     used = {each.row.get("runtime") or TORCH for each in found} & machine.absent
     titles = " and ".join(RUNTIMES[name].title for name in sorted(used))
-    notes = [f"Not considered, because not installed: {titles}."] if used else []
+    notes = [f"Not considered, because not installed: {titles} (extra 'runtimes')."]
     kept = [each for each in found if (each.row.get("runtime") or TORCH) not in used]
-    return kept, notes
+    return kept, notes if used else []

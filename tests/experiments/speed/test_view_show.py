@@ -337,6 +337,7 @@ def test_the_headline_sets_networks_side_by_side(make_run: MakeRun) -> None:
     (said,) = shown_of(make_run(variants=(18, 50), mode="infer")).headline
     assert said.startswith("Compared with ResNet-18, inference takes")
     assert shown_of(make_run(variants=(18,), batch_size=(1, 8))).headline == []
+    assert shown_of(make_run(variants=(18, 50), rounds=2)).headline == []
     (said,) = shown_of(make_run(variants=(18,))).headline
     assert said.startswith("ResNet-18: a training step of 4 images takes ")
     assert "inference of 4 images takes" in said

@@ -144,7 +144,7 @@ def error_by_depth(made: Material) -> Figure | None:
     reference_line(axes, max(chance), "chance")
     number_ticks(axes, depths)
     axes.set_xlabel("depth (layers)")
-    axes.set_ylabel("error (%), batch norm recalibrated")
+    axes.set_ylabel("error (%)")
     axes.set_ylim(-2, 100)
     axes.grid(axis="y")
     drawn.legend(handles=marks, loc="outside lower center", ncols=2)
@@ -165,7 +165,7 @@ def _shortcut_by_depth(axes: Axes, frame: pd.DataFrame, shortcut: str) -> list[A
     label = f"{shortcut}: training error, {SEEDS}"
     style = {**marks(shortcut), "label": label, "zorder": 3}
     train = whiskers(axes, training_errors(frame), "depth", PERCENT, **style)
-    label = f"{shortcut}: test error; band: its 95 % for so few test images"
+    label = f"{shortcut}: test error; band: its 95 % interval"
     (test,) = axes.plot(
         frame["depth"], frame["test_percent"], color=colour, linestyle="--", label=label
     )

@@ -236,6 +236,7 @@ def _comparison(rows: Sequence[SpeedRow]) -> list[str]:
             for row in rows[1:]
             if row.settings == rows[0].settings
             and (ratio := row.ratio_to(rows[0], phase)) is not None
+            and ratio.bounded
         ]
         if told:
             takes = ", ".join(told)
