@@ -4,7 +4,7 @@ import base64
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -223,9 +223,8 @@ def _answer_of(section: Section) -> Answer | None:
 
 def page_of(chosen: Chosen) -> Page:
     """Return the parts of a report on the chosen runs."""
-    in_full = chosen.shown.get("speed", [])
-    others = [view for view in chosen.listed if view.run.experiment == "speed"]
-    timed = timed_by_machine(dict.fromkeys([*in_full, *others]))
+    newest_first = reversed(chosen.listed)
+    timed = timed_by_machine([v for v in newest_first if v.run.experiment == "speed"])
     tables = [budget_table(each.found, each.machine) for each in timed]
     fronts = [_front_of(each) for each in timed]
     return Page(
@@ -246,7 +245,7 @@ class Timed:
     found: list[Candidate]
 
 
-def timed_by_machine(views: Iterable[ShownRun]) -> list[Timed]:
+def timed_by_machine(views: Sequence[ShownRun]) -> list[Timed]:
     """Return what the speed runs of each machine timed, equal settings pooled."""
     known = published_accuracies()
     machines: dict[tuple[str, str], list[ShownRun]] = {}

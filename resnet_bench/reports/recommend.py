@@ -345,7 +345,8 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
     stored = StoredRuns(question.results)
     accuracies = known_accuracies(stored, question, machine)
     speed = list(stored.readable("speed"))
-    observed, absent = _observed(speed, machine)
+    everything = _observed(speed, machine)
+    observed = [each for each in everything if _runtime(each) not in machine.absent]
     spread = known_process_spread(question.results, machine.key)
     found = candidates(observed, accuracies, spread, question.budget)
     batch = question.budget.batch_size
@@ -353,7 +354,7 @@ def recommend(question: Question, machine: Machine) -> Recommendation:
     others = sorted({each.batch_size for each in found} - {batch})
     known = [f"timed at other batches (-b): {', '.join(map(str, others))}"]
     if alike:
-        notes = [*_untimed(alike, accuracies), *absent]
+        notes = [*_untimed(alike, accuracies), *_absent(everything, machine)]
         in_int8 = quantised(observed, accuracies, spread, question.budget)
         in_int8 = [each for each in in_int8 if each.batch_size == batch]
         return Recommendation(machine, question.budget, alike, in_int8, notes)
@@ -421,21 +422,24 @@ def known_accuracies(
     return found
 
 
-def _observed(
-    speed: Sequence[ShownRun], machine: Machine
-) -> tuple[list[Observed], list[str]]:
-    """Return every row of this machine's device in runtimes that are installed.
-
-    And a sentence that names the other runtimes, if there are any. `report` names odd
-    runs.
-    """
+def _observed(speed: Sequence[ShownRun], machine: Machine) -> list[Observed]:
+    """Return every row of this machine's device; `report` names odd runs."""
     found: list[Observed] = []
     for view in speed:
         if view.run.machine_key == machine.key and view.run.device == machine.device:
             with contextlib.suppress(OddContentError):
                 found += observed_in(view.run, view.rows)
-    used = {each.row.get("runtime") or TORCH for each in found} & machine.absent
-    titles = " and ".join(RUNTIMES[name].title for name in sorted(used))
-    notes = [f"Not considered, because not installed: {titles} (extra 'runtimes')."]
-    kept = [each for each in found if (each.row.get("runtime") or TORCH) not in used]
-    return kept, notes if used else []
+    return found
+
+
+def _runtime(observed: Observed) -> str:
+    return observed.row.get("runtime") or TORCH
+
+
+def _absent(observed: Sequence[Observed], machine: Machine) -> list[str]:
+    """Return a sentence on runtimes that were timed and are not installed, if any."""
+    absent = sorted({_runtime(each) for each in observed} & machine.absent)
+    if not absent:
+        return []
+    titles = " and ".join(RUNTIMES[name].title for name in absent)
+    return [f"Not considered, because not installed: {titles} (extra 'runtimes')."]

@@ -43,7 +43,7 @@ from resnet_bench.present.shown import Shown
 from resnet_bench.statistics.verdicts import Verdict
 from resnet_bench.store.reading import Run
 
-#: Figures by file name, in the order of the questions they answer.
+#: Figures by file name; the one to look at first comes first.
 FIGURES: dict[str, Callable[[Material], Figure | None]] = {
     "error-by-depth": error_by_depth,
     "training-curves": training_curves,
